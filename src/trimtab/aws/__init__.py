@@ -1,0 +1,1 @@
+"""Front door: AWS bytes <-> typed calls. CamelCase, ARNs, SigV4 and HTTP codes end here."""

@@ -1,0 +1,1 @@
+"""`trimtab VERB`: one verb per file."""

@@ -1,0 +1,97 @@
+"""Config: parsed once, frozen, passed down. Paths of a data directory are named here and nowhere else."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from msgspec import Struct
+
+
+class Auth(enum.StrEnum):
+    """Whether callers must sign."""
+
+    SIGV4 = "sigv4"
+    NONE = "none"  # loopback only
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """Everything `trimtab serve` can be told. Sizes in bytes, times in seconds."""
+
+    host: str = "127.0.0.1"
+    port: int = 7070
+    data_dir: Path
+    gateways: int = 1
+    auth: Auth = Auth.SIGV4
+    region: str = "us-east-1"
+    account: str = "000000000000"
+    log_level: str = "INFO"
+    enforce_instance_shapes: bool = False  # pin CPUs and limit memory to what the instance type has
+    max_artifact_bytes: int = 20 * 2**30  # unpacked
+    artifact_cache_bytes: int = 20 * 2**30
+    max_payload_bytes: int = 26_214_400  # AWS: 25 MB per real-time request
+    invocation_timeout_s: float = 60.0
+    drain_grace_s: float = 60.0
+
+    @property
+    def paths(self) -> Paths:
+        """The files and folders below `data_dir`."""
+        return Paths(self.data_dir)
+
+
+class Paths:
+    """Layout of a data directory (durable) and of its run directory (sockets; gone with the machine)."""
+
+    FORMAT = 1  # written to `version`; a directory of another format is refused with the cure
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self.version = data_dir / "version"
+        self.lock = data_dir / "lock"
+        self.keys = data_dir / "keys.json"  # owner-readable only
+        self.server = data_dir / "server.json"  # {"url", "region", "pid"} of the trimtab that runs here
+        self.database = data_dir / "trimtab.db"
+        self.objects = data_dir / "objects"
+        self.artifacts = data_dir / "cache" / "artifacts"
+        self.layers = data_dir / "cache" / "layers"
+        self.logs = data_dir / "logs"  # ENDPOINT/VARIANT/REPLICA.log
+        self.routes = data_dir / "routes.msgpack"  # last published RouteTable, owner-readable only
+        self.runtimes = data_dir / "runtimes.toml"  # the user's additions to the runtime table
+
+    @property
+    def run_dir(self) -> Path:
+        """A short path for sockets (a Unix socket's path may have 107 bytes), private to this user and data_dir."""
+        base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+        digest = hashlib.sha256(str(self.data_dir.resolve()).encode()).hexdigest()[:12]
+        return base / f"trimtab-{os.getuid()}-{digest}"
+
+    @property
+    def control_socket(self) -> Path:
+        """Where control answers HTTP: every call that is not data plane."""
+        return self.run_dir / "control.sock"
+
+    @property
+    def routes_socket(self) -> Path:
+        """Where control publishes the route table to gateways and takes their acknowledgements."""
+        return self.run_dir / "routes.sock"
+
+    @property
+    def nursery_socket(self) -> Path:
+        """Where the nursery takes orders."""
+        return self.run_dir / "nursery.sock"
+
+    @property
+    def workers_dir(self) -> Path:
+        """One socket per worker: `REPLICA-INDEX.sock`."""
+        return self.run_dir / "w"
+
+
+def default_data_dir() -> Path:
+    """`$TRIMTAB_DATA_DIR`, else `$XDG_DATA_HOME/trimtab`, else `~/.local/share/trimtab`."""
+    if explicit := os.environ.get("TRIMTAB_DATA_DIR"):
+        return Path(explicit)
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "trimtab"

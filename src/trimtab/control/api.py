@@ -1,0 +1,87 @@
+"""What the control plane can be told. Each call validates, records intent durably, wakes the loop and returns.
+
+Calls are synchronous and quick: one transaction each. They raise `trimtab.errors.RequestError`s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from trimtab.resources.endpoint import Endpoint, EndpointView
+from trimtab.resources.endpoint_config import EndpointConfig
+from trimtab.resources.model import Model
+
+
+class ControlApi(Protocol):
+    """The intent side of control. `aws` translates to and from it; nothing in it knows AWS's shapes."""
+
+    def create_model(self, model: Model, tags: Mapping[str, str]) -> None:
+        """AlreadyExists; Invalid when its artifact does not exist or its image maps to no runtime."""
+        ...
+
+    def get_model(self, name: str) -> Model:
+        """NotFound("model")."""
+        ...
+
+    def list_models(self) -> Sequence[Model]:
+        """All, in no particular order; `aws` filters, sorts and pages."""
+        ...
+
+    def delete_model(self, name: str) -> None:
+        """NotFound. Running replicas of it go on (as on AWS)."""
+        ...
+
+    def create_endpoint_config(self, config: EndpointConfig, tags: Mapping[str, str]) -> None:
+        """AlreadyExists; NotFound("model")."""
+        ...
+
+    def get_endpoint_config(self, name: str) -> EndpointConfig:
+        """NotFound("endpoint-config")."""
+        ...
+
+    def list_endpoint_configs(self) -> Sequence[EndpointConfig]: ...
+
+    def delete_endpoint_config(self, name: str) -> None: ...
+
+    def create_endpoint(
+        self, name: str, config_name: str, tags: Mapping[str, str], document: Mapping[str, Any]
+    ) -> Endpoint:
+        """AlreadyExists; NotFound("endpoint-config"). Returns the endpoint in Creating."""
+        ...
+
+    def update_endpoint(
+        self,
+        name: str,
+        config_name: str,
+        *,
+        retain_counts: bool,
+        retain_weights: bool,
+        document: Mapping[str, Any],
+    ) -> Endpoint:
+        """NotFound; InUse while a change is under way. `retain_*`: RetainAllVariantProperties per property."""
+        ...
+
+    def update_weights_and_counts(self, name: str, weights: Mapping[str, float], counts: Mapping[str, int]) -> Endpoint:
+        """By variant name. NotFound("endpoint" | "variant"); InUse while a change is under way."""
+        ...
+
+    def get_endpoint(self, name: str) -> EndpointView:
+        """NotFound("endpoint")."""
+        ...
+
+    def list_endpoints(self) -> Sequence[Endpoint]: ...
+
+    def delete_endpoint(self, name: str) -> None:
+        """NotFound; InUse while Creating or Updating."""
+        ...
+
+    def get_tags(self, kind: str, name: str) -> Mapping[str, str]:
+        """`kind` as in NotFound: model, endpoint, endpoint-config."""
+        ...
+
+    def add_tags(self, kind: str, name: str, tags: Mapping[str, str]) -> Mapping[str, str]:
+        """Returns all tags. LimitExceeded beyond 50."""
+        ...
+
+    def delete_tags(self, kind: str, name: str, keys: Sequence[str]) -> None: ...

@@ -1,0 +1,1 @@
+"""Make replicas run somewhere. An engine runs replicas, never tokens."""

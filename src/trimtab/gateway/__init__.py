@@ -1,0 +1,1 @@
+"""Data plane: admit -> route -> send -> stream back."""

@@ -1,0 +1,1 @@
+"""s3://bucket/key to bytes, and artifacts unpacked safely."""

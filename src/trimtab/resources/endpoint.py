@@ -1,0 +1,72 @@
+"""Endpoint: the desired state behind one name, and what is observed of it."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+from msgspec import Struct, field
+
+from trimtab.resources.replica import ReplicaStatus
+
+
+class EndpointStatus(enum.StrEnum):
+    """AWS's EndpointStatus values; see `resources/lifecycles.py` for the arrows."""
+
+    CREATING = "Creating"
+    IN_SERVICE = "InService"
+    UPDATING = "Updating"
+    SYSTEM_UPDATING = "SystemUpdating"
+    ROLLING_BACK = "RollingBack"
+    UPDATE_ROLLBACK_FAILED = "UpdateRollbackFailed"
+    OUT_OF_SERVICE = "OutOfService"
+    DELETING = "Deleting"
+    FAILED = "Failed"
+
+
+class VariantState(Struct, frozen=True, kw_only=True):
+    """Desired and current size and weight of one variant of the deployed config."""
+
+    name: str
+    desired_count: int
+    desired_weight: float
+    current_count: int = 0
+    current_weight: float = 0.0
+
+
+class Endpoint(Struct, frozen=True, kw_only=True):
+    """One endpoint as stored.
+
+    `config_name` is what serves; while an update runs, `pending_config_name` is what will (AWS: PendingDeploymentSummary).
+    `revision` grows with every write and fences stale writers.
+    """
+
+    name: str
+    created_s: float
+    modified_s: float
+    status: EndpointStatus
+    config_name: str
+    pending_config_name: str = ""
+    pending_since_s: float = 0.0
+    failure_reason: str = ""
+    variants: tuple[VariantState, ...] = ()
+    pending_variants: tuple[VariantState, ...] = ()
+    revision: int = 0
+    document: dict[str, Any] = field(default_factory=dict)
+
+
+class EndpointView(Struct, frozen=True, kw_only=True):
+    """An endpoint together with what runs: what `describe` shows."""
+
+    endpoint: Endpoint
+    replicas: tuple[ReplicaStatus, ...] = ()
+    events: tuple[Event, ...] = ()
+
+
+class Event(Struct, frozen=True, kw_only=True):
+    """One thing that happened to an endpoint, with its reason. Newest last."""
+
+    at_s: float
+    what: str  # e.g. "replica started", "update failed", "endpoint InService"
+    reason: str = ""
+    replica_id: str = ""

@@ -1,0 +1,28 @@
+"""EndpointConfig: an immutable declaration of variants."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct, field
+
+
+class VariantSpec(Struct, frozen=True, kw_only=True):
+    """One production variant as declared. Times are seconds; `weight` is relative to the other variants."""
+
+    name: str
+    model_name: str
+    instance_type: str = "ml.m5.large"
+    initial_count: int = 1
+    initial_weight: float = 1.0
+    startup_timeout_s: float = 240.0  # AWS: a container must answer /ping within 4 minutes of its start
+    download_timeout_s: float = 3600.0
+
+
+class EndpointConfig(Struct, frozen=True, kw_only=True):
+    """A named, immutable list of variants. `document` is the caller's declaration, kept for Describe."""
+
+    name: str
+    created_s: float
+    variants: tuple[VariantSpec, ...]
+    document: dict[str, Any] = field(default_factory=dict)

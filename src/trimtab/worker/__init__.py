@@ -1,0 +1,1 @@
+"""The process beside the model: load, predict, report. Imports neither the store nor the AWS edge."""
