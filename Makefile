@@ -1,0 +1,62 @@
+# Everything sets itself up: `make demo` and `make test` work from a fresh clone. Nothing is installed outside this folder.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv pip install --quiet --require-hashes --python
+CLIENTS := .venvs/sagemaker2 .venvs/sagemaker3 .venvs/awscli
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-quick lint types imports docs bench clients lock wheel clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(BIN)/.ready: requirements/dev.lock requirements/uv.lock pyproject.toml
+	@echo "making the environment in $(VENV) (once)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.lock
+	@$(UV) $(BIN)/python -r requirements/dev.lock
+	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python -e .
+	@touch $@
+
+.venvs/%/.ready: requirements/%.lock $(BIN)/.ready
+	@echo "making the client environment .venvs/$* (once)"
+	@test -x .venvs/$*/bin/python || $(PYTHON) -m venv --without-pip .venvs/$*
+	@$(UV) .venvs/$*/bin/python -r requirements/$*.lock
+	@touch $@
+
+clients: $(CLIENTS:%=%/.ready) ## make the environments of the sagemaker SDKs and the AWS CLI
+
+demo: $(BIN)/.ready ## deploy a fraud model with boto3, score real card payments, show the figures
+	@$(BIN)/python examples/fraud/demo.py
+
+test: $(BIN)/.ready clients ## all tests that need no GPU
+	@$(BIN)/python -m pytest
+
+test-quick: $(BIN)/.ready ## unit and conformance tests
+	@$(BIN)/python -m pytest tests/unit tests/conformance
+
+lint: $(BIN)/.ready ## style
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(BIN)/.ready ## mypy, strict
+	@$(BIN)/mypy
+
+imports: $(BIN)/.ready ## the house rules
+	@$(BIN)/lint-imports --no-cache
+
+bench: $(BIN)/.ready ## the figures of docs/benchmarks.md
+	@$(BIN)/python -m benchmarks
+
+COMPILE := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --no-emit-index-url --universal --python-version 3.11
+
+lock: ## renew requirements/*.lock from pyproject.toml and requirements/*.in
+	@$(COMPILE) --group dev pyproject.toml --output-file requirements/dev.lock
+	@for name in uv sagemaker2 sagemaker3 awscli; do \
+	  $(COMPILE) requirements/$$name.in --output-file requirements/$$name.lock || exit 1; done
+
+wheel: $(BIN)/.ready ## build the wheel into dist/
+	@$(BIN)/uv build --quiet --wheel --no-build-isolation --python $(BIN)/python
+
+clean: ## remove what make made here
+	@rm -rf $(VENV) .venvs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,41 @@
+"""`trimtab serve`: run trimtab on this machine, in the foreground."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trimtab.config import Auth, Config, default_data_dir
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 7070,
+    data_dir: Annotated[Path | None, typer.Option(help="Where everything is kept.", show_default="~/.local/share/trimtab")] = None,
+    gateways: Annotated[int, typer.Option(min=1, max=64, help="Processes that carry the traffic.")] = 1,
+    auth: Annotated[Auth, typer.Option(help="Whether callers must sign; `none` works on loopback only.")] = Auth.SIGV4,
+    region: Annotated[str, typer.Option(help="The AWS region to be.")] = "us-east-1",
+    account: Annotated[str, typer.Option(help="The AWS account number to be.")] = "000000000000",
+    enforce_instance_shapes: Annotated[
+        bool, typer.Option("--enforce-instance-shapes", help="Give a replica no more CPU and memory than its instance type.")
+    ] = False,
+    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
+) -> None:
+    """Serve until stopped. Prints `trimtab ready at URL` on stdout once it can answer; logs go to stderr."""
+    from trimtab import app
+
+    app.serve(
+        Config(
+            host=host,
+            port=port,
+            data_dir=(data_dir or default_data_dir()).absolute(),
+            gateways=gateways,
+            auth=auth,
+            region=region,
+            account=account,
+            enforce_instance_shapes=enforce_instance_shapes,
+            log_level=log_level.upper(),
+        )
+    )

@@ -1,0 +1,98 @@
+"""Claiming a data directory: one trimtab at a time, of one format, private to its owner."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import stat
+from pathlib import Path
+
+from trimtab.config import Paths
+from trimtab.errors import Invalid, LimitExceeded
+
+MIN_FREE_BYTES = 64 * 2**20
+
+
+def claim(paths: Paths) -> int:
+    """Make or check the directory and lock it. Returns the lock's file descriptor: the lock lives as long as it is open.
+
+    Raises Invalid (with the cure) when the directory is of another format, locked by another trimtab, not writable, or
+    its run directory belongs to somebody else; LimitExceeded when its disk is full.
+    """
+    try:
+        paths.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock_fd = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Invalid(
+            f"The data directory {paths.data_dir} cannot be used: {error.strerror}. "
+            "Choose another with --data-dir, or correct its owner and permissions."
+        ) from error
+    try:
+        _lock(lock_fd, paths)
+        _check_format(paths)
+        _check_space(paths)
+        _make_folders(paths)
+    except BaseException:
+        os.close(lock_fd)
+        raise
+    return lock_fd
+
+
+def _lock(lock_fd: int, paths: Paths) -> None:
+    try:
+        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            raise
+        raise Invalid(
+            f"Another trimtab is serving from {paths.data_dir}. Stop it, or give this one its own --data-dir and --port."
+        ) from error
+
+
+def _check_format(paths: Paths) -> None:
+    try:
+        found = paths.version.read_text().strip()
+    except FileNotFoundError:
+        strangers = [p.name for p in paths.data_dir.iterdir() if p.name != paths.lock.name]
+        if strangers:
+            raise Invalid(
+                f"{paths.data_dir} is not empty and is no data directory of trimtab (it holds {sorted(strangers)[0]!r}). "
+                "Choose an empty or new folder with --data-dir."
+            ) from None
+        temporary = paths.version.with_suffix(".tmp")
+        temporary.write_text(f"{Paths.FORMAT}\n")
+        temporary.replace(paths.version)
+        return
+    if found != str(Paths.FORMAT):
+        raise Invalid(
+            f"The data directory {paths.data_dir} has format {found}; this trimtab reads format {Paths.FORMAT}. "
+            "Run the trimtab version that wrote it, or choose another folder with --data-dir."
+        )
+
+
+def _check_space(paths: Paths) -> None:
+    free_bytes = shutil.disk_usage(paths.data_dir).free
+    if free_bytes < MIN_FREE_BYTES:
+        raise LimitExceeded(
+            f"The disk of {paths.data_dir} has {free_bytes // 2**20} MiB left; trimtab needs {MIN_FREE_BYTES // 2**20} MiB "
+            "to start. Free some space, or choose a folder on another disk with --data-dir."
+        )
+
+
+def _make_folders(paths: Paths) -> None:
+    for folder in (paths.objects, paths.artifacts, paths.layers, paths.logs):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(paths.run_dir)
+    make_private(paths.workers_dir)
+
+
+def make_private(folder: Path) -> None:
+    """Make `folder` with mode 0700, or check that it is ours alone: whoever can write there can take our sockets' place."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise Invalid(f"{folder} belongs to somebody else. Remove it, or point XDG_RUNTIME_DIR to a folder of your own.")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        folder.chmod(0o700)
