@@ -18,7 +18,7 @@ def canonical_path(raw_path: str, *, s3: bool) -> str:
         return raw_path
     raw = wire_bytes(raw_path)
     if s3:
-        return quote_from_bytes(unquote_to_bytes(raw), safe="/~")
+        return "/".join([quote_from_bytes(unquote_to_bytes(part), safe="~") for part in raw.split(b"/")])
     return quote_from_bytes(_normalised(raw), safe="/~")
 
 
