@@ -1,0 +1,202 @@
+"""trimtab's own JSON API: what AWS's calls do not show. Beside AWS's on the same port, signed like SageMaker's calls.
+
+    GET /_trimtab/v1/health                        who answers
+    GET /_trimtab/v1/endpoints                     every endpoint in short
+    GET /_trimtab/v1/endpoints/NAME                replicas, start budgets, failures, events with their reasons
+    GET /_trimtab/v1/endpoints/NAME/logs           log lines as JSON Lines; variant=, replica=, tail=N, follow=true
+
+Names are snake_case with their units, times are seconds since the epoch. What is not known is left out. Errors are
+`{"error": {"code": ..., "message": ...}}` with the code of trimtab's own taxonomy.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+from msgspec.structs import replace
+
+import trimtab
+from trimtab.aws.http import Handler, HttpRequest, HttpResponse
+from trimtab.aws.native_logs import LogFiles, LogLine
+from trimtab.aws.registry import Authenticate
+from trimtab.control.api import ControlApi
+from trimtab.errors import Denied, Invalid, NotFound, RequestError, TrimtabError, Unavailable
+from trimtab.logs import fields
+from trimtab.resources.endpoint import Endpoint, EndpointView
+from trimtab.resources.replica import ReplicaState
+from trimtab.resources.routing import AccessKey
+
+PREFIX = "/_trimtab/v1/"
+SERVICE = "sagemaker"  # the service that callers sign for
+_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")  # AWS: EndpointName
+_MAX_TAIL = 1_000_000
+
+_log = logging.getLogger(__name__)
+
+
+def native_api(control: ControlApi, authenticate: Authenticate, logs: Path, about: Mapping[str, str]) -> Handler:
+    """The handler of every path below `PREFIX`. `logs` is `Paths.logs`; `about` (region, ...) is told by `health`."""
+    api = _Api(control, logs, about)
+
+    async def handle(request: HttpRequest) -> HttpResponse:
+        try:
+            verified = await authenticate(request, SERVICE)
+            return await api.answer(request, verified.key)
+        except TrimtabError as error:
+            return _failed(error)
+        except Exception:  # noqa: BLE001 - a defect of ours: logged, and it ends the request, never the server
+            _log.exception("native api failed %s", fields(path=request.raw_path))
+            return _json(500, {"error": {"code": "Broken", "message": "trimtab failed; its log on stderr says where."}})
+
+    return handle
+
+
+class _Api:
+    def __init__(self, control: ControlApi, logs: Path, about: Mapping[str, str]) -> None:
+        self._control = control
+        self._logs = logs
+        self._about = about
+
+    async def answer(self, request: HttpRequest, key: AccessKey | None) -> HttpResponse:
+        parts = request.path.removeprefix(PREFIX).rstrip("/").split("/")
+        if request.method not in ("GET", "HEAD"):
+            return _json(405, {"error": {"code": "Invalid", "message": f"{request.method} is not allowed here."}})
+        match parts:
+            case ["health"]:
+                return _json(200, {"status": "ok", "version": trimtab.__version__, **self._about})
+            case ["endpoints"]:
+                return self._endpoints(key)
+            case ["endpoints", name]:
+                _require(key, "sagemaker:DescribeEndpoint", name)
+                return _json(200, endpoint_document(self._control.get_endpoint(name)))
+            case ["endpoints", name, "logs"]:
+                _require(key, "logs:FilterLogEvents", name)
+                return self._stream_logs(name, request.query)
+        raise NotFound("path", request.path, f"trimtab's API has no {request.path}.")
+
+    def _endpoints(self, key: AccessKey | None) -> HttpResponse:
+        _require(key, "sagemaker:ListEndpoints", None)
+        found = [
+            _short(view)
+            for endpoint in sorted(self._control.list_endpoints(), key=lambda endpoint: endpoint.name)
+            if _sees(key, endpoint.name) and (view := self._view(endpoint)) is not None
+        ]
+        return _json(200, {"endpoints": found})
+
+    def _view(self, endpoint: Endpoint) -> EndpointView | None:
+        try:
+            return self._control.get_endpoint(endpoint.name)
+        except NotFound:
+            return None  # deleted since it was listed
+
+    def _stream_logs(self, name: str, query: str) -> HttpResponse:
+        given = {key: values[-1] for key, values in parse_qs(query, keep_blank_values=True).items()}
+        tail = _tail(given["tail"]) if "tail" in given else None
+        folder = self._logs / name if _NAME.fullmatch(name) else None
+        if folder is None or not (folder.is_dir() or self._exists(name)):
+            raise NotFound("endpoint", name)
+        files = LogFiles(folder, variant=given.get("variant", ""), replica=given.get("replica", ""), tail=tail)
+        follow = given.get("follow", "").lower() in ("1", "true", "yes")
+        body = _followed(files, lambda: self._exists(name)) if follow else _once(files)
+        return HttpResponse(headers=[("Content-Type", "application/x-ndjson")], body=body)
+
+    def _exists(self, name: str) -> bool:
+        try:
+            self._control.get_endpoint(name)
+        except NotFound:
+            return False
+        return True
+
+
+def endpoint_document(view: EndpointView) -> dict[str, Any]:
+    """All that is known of an endpoint, as JSON: the stored state, its replicas, its events (newest last)."""
+    endpoint = msgspec.to_builtins(replace(view.endpoint, document={}))
+    for member in ("document", "revision"):
+        del endpoint[member]
+    return {
+        **{key: value for key, value in endpoint.items() if value not in ("", [], 0.0)},
+        "replicas": [_replica(msgspec.to_builtins(status)) for status in view.replicas],
+        "events": [
+            {key: value for key, value in msgspec.to_builtins(event).items() if value != ""} for event in view.events
+        ],
+    }
+
+
+def _replica(status: dict[str, Any]) -> dict[str, Any]:
+    budget = {step: seconds for step, seconds in status["budget"].items() if seconds is not None}
+    known = {key: value for key, value in status.items() if value is not None}
+    return {**known, "budget": budget, "start_s": sum(budget.values())}
+
+
+def _short(view: EndpointView) -> dict[str, Any]:
+    document = endpoint_document(view)
+    del document["replicas"], document["events"]
+    serving = [replica for replica in view.replicas if replica.state is ReplicaState.READY]
+    return {
+        **document,
+        "replicas_ready": len(serving),
+        "replicas_desired": sum(variant.desired_count for variant in view.endpoint.variants),
+    }
+
+
+async def _once(files: LogFiles) -> AsyncIterator[bytes]:
+    for block in files.read():
+        yield _json_lines(block)
+    for block in files.rest():
+        yield _json_lines(block)
+
+
+async def _followed(files: LogFiles, still_there: Callable[[], bool]) -> AsyncIterator[bytes]:
+    async for block in files.follow(still_there):
+        yield _json_lines(block)
+    for rest in files.rest():
+        yield _json_lines(rest)
+
+
+def _json_lines(block: list[LogLine]) -> bytes:
+    return b"".join(msgspec.json.encode(line) + b"\n" for line in block)
+
+
+def _tail(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= _MAX_TAIL):
+        raise Invalid(f"tail must be a number of lines from 0 to {_MAX_TAIL}, not {text!r}.")
+    return int(text)
+
+
+def _sees(key: AccessKey | None, endpoint: str) -> bool:
+    return key is None or not key.endpoints or any(fnmatchcase(endpoint, pattern) for pattern in key.endpoints)
+
+
+def _require(key: AccessKey | None, action: str, endpoint: str | None) -> None:
+    """Raise Denied unless `key` may do `action` (None: nobody need sign)."""
+    if key is None:
+        return
+    allowed = not key.actions or any(fnmatchcase(action, pattern) for pattern in key.actions)
+    if not allowed or (endpoint is not None and not _sees(key, endpoint)):
+        on = f" on the endpoint {endpoint!r}" if endpoint else ""
+        raise Denied(f"The access key {key.id} is not allowed to do {action}{on}.")
+
+
+def _failed(error: TrimtabError) -> HttpResponse:
+    if isinstance(error, NotFound):
+        status = 404
+    elif isinstance(error, Denied):
+        status = 403
+    elif isinstance(error, RequestError):
+        status = 400
+    else:
+        status = 503 if isinstance(error, Unavailable) else 500
+    return _json(status, {"error": {"code": error.reason, "message": str(error)}})
+
+
+def _json(status: int, document: Mapping[str, Any]) -> HttpResponse:
+    return HttpResponse(
+        status=status, headers=[("Content-Type", "application/json")], body=msgspec.json.encode(document) + b"\n"
+    )
