@@ -1,0 +1,68 @@
+"""A request of any protocol to the params of its operation: read, parsed, typed; not yet validated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trimtab.aws.http import Body, Headers
+from trimtab.aws.protocols import jsonbody, query, xmlbody
+from trimtab.aws.protocols.bindings import has_body_members, read_located
+from trimtab.aws.protocols.errors import Malformed
+from trimtab.aws.services import Operation, Service, Shape
+
+MAX_DOCUMENT_BYTES = 8 * 2**20  # JSON, XML and forms; AWS's largest is CompleteMultipartUpload with 10,000 parts
+MAX_BLOB_BYTES = 26_214_400  # a payload that the model does not stream; AWS: 25 MB per invocation
+
+
+async def parse(
+    service: Service,
+    operation: Operation,
+    protocol: str,
+    *,
+    body: Body,
+    labels: Mapping[str, str],
+    query_pairs: Sequence[tuple[str, str]],
+    headers: Headers,
+) -> dict[str, Any]:
+    """The params of `operation`. Raises Malformed, TooLarge, and what reading `body` raises.
+
+    For query requests, `query_pairs` holds the form's fields.
+    """
+    shape = operation.input
+    if shape is None:
+        return {}
+    if protocol == "query":
+        old_names_of = operation.name if service.query_compatible and service.protocol == "json" else ""
+        return query.parse(shape, query_pairs, old_names_of)
+    if protocol == "json":
+        return jsonbody.parse(shape, await body.read(MAX_DOCUMENT_BYTES))
+    params = read_located(shape, labels, query_pairs, headers)
+    if shape.payload:
+        payload = await _payload(shape, protocol, body)
+        if payload is not None:
+            params[shape.payload] = payload
+    elif has_body_members(shape):
+        params.update(_document(shape, protocol, await body.read(MAX_DOCUMENT_BYTES)))
+    return params
+
+
+async def _payload(shape: Shape, protocol: str, body: Body) -> Any:
+    member = shape.members[shape.payload]
+    if member.streaming:
+        return body
+    if member.shape.type == "blob":
+        return await body.read(MAX_BLOB_BYTES)
+    data = await body.read(MAX_DOCUMENT_BYTES)
+    if member.shape.type == "string":
+        try:
+            return data.decode() if data else None
+        except UnicodeDecodeError:
+            raise Malformed("The request's body is not valid UTF-8.") from None
+    return _document(member.shape, protocol, data) if data.strip() else None
+
+
+def _document(shape: Shape, protocol: str, data: bytes) -> dict[str, Any]:
+    if not data.strip():
+        return {}
+    return xmlbody.parse(shape, data) if protocol == "rest-xml" else jsonbody.parse(shape, data)
