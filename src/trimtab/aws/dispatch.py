@@ -1,0 +1,166 @@
+"""The request path of the AWS edge in control, as a list: identify, authenticate, authorize, parse, validate, handle,
+serialize. Whatever fails on the way becomes an answer in the caller's protocol; no exception leaves it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from trimtab.aws.arns import partition_of, sagemaker_arn
+from trimtab.aws.fault_shapes import error_response, request_id_headers
+from trimtab.aws.faults import OPERATIONS_DOC, Where
+from trimtab.aws.http import Body, HttpRequest, HttpResponse
+from trimtab.aws.identify import Identifier, Target
+from trimtab.aws.permissions import check_action, check_endpoints
+from trimtab.aws.protocols import requests, responses
+from trimtab.aws.protocols.validation import validate
+from trimtab.aws.registry import Answer, Authenticate, AwsError, Call, Handlers, Result
+from trimtab.aws.services import SERVICES, Services
+from trimtab.errors import Broken, NotSupported, TrimtabError
+from trimtab.logs import fields
+from trimtab.resources.routing import AccessKey
+
+_log = logging.getLogger(__name__)
+
+
+class Dispatcher:
+    """Answers AWS calls with the `handlers` (service -> operation -> handler).
+
+    `authenticate(request, service)` proves who calls and gives the body; it raises Denied. Services without handlers
+    are known all the same, and answer "not supported". Models are read when a service is called for the first time.
+    """
+
+    def __init__(self, handlers: Handlers, authenticate: Authenticate, *, region: str, account: str) -> None:
+        self._handlers = handlers
+        self._authenticate = authenticate
+        self._region = region
+        self._account = account
+        self._services = Services({name: handlers.get(name, {}).keys() for name in {*SERVICES, *handlers}})
+        self._identifier = Identifier(self._services)
+
+    async def __call__(self, request: HttpRequest) -> HttpResponse:
+        """The answer to one request. Raises nothing but cancellation."""
+        request_id = str(uuid.uuid4())
+        target = self._identifier.service_of(request)
+        try:
+            return await self._answer(request, target, request_id)
+        except (TrimtabError, AwsError) as error:
+            if isinstance(error, Broken):
+                self._report(target, request_id)
+            return self._failed(error, request, target, request_id)
+        except Exception as error:  # noqa: BLE001 - a defect of ours: it ends the request, never the server
+            self._report(target, request_id)
+            return self._failed(error, request, target, request_id)
+
+    async def _answer(self, request: HttpRequest, target: Target, request_id: str) -> HttpResponse:
+        if not target.known:
+            raise NotSupported(target.service, f"trimtab does not serve {target.service[:60]!r}. {OPERATIONS_DOC} lists"
+                               " the services and operations that it does.")  # fmt: skip
+        verified = await self._authenticate(request, target.service)
+        form = b""
+        if target.protocol == "query" and request.method == "POST":
+            form = await verified.body.read(requests.MAX_DOCUMENT_BYTES)
+        self._adopt(target, self._identifier.operation_of(target, request, form))
+        call = Call(
+            request=request,
+            service=target.service,
+            operation=target.operation,
+            request_id=request_id,
+            region=self._region,
+            account=self._account,
+            identity=verified.key,
+        )
+        caller = self._caller(verified.key)
+        check_action(verified.key, target.service, target.operation, caller=caller)
+        handler = self._handlers.get(target.service, {}).get(target.operation)
+        if handler is None:
+            raise _not_supported(target)
+        params = await self._params(target, request, verified.body)
+        self._check_endpoints(call, params, caller)
+        operation = self._services.get(target.service).operations[target.operation]
+        if operation.input is not None:
+            validate(operation.input, params)
+        result = handler(call, params)
+        return self._serialized(target, await result if inspect.isawaitable(result) else result, request_id)
+
+    async def _params(self, target: Target, request: HttpRequest, body: Body) -> dict[str, Any]:
+        service = self._services.get(target.service)
+        operation = service.operations.get(target.operation)
+        if operation is None:
+            raise Broken(f"there is a handler for {target.service}:{target.operation}, which AWS's model does not have")
+        return await requests.parse(
+            service,
+            operation,
+            target.protocol,
+            body=body,
+            labels=target.labels,
+            query_pairs=target.query_pairs,
+            headers=request.headers,
+        )
+
+    def _serialized(self, target: Target, result: Result, request_id: str) -> HttpResponse:
+        service = self._services.get(target.service)
+        answer = result if isinstance(result, Answer) else Answer(result=result)
+        operation = service.operations[target.operation]
+        response = responses.serialize(service, operation, target.protocol, answer.result, request_id)
+        if answer.status:
+            response.status = answer.status
+        response.headers.extend([*answer.headers, *request_id_headers(target.service, request_id)])
+        return response
+
+    def _failed(self, error: BaseException, request: HttpRequest, target: Target, request_id: str) -> HttpResponse:
+        service = self._services.get(target.service) if target.known else None
+        where = Where(
+            service=target.service,
+            protocol=target.protocol,
+            request_id=request_id,
+            region=self._region,
+            account=self._account,
+            resource=request.raw_path,
+            presigned="authorization" not in request.headers and "Signature=" in request.query,
+            head=request.method == "HEAD",
+            endpoint=target.labels.get("EndpointName", ""),
+        )
+        if service is not None:
+            where.json_version = service.json_version
+            where.query_compatible = service.query_compatible and target.protocol == "json"
+            where.error_shapes = service.error_shapes
+            where.xml_namespace = service.xml_namespace
+        if _log.isEnabledFor(logging.DEBUG):
+            _log.debug("refused %s", fields(service=target.service, operation=target.operation, reason=str(error)))
+        return error_response(error, where)
+
+    def _adopt(self, target: Target, found: Target) -> None:
+        """Keep what is known by now in the caller's `target`, so that a later failure can name it."""
+        for name in ("service", "operation", "labels", "query_pairs"):
+            setattr(target, name, getattr(found, name))
+
+    def _report(self, target: Target, request_id: str) -> None:
+        what = fields(service=target.service, operation=target.operation, request_id=request_id)
+        _log.exception("a call failed inside trimtab %s", what)
+
+    def _caller(self, key: AccessKey | None) -> str:
+        name = key.id if key is not None else "anonymous"
+        return f"arn:{partition_of(self._region)}:iam::{self._account}:user/{name}"
+
+    def _check_endpoints(self, call: Call, params: Mapping[str, Any], caller: str) -> None:
+        if call.identity is None or not call.identity.endpoints:
+            return
+        prefix = sagemaker_arn(self._region, self._account, "endpoint", "")
+        named = [params["EndpointName"]] if isinstance(params.get("EndpointName"), str) else []
+        arn = params.get("ResourceArn")
+        if isinstance(arn, str) and ":endpoint/" in arn:
+            named.append(arn.partition(":endpoint/")[2])
+        check_endpoints(call.identity, call.service, call.operation, named, caller=caller, arn_prefix=prefix)
+
+
+def _not_supported(target: Target) -> NotSupported:
+    return NotSupported(
+        f"{target.service}:{target.operation}",
+        f"trimtab does not support the operation {target.operation} of {target.service}. {OPERATIONS_DOC} lists what"
+        " it supports.",
+    )
