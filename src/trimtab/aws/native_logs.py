@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 
@@ -75,28 +76,53 @@ class LogFiles:
 
 
 class _LogFile:
+    """A replica's log. Its writer moves it to `NAME.1` when it has grown, and begins anew."""
+
     def __init__(self, path: Path, tail: int | None) -> None:
         self._path = path
+        self._previous = path.with_name(path.name + ".1")
         self._tail = tail
         self._inode = 0
         self._offset = 0
         self._partial = b""
 
     def read(self) -> Iterator[list[str]]:
-        try:
-            file = self._path.open("rb")
-        except FileNotFoundError:
-            return
-        with file:
+        """The lines that are new since the last call."""
+        with _opened(self._path) as file:
+            if file is None:
+                return
             status = os.fstat(file.fileno())
-            if status.st_ino != self._inode or status.st_size < self._offset:  # first look, rotated, or truncated
-                self._offset = _tail_offset(file, status.st_size, self._tail) if self._inode == 0 else 0
-                self._inode, self._partial = status.st_ino, b""
-            file.seek(self._offset)
-            while block := file.read(BLOCK_BYTES):
-                self._offset += len(block)
-                if lines := self._lines(block):
-                    yield lines
+            if self._inode == 0:
+                self._offset, missing = _tail_offset(file, status.st_size, self._tail)
+                yield from self._before(missing)
+            elif status.st_ino != self._inode:
+                yield from self._rotated_away()
+            elif status.st_size < self._offset:
+                self._offset, self._partial = 0, b""  # cut off by its writer
+            self._inode = status.st_ino
+            yield from self._read_on(file)
+
+    def _before(self, missing: int | None) -> Iterator[list[str]]:
+        """The predecessor's last lines, at the first look."""
+        with _opened(self._previous) as file:
+            if file is not None and missing != 0:
+                wanted, self._offset = self._offset, _tail_offset(file, os.fstat(file.fileno()).st_size, missing)[0]
+                yield from self._read_on(file)
+                self._offset = wanted
+
+    def _rotated_away(self) -> Iterator[list[str]]:
+        """What was written to the file that we were reading before it became the predecessor."""
+        with _opened(self._previous) as file:
+            if file is not None and os.fstat(file.fileno()).st_ino == self._inode:
+                yield from self._read_on(file)
+        self._offset = 0
+
+    def _read_on(self, file: BufferedReader) -> Iterator[list[str]]:
+        file.seek(self._offset)
+        while block := file.read(BLOCK_BYTES):
+            self._offset += len(block)
+            if lines := self._lines(block):
+                yield lines
 
     def rest(self) -> str:
         line, self._partial = self._partial, b""
@@ -110,16 +136,29 @@ class _LogFile:
         return [line.decode(errors="replace").removesuffix("\r") for line in whole]
 
 
-def _tail_offset(file: BufferedReader, size: int, lines: int | None) -> int:
-    """Where the last `lines` lines begin. Reads backwards, so that a tail of a large file costs little."""
+@contextmanager
+def _opened(path: Path) -> Iterator[BufferedReader | None]:
+    """The file, or None when it is not (or no longer) there."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        yield None
+        return
+    with file:
+        yield file
+
+
+def _tail_offset(file: BufferedReader, size: int, lines: int | None) -> tuple[int, int | None]:
+    """Where the last `lines` lines begin, and how many are missing because the file has fewer (None: all are wanted).
+
+    Reads backwards, so that a tail of a large file costs little.
+    """
     if lines is None or size == 0:
-        return 0
-    if lines == 0:
-        return size
+        return 0, lines
     file.seek(size - 1)
     position = size
     wanted = lines + 1 if file.read(1) == b"\n" else lines  # line ends to pass; a last line may have none
-    while position > 0:
+    while position > 0 and lines:
         step = min(BLOCK_BYTES, position)
         position -= step
         file.seek(position)
@@ -129,6 +168,6 @@ def _tail_offset(file: BufferedReader, size: int, lines: int | None) -> int:
             index = len(block)
             for _ in range(wanted):
                 index = block.rindex(b"\n", 0, index)
-            return position + index + 1
+            return position + index + 1, 0
         wanted -= count
-    return 0
+    return (0, wanted - 1) if lines else (size, 0)

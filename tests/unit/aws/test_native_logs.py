@@ -86,6 +86,29 @@ def test_a_file_that_was_truncated_or_replaced_is_read_from_its_start(tmp_path) 
     assert lines(files) == ["x" * 100]
 
 
+def rotate(folder: Path) -> None:
+    (folder / "A" / "r1.log").replace(folder / "A" / "r1.log.1")
+
+
+def test_rotation_loses_and_repeats_no_line(tmp_path) -> None:
+    files = LogFiles(tmp_path)
+    write(tmp_path, "A/r1", "one\n")
+    assert lines(files) == ["one"]
+    write(tmp_path, "A/r1", "two\n")
+    rotate(tmp_path)
+    write(tmp_path, "A/r1", "three\n")
+    assert lines(files) == ["two", "three"]
+
+
+@pytest.mark.parametrize("tail", [None, 0, 1, 2, 3, 4, 9])
+def test_a_tail_reaches_back_into_the_rotated_file(tmp_path, tail) -> None:
+    write(tmp_path, "A/r1", "1\n2\n")
+    rotate(tmp_path)
+    write(tmp_path, "A/r1", "3\n4\n")
+    everything = ["1", "2", "3", "4"]
+    assert lines(LogFiles(tmp_path, tail=tail)) == (everything if tail is None else everything[4 - min(tail, 4) :])
+
+
 def test_megabytes_without_a_line_end_are_cut_not_kept(tmp_path) -> None:
     write(tmp_path, "A/r1", b"x" * (3 * native_logs.BLOCK_BYTES) + b"\xff\n")
     found = lines(LogFiles(tmp_path))

@@ -9,11 +9,12 @@ from trimtab.aws.arns import sagemaker_arn
 from trimtab.aws.paging import Pager
 from trimtab.aws.registry import Call, operation
 from trimtab.aws.sagemaker.documents import kept
-from trimtab.aws.sagemaker.faults import in_aws_words, invalid, not_supported_yet
 from trimtab.aws.sagemaker.listing import listed
+from trimtab.aws.sagemaker.refusals import not_supported_yet
 from trimtab.aws.sagemaker.tags import tags_of
 from trimtab.clock import Clock
 from trimtab.control.api import ControlApi
+from trimtab.errors import Invalid
 from trimtab.resources.endpoint_config import EndpointConfig, VariantSpec
 
 _REFUSED = ("AsyncInferenceConfig", "ExplainerConfig", "ShadowProductionVariants", "CrossRegionTrafficConfig")
@@ -43,22 +44,20 @@ class EndpointConfigs:
     async def create_endpoint_config(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """Record an immutable list of variants."""
         name = params["EndpointConfigName"]
-        with in_aws_words(call):
-            _refuse_unsupported(params)
-            config = EndpointConfig(
-                name=name,
-                created_s=self._clock.now_s(),
-                variants=_variants(params["ProductionVariants"]),
-                document=kept(params, without=("EndpointConfigName", "Tags")),
-            )
-            self._control.create_endpoint_config(config, tags_of(params))
+        _refuse_unsupported(params)
+        config = EndpointConfig(
+            name=name,
+            created_s=self._clock.now_s(),
+            variants=_variants(params["ProductionVariants"]),
+            document=kept(params, without=("EndpointConfigName", "Tags")),
+        )
+        self._control.create_endpoint_config(config, tags_of(params))
         return {"EndpointConfigArn": _arn(call, name)}
 
     @operation("sagemaker", "DescribeEndpointConfig")
     async def describe_endpoint_config(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """What the caller declared, with name, ARN and time; a variant's weight is 1 unless declared."""
-        with in_aws_words(call):
-            config = self._control.get_endpoint_config(params["EndpointConfigName"])
+        config = self._control.get_endpoint_config(params["EndpointConfigName"])
         declared = config.document.get("ProductionVariants", [])
         return {
             **config.document,
@@ -71,8 +70,7 @@ class EndpointConfigs:
     @operation("sagemaker", "ListEndpointConfigs")
     async def list_endpoint_configs(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """One page of summaries."""
-        with in_aws_words(call):
-            page, token = listed(self._pager, call.operation, self._control.list_endpoint_configs(), params)
+        page, token = listed(self._pager, call.operation, self._control.list_endpoint_configs(), params)
         summaries = [
             {
                 "EndpointConfigName": config.name,
@@ -86,8 +84,7 @@ class EndpointConfigs:
     @operation("sagemaker", "DeleteEndpointConfig")
     async def delete_endpoint_config(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """Forget the configuration; endpoints that were made from it go on."""
-        with in_aws_words(call):
-            self._control.delete_endpoint_config(params["EndpointConfigName"])
+        self._control.delete_endpoint_config(params["EndpointConfigName"])
         return {}
 
 
@@ -108,7 +105,7 @@ def _variants(declared: list[Mapping[str, Any]]) -> tuple[VariantSpec, ...]:
     seen: set[str] = set()
     for variant in declared:
         if variant["VariantName"] in seen:
-            raise invalid(f'The variant name "{variant["VariantName"]}" was non-unique within the request.')
+            raise Invalid(f'The variant name "{variant["VariantName"]}" was non-unique within the request.')
         seen.add(variant["VariantName"])
     return tuple(_variant(variant) for variant in declared)
 
@@ -118,7 +115,7 @@ def _variant(declared: Mapping[str, Any]) -> VariantSpec:
     _refuse_in_variant(name, declared)
     for member in ("InstanceType", "InitialInstanceCount"):
         if member not in declared:
-            raise invalid(f'The variant "{name}" needs {member}.')
+            raise Invalid(f'The variant "{name}" needs {member}.')
     return VariantSpec(
         name=name,
         model_name=declared["ModelName"],

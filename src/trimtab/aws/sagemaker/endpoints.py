@@ -9,11 +9,12 @@ from trimtab.aws.arns import sagemaker_arn
 from trimtab.aws.paging import Pager
 from trimtab.aws.registry import Call, operation
 from trimtab.aws.sagemaker.documents import kept
-from trimtab.aws.sagemaker.faults import in_aws_words, invalid, not_supported_yet
 from trimtab.aws.sagemaker.listing import listed
+from trimtab.aws.sagemaker.refusals import not_supported_yet
 from trimtab.aws.sagemaker.summaries import describe
 from trimtab.aws.sagemaker.tags import tags_of
 from trimtab.control.api import ControlApi
+from trimtab.errors import Invalid
 from trimtab.resources.endpoint import EndpointView
 
 _DEPLOYMENTS = (
@@ -34,9 +35,8 @@ class Endpoints:
     async def create_endpoint(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """Record the wish for an endpoint; it is Creating when this answers."""
         name = params["EndpointName"]
-        with in_aws_words(call):
-            document = _deployment_document(params)
-            self._control.create_endpoint(name, params["EndpointConfigName"], tags_of(params), document)
+        document = _deployment_document(params)
+        self._control.create_endpoint(name, params["EndpointConfigName"], tags_of(params), document)
         return {"EndpointArn": _arn(call, name)}
 
     @operation(
@@ -46,22 +46,20 @@ class Endpoints:
     )
     async def describe_endpoint(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """Status, sizes, weights and, while an update runs, what is on its way."""
-        with in_aws_words(call):
-            view = self._control.get_endpoint(params["EndpointName"])
+        view = self._control.get_endpoint(params["EndpointName"])
         return describe(view, _arn(call, view.endpoint.name), self._control)
 
     @operation("sagemaker", "ListEndpoints")
     async def list_endpoints(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """One page of summaries."""
-        with in_aws_words(call):
-            page, token = listed(
-                self._pager,
-                call.operation,
-                self._control.list_endpoints(),
-                params,
-                modified_s=lambda endpoint: endpoint.modified_s,
-                status=lambda endpoint: endpoint.status.value,
-            )
+        page, token = listed(
+            self._pager,
+            call.operation,
+            self._control.list_endpoints(),
+            params,
+            modified_s=lambda endpoint: endpoint.modified_s,
+            status=lambda endpoint: endpoint.status.value,
+        )
         summaries = [
             {
                 "EndpointName": endpoint.name,
@@ -80,17 +78,16 @@ class Endpoints:
         name = params["EndpointName"]
         retain = params.get("RetainAllVariantProperties", False)
         excluded = {item["VariantPropertyType"] for item in params.get("ExcludeRetainedVariantProperties") or ()}
-        with in_aws_words(call):
-            document = _deployment_document(params)
-            if params.get("RetainDeploymentConfig", False) and "DeploymentConfig" not in document:
-                document = kept(self._control.get_endpoint(name).endpoint.document)
-            self._control.update_endpoint(
-                name,
-                params["EndpointConfigName"],
-                retain_counts=retain and "DesiredInstanceCount" not in excluded,
-                retain_weights=retain and "DesiredWeight" not in excluded,
-                document=document,
-            )
+        document = _deployment_document(params)
+        if params.get("RetainDeploymentConfig", False) and "DeploymentConfig" not in document:
+            document = kept(self._control.get_endpoint(name).endpoint.document)
+        self._control.update_endpoint(
+            name,
+            params["EndpointConfigName"],
+            retain_counts=retain and "DesiredInstanceCount" not in excluded,
+            retain_weights=retain and "DesiredWeight" not in excluded,
+            document=document,
+        )
         return {"EndpointArn": _arn(call, name)}
 
     @operation(
@@ -102,17 +99,15 @@ class Endpoints:
         """Change weights and counts of running variants; what is not named stays."""
         name = params["EndpointName"]
         weights, counts = _desired(params["DesiredWeightsAndCapacities"])
-        with in_aws_words(call):
-            view = self._control.get_endpoint(name)
-            _require_variants(call, view, [*weights, *counts])
-            self._control.update_weights_and_counts(name, weights, counts)
+        view = self._control.get_endpoint(name)
+        _require_variants(call, view, [*weights, *counts])
+        self._control.update_weights_and_counts(name, weights, counts)
         return {"EndpointArn": _arn(call, name)}
 
     @operation("sagemaker", "DeleteEndpoint")
     async def delete_endpoint(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """Take the endpoint down; its configuration and models stay."""
-        with in_aws_words(call):
-            self._control.delete_endpoint(params["EndpointName"])
+        self._control.delete_endpoint(params["EndpointName"])
         return {}
 
 
@@ -140,12 +135,12 @@ def _desired(changes: list[Mapping[str, Any]]) -> tuple[dict[str, float], dict[s
     for change in changes:
         variant = change["VariantName"]
         if variant in seen:
-            raise invalid(f'The variant name "{variant}" was non-unique within the request.')
+            raise Invalid(f'The variant name "{variant}" was non-unique within the request.')
         seen.add(variant)
         if change.get("ServerlessUpdateConfig"):
             raise not_supported_yet("ServerlessUpdateConfig")
         if "DesiredWeight" not in change and "DesiredInstanceCount" not in change:
-            raise invalid(f'The variant "{variant}" needs DesiredWeight or DesiredInstanceCount.')
+            raise Invalid(f'The variant "{variant}" needs DesiredWeight or DesiredInstanceCount.')
         if "DesiredWeight" in change:
             weights[variant] = float(change["DesiredWeight"])
         if "DesiredInstanceCount" in change:
@@ -158,4 +153,4 @@ def _require_variants(call: Call, view: EndpointView, names: list[str]) -> None:
     if missing := sorted(set(names) - known):
         config = sagemaker_arn(call.region, call.account, "endpoint-config", view.endpoint.config_name)
         listing = ", ".join(f'"{name}"' for name in missing)
-        raise invalid(f'The variant name(s) {listing} is/are not present within endpoint configuration "{config}".')
+        raise Invalid(f'The variant name(s) {listing} is/are not present within endpoint configuration "{config}".')

@@ -9,11 +9,12 @@ from trimtab.aws.arns import sagemaker_arn
 from trimtab.aws.paging import Pager
 from trimtab.aws.registry import Call, operation
 from trimtab.aws.sagemaker.documents import kept
-from trimtab.aws.sagemaker.faults import in_aws_words, invalid, not_supported_yet
 from trimtab.aws.sagemaker.listing import listed
+from trimtab.aws.sagemaker.refusals import not_supported_yet
 from trimtab.aws.sagemaker.tags import tags_of
 from trimtab.clock import Clock
 from trimtab.control.api import ControlApi
+from trimtab.errors import Invalid
 from trimtab.resources.model import Artifact, Container, Model
 
 _MAX_ENVIRONMENT_BYTES = 32 * 1024  # AWS: 32 KB for all keys and values together
@@ -37,21 +38,19 @@ class Models:
     async def create_model(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """Record a model of one container."""
         name = params["ModelName"]
-        with in_aws_words(call):
-            model = Model(
-                name=name,
-                created_s=self._clock.now_s(),
-                containers=(_container(_only_container(params)),),
-                document=kept(params, without=("ModelName", "Tags")),
-            )
-            self._control.create_model(model, tags_of(params))
+        model = Model(
+            name=name,
+            created_s=self._clock.now_s(),
+            containers=(_container(_only_container(params)),),
+            document=kept(params, without=("ModelName", "Tags")),
+        )
+        self._control.create_model(model, tags_of(params))
         return {"ModelArn": _arn(call, name)}
 
     @operation("sagemaker", "DescribeModel")
     async def describe_model(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """What the caller declared, with name, ARN and time."""
-        with in_aws_words(call):
-            model = self._control.get_model(params["ModelName"])
+        model = self._control.get_model(params["ModelName"])
         return {
             **model.document,
             "ModelName": model.name,
@@ -62,8 +61,7 @@ class Models:
     @operation("sagemaker", "ListModels")
     async def list_models(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """One page of summaries."""
-        with in_aws_words(call):
-            page, token = listed(self._pager, call.operation, self._control.list_models(), params)
+        page, token = listed(self._pager, call.operation, self._control.list_models(), params)
         summaries = [
             {"ModelName": model.name, "ModelArn": _arn(call, model.name), "CreationTime": model.created_s}
             for model in page
@@ -73,8 +71,7 @@ class Models:
     @operation("sagemaker", "DeleteModel")
     async def delete_model(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """Forget the model; endpoints that run it go on."""
-        with in_aws_words(call):
-            self._control.delete_model(params["ModelName"])
+        self._control.delete_model(params["ModelName"])
         return {}
 
 
@@ -85,9 +82,9 @@ def _arn(call: Call, name: str) -> str:
 def _only_container(params: Mapping[str, Any]) -> Mapping[str, Any]:
     primary, several = params.get("PrimaryContainer"), params.get("Containers") or []
     if primary is not None and several:
-        raise invalid("PrimaryContainer and Containers exclude one another: give one of them.")
+        raise Invalid("PrimaryContainer and Containers exclude one another: give one of them.")
     if primary is None and not several:
-        raise invalid("Give the model a container: PrimaryContainer is missing.")
+        raise Invalid("Give the model a container: PrimaryContainer is missing.")
     if len(several) > 1:
         raise not_supported_yet("Containers with more than one container", "Give one container, as PrimaryContainer.")
     if params.get("InferenceExecutionConfig", {}).get("Mode") == "Direct":
@@ -103,11 +100,11 @@ def _container(declared: Mapping[str, Any]) -> Container:
         if declared.get(member):
             raise not_supported_yet(member)
     if not declared.get("Image"):
-        raise invalid("The container's Image is missing. `trimtab://python` names trimtab's own runtime.")
+        raise Invalid("The container's Image is missing. `trimtab://python` names trimtab's own runtime.")
     environment = declared.get("Environment") or {}
     size = sum(len(key.encode()) + len(value.encode()) for key, value in environment.items())
     if size > _MAX_ENVIRONMENT_BYTES:
-        raise invalid(f"The container's Environment has {size} bytes; keys and values may have 32768 together.")
+        raise Invalid(f"The container's Environment has {size} bytes; keys and values may have 32768 together.")
     return Container(
         image=declared["Image"],
         hostname=declared.get("ContainerHostname", ""),
@@ -122,7 +119,7 @@ def _artifact(declared: Mapping[str, Any]) -> Artifact | None:
     if source is None:
         return Artifact(url=_s3_object(url, "ModelDataUrl")) if url else None
     if url and url != source["S3Uri"]:
-        raise invalid("ModelDataUrl and ModelDataSource name different data: give one of them.")
+        raise Invalid("ModelDataUrl and ModelDataSource name different data: give one of them.")
     return _from_data_source(source)
 
 
@@ -136,13 +133,13 @@ def _from_data_source(source: Mapping[str, Any]) -> Artifact:
     if compressed:
         raise not_supported_yet("S3DataType S3Prefix with CompressionType Gzip", "Name the archive, as S3Object.")
     if not uri.endswith("/"):
-        raise invalid(f"S3Uri {uri!r} with S3DataType S3Prefix must end in a slash.")
+        raise Invalid(f"S3Uri {uri!r} with S3DataType S3Prefix must end in a slash.")
     return Artifact(url=_s3(uri, "S3Uri"), compressed=False)
 
 
 def _s3_object(uri: str, member: str) -> str:
     if not _s3(uri, member)[len("s3://") :].partition("/")[2] or uri.endswith("/"):
-        raise invalid(
+        raise Invalid(
             f"{member} {uri!r} must name one object, s3://BUCKET/KEY; with Gzip a gzip-compressed tar archive."
         )
     return uri
@@ -150,5 +147,5 @@ def _s3_object(uri: str, member: str) -> str:
 
 def _s3(uri: str, member: str) -> str:
     if not uri.startswith("s3://"):
-        raise invalid(f"{member} {uri!r} must have the form s3://BUCKET/KEY; trimtab reads no https:// addresses.")
+        raise Invalid(f"{member} {uri!r} must have the form s3://BUCKET/KEY; trimtab reads no https:// addresses.")
     return uri

@@ -10,11 +10,13 @@ import pytest
 from botocore.validate import ParamValidator
 from sagemaker_shapes import variant
 
+from trimtab.aws.faults import Where, fault_of
 from trimtab.aws.http import BytesBody, HttpRequest
 from trimtab.aws.paging import Pager
-from trimtab.aws.registry import Call
+from trimtab.aws.registry import AwsError, Call
 from trimtab.aws.sagemaker import sagemaker_handlers
 from trimtab.clock import ManualClock
+from trimtab.errors import TrimtabError
 from trimtab.testing.fake_control import FakeControl
 
 Invoke = Callable[..., Awaitable[dict[str, Any]]]
@@ -48,9 +50,14 @@ def sagemaker(control: FakeControl, clock: ManualClock, model) -> Invoke:
             region="eu-west-1",
             account="123456789012",
         )
+        where = Where(service="sagemaker", protocol="json", request_id="r", region=call.region, account=call.account)
         shape = model.operation_model(operation)
         assert not ParamValidator().validate(params, shape.input_shape).has_errors(), "the test itself is wrong"
-        answer = await handlers[operation](call, params)
+        try:
+            answer = await handlers[operation](call, params)
+        except TrimtabError as error:  # as the edge would say it
+            fault = fault_of(error, where)
+            raise AwsError(fault.code, fault.message, fault.status) from error
         if shape.output_shape is not None:
             report = ParamValidator().validate(answer, shape.output_shape)
             assert not report.has_errors(), report.generate_report()
