@@ -47,7 +47,7 @@ class Failure(Struct, frozen=True, kw_only=True):
     """Why a replica failed. `reason` is one stable word, `message` says what happened and what to do.
 
     Reasons: ArtifactMissing, ArtifactInvalid, RequirementsFailed, RuntimeUnknown, RuntimeMissing, ModelLoadFailed,
-    StartTimeout, HealthCheckFailed, Exited, OutOfMemory, Hung, NoCapacity.
+    StartTimeout, HealthCheckFailed, Exited, OutOfMemory, Hung, NoCapacity, Invalid (a setting that no start can meet).
     `tail` holds the last lines of the traceback or log that show it.
     """
 

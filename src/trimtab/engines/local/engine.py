@@ -1,0 +1,312 @@
+"""LocalEngine: replicas as processes of this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import random
+import signal
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from trimtab.clock import Clock
+from trimtab.config import Paths
+from trimtab.engines.local import adoption, gpus, processes, records
+from trimtab.engines.local.client import NurseryClient
+from trimtab.engines.local.containers import Containers
+from trimtab.engines.local.failures import StartFailed
+from trimtab.engines.local.layers import Layers
+from trimtab.engines.local.members import Member
+from trimtab.engines.local.orders import BirthRecord
+from trimtab.engines.local.placement import Machine, Place, Placer, this_machine
+from trimtab.engines.local.ports import Ports
+from trimtab.engines.local.programs import PING_EVERY_S
+from trimtab.engines.local.replica import LocalReplica
+from trimtab.engines.local.shapes import shape_of
+from trimtab.engines.local.starting import Fetch, Starter, end_members, worker_processes
+from trimtab.engines.local.workers import WorkerMember
+from trimtab.errors import Invalid, NoCapacity
+from trimtab.logs import fields
+from trimtab.resources.replica import Failure, ReplicaSpec, ReplicaState, ReplicaStatus
+from trimtab.resources.runtime import RuntimeKind
+
+logger = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 1.0
+HUNG_MARGIN_S = 10.0
+_ADOPTION_LIMIT_S = 2.0
+
+
+class LocalEngine:
+    """The default `Engine`. One per control; a second one in a later process takes over what the first left."""
+
+    def __init__(
+        self,
+        paths: Paths,
+        fetch: Fetch,
+        clock: Clock,
+        *,
+        region: str = "us-east-1",
+        enforce_shapes: bool = False,
+        invocation_limit_s: float = 60.0,
+        hung_margin_s: float = HUNG_MARGIN_S,
+        orphan_grace_s: float = 60.0,
+        machine: Machine | None = None,
+        nursery_patience_s: float = 30.0,
+        look_every_s: float = LOOK_EVERY_S,
+        ping_every_s: float = PING_EVERY_S,
+        installer: Sequence[str] | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        """`fetch(url, compressed, timeout_s)` brings an artifact to local disk and answers with its folder.
+
+        A worker that has had one request in hand for `invocation_limit_s + hung_margin_s` is hung. `machine` and
+        `installer` are found out when None.
+        """
+        self._paths = paths
+        self._clock = clock
+        self._enforce = enforce_shapes
+        self._hung_after_s = invocation_limit_s + hung_margin_s
+        self._look_every_s = look_every_s
+        machine = machine or this_machine(gpus.inventory())
+        self._placer = Placer(machine, enforce=enforce_shapes)
+        self._nursery = NurseryClient(paths.nursery_socket, patience_s=nursery_patience_s)
+        self._layers = Layers(paths.layers, installer)
+        self._containers = Containers()
+        self._ports = Ports(rng or random.Random())
+        self._starter = Starter(
+            paths,
+            fetch,
+            self._layers,
+            self._nursery,
+            containers=self._containers,
+            ports=self._ports,
+            machine_gpus=machine.gpus,
+            region=region,
+            orphan_grace_s=orphan_grace_s,
+            ping_every_s=ping_every_s,
+        )
+        self._replicas: dict[str, LocalReplica] = {}
+        self._ending: dict[str, LocalReplica] = {}  # stopped, not dead yet: their places are taken still
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wakes: list[Callable[[], None]] = []
+        self._wake_due = False
+
+    async def open(self) -> None:
+        """Connect to the nursery and adopt what lives. Returns once every living worker has spoken (or 2 s passed)."""
+        self._paths.workers_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._nursery.open()
+        self._background(asyncio.to_thread(self._layers.sweep), "sweep layers")
+        living, dead = await adoption.find_living(self._paths.workers_dir)
+        for record in dead:
+            if record.container:
+                self._containers.remove(record.container)
+        for path, record in living:
+            self._adopt(path, record)
+        members = [member for replica in self._replicas.values() for member in replica.members]
+        if members:
+            await asyncio.wait(
+                [asyncio.ensure_future(member.known.wait()) for member in members], timeout=_ADOPTION_LIMIT_S
+            )
+        for replica in list(self._replicas.values()):
+            self._go_on(replica)
+        self._background(self._look(), "look after replicas")
+
+    async def start(self, spec: ReplicaSpec) -> None:
+        """Order a replica. Raises NoCapacity. A spec that can never start becomes a failed replica (Invalid)."""
+        if spec.id in self._replicas or spec.id in self._ending:
+            return
+        try:
+            count = worker_processes(spec.environment) if spec.runtime.kind is RuntimeKind.PYTHON else 1
+            shape = shape_of(spec.instance_type)
+        except Invalid as error:
+            replica = self._new_replica(spec, Place(), 1, self._clock.now_s())
+            replica.fail(Failure(reason="Invalid", message=str(error)))
+            return
+        replica = self._new_replica(spec, self._placer.place(spec.id, shape), count, self._clock.now_s())
+        replica.start = self._background(self._bring_up(replica, self._starter.start), f"start {spec.id}")
+        self._changed()
+
+    async def drain(self, replica_id: str, *, grace_s: float) -> None:
+        """Finish what is in hand, then end; what is not ready is stopped."""
+        replica = self._replicas.get(replica_id)
+        if replica is None or replica.ending is not None:
+            return
+        if replica.state in (ReplicaState.READY, ReplicaState.DRAINING):
+            replica.drain_begins()
+            replica.ending = self._background(self._drain(replica, grace_s), f"drain {replica_id}")
+        else:
+            await self.stop(replica_id)
+
+    async def stop(self, replica_id: str) -> None:
+        """End it now; it is no longer listed when this returns."""
+        replica = self._replicas.pop(replica_id, None)
+        if replica is None:
+            return
+        self._ending[replica_id] = replica
+        self._background(self._end(replica), f"stop {replica_id}")
+        self._changed()
+
+    def observe(self) -> Sequence[ReplicaStatus]:
+        """All replicas, those of earlier controls included. A failed one stays until it is stopped."""
+        return [replica.status() for replica in self._replicas.values()]
+
+    def on_change(self, wake: Callable[[], None]) -> None:
+        """Call `wake` once per turn of the loop in which anything has changed."""
+        self._wakes.append(wake)
+
+    async def close(self) -> None:
+        """Let go. Replicas live on, for the next control to adopt; starts and installs under way are given up."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        replicas = [*self._replicas.values(), *self._ending.values()]
+        await asyncio.gather(*(member.close() for replica in replicas for member in replica.members))
+        await self._layers.close()
+        await self._containers.close()
+        await self._nursery.close()
+
+    def tail(self, replica_id: str) -> str:
+        """The last lines that a replica logged, of each of its processes; "" for an unknown one. Does I/O."""
+        replica = self._replicas.get(replica_id)
+        tails = [member.log_tail() for member in replica.members] if replica else []
+        return "\n".join(filter(None, tails))
+
+    def log_files(self, replica_id: str) -> list[Path]:
+        """Where a replica's processes log, dead or alive: paths.logs/ENDPOINT/VARIANT/REPLICA-INDEX.log. Does I/O."""
+        return sorted(self._paths.logs.glob(f"*/*/{replica_id}-*.log"))
+
+    def _new_replica(self, spec: ReplicaSpec, place: Place, count: int, started_s: float) -> LocalReplica:
+        replica = LocalReplica(spec, place, processes=count, started_s=started_s, on_change=self._changed)
+        self._replicas[spec.id] = replica
+        return replica
+
+    async def _bring_up(self, replica: LocalReplica, start: Callable[[LocalReplica], Awaitable[None]]) -> None:
+        try:
+            await start(replica)
+        except StartFailed as error:
+            replica.fail(error.failure)
+        except NoCapacity as error:
+            replica.fail(Failure(reason="NoCapacity", message=str(error)))
+        except Exception as error:
+            logger.exception("start broke %s", fields(id=replica.spec.id))
+            replica.fail(Failure(reason="NoCapacity", message=f"trimtab could not start it: {error!r}. See its log."))
+        if replica.state is ReplicaState.READY and replica.spec.runtime.imports:
+            self._nursery.learn(replica.spec.runtime.imports)
+
+    async def _drain(self, replica: LocalReplica, grace_s: float) -> None:
+        await asyncio.gather(*(member.drain(grace_s) for member in replica.members))
+        if self._replicas.get(replica.spec.id) is replica:
+            del self._replicas[replica.spec.id]
+            self._placer.release(replica.spec.id)
+            if replica.state is ReplicaState.DRAINING:
+                replica.gone()
+
+    async def _end(self, replica: LocalReplica) -> None:
+        """Give up its start, end its processes, then free its place."""
+        for task in (replica.start, replica.ending):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        await end_members(replica.members)
+        self._placer.release(replica.spec.id)
+        self._ending.pop(replica.spec.id, None)
+
+    def _adopt(self, path: Path, record: BirthRecord) -> None:
+        """Add a living process to its replica, which is made from the first one's record."""
+        replica = self._replicas.get(record.replica_id)
+        if replica is None:
+            try:
+                spec = msgspec.msgpack.decode(record.spec, type=ReplicaSpec)
+            except msgspec.DecodeError as error:
+                logger.error("cannot adopt, ending it %s", fields(pid=record.pid, error=error))
+                processes.signal_group(record.pid, record.start_ticks, signal.SIGKILL)
+                records.forget(path)
+                return
+            place = Place(cpus=record.cpus, memory_bytes=record.memory_bytes, gpus=record.gpus)
+            self._placer.adopt(spec.id, place)
+            replica = self._new_replica(spec, place, record.processes, record.started_s)
+        replica.processes = max(replica.processes, record.processes)
+        logger.info("adopted %s", fields(id=record.replica_id, pid=record.pid))
+        if record.address.startswith("unix:"):
+            replica.attach(WorkerMember(record, path, self._nursery, replica.members_changed))
+        else:
+            member = self._starter.follow_program(replica, record, path)
+            self._ports.hold(member.port)
+            replica.attach(member)
+
+    def _go_on(self, replica: LocalReplica) -> None:
+        """After adoption: a replica that lost processes has failed; one that was starting has the rest of its time."""
+        if len(replica.members) < replica.processes:
+            missing = replica.processes - len(replica.members)
+            replica.fail(
+                Failure(
+                    reason="Exited",
+                    message=f"{missing} of its {replica.processes} model server processes were gone when control "
+                    "came back.",
+                    tail=replica.members[0].log_tail(),
+                )
+            )
+        elif replica.state is ReplicaState.STARTING:
+            age_s = self._clock.now_s() - replica.started_s
+            wait = functools.partial(self._starter.await_ready, age_s=age_s)
+            replica.start = self._background(self._bring_up(replica, wait), f"await {replica.spec.id}")
+
+    async def _look(self) -> None:
+        """Once a second: ask the workers how they are, end what hangs or has outgrown its place."""
+        while True:
+            await asyncio.sleep(self._look_every_s)
+            for replica in list(self._replicas.values()):
+                for member in replica.members:
+                    if isinstance(member, WorkerMember):
+                        member.check_hung(self._hung_after_s, self._clock.monotonic_s())
+                        member.ask()
+                if self._enforce:
+                    self._check_memory(replica)
+
+    def _check_memory(self, replica: LocalReplica) -> None:
+        """All processes of a replica together may have what its instance type has."""
+        limit = replica.place.memory_bytes
+        pids = [member.record.pid for member in replica.members if not member.dead.is_set()]
+        used = sum(processes.resident_bytes(pid) for pid in pids) if limit else 0
+        if used > limit:
+            replica.fail(
+                Failure(
+                    reason="OutOfMemory",
+                    message=f"The replica used {used / 2**30:.1f} GiB; {replica.spec.instance_type} has "
+                    f"{limit / 2**30:g} GiB. Use an instance type with more memory, or fewer model server workers.",
+                    tail=replica.members[0].log_tail(),
+                )
+            )
+
+    def _changed(self) -> None:
+        for replica in self._replicas.values():
+            if replica.state is ReplicaState.FAILED and replica.ending is None:
+                replica.ending = self._background(self._end_failed(replica.members), f"end {replica.spec.id}")
+        if not self._wake_due:
+            self._wake_due = True
+            asyncio.get_running_loop().call_soon(self._wake)
+
+    async def _end_failed(self, members: Sequence[Member]) -> None:
+        """What is left of a failed replica must not go on beside its successor."""
+        await end_members(members)
+
+    def _wake(self) -> None:
+        self._wake_due = False
+        for wake in self._wakes:
+            wake()
+
+    def _background(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("task failed: %s", task.get_name(), exc_info=error)

@@ -1,0 +1,286 @@
+"""The nursery: a fork server. Runtimes are imported once, here; a worker is born by fork, in milliseconds.
+
+One thread, no asyncio: a process that forks must hold no locks. It takes orders over a Unix socket, makes the
+processes, reaps those that are its own and tells whoever is connected how they ended. It keeps no state that anybody
+would miss: killed at any moment, its workers live on (as children of the supervisor, which reaps them), and a new
+nursery takes the next order. That an order is given twice because the first answer was lost does no harm: a birth
+record is claimed before the fork.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import selectors
+import signal
+import socket
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from trimtab.engines.local import processes, records
+from trimtab.engines.local.birth import RunChild, exec_worker, fork_worker, spawn_program
+from trimtab.engines.local.learning import Learner, import_all
+from trimtab.engines.local.orders import (
+    Bear,
+    BirthRecord,
+    Born,
+    Exited,
+    Learn,
+    Refused,
+    Reply,
+    Spawn,
+    decode_order,
+    encode,
+    split,
+)
+from trimtab.logs import fields
+from trimtab.resources.launch import WorkerLaunch
+
+logger = logging.getLogger(__name__)
+
+WARM_IMPORTS = ("numpy", "onnxruntime")
+PROGRAM_GRACE_S = 30.0  # AWS: SIGKILL follows SIGTERM after 30 s
+_IDLE_BEFORE_LEARNING_S = 0.25
+_LEARNING_TICK_S = 0.05
+
+
+def main(
+    socket_path: Path,
+    lifeline_fd: int,
+    run_child: RunChild,
+    warm_imports: Sequence[str] = WARM_IMPORTS,
+    *,
+    workers_dir: Path | None = None,
+    on_listening: Callable[[], None] | None = None,
+) -> int:
+    """Run the nursery until SIGTERM or the end of the lifeline. Returns the exit status.
+
+    Listens first and imports then: orders that come meanwhile wait in the socket. `workers_dir` holds the birth
+    records (default: `w` beside the socket). `lifeline_fd` -1 means none.
+    """
+    from setproctitle import setproctitle
+
+    setproctitle("trimtab: nursery")
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)  # onnxruntime's idle one
+    listener = _listen(socket_path)
+    nursery = Nursery(listener, lifeline_fd, run_child, workers_dir or socket_path.parent / "w")
+    if on_listening:
+        on_listening()
+    gc.disable()  # frozen pages must stay shared; what this process makes later has no cycles
+    import_all(warm_imports)
+    return nursery.run()
+
+
+def _listen(socket_path: Path) -> socket.socket:
+    socket_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    socket_path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(os.fspath(socket_path))
+    os.chmod(socket_path, 0o600)
+    listener.listen(64)
+    listener.setblocking(False)
+    return listener
+
+
+class Nursery:
+    """The loop. Everything happens in `run`."""
+
+    def __init__(self, listener: socket.socket, lifeline_fd: int, run_child: RunChild, workers_dir: Path) -> None:
+        """Take over `listener`; it is listening already."""
+        self._listener = listener
+        self._lifeline_fd = lifeline_fd
+        self._run_child = run_child
+        self._workers_dir = workers_dir
+        self._clients: dict[int, tuple[socket.socket, bytearray]] = {}
+        self._learner = Learner()
+        self._to_import: deque[str] = deque()
+        self._last_order_s = 0.0
+        self._stopping = False
+        self._selector = selectors.DefaultSelector()
+        self._wakeup = os.pipe()
+        for fd in self._wakeup:
+            os.set_blocking(fd, False)
+        signal.set_wakeup_fd(self._wakeup[1], warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # only to wake the selector
+        signal.signal(signal.SIGTERM, self._on_stop)
+        signal.signal(signal.SIGINT, self._on_stop)
+        self._selector.register(listener, selectors.EVENT_READ)
+        self._selector.register(self._wakeup[0], selectors.EVENT_READ)
+        if lifeline_fd >= 0:
+            os.set_inheritable(lifeline_fd, False)  # for forked workers only; programs have no use for it
+            self._selector.register(lifeline_fd, selectors.EVENT_READ)
+
+    def run(self) -> int:
+        """Serve until told to stop."""
+        self._reap()
+        while not self._stopping:
+            self._turn()
+        self._end_programs()
+        return 0
+
+    def _turn(self) -> None:
+        learning = self._learner.busy or self._to_import
+        ready = self._selector.select(_LEARNING_TICK_S if learning else None)
+        for key, _ in ready:
+            if key.fd == self._listener.fileno():
+                self._accept()
+            elif key.fd == self._wakeup[0]:
+                _drain(self._wakeup[0])
+                self._reap()
+            elif key.fd == self._lifeline_fd:
+                self._stopping = True
+            else:
+                self._receive(key.fd)
+        if not ready and time.monotonic() - self._last_order_s > _IDLE_BEFORE_LEARNING_S:
+            self._learn()
+
+    def _on_stop(self, *_: object) -> None:
+        self._stopping = True
+
+    def _accept(self) -> None:
+        client, _ = self._listener.accept()
+        client.setblocking(False)
+        self._clients[client.fileno()] = (client, bytearray())
+        self._selector.register(client, selectors.EVENT_READ)
+
+    def _drop(self, fd: int) -> None:
+        client, _ = self._clients.pop(fd)
+        self._selector.unregister(client)
+        client.close()
+
+    def _receive(self, fd: int) -> None:
+        client, buffer = self._clients[fd]
+        try:
+            data = client.recv(1 << 20)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            data = b""
+        if not data:
+            self._drop(fd)
+            return
+        buffer += data
+        try:
+            orders = [decode_order(message) for message in split(buffer)]
+        except (msgspec.DecodeError, ValueError) as error:
+            logger.error("dropped a client %s", fields(error=error))
+            self._drop(fd)
+            return
+        for order in orders:
+            if isinstance(order, Learn):
+                self._learner.want(order.modules)
+            else:
+                self._last_order_s = time.monotonic()
+                self._send(fd, self._fulfil(order))
+
+    def _send(self, fd: int, reply: Reply) -> None:
+        """Answers are small; a client that has let a whole socket buffer fill is not listening, and may come back."""
+        if fd not in self._clients:
+            return
+        try:
+            self._clients[fd][0].sendall(encode(reply))
+        except OSError:
+            self._drop(fd)
+
+    def _fulfil(self, order: Bear | Spawn) -> Born | Refused:
+        try:
+            claim = records.claim(order.record_path)
+            if claim < 0:
+                return self._born_before(order)
+            try:
+                pid = self._make(order, claim)
+            finally:
+                os.close(claim)
+        except OSError as error:
+            records.forget(order.record_path)
+            return Refused(id=order.id, message=_what_failed(error), missing=isinstance(error, FileNotFoundError))
+        return Born(id=order.id, pid=pid, start_ticks=processes.start_ticks(pid) or 0)
+
+    def _make(self, order: Bear | Spawn, claim: int) -> int:
+        fds = [*self._own_fds(), *([self._lifeline_fd] if isinstance(order, Spawn) and self._lifeline_fd >= 0 else [])]
+        if isinstance(order, Spawn):
+            return spawn_program(order, claim, fds)
+        launch = msgspec.msgpack.decode(order.launch, type=WorkerLaunch)
+        launch = msgspec.structs.replace(launch, lifeline_fd=self._lifeline_fd)
+        if order.fresh:
+            return exec_worker(order, claim, launch, fds)
+        return fork_worker(order, claim, launch, fds, self._run_child)
+
+    def _born_before(self, order: Bear | Spawn) -> Born | Refused:
+        record = records.read(order.record_path)
+        if record is not None and records.is_alive(record):
+            return Born(id=order.id, pid=record.pid, start_ticks=record.start_ticks)
+        return Refused(id=order.id, message="an earlier order for it is under way", again=True)
+
+    def _own_fds(self) -> list[int]:
+        """What no child may hold: it would answer for the nursery, or keep its connections open."""
+        return [self._listener.fileno(), self._selector.fileno(), *self._wakeup, *self._clients]
+
+    def _reap(self) -> None:
+        """Collect the dead. A leader's group is killed while its zombie still holds the id, so that id is its own."""
+        while True:
+            try:
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if found is None:
+                return
+            try:
+                os.killpg(found.si_pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                pass  # it led no group, or nobody is left in it
+            pid, status, usage = os.wait4(found.si_pid, 0)
+            self._ended(pid, status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+
+    def _ended(self, pid: int, status: int, cpu_s: float, max_resident_bytes: int) -> None:
+        module = self._learner.ended(pid, status)
+        if module is not None:
+            if module:
+                self._to_import.append(module)
+            return
+        exited = Exited(pid=pid, status=status, cpu_s=cpu_s, max_resident_bytes=max_resident_bytes)
+        for fd in list(self._clients):
+            self._send(fd, exited)
+
+    def _learn(self) -> None:
+        """One small piece of learning, when nothing else is to be done."""
+        if self._to_import:
+            import_all([self._to_import.popleft()])
+        else:
+            self._learner.step([*self._own_fds()])
+
+    def _end_programs(self) -> None:
+        """trimtab stops: end the programs, which know of no lifeline. Workers end by themselves."""
+        programs = [record for _, record in records.all_records(self._workers_dir) if record and _is_program(record)]
+        for record in programs:
+            processes.signal_group(record.pid, record.start_ticks, signal.SIGTERM)
+        deadline_s = time.monotonic() + PROGRAM_GRACE_S
+        while programs := [record for record in programs if records.is_alive(record)]:
+            if time.monotonic() > deadline_s:
+                for record in programs:
+                    processes.signal_group(record.pid, record.start_ticks, signal.SIGKILL)
+            self._selector.select(_LEARNING_TICK_S)
+            _drain(self._wakeup[0])
+            self._reap()
+
+
+def _is_program(record: BirthRecord) -> bool:
+    return record.address.startswith("tcp:")
+
+
+def _what_failed(error: OSError) -> str:
+    return f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
+
+
+def _drain(fd: int) -> None:
+    try:
+        while os.read(fd, 4096):
+            pass
+    except BlockingIOError:
+        pass

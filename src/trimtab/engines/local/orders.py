@@ -1,0 +1,119 @@
+"""What the engine and the nursery say to each other over the nursery's socket: u32 size, then MessagePack.
+
+Engine -> nursery: Bear, Spawn, Learn.     Nursery -> engine: Born | Refused (to the order of that id); Exited to all.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+
+SIZE = struct.Struct("<I")
+MAX_MESSAGE_BYTES = 16 * 2**20
+
+
+class BirthRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One process of one replica, kept in a file for as long as it lives: how a later control finds it again.
+
+    The file is written by the process itself before it becomes anything, so no process is ever without one.
+    `pid` and `start_ticks` are filled in there.
+    """
+
+    replica_id: str
+    index: int
+    spec: bytes  # MessagePack of the ReplicaSpec
+    address: str  # where it answers: `unix:/path` (frames) or `tcp:127.0.0.1:port` (container contract)
+    log_path: str = ""
+    container: str = ""  # name of the container that the process stands for
+    cpus: tuple[int, ...] = ()
+    memory_bytes: int = 0  # reserved for the whole replica; 0 = shapes are labels
+    gpus: tuple[int, ...] = ()
+    processes: int = 1  # how many the replica has in all
+    started_s: float = 0.0  # wall time of the order to start
+    pid: int = 0
+    start_ticks: int = 0
+
+
+class Bear(msgspec.Struct, frozen=True, kw_only=True, tag="bear"):
+    """Fork a worker. The same replica and index again: answered with the one that lives."""
+
+    id: int
+    record: BirthRecord
+    record_path: str
+    launch: bytes  # MessagePack of the WorkerLaunch
+    fresh: bool = False  # exec a new interpreter instead of forking this one
+
+
+class Spawn(msgspec.Struct, frozen=True, kw_only=True, tag="spawn"):
+    """Run a program in a process group of its own, its output appended to the record's log."""
+
+    id: int
+    record: BirthRecord
+    record_path: str
+    argv: tuple[str, ...]
+    environment: dict[str, str]  # all of it
+    cwd: str
+
+
+class Learn(msgspec.Struct, frozen=True, kw_only=True, tag="learn"):
+    """Import these modules when there is nothing else to do, so that later workers are born with them."""
+
+    modules: tuple[str, ...]
+
+
+class Born(msgspec.Struct, frozen=True, kw_only=True, tag="born"):
+    """The process exists. It may be on its way still; its socket or port tells when it is not."""
+
+    id: int
+    pid: int
+    start_ticks: int
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
+    """There is no such process, and why.
+
+    `missing`: the program does not exist on this machine. `again`: it is being born by an earlier order; ask again.
+    """
+
+    id: int
+    message: str
+    missing: bool = False
+    again: bool = False
+
+
+class Exited(msgspec.Struct, frozen=True, kw_only=True, tag="exited"):
+    """A child of the nursery ended. `status` is wait(2)'s."""
+
+    pid: int
+    status: int
+    cpu_s: float = 0.0
+    max_resident_bytes: int = 0
+
+
+Order = Bear | Spawn | Learn
+Reply = Born | Refused | Exited
+
+decode_order = msgspec.msgpack.Decoder(Order).decode
+decode_reply = msgspec.msgpack.Decoder(Reply).decode
+decode_record = msgspec.msgpack.Decoder(BirthRecord).decode
+
+
+def encode(message: Order | Reply) -> bytes:
+    """A message with its size before it."""
+    body = msgspec.msgpack.encode(message)
+    return SIZE.pack(len(body)) + body
+
+
+def split(buffer: bytearray) -> list[bytes]:
+    """Take the complete messages off the front of `buffer`. Raises ValueError for a size beyond all reason."""
+    messages = []
+    while len(buffer) >= SIZE.size:
+        (size,) = SIZE.unpack_from(buffer)
+        if size > MAX_MESSAGE_BYTES:
+            raise ValueError(f"a message of {size} bytes; the limit is {MAX_MESSAGE_BYTES}")
+        if len(buffer) < SIZE.size + size:
+            break
+        messages.append(bytes(buffer[SIZE.size : SIZE.size + size]))
+        del buffer[: SIZE.size + size]
+    return messages

@@ -1,0 +1,335 @@
+"""A start, step by step: fetch the artifact, install its requirements, order the processes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from trimtab.config import Paths
+from trimtab.engines.local import failures, gpus, processes, records
+from trimtab.engines.local.client import NurseryClient
+from trimtab.engines.local.containers import Containers
+from trimtab.engines.local.failures import StartFailed
+from trimtab.engines.local.layers import Layer, Layers, RequirementsFailed
+from trimtab.engines.local.learning import NO_THREADS
+from trimtab.engines.local.members import Member
+from trimtab.engines.local.orders import Bear, BirthRecord, Born, Spawn
+from trimtab.engines.local.ports import Ports, is_free, safe_range
+from trimtab.engines.local.programs import ProgramMember
+from trimtab.engines.local.replica import LocalReplica
+from trimtab.engines.local.workers import WorkerMember
+from trimtab.errors import Broken, Invalid, NotFound, TooLarge, TrimtabError, Unavailable
+from trimtab.resources.launch import WorkerLaunch
+from trimtab.resources.replica import Failure, ReplicaSpec
+from trimtab.resources.runtime import RuntimeKind
+
+logger = logging.getLogger(__name__)
+
+_SOCKET_PATH_LIMIT = 107  # sockaddr_un
+_PORT_TRIES = 3
+# Read by the loader, the interpreter or a library when it starts: a forked child is too late for them.
+_READ_AT_START = ("LD_", "PYTHON", "OMP_", "OPENBLAS_", "MKL_", "KMP_", "GOMP_", "MALLOC_", "GLIBC_")
+_READ_AT_START_HARMLESS = {"PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}  # a worker flushes every line anyway
+
+
+class Fetched(Protocol):
+    """An artifact on local disk, unpacked."""
+
+    @property
+    def path(self) -> Path:
+        """Its folder."""
+        ...
+
+
+Fetch = Callable[[str, bool, float], Awaitable[Fetched]]  # url, compressed, timeout_s
+
+
+class Starter:
+    """What a start needs, gathered once."""
+
+    def __init__(
+        self,
+        paths: Paths,
+        fetch: Fetch,
+        layers: Layers,
+        nursery: NurseryClient,
+        *,
+        containers: Containers,
+        ports: Ports,
+        machine_gpus: Sequence[gpus.Gpu],
+        region: str,
+        orphan_grace_s: float,
+        ping_every_s: float,
+    ) -> None:
+        """All parts are shared with the engine, which opens and closes them."""
+        self._paths = paths
+        self._fetch = fetch
+        self._layers = layers
+        self._nursery = nursery
+        self._containers = containers
+        self._ports = ports
+        self._gpus = machine_gpus
+        self._region = region
+        self._orphan_grace_s = orphan_grace_s
+        self._ping_every_s = ping_every_s
+
+    async def start(self, replica: LocalReplica) -> None:
+        """Bring the replica's processes into being. Raises StartFailed; cancelled, leaves no process behind."""
+        spec = replica.spec
+        began_s = time.monotonic()
+        if spec.decided_monotonic_s:
+            replica.spend(place_s=max(0.0, began_s - spec.decided_monotonic_s))
+        try:
+            async with asyncio.timeout(spec.download_timeout_s):
+                model_dir, layer = await self._gather_files(replica)
+        except TimeoutError:
+            raise StartFailed(failures.download_timeout(spec.download_timeout_s, spec.artifact_url)) from None
+        replica.spend(fetch_s=time.monotonic() - began_s)
+        replica.step = "starting its processes"
+        ordered_s = time.monotonic()
+        try:
+            async with asyncio.timeout(spec.startup_timeout_s):
+                if spec.runtime.kind is RuntimeKind.PYTHON:
+                    await self._start_workers(replica, model_dir, layer)
+                else:
+                    await self._start_program(replica, model_dir)
+        except TimeoutError:
+            raise StartFailed(_too_late(replica)) from None
+        await self.await_ready(replica, time.monotonic() - ordered_s)
+
+    async def await_ready(self, replica: LocalReplica, age_s: float) -> None:
+        """Wait until a replica whose processes were ordered `age_s` ago is ready or failed. Raises StartFailed."""
+        replica.step = "loading the model"
+        try:
+            async with asyncio.timeout(max(0.0, replica.spec.startup_timeout_s - age_s)):
+                await replica.settled.wait()
+        except TimeoutError:
+            raise StartFailed(_too_late(replica)) from None
+
+    async def _gather_files(self, replica: LocalReplica) -> tuple[str, Layer | None]:
+        spec = replica.spec
+        if not spec.artifact_url:
+            return "", None
+        replica.step = "fetching the artifact"
+        try:
+            fetched = await self._fetch(spec.artifact_url, spec.artifact_compressed, spec.download_timeout_s)
+        except Exception as error:
+            raise StartFailed(_artifact_failure(error, spec)) from error
+        requirements = fetched.path / "code" / "requirements.txt"
+        if spec.runtime.kind is not RuntimeKind.PYTHON or not requirements.is_file():
+            return str(fetched.path), None
+        replica.step = "installing code/requirements.txt"
+        try:
+            layer = await self._layers.ensure(requirements, timeout_s=spec.download_timeout_s)
+        except RequirementsFailed as error:
+            raise StartFailed(Failure(reason="RequirementsFailed", message=str(error), tail=error.tail)) from error
+        return str(fetched.path), layer
+
+    async def _start_workers(self, replica: LocalReplica, model_dir: str, layer: Layer | None) -> None:
+        spec, place = replica.spec, replica.place
+        ordered_s = time.monotonic()
+        fresh = bool(layer and layer.replaces) or needs_fresh_interpreter(spec.environment)
+        for index in range(replica.processes):
+            socket_path = self._paths.workers_dir / f"{spec.id}-{index}.sock"
+            if len(os.fsencode(socket_path)) > _SOCKET_PATH_LIMIT:
+                raise Broken(f"a socket's path may have {_SOCKET_PATH_LIMIT} bytes: {socket_path}")
+            record = self._record(replica, index, f"unix:{socket_path}")
+            launch = WorkerLaunch(
+                spec=record.spec,
+                index=index,
+                socket_path=str(socket_path),
+                model_dir=model_dir,
+                layers=(str(layer.path),) if layer else (),
+                log_path=record.log_path,
+                orphan_grace_s=self._orphan_grace_s,
+                gpus=place.gpus,
+                hide_gpus=bool(self._gpus),
+                cpus=place.cpus,
+                memory_limit_bytes=place.memory_bytes,
+                region=self._region,
+                ordered_monotonic_s=ordered_s,
+            )
+            path = records.record_path(self._paths.workers_dir, spec.id, index)
+            order = Bear(id=0, record=record, record_path=str(path), launch=msgspec.msgpack.encode(launch), fresh=fresh)
+            record = await self._order(order)
+            replica.attach(WorkerMember(record, path, self._nursery, replica.members_changed))
+
+    async def _start_program(self, replica: LocalReplica, model_dir: str) -> None:
+        """Start the program; again on another port when somebody else took the first one meanwhile."""
+        ordered_s = time.monotonic()
+        replica.step = "not answering GET /ping"
+        for attempt in range(_PORT_TRIES):
+            port = self._ports.take()
+            changed = asyncio.Event()
+            replica.retrying = True
+            try:
+                order = await self._program_order(replica, port, model_dir)
+                member = self.follow_program(replica, await self._order(order), Path(order.record_path), changed)
+            except BaseException:
+                self._ports.give_back(port)
+                raise
+            replica.attach(member)
+            while not (member.dead.is_set() or member.ready):
+                await changed.wait()
+                changed.clear()
+            if member.ready or attempt + 1 == _PORT_TRIES or is_free(port):
+                break
+            logger.warning("port %d was taken by another program; trying again", port)
+            replica.members.remove(member)
+            await member.close()
+        replica.spend(load_s=time.monotonic() - ordered_s)
+        replica.retrying = False
+        replica.members_changed()
+
+    def follow_program(
+        self, replica: LocalReplica, record: BirthRecord, path: Path, changed: asyncio.Event | None = None
+    ) -> ProgramMember:
+        """Watch a program that runs."""
+
+        def on_change() -> None:
+            if changed is not None:
+                changed.set()
+            replica.members_changed()
+
+        return ProgramMember(
+            record, path, self._nursery, on_change, ping_every_s=self._ping_every_s, after_death=self._program_died
+        )
+
+    async def _program_order(self, replica: LocalReplica, port: int, model_dir: str) -> Spawn:
+        spec, place = replica.spec, replica.place
+        cwd = model_dir or str(_made(self._paths.run_dir / "empty"))
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("TRIMTAB_")}
+        record = self._record(replica, 0, f"tcp:127.0.0.1:{port}")
+        own = {"AWS_REGION": self._region, "AWS_DEFAULT_REGION": self._region}
+        own |= gpus.environment(place.gpus, self._gpus)
+        own |= spec.environment
+        if spec.runtime.kind is RuntimeKind.CONTAINER:
+            name = f"trimtab-{spec.id}"
+            argv = await self._containers.argv(
+                spec.runtime.image, name, port, model_dir, own, cpus=place.cpus, memory_bytes=place.memory_bytes,
+                gpus=place.gpus,
+            )  # fmt: skip
+            environment = {**own, **environment}  # the engine's program keeps its own PATH, DOCKER_HOST, ...
+            record = msgspec.structs.replace(record, container=name, cpus=(), memory_bytes=0)  # its limits are flags
+        else:
+            own |= {"SAGEMAKER_BIND_TO_PORT": str(port), "SAGEMAKER_SAFE_PORT_RANGE": safe_range(port)}
+            argv = [
+                word.replace("{model_dir}", model_dir).replace("{port}", str(port)) for word in spec.runtime.command
+            ]
+            environment |= own
+        path = records.record_path(self._paths.workers_dir, spec.id, 0)
+        return Spawn(
+            id=0, record=record, record_path=str(path), argv=tuple(argv), environment=environment, cwd=cwd
+        )  # fmt: skip
+
+    def _record(self, replica: LocalReplica, index: int, address: str) -> BirthRecord:
+        spec, place = replica.spec, replica.place
+        folder = _made(self._paths.logs / spec.endpoint / spec.variant)
+        return BirthRecord(
+            replica_id=spec.id,
+            index=index,
+            spec=msgspec.msgpack.encode(spec),
+            address=address,
+            log_path=str(folder / f"{spec.id}-{index}.log"),
+            cpus=place.cpus,
+            memory_bytes=place.memory_bytes,
+            gpus=place.gpus,
+            processes=replica.processes,
+            started_s=replica.started_s,
+        )
+
+    async def _order(self, order: Bear | Spawn) -> BirthRecord:
+        """Give an order and wait for the process. Cancelled meanwhile, the process is ended as soon as it exists."""
+        task = asyncio.ensure_future(self._nursery.order(order))
+        try:
+            born = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_end_unwanted)
+            raise
+        except FileNotFoundError as error:
+            raise StartFailed(
+                Failure(reason="RuntimeMissing", message=f"The command of the runtime cannot be started: {error}.")
+            ) from error
+        except OSError as error:
+            raise StartFailed(Failure(reason="NoCapacity", message=f"No process could be started: {error}.")) from error
+        except Unavailable as error:
+            raise StartFailed(Failure(reason="NoCapacity", message=str(error))) from error
+        return msgspec.structs.replace(order.record, pid=born.pid, start_ticks=born.start_ticks)
+
+    def _program_died(self, record: BirthRecord) -> None:
+        self._ports.give_back(int(record.address.rpartition(":")[2]))
+        if record.container:
+            self._containers.remove(record.container)
+
+
+def _too_late(replica: LocalReplica) -> Failure:
+    tail = "\n".join(filter(None, (member.log_tail() for member in replica.members)))
+    return failures.start_timeout(replica.spec.startup_timeout_s, replica.step, tail)
+
+
+def worker_processes(environment: Mapping[str, str]) -> int:
+    """How many model server processes a replica is: (SAGEMAKER_)MODEL_SERVER_WORKERS, 1 unless told.
+
+    Raises Invalid for what is no positive number.
+    """
+    for name in ("SAGEMAKER_MODEL_SERVER_WORKERS", "MODEL_SERVER_WORKERS"):
+        text = environment.get(name, "").strip()
+        if text:
+            if not text.isdecimal() or not 1 <= int(text) <= 256:
+                raise Invalid(f"{name} is {text!r}; it must be a number of processes between 1 and 256.")
+            return int(text)
+    return 1
+
+
+def needs_fresh_interpreter(environment: Mapping[str, str]) -> bool:
+    """Whether a model's environment holds what only a new process can obey."""
+    return any(
+        name.startswith(_READ_AT_START) and name not in _READ_AT_START_HARMLESS and NO_THREADS.get(name) != value
+        for name, value in environment.items()
+    )
+
+
+async def end_members(members: Sequence[Member]) -> None:
+    """Stop all of them at once."""
+    await asyncio.gather(*(member.stop() for member in members))
+
+
+def _end_unwanted(task: asyncio.Task[Born]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        born = task.result()
+        processes.signal_group(born.pid, born.start_ticks, signal.SIGKILL)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+_ARTIFACT_REASONS: Mapping[type[Exception], str] = {
+    NotFound: "ArtifactMissing",
+    Unavailable: "ArtifactMissing",
+    TooLarge: "ArtifactInvalid",
+    Invalid: "ArtifactInvalid",
+    OSError: "ArtifactInvalid",
+}
+
+
+def _artifact_failure(error: Exception, spec: ReplicaSpec) -> Failure:
+    """Name what a fetch raised. It says its own reason where it knows it."""
+    own = str(getattr(error, "reason", ""))
+    message = str(getattr(error, "message", "") or error)
+    if own.startswith("Artifact"):
+        return Failure(reason=own, message=message)
+    reason = next((word for kind, word in _ARTIFACT_REASONS.items() if isinstance(error, kind)), "")
+    if not reason:
+        logger.error("fetching %s failed", spec.artifact_url, exc_info=error)
+    prefix = "" if isinstance(error, TrimtabError) else f"{type(error).__name__}: "
+    return Failure(reason=reason or "ArtifactInvalid", message=f"Could not get {spec.artifact_url}: {prefix}{message}")
