@@ -37,8 +37,8 @@ class VariantState(Struct, frozen=True, kw_only=True):
 class Endpoint(Struct, frozen=True, kw_only=True):
     """One endpoint as stored.
 
-    `config_name` is what serves; while an update runs, `pending_config_name` is what will (AWS: PendingDeploymentSummary).
-    `revision` grows with every write and fences stale writers.
+    `config_name` is what serves; while an update runs, `pending_config_name` is what will (AWS's
+    PendingDeploymentSummary). `revision` grows with every write and fences stale writers.
     """
 
     name: str

@@ -15,7 +15,7 @@ S = TypeVar("S", bound=StrEnum)
 ENDPOINT: Mapping[E, frozenset[E]] = {
     E.CREATING: frozenset({E.IN_SERVICE, E.FAILED, E.DELETING}),
     E.IN_SERVICE: frozenset({E.UPDATING, E.SYSTEM_UPDATING, E.DELETING}),
-    E.UPDATING: frozenset({E.IN_SERVICE, E.ROLLING_BACK}),
+    E.UPDATING: frozenset({E.IN_SERVICE, E.ROLLING_BACK, E.FAILED}),  # Failed: a Failed endpoint's update failed too
     E.SYSTEM_UPDATING: frozenset({E.IN_SERVICE}),
     E.ROLLING_BACK: frozenset({E.IN_SERVICE, E.UPDATE_ROLLBACK_FAILED}),
     E.UPDATE_ROLLBACK_FAILED: frozenset({E.UPDATING, E.DELETING}),

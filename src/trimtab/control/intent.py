@@ -1,0 +1,172 @@
+"""EndpointIntent: calls about endpoints, turned into the record that the loop makes true. One write each."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from trimtab.clock import Clock
+from trimtab.control.validate import check_count, check_weight
+from trimtab.errors import InUse, Invalid, NotFound
+from trimtab.resources.deployment import DeployedVariant, Deployment, EndpointRecord
+from trimtab.resources.endpoint import Endpoint, EndpointStatus, Event, VariantState
+from trimtab.resources.endpoint_config import EndpointConfig
+from trimtab.resources.lifecycles import ENDPOINT, step
+from trimtab.resources.names import check_name
+from trimtab.resources.runtime import Runtime
+from trimtab.store.store import Store
+
+E = EndpointStatus
+# AWS: "Cannot update in-progress endpoint", for deletions too (semantics 3.2).
+AT_REST = frozenset({E.IN_SERVICE, E.FAILED, E.OUT_OF_SERVICE, E.UPDATE_ROLLBACK_FAILED})
+
+
+class EndpointIntent:
+    """Validates a call about an endpoint and records what is wanted."""
+
+    def __init__(
+        self, store: Store, clock: Clock, resolve_runtime: Callable[[str, Mapping[str, str]], Runtime]
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._resolve_runtime = resolve_runtime
+
+    def create(self, name: str, config_name: str, tags: Mapping[str, str], document: Mapping[str, Any]) -> Endpoint:
+        """AlreadyExists; NotFound("endpoint-config"), or ("model") when a model was deleted since."""
+        check_name("endpoint", name)
+        config = self._store.get_config(config_name)
+        now_s = self._clock.now_s()
+        endpoint = Endpoint(
+            name=name,
+            created_s=now_s,
+            modified_s=now_s,
+            status=E.CREATING,
+            config_name=config.name,
+            variants=_initial(config),
+            document=dict(document),
+        )
+        serving = self._deployment(config, 1, document)
+        record = EndpointRecord(endpoint=endpoint, uid=secrets.token_hex(4), serving=serving, generations=1)
+        event = Event(at_s=now_s, what="endpoint Creating", reason=f"create with {config.name}")
+        return self._store.add_endpoint(record, tags, [event]).endpoint
+
+    def update(
+        self, name: str, config_name: str, *, retain_counts: bool, retain_weights: bool, document: Mapping[str, Any]
+    ) -> Endpoint:
+        """NotFound; InUse. As on AWS, NotFound also names the config in use when that was deleted meanwhile."""
+        record = self._at_rest(name)
+        config = self._store.get_config(config_name)
+        held = record.endpoint
+        failed = held.status in (E.FAILED, E.OUT_OF_SERVICE)
+        if not failed:
+            self._store.get_config(held.config_name)  # AWS refuses the update of what it cannot describe
+        pending = _retained(_initial(config), held.variants, counts=retain_counts, weights=retain_weights)
+        generation = record.generations + 1
+        changes = {
+            "incoming": self._deployment(config, generation, document),
+            "generations": generation,
+            "serving": None if failed else record.serving,
+        }
+        return self._save(
+            record,
+            E.UPDATING,
+            f"update to {config.name}",
+            changes,
+            pending_config_name=config.name,
+            pending_since_s=self._clock.now_s(),
+            pending_variants=pending,
+            failure_reason="",
+        )
+
+    def resize(self, name: str, weights: Mapping[str, float], counts: Mapping[str, int]) -> Endpoint:
+        """NotFound("endpoint" | "variant"); InUse; Invalid when the endpoint does not serve."""
+        record = self._at_rest(name)
+        held = record.endpoint
+        if record.serving is None or held.status is not E.IN_SERVICE:
+            raise Invalid(f"The endpoint {held.name!r} is {held.status.value}: update it to a working configuration.")
+        unknown = sorted((weights.keys() | counts.keys()) - {variant.name for variant in held.variants})
+        if unknown:
+            listed = ", ".join(f'"{variant}"' for variant in unknown)
+            text = f"The variant name(s) {listed} is/are not present within endpoint configuration"
+            raise NotFound("variant", unknown[0], f'{text} "{held.config_name}".')  # AWS's words, less the ARN
+        for variant, weight in weights.items():
+            check_weight(variant, weight)
+        for variant, count in counts.items():
+            check_count(variant, count)
+        wanted = tuple(
+            replace(
+                variant,
+                desired_count=counts.get(variant.name, variant.desired_count),
+                desired_weight=weights.get(variant.name, variant.desired_weight),
+            )
+            for variant in held.variants
+        )
+        return self._save(
+            record,
+            E.UPDATING,
+            ", ".join(f"{v.name}: count {v.desired_count}, weight {v.desired_weight:g}" for v in wanted),
+            {"scaled_from": held.variants},
+            variants=wanted,
+            pending_since_s=self._clock.now_s(),
+            failure_reason="",
+        )
+
+    def delete(self, name: str) -> Endpoint:
+        """NotFound; InUse."""
+        return self._save(self._at_rest(name), E.DELETING, "delete", {})
+
+    def _at_rest(self, name: str) -> EndpointRecord:
+        record = self._store.get_endpoint(name)
+        status = record.endpoint.status
+        if status not in AT_REST:
+            raise InUse(
+                "endpoint",
+                record.endpoint.name,
+                f"The endpoint {record.endpoint.name!r} is {status.value}: wait until that has finished.",
+            )
+        return record
+
+    def _save(
+        self, record: EndpointRecord, status: EndpointStatus, why: str, changes: dict[str, Any], **endpoint: Any
+    ) -> Endpoint:
+        now_s = self._clock.now_s()
+        status = step(ENDPOINT, record.endpoint.status, status)
+        changed = replace(record.endpoint, status=status, modified_s=now_s, **endpoint)
+        event = Event(at_s=now_s, what=f"endpoint {status.value}", reason=why)
+        return self._store.save_endpoint(replace(record, endpoint=changed, **changes), [event]).endpoint
+
+    def _deployment(self, config: EndpointConfig, generation: int, document: Mapping[str, Any]) -> Deployment:
+        variants = []
+        for spec in config.variants:
+            model = self._store.get_model(spec.model_name)
+            container = model.containers[0]
+            runtime = self._resolve_runtime(container.image, container.environment)
+            variants.append(DeployedVariant(spec=spec, model=model, runtime=runtime))
+        return Deployment(
+            config_name=config.name, generation=generation, variants=tuple(variants), document=dict(document)
+        )
+
+
+def _initial(config: EndpointConfig) -> tuple[VariantState, ...]:
+    return tuple(
+        VariantState(name=v.name, desired_count=v.initial_count, desired_weight=v.initial_weight)
+        for v in config.variants
+    )
+
+
+def _retained(
+    new: tuple[VariantState, ...], held: tuple[VariantState, ...], *, counts: bool, weights: bool
+) -> tuple[VariantState, ...]:
+    """AWS's RetainAllVariantProperties: variants of the same name keep what they were scaled to."""
+    before = {variant.name: variant for variant in held}
+    return tuple(
+        replace(
+            variant,
+            desired_count=before.get(variant.name, variant).desired_count if counts else variant.desired_count,
+            desired_weight=before.get(variant.name, variant).desired_weight if weights else variant.desired_weight,
+        )
+        for variant in new
+    )

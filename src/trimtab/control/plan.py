@@ -1,0 +1,210 @@
+"""The plan: from what is seen of one endpoint to what to do about it. Pure: no I/O, no clock, no randomness.
+
+    status        runs                    takes traffic                       ends when
+    Creating      serving                 serving, once all of it is ready    routed everywhere -> InService
+    InService     serving                 serving's ready replicas
+    Updating      serving and incoming    incoming once all of it is ready,   routed everywhere -> incoming is serving;
+                                          else serving                        the rest has drained -> InService
+    Updating      serving (new counts)    serving's ready replicas            all ready, the rest drained -> InService
+    RollingBack   serving                 serving's ready replicas            the rest has drained -> InService
+    Failed        nothing                 nothing
+    Deleting      nothing                 nothing                             nothing is left -> the record is removed
+
+Creating and Updating end early when the deployment has failed (`policies/rollout.py`): Failed, or RollingBack where
+there is something to go back to. Nothing is drained before every connected gateway has let go of it. All of it is
+derived from the record and from what engines and gateways report, so a control that died is succeeded in mid-action.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from msgspec.structs import replace
+
+from trimtab.control.actions import Plan
+from trimtab.control.fleet import Demand, Loss, demands_of
+from trimtab.control.reasons import failure_reason
+from trimtab.control.seen import Seen
+from trimtab.control.turn import Turn
+from trimtab.errors import Broken
+from trimtab.policies.restart import streak
+from trimtab.policies.rollout import has_failed
+from trimtab.resources.deployment import Deployment, EndpointRecord
+from trimtab.resources.endpoint import EndpointStatus as E
+from trimtab.resources.endpoint import VariantState
+
+
+def plan(seen: Seen, now_s: float) -> Plan:
+    """Say what to do next about one endpoint. Applied and repeated until it is empty, it makes the record true."""
+    if seen.record is None:
+        turn = Turn(seen, [], now_s)
+        turn.route(None, "nobody asked for this endpoint")
+        turn.retire("nobody asked for this endpoint")
+        return turn.plan()
+    turn = Turn(seen, _demands(seen.record), now_s)
+    _STEPS[seen.record.endpoint.status](turn)
+    return turn.plan()
+
+
+def _demands(record: EndpointRecord) -> list[Demand]:
+    if record.endpoint.status in (E.FAILED, E.DELETING, E.OUT_OF_SERVICE):
+        return []
+    wanted: list[Demand] = []
+    if record.incoming:
+        wanted += demands_of(record.incoming, record.endpoint.pending_variants)
+    if record.serving:
+        wanted += demands_of(record.serving, record.endpoint.variants)
+    return wanted
+
+
+def _creating(turn: Turn) -> None:
+    serving = _the(turn.record.serving)
+    if lost := _hopeless(turn, serving):
+        turn.become(E.FAILED, failure_reason(turn.name, lost, times=_times(turn, lost)))
+        return
+    turn.start(serving, "create")
+    ready = turn.fleet.complete(serving)
+    turn.route_to(serving if ready else None, turn.endpoint.variants, "all replicas are ready")
+    turn.retire("not wanted")
+    if ready and turn.routed:
+        turn.become(E.IN_SERVICE, "", variants=_settled(turn.endpoint.variants))
+
+
+def _in_service(turn: Turn) -> None:
+    serving = _the(turn.record.serving)
+    turn.start(serving, "keep the desired count")
+    turn.route_to(serving, turn.endpoint.variants, "ready replicas changed")
+    turn.retire("not wanted")
+
+
+def _updating(turn: Turn) -> None:
+    if turn.record.incoming:
+        _replacing(turn, turn.record.incoming)
+    else:
+        _settling(turn, _the(turn.record.serving))
+
+
+def _replacing(turn: Turn, incoming: Deployment) -> None:
+    """Blue/green, all at once (AWS's default): nothing leaves before all of the new is ready and routed to."""
+    serving = turn.record.serving
+    if lost := _hopeless(turn, incoming):
+        _undo_update(turn, incoming, lost)
+        return
+    turn.start(incoming, f"update to {incoming.config_name}")
+    ready = turn.fleet.complete(incoming)
+    if serving and not ready:
+        turn.start(serving, "keep the desired count during the update")
+    if ready:
+        turn.route_to(incoming, turn.endpoint.pending_variants, f"all replicas of {incoming.config_name} are ready")
+    else:
+        turn.route_to(serving, turn.endpoint.variants, "ready replicas changed")
+    turn.retire("not wanted")
+    if ready and turn.routed:
+        turn.write(
+            f"traffic is on {incoming.config_name}",
+            record=replace(
+                turn.record,
+                serving=incoming,
+                incoming=None,
+                endpoint=replace(
+                    turn.endpoint,
+                    config_name=incoming.config_name,
+                    document=incoming.document,
+                    variants=_settled(turn.endpoint.pending_variants),
+                    pending_config_name="",
+                    pending_since_s=0.0,
+                    pending_variants=(),
+                    failure_reason="",
+                ),
+            ),
+        )
+
+
+def _settling(turn: Turn, serving: Deployment) -> None:
+    """New counts or weights are on their way, or the old deployment is leaving after the switch."""
+    scaling = bool(turn.record.scaled_from)
+    if scaling and (lost := _hopeless(turn, serving)):
+        before = "The change of instance counts or weights failed and was undone."
+        reason = failure_reason(turn.name, lost, before=before, times=_times(turn, lost))
+        turn.become(E.ROLLING_BACK, reason, variants=turn.record.scaled_from, pending_since_s=0.0, scaled_from=())
+        return
+    turn.start(serving, "scale out" if scaling else "keep the desired count")
+    turn.route_to(serving, turn.endpoint.variants, "counts or weights changed" if scaling else "ready replicas changed")
+    turn.retire("scale in" if scaling else f"replaced by {serving.config_name}")
+    if turn.routed and not turn.fleet.surplus and (turn.fleet.complete(serving) or not scaling):
+        turn.become(E.IN_SERVICE, "", variants=_settled(turn.endpoint.variants), pending_since_s=0.0, scaled_from=())
+
+
+def _rolling_back(turn: Turn) -> None:
+    serving = _the(turn.record.serving)
+    turn.start(serving, "keep the desired count during the rollback")
+    turn.route_to(serving, turn.endpoint.variants, "rolled back")
+    turn.retire("rolled back")
+    if turn.routed and not turn.fleet.surplus:
+        turn.become(E.IN_SERVICE, turn.endpoint.failure_reason)
+
+
+def _at_rest(turn: Turn) -> None:
+    why = f"the endpoint is {turn.endpoint.status.value}"
+    turn.route(None, why)
+    turn.retire(why)
+
+
+def _deleting(turn: Turn) -> None:
+    turn.route(None, "the endpoint is being deleted")
+    turn.retire("the endpoint is being deleted")
+    if turn.routed and not turn.seen.replicas:
+        turn.remove()
+
+
+_STEPS: Mapping[E, Callable[[Turn], None]] = {
+    E.CREATING: _creating,
+    E.IN_SERVICE: _in_service,
+    E.UPDATING: _updating,
+    E.SYSTEM_UPDATING: _in_service,
+    E.ROLLING_BACK: _rolling_back,
+    E.UPDATE_ROLLBACK_FAILED: _in_service,
+    E.OUT_OF_SERVICE: _at_rest,
+    E.FAILED: _at_rest,
+    E.DELETING: _deleting,
+}
+
+
+def _hopeless(turn: Turn, deployment: Deployment) -> Loss | None:
+    """The loss that shows that the deployment under way has failed, if one does."""
+    for crew in turn.fleet.crews_of(deployment):
+        losses = [loss for loss in turn.fleet.losses if loss.demand == crew.demand]
+        since_s = turn.endpoint.pending_since_s
+        crashes = [crash for crash in turn.crashes(crew.demand) if crash.at_s >= since_s]
+        if losses and has_failed(crashes, count=crew.demand.count):
+            return losses[-1]
+    return None
+
+
+def _times(turn: Turn, lost: Loss) -> int:
+    return len(streak(turn.crashes(lost.demand)))
+
+
+def _undo_update(turn: Turn, incoming: Deployment, lost: Loss) -> None:
+    serving, times = turn.record.serving, _times(turn, lost)
+    cleared = {"pending_config_name": "", "pending_since_s": 0.0, "pending_variants": (), "incoming": None}
+    if serving is None:  # it had failed before the update: there is nothing to go back to
+        before = f"The update to endpoint configuration {incoming.config_name!r} failed."
+        turn.become(E.FAILED, failure_reason(turn.name, lost, before=before, times=times), **cleared)
+        return
+    before = (
+        f"The update to endpoint configuration {incoming.config_name!r} failed and was undone; "
+        f"{serving.config_name!r} has been serving all the time."
+    )
+    turn.become(E.ROLLING_BACK, failure_reason(turn.name, lost, before=before, times=times), **cleared)
+
+
+def _settled(variants: Sequence[VariantState]) -> tuple[VariantState, ...]:
+    """Desired sizes and weights have become the current ones."""
+    return tuple(replace(v, current_count=v.desired_count, current_weight=v.desired_weight) for v in variants)
+
+
+def _the(serving: Deployment | None) -> Deployment:
+    if serving is None:
+        raise Broken("an endpoint in this status has a serving deployment")
+    return serving

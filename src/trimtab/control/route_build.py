@@ -1,0 +1,42 @@
+"""From a deployment and its ready replicas to an endpoint's route. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trimtab.control.fleet import Fleet
+from trimtab.control.seen import Settings
+from trimtab.resources.deployment import Deployment
+from trimtab.resources.endpoint import VariantState
+from trimtab.resources.replica import ReplicaStatus
+from trimtab.resources.routing import EndpointRoute, Lane, VariantRoute
+
+
+def build_route(
+    name: str, deployment: Deployment, sizes: Sequence[VariantState], fleet: Fleet, settings: Settings
+) -> EndpointRoute:
+    """The route of endpoint `name` when `deployment` takes its traffic: a lane per model server of a ready replica.
+
+    A variant without ready replicas keeps its place, without lanes: its requests wait in the gateway.
+    """
+    weights = {state.name: state.desired_weight for state in sizes}
+    variants = tuple(
+        VariantRoute(
+            name=crew.demand.name,
+            weight=weights[crew.demand.name],
+            lanes=tuple(lane for replica in sorted(crew.ready, key=lambda r: r.id) for lane in _lanes(replica)),
+            container=crew.demand.variant.container.hostname or "primary",
+            version=deployment.config_name,
+            max_payload_bytes=settings.max_payload_bytes,
+            timeout_s=settings.timeout_s,
+        )
+        for crew in fleet.crews_of(deployment)
+    )
+    return EndpointRoute(name=name, variants=variants)
+
+
+def _lanes(replica: ReplicaStatus) -> list[Lane]:
+    return [
+        Lane(replica_id=replica.id, address=address, wire=replica.wire, concurrency=replica.concurrency)
+        for address in replica.addresses
+    ]

@@ -1,0 +1,180 @@
+"""RoutePublisher: pushes the route table to gateways over a Unix socket and takes their acknowledgements.
+
+To a gateway: `u32 little-endian length, MessagePack of RouteTable`, at connect and on each change.
+From a gateway: `u64 little-endian version`, once it routes by that version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import struct
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+import msgspec
+
+from trimtab.clock import Clock
+from trimtab.control.route_book import RouteBook
+from trimtab.logs import fields
+from trimtab.resources.routing import AccessKey
+
+logger = logging.getLogger(__name__)
+
+_LENGTH = struct.Struct("<I")
+_VERSION = struct.Struct("<Q")
+
+
+class RoutePublisher:
+    """Serves a `RouteBook` on a socket. A gateway that is silent for `ack_timeout_s` is dropped: it holds up nobody."""
+
+    def __init__(
+        self,
+        file: Path,
+        socket: Path,
+        clock: Clock,
+        *,
+        keys: Sequence[AccessKey] = (),
+        require_auth: bool = True,
+        account: str = "000000000000",
+        region: str = "us-east-1",
+        expected_gateways: int = 0,
+        ack_timeout_s: float = 5.0,
+        reconnect_s: float = 2.0,
+        save_again_s: float = 1.0,
+    ) -> None:
+        self.book = RouteBook(
+            file,
+            clock,
+            keys=keys,
+            require_auth=require_auth,
+            account=account,
+            region=region,
+            expected_gateways=expected_gateways,
+            reconnect_s=reconnect_s,
+        )
+        self.book.on_publish = self._push_all
+        self._socket = socket
+        self._ack_timeout_s = ack_timeout_s
+        self._save_again_s = save_again_s
+        self._server: asyncio.Server | None = None
+        self._gateways: dict[int, _Gateway] = {}
+        self._numbers = count()
+        self._pending_save: asyncio.TimerHandle | None = None
+
+    async def open(self) -> None:
+        """Listen, owner only."""
+        with suppress(FileNotFoundError):
+            self._socket.unlink()
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(lambda: _Gateway(self, next(self._numbers)), str(self._socket))
+        os.chmod(self._socket, 0o600)
+
+    async def close(self) -> None:
+        """Let the gateways go; they route on by what they have."""
+        if self._pending_save is not None:
+            self._pending_save.cancel()
+        if self._server is not None:
+            self._server.close()
+        for gateway in list(self._gateways.values()):
+            gateway.drop()
+        if self._server is not None:
+            await self._server.wait_closed()
+            self._server = None
+
+    @property
+    def connected(self) -> int:
+        """How many gateways are connected."""
+        return len(self._gateways)
+
+    def _push_all(self) -> None:
+        frame = self.frame()
+        for gateway in list(self._gateways.values()):
+            gateway.push(frame)
+        self._save_later()
+
+    def _save_later(self) -> None:
+        if self._pending_save is None and not self.book.save():
+            loop = asyncio.get_running_loop()
+            self._pending_save = loop.call_later(self._save_again_s, self._save_now)
+
+    def _save_now(self) -> None:
+        self._pending_save = None
+        self._save_later()
+
+    def frame(self) -> bytes:
+        """The newest table as it travels."""
+        data = msgspec.msgpack.encode(self.book.table)
+        return _LENGTH.pack(len(data)) + data
+
+    def joined(self, gateway: _Gateway) -> None:
+        """A gateway has connected: it gets the table at once."""
+        self._gateways[gateway.number] = gateway
+        self.book.connected(gateway.number)
+        gateway.push(self.frame())
+
+    def left(self, gateway: _Gateway) -> None:
+        """A gateway has gone."""
+        if self._gateways.pop(gateway.number, None) is not None:
+            self.book.disconnected(gateway.number)
+
+    def timer(self, gateway: _Gateway) -> asyncio.TimerHandle:
+        """Starts the wait for an acknowledgement."""
+        return asyncio.get_running_loop().call_later(self._ack_timeout_s, gateway.silent)
+
+
+class _Gateway(asyncio.Protocol):
+    """One connection. The clock runs from the oldest table that was pushed and not acknowledged."""
+
+    def __init__(self, publisher: RoutePublisher, number: int) -> None:
+        self.number = number
+        self._publisher = publisher
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._publisher.joined(self)
+
+    def push(self, frame: bytes) -> None:
+        """Send a table and expect its acknowledgement."""
+        if self._transport is not None:
+            self._transport.write(frame)
+            if self._timer is None:
+                self._timer = self._publisher.timer(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        whole = len(self._buffer) - len(self._buffer) % _VERSION.size
+        for (version,) in _VERSION.iter_unpack(bytes(self._buffer[:whole])):
+            self._publisher.book.applied(self.number, version)
+            self._stop_timer()
+            if self._publisher.book.behind(self.number):
+                self._timer = self._publisher.timer(self)
+        del self._buffer[:whole]
+
+    def silent(self) -> None:
+        """It has not answered in time: drop it. It will connect again and get the newest table."""
+        logger.warning("gateway dropped: it does not acknowledge its routes %s", fields(gateway=self.number))
+        self.drop()
+
+    def drop(self) -> None:
+        """End the connection now."""
+        if self._transport is not None:
+            self._transport.abort()
+        self.connection_lost(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._stop_timer()
+        self._publisher.left(self)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

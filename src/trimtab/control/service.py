@@ -1,0 +1,180 @@
+"""Control: the control plane in one object. Takes intent (`ControlApi`), and makes it true in `run`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from trimtab.clock import Clock
+from trimtab.control.intent import EndpointIntent
+from trimtab.control.loop import ControlLoop
+from trimtab.control.observer import Observer
+from trimtab.control.reconciler import Reconciler
+from trimtab.control.routes import RoutePublisher
+from trimtab.control.seen import Settings
+from trimtab.control.validate import check_config, check_model, check_tags
+from trimtab.engines.engine import Engine
+from trimtab.errors import Invalid
+from trimtab.resources.endpoint import Endpoint, EndpointView
+from trimtab.resources.endpoint_config import EndpointConfig
+from trimtab.resources.model import Model
+from trimtab.resources.names import key_of
+from trimtab.resources.runtime import Runtime
+from trimtab.store.store import Store
+
+ResolveRuntime = Callable[[str, Mapping[str, str]], Runtime]  # (image, environment); Invalid when nothing serves it
+ArtifactExists = Callable[[str, bool], bool]  # (url, compressed)
+
+
+class Control:
+    """Implements `ControlApi`. Its calls are made from the event loop that `run` runs in.
+
+    `open` before anything else; `run` until cancelled; `close` last. Closing stops no replica.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        engine: Engine,
+        publisher: RoutePublisher,
+        clock: Clock,
+        resolve_runtime: ResolveRuntime,
+        artifact_exists: ArtifactExists,
+        settings: Settings = Settings(),  # noqa: B008 frozen
+    ) -> None:
+        self._store = store
+        self._engine = engine
+        self._publisher = publisher
+        self._resolve_runtime = resolve_runtime
+        self._artifact_exists = artifact_exists
+        self._clock = clock
+        self._intent = EndpointIntent(store, clock, resolve_runtime)
+        self.observer = Observer(store, engine, publisher.book, clock, settings)
+        self.reconciler = Reconciler(store, engine, publisher.book, self.observer, clock)
+        self._loop = ControlLoop(store, engine, self.observer, self.reconciler, clock)
+        publisher.book.on_settled = self._loop.wake
+
+    async def open(self) -> None:
+        """Adopt what runs and let gateways connect."""
+        await self._engine.open()
+        await self._publisher.open()
+
+    async def run(self) -> None:
+        """Make the store's intent true, until cancelled."""
+        await self._loop.run()
+
+    async def close(self) -> None:
+        """Let go of engine, gateways and store. Replicas run on, gateways route on."""
+        await self._publisher.close()
+        await self._engine.close()
+        self._store.close()
+
+    # models
+
+    def create_model(self, model: Model, tags: Mapping[str, str]) -> None:
+        """See ControlApi."""
+        check_model(model)
+        check_tags(tags)
+        for container in model.containers:
+            self._resolve_runtime(container.image, container.environment)
+            artifact = container.artifact
+            if artifact is not None and not self._artifact_exists(artifact.url, artifact.compressed):
+                raise Invalid(f"Could not find model data at {artifact.url}.")  # AWS's words
+        self._store.add_model(model, tags)
+
+    def get_model(self, name: str) -> Model:
+        """See ControlApi."""
+        return self._store.get_model(name)
+
+    def list_models(self) -> Sequence[Model]:
+        """See ControlApi."""
+        return self._store.list_models()
+
+    def delete_model(self, name: str) -> None:
+        """See ControlApi."""
+        self._store.delete_model(name)
+
+    # endpoint configs
+
+    def create_endpoint_config(self, config: EndpointConfig, tags: Mapping[str, str]) -> None:
+        """See ControlApi. Invalid when variants contradict each other."""
+        check_config(config)
+        check_tags(tags)
+        for variant in config.variants:
+            self._store.get_model(variant.model_name)
+        self._store.add_config(config, tags)
+
+    def get_endpoint_config(self, name: str) -> EndpointConfig:
+        """See ControlApi."""
+        return self._store.get_config(name)
+
+    def list_endpoint_configs(self) -> Sequence[EndpointConfig]:
+        """See ControlApi."""
+        return self._store.list_configs()
+
+    def delete_endpoint_config(self, name: str) -> None:
+        """NotFound. Endpoints that run it go on: what is deployed was copied."""
+        self._store.delete_config(name)
+
+    # endpoints: recorded, then the loop is woken
+
+    def create_endpoint(
+        self, name: str, config_name: str, tags: Mapping[str, str], document: Mapping[str, Any]
+    ) -> Endpoint:
+        """See ControlApi."""
+        check_tags(tags)
+        return self._woken(self._intent.create(name, config_name, tags, document))
+
+    def update_endpoint(
+        self, name: str, config_name: str, *, retain_counts: bool, retain_weights: bool, document: Mapping[str, Any]
+    ) -> Endpoint:
+        """See ControlApi. The config in use is deployed again; a Failed endpoint is deployed anew."""
+        updated = self._intent.update(
+            name, config_name, retain_counts=retain_counts, retain_weights=retain_weights, document=document
+        )
+        return self._woken(updated)
+
+    def update_weights_and_counts(self, name: str, weights: Mapping[str, float], counts: Mapping[str, int]) -> Endpoint:
+        """See ControlApi."""
+        return self._woken(self._intent.resize(name, weights, counts))
+
+    def get_endpoint(self, name: str) -> EndpointView:
+        """See ControlApi."""
+        endpoint = self._store.get_endpoint(name).endpoint
+        key = key_of(name)
+        return EndpointView(
+            endpoint=endpoint,
+            replicas=tuple(replica for replica in self._engine.observe() if key_of(replica.endpoint) == key),
+            events=tuple(self._store.list_events(name)),
+        )
+
+    def list_endpoints(self) -> Sequence[Endpoint]:
+        """All, in no particular order."""
+        return [record.endpoint for record in self._store.list_endpoints()]
+
+    def delete_endpoint(self, name: str) -> None:
+        """NotFound; InUse while a change is under way."""
+        self._woken(self._intent.delete(name))
+
+    def _woken(self, endpoint: Endpoint) -> Endpoint:
+        self._loop.wake(key_of(endpoint.name))
+        return endpoint
+
+    # tags
+
+    def get_tags(self, kind: str, name: str) -> Mapping[str, str]:
+        """See ControlApi."""
+        return self._store.get_tags(kind, name)
+
+    def add_tags(self, kind: str, name: str, tags: Mapping[str, str]) -> Mapping[str, str]:
+        """See ControlApi."""
+        merged = {**self._store.get_tags(kind, name), **tags}
+        check_tags(merged)
+        self._store.set_tags(kind, name, merged)
+        return merged
+
+    def delete_tags(self, kind: str, name: str, keys: Sequence[str]) -> None:
+        """NotFound. Keys that are not there have no effect."""
+        held = self._store.get_tags(kind, name)
+        self._store.set_tags(kind, name, {key: value for key, value in held.items() if key not in keys})

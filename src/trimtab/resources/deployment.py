@@ -1,0 +1,69 @@
+"""Deployment: a config as it was rolled out, and the durable record of an endpoint that control plans from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct, field
+
+from trimtab.resources.endpoint import Endpoint, VariantState
+from trimtab.resources.endpoint_config import VariantSpec
+from trimtab.resources.model import Container, Model
+from trimtab.resources.runtime import Runtime
+
+
+class DeployedVariant(Struct, frozen=True, kw_only=True):
+    """One variant with everything that its replicas need, copied: its config and model may be deleted meanwhile."""
+
+    spec: VariantSpec
+    model: Model
+    runtime: Runtime
+
+    @property
+    def container(self) -> Container:
+        """The one container of the model (pipelines are refused when the model is made)."""
+        return self.model.containers[0]
+
+
+class Deployment(Struct, frozen=True, kw_only=True):
+    """One roll-out of a config to an endpoint.
+
+    `generation` is unique within the endpoint and grows: it tells a re-deployment of the same config from the first.
+    """
+
+    config_name: str
+    generation: int
+    variants: tuple[DeployedVariant, ...]
+    document: dict[str, Any] = field(default_factory=dict)  # the call that asked for it, for Describe
+
+
+class Crash(Struct, frozen=True, kw_only=True):
+    """A replica that ended although it was wanted. `quick`: it was never ready, or died as soon as it was."""
+
+    replica_id: str
+    generation: int
+    variant: str
+    at_s: float
+    reason: str = ""
+    quick: bool = True
+
+
+class EndpointRecord(Struct, frozen=True, kw_only=True):
+    """All that is durable of one endpoint; with what engines and gateways report, all that control plans from.
+
+    `serving` takes the traffic (None: nothing does, the endpoint has failed); `incoming` is what an update brings.
+    `scaled_from` holds the sizes and weights before a change of counts under way, to go back to.
+    """
+
+    endpoint: Endpoint
+    uid: str  # begins the ids of all its replicas; unique for ever
+    serving: Deployment | None = None
+    incoming: Deployment | None = None
+    generations: int = 0  # deployments so far
+    scaled_from: tuple[VariantState, ...] = ()
+    crashes: tuple[Crash, ...] = ()
+
+
+def replica_prefix(uid: str, generation: int) -> str:
+    """How the ids of a deployment's replicas begin. Short: sockets are named after replicas (107 bytes in all)."""
+    return f"{uid}-{generation}-"

@@ -1,0 +1,278 @@
+"""The store on SQLAlchemy Core: SQLite by default; nothing but `_sqlite` knows which database it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, delete, event, insert, select, update
+from sqlalchemy.exc import DatabaseError, IntegrityError
+
+from trimtab.errors import AlreadyExists, Invalid, NotFound
+from trimtab.resources.deployment import EndpointRecord
+from trimtab.resources.endpoint import Event
+from trimtab.resources.endpoint_config import EndpointConfig
+from trimtab.resources.model import Model
+from trimtab.resources.names import key_of
+from trimtab.store import schema
+from trimtab.store.migrations import migrate
+from trimtab.store.store import EVENTS_KEPT, Stale
+
+T = TypeVar("T")
+
+_TABLES: Mapping[str, Table] = {
+    "model": schema.models,
+    "endpoint-config": schema.configs,
+    "endpoint": schema.endpoints,
+}
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class SqlStore:
+    """A `Store`. Used from one thread; made by `open_sqlite`, or from any SQLAlchemy engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        with self._write() as connection:
+            migrate(connection)
+
+    # models and configs: added, read, deleted, never changed
+
+    def add_model(self, model: Model, tags: Mapping[str, str]) -> None:
+        """See Store."""
+        self._add("model", model.name, tags, {"value": _encode(model)})
+
+    def get_model(self, name: str) -> Model:
+        """See Store."""
+        return self._get("model", name, Model)
+
+    def list_models(self) -> Sequence[Model]:
+        """See Store."""
+        return self._list("model", Model)
+
+    def delete_model(self, name: str) -> None:
+        """See Store."""
+        self._delete("model", name)
+
+    def add_config(self, config: EndpointConfig, tags: Mapping[str, str]) -> None:
+        """See Store."""
+        self._add("endpoint-config", config.name, tags, {"value": _encode(config)})
+
+    def get_config(self, name: str) -> EndpointConfig:
+        """See Store."""
+        return self._get("endpoint-config", name, EndpointConfig)
+
+    def list_configs(self) -> Sequence[EndpointConfig]:
+        """See Store."""
+        return self._list("endpoint-config", EndpointConfig)
+
+    def delete_config(self, name: str) -> None:
+        """See Store."""
+        self._delete("endpoint-config", name)
+
+    # endpoints: every write is fenced by the revision that it was decided upon
+
+    def add_endpoint(
+        self, record: EndpointRecord, tags: Mapping[str, str], events: Sequence[Event] = ()
+    ) -> EndpointRecord:
+        """See Store."""
+        record = _revised(record, 1)
+        name = record.endpoint.name
+        self._add("endpoint", name, tags, {"value": _encode(record), "revision": 1}, events)
+        return record
+
+    def get_endpoint(self, name: str) -> EndpointRecord:
+        """See Store."""
+        return self._get("endpoint", name, EndpointRecord)
+
+    def list_endpoints(self) -> Sequence[EndpointRecord]:
+        """See Store."""
+        return self._list("endpoint", EndpointRecord)
+
+    def save_endpoint(self, record: EndpointRecord, events: Sequence[Event] = ()) -> EndpointRecord:
+        """See Store."""
+        key, held = key_of(record.endpoint.name), record.endpoint.revision
+        record = _revised(record, held + 1)
+        table = schema.endpoints
+        with self._write() as connection:
+            written = connection.execute(
+                update(table)
+                .where(table.c.key == key, table.c.revision == held)
+                .values(value=_encode(record), revision=held + 1)
+            )
+            if written.rowcount != 1:
+                raise Stale(f"The endpoint {record.endpoint.name!r} is no longer at revision {held}.")
+            _append(connection, key, events)
+        return record
+
+    def remove_endpoint(self, name: str, *, revision: int) -> None:
+        """See Store."""
+        key, table = key_of(name), schema.endpoints
+        with self._write() as connection:
+            found = connection.execute(select(table.c.revision).where(table.c.key == key)).scalar_one_or_none()
+            if found is None:
+                return
+            if found != revision:
+                raise Stale(f"The endpoint {name!r} is no longer at revision {revision}.")
+            connection.execute(delete(table).where(table.c.key == key))
+            connection.execute(delete(schema.events).where(schema.events.c.endpoint == key))
+            _delete_tags(connection, "endpoint", key)
+
+    def add_events(self, endpoint: str, events: Sequence[Event]) -> None:
+        """See Store."""
+        key = key_of(endpoint)
+        with self._write() as connection:
+            if _exists(connection, "endpoint", key):
+                _append(connection, key, events)
+
+    def list_events(self, endpoint: str) -> Sequence[Event]:
+        """See Store."""
+        table = schema.events
+        query = select(table.c.value).where(table.c.endpoint == key_of(endpoint)).order_by(table.c.id)
+        with self._engine.connect() as connection:
+            return [msgspec.msgpack.decode(value, type=Event) for (value,) in connection.execute(query)]
+
+    # tags
+
+    def get_tags(self, kind: str, name: str) -> Mapping[str, str]:
+        """See Store."""
+        key, table = key_of(name), schema.tags
+        query = (
+            select(table.c.key, table.c.value)
+            .where(table.c.kind == kind, table.c.owner == key)
+            .order_by(table.c.position)
+        )
+        with self._engine.connect() as connection:
+            if not _exists(connection, kind, key):
+                raise NotFound(kind, name)
+            return {row.key: row.value for row in connection.execute(query)}
+
+    def set_tags(self, kind: str, name: str, tags: Mapping[str, str]) -> None:
+        """See Store."""
+        key = key_of(name)
+        with self._write() as connection:
+            if not _exists(connection, kind, key):
+                raise NotFound(kind, name)
+            _delete_tags(connection, kind, key)
+            _insert_tags(connection, kind, key, tags)
+
+    def close(self) -> None:
+        """See Store."""
+        self._engine.dispose()
+
+    # one transaction each
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        with self._engine.connect().execution_options(trimtab_write=True) as connection, connection.begin():
+            yield connection
+
+    def _add(
+        self, kind: str, name: str, tags: Mapping[str, str], row: dict[str, Any], events: Sequence[Event] = ()
+    ) -> None:
+        key = key_of(name)
+        try:
+            with self._write() as connection:
+                connection.execute(insert(_TABLES[kind]).values(key=key, **row))
+                _insert_tags(connection, kind, key, tags)
+                _append(connection, key, events)
+        except IntegrityError as error:
+            raise AlreadyExists(kind, name) from error
+
+    def _get(self, kind: str, name: str, type_: type[T]) -> T:
+        table = _TABLES[kind]
+        with self._engine.connect() as connection:
+            value = connection.execute(select(table.c.value).where(table.c.key == key_of(name))).scalar_one_or_none()
+        if value is None:
+            raise NotFound(kind, name)
+        return msgspec.msgpack.decode(value, type=type_)
+
+    def _list(self, kind: str, type_: type[T]) -> list[T]:
+        decoder = msgspec.msgpack.Decoder(type_)
+        with self._engine.connect() as connection:
+            return [decoder.decode(value) for (value,) in connection.execute(select(_TABLES[kind].c.value))]
+
+    def _delete(self, kind: str, name: str) -> None:
+        key, table = key_of(name), _TABLES[kind]
+        with self._write() as connection:
+            if connection.execute(delete(table).where(table.c.key == key)).rowcount != 1:
+                raise NotFound(kind, name)
+            _delete_tags(connection, kind, key)
+
+
+def open_sqlite(path: Path, *, synchronous: str = "FULL") -> SqlStore:
+    """Open (or make) the database file `path`, owner-readable only.
+
+    Invalid when the file is something else, or was made by a newer trimtab.
+    `synchronous="FULL"` survives a power cut; "NORMAL" survives `kill -9` and loses the last moments at a power cut.
+    """
+    path.touch(mode=0o600, exist_ok=True)
+    engine = _sqlite(URL.create("sqlite", database=str(path)), synchronous)
+    try:
+        return SqlStore(engine)
+    except DatabaseError as error:
+        engine.dispose()
+        if "not a database" not in str(error) and "malformed" not in str(error):
+            raise
+        raise Invalid(
+            f"{path} is not a trimtab database, or it is damaged ({error.orig}). "
+            "Restore it from a copy, or use another data directory (--data-dir)."
+        ) from error
+    except Invalid:
+        engine.dispose()
+        raise
+
+
+def _sqlite(url: URL, synchronous: str) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": 10.0})
+
+    @event.listens_for(engine, "connect")
+    def configure(dbapi_connection: Any, _record: object) -> None:
+        dbapi_connection.isolation_level = None  # the driver must not begin by itself: `begin` below does
+        for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON"):
+            dbapi_connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A write takes its lock at once: upgrading a read lock may fail half-way when another process writes.
+        write = connection.get_execution_options().get("trimtab_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def _revised(record: EndpointRecord, revision: int) -> EndpointRecord:
+    return msgspec.structs.replace(record, endpoint=msgspec.structs.replace(record.endpoint, revision=revision))
+
+
+def _exists(connection: Connection, kind: str, key: str) -> bool:
+    table = _TABLES[kind]
+    return connection.execute(select(table.c.key).where(table.c.key == key)).first() is not None
+
+
+def _append(connection: Connection, endpoint: str, events: Sequence[Event]) -> None:
+    if not events:
+        return
+    table = schema.events
+    connection.execute(insert(table), [{"endpoint": endpoint, "value": _encode(e)} for e in events[-EVENTS_KEPT:]])
+    oldest_kept = (
+        select(table.c.id).where(table.c.endpoint == endpoint).order_by(table.c.id.desc()).offset(EVENTS_KEPT - 1)
+    ).limit(1)
+    connection.execute(delete(table).where(table.c.endpoint == endpoint, table.c.id < oldest_kept.scalar_subquery()))
+
+
+def _insert_tags(connection: Connection, kind: str, owner: str, tags: Mapping[str, str]) -> None:
+    if tags:
+        rows = [
+            {"kind": kind, "owner": owner, "position": position, "key": key, "value": value}
+            for position, (key, value) in enumerate(tags.items())
+        ]
+        connection.execute(insert(schema.tags), rows)
+
+
+def _delete_tags(connection: Connection, kind: str, owner: str) -> None:
+    table = schema.tags
+    connection.execute(delete(table).where(table.c.kind == kind, table.c.owner == owner))

@@ -1,0 +1,18 @@
+"""Every store, against the one suite."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from trimtab.store.sql import open_sqlite
+from trimtab.store.store import Store
+from trimtab.testing.store import StoreSuite
+
+
+class TestSqlite(StoreSuite):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[Store]:
+        store = open_sqlite(tmp_path / "trimtab.db", synchronous="NORMAL")
+        yield store
+        store.close()

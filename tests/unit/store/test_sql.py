@@ -1,0 +1,100 @@
+"""What is SQLite's own: files, schema versions, a writer that is killed."""
+
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, inspect, text
+
+from trimtab.errors import Invalid
+from trimtab.store import schema
+from trimtab.store.migrations import migrate
+from trimtab.store.sql import open_sqlite
+from trimtab.testing.store import a_model
+
+WRITER = """
+import sys
+from pathlib import Path
+from trimtab.store.sql import open_sqlite
+from trimtab.testing.store import a_model
+store = open_sqlite(Path(sys.argv[1]))
+n = 0
+while True:
+    store.add_model(a_model(f"m{n}"), {"n": str(n)})
+    print(n, flush=True)
+    n += 1
+"""
+
+
+def test_what_was_stored_is_there_after_reopening(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    store = open_sqlite(path)
+    store.add_model(a_model(), {"a": "1"})
+    store.close()
+    again = open_sqlite(path)
+    assert again.get_model("fraud") == a_model()
+    assert again.get_tags("model", "fraud") == {"a": "1"}
+    again.close()
+
+
+def test_the_database_is_readable_by_its_owner_only(tmp_path: Path) -> None:
+    store = open_sqlite(tmp_path / "t.db")
+    store.add_model(a_model(), {})
+    for path in tmp_path.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    store.close()
+
+
+def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        acknowledged = [writer.stdout.readline() for _ in range(20)]
+        writer.send_signal(signal.SIGKILL)
+        acknowledged += writer.stdout.readlines()
+    last = int(acknowledged[-1])
+    store = open_sqlite(path)
+    assert last >= 19
+    for n in range(last + 1):
+        assert store.get_model(f"m{n}") == a_model(f"m{n}")
+        assert store.get_tags("model", f"m{n}") == {"n": str(n)}
+    assert len(store.list_models()) - (last + 1) in (0, 1)  # the one in hand: whole, or not at all
+    store.close()
+
+
+def test_a_database_of_a_newer_trimtab_is_refused_with_the_cure(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    open_sqlite(path).close()
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        connection.execute(schema.schema.update().values(version=schema.SCHEMA_VERSION + 1))
+    engine.dispose()
+    with pytest.raises(Invalid, match="Upgrade trimtab, or use another data directory"):
+        open_sqlite(path)
+
+
+def test_an_older_database_is_stepped_up_one_version_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    open_sqlite(path).close()
+    now = schema.SCHEMA_VERSION
+    steps = {
+        now: lambda connection: connection.execute(text("CREATE TABLE one (x INTEGER)")),
+        now + 1: lambda connection: connection.execute(text("ALTER TABLE one ADD COLUMN y INTEGER")),
+    }
+    engine = create_engine(f"sqlite:///{path}")
+    for _ in range(2):  # the second time there is nothing to do
+        with engine.begin() as connection:
+            migrate(connection, steps=steps, target=now + 2)
+    columns = [column["name"] for column in inspect(engine).get_columns("one")]
+    engine.dispose()
+    assert columns == ["x", "y"]
+
+
+def test_a_database_that_is_not_one_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    path.write_bytes(b"this is not a database, it only pretends to be one" * 100)
+    with pytest.raises(Invalid, match="not a trimtab database"):
+        open_sqlite(path)
