@@ -1,0 +1,38 @@
+"""From an exception in a model's code to the error that its container would have answered."""
+
+from __future__ import annotations
+
+import traceback
+
+from trimtab.worker.answers import Fault
+
+OUT_OF_MEMORY = 507  # what multi-model containers answer: unload something, or use a larger instance
+
+
+def fault_of(error: BaseException) -> Fault:
+    """HTTP 500 with message and traceback, as sagemaker-inference-toolkit answers; out of memory: 507.
+
+    Exceptions of that toolkit's own family (they carry `status_code` and `message`) keep their status. A handler that
+    calls sys.exit fails its request; the worker goes on.
+    """
+    if isinstance(error, Fault):
+        return error
+    trace = "".join(traceback.format_exception(error))
+    if isinstance(error, MemoryError):
+        return Fault(OUT_OF_MEMORY, f"The model ran out of memory while it answered. {error}\n{trace}")
+    if isinstance(error, SystemExit):
+        return Fault(500, f"The model's code called sys.exit({error.code!r}) while it answered.\n{trace}")
+    status, message = getattr(error, "status_code", 500), getattr(error, "message", None)
+    if not isinstance(status, int) or not 400 <= status <= 599:
+        status = 500
+    return Fault(status, f"{message if isinstance(message, str) else error}\n{trace}")
+
+
+def hugging_face_fault_of(error: BaseException) -> Fault:
+    """Hugging Face's toolkit answers HTTP 400 to any exception of a handler, so that 424 says "client error"."""
+    import json
+
+    if isinstance(error, MemoryError):
+        return fault_of(error)
+    text = json.dumps({"code": 400, "type": "InternalServerException", "message": str(error)})
+    return Fault(400, text, content_type="application/json")

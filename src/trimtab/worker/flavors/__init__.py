@@ -1,0 +1,1 @@
+"""Default handlers of SageMaker's containers, one module for each flavor of `resources.runtime.Flavor`."""

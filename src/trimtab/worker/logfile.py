@@ -1,0 +1,144 @@
+"""stdout and stderr of a worker as one file: whole lines, and never more bytes than allowed.
+
+Python's prints go through `LineStream`, which counts; what C code and child processes write goes straight to the
+descriptor and is counted by `LogFile.tick`. A pipe to a reader would count exactly, but deadlocks when C code that
+holds the GIL fills it; a file cannot block.
+
+The file and its one predecessor (`NAME.1`) share the allowance: at half of it the file becomes the predecessor.
+A full disk loses log lines, never a request.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import threading
+from pathlib import Path
+
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+_PARTIAL_LINE_CHARS = 64 * 1024  # a line longer than this is written in pieces
+
+
+class LogFile:
+    """The file behind descriptors 1 and 2."""
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        self._path = path
+        self._previous = path.with_name(path.name + ".1")
+        self._half_bytes = max(1, max_bytes // 2)
+        self._lock = threading.Lock()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._point_here()
+
+    def write(self, data: bytes) -> None:
+        """Append `data` in one write, after making room for it."""
+        with self._lock:
+            if self._size_bytes + len(data) > self._half_bytes:
+                self._rotate()
+            if len(data) > self._half_bytes:
+                data = data[-self._half_bytes :]
+            try:
+                self._size_bytes += os.write(1, data)
+            except OSError:
+                self.lost_bytes += len(data)  # disk full or quota: said by `tick` as soon as there is room
+
+    def tick(self) -> None:
+        """Count what was written past `write`; rotate where that is too much. Call about once a second."""
+        with self._lock:
+            self._size_bytes = os.fstat(1).st_size
+            if self._size_bytes > self._half_bytes:
+                self._rotate()
+        if self.lost_bytes:
+            lost, self.lost_bytes = self.lost_bytes, 0
+            self.write(f"trimtab: {lost} bytes of log were lost because they could not be written\n".encode())
+
+    def _rotate(self) -> None:
+        try:
+            os.replace(self._path, self._previous)
+            self._point_here()
+        except OSError:
+            os.ftruncate(1, 0)  # no room for a second file: the allowance still holds
+            self._size_bytes = 0
+
+    def _point_here(self) -> None:
+        fd = os.open(self._path, _FLAGS, 0o600)
+        try:
+            os.dup2(fd, 1)
+            os.dup2(fd, 2)
+            self._size_bytes = os.fstat(fd).st_size
+        finally:
+            os.close(fd)
+
+    _size_bytes = 0
+    lost_bytes = 0
+
+
+class _RawLog(io.RawIOBase):
+    """`sys.stdout.buffer`: bytes as they are."""
+
+    def __init__(self, log: LogFile) -> None:
+        self._log = log
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return 1
+
+    def write(self, data: object) -> int:
+        piece = bytes(data)  # type: ignore[call-overload]
+        self._log.write(piece)
+        return len(piece)
+
+
+class LineStream(io.TextIOBase):
+    """`sys.stdout` and `sys.stderr`: each line is one write, so that threads never cut each other's lines."""
+
+    encoding = "utf-8"
+    errors = "backslashreplace"
+
+    def __init__(self, log: LogFile) -> None:
+        self._log = log
+        self._raw = _RawLog(log)
+        self._partial = threading.local()
+
+    @property
+    def buffer(self) -> io.RawIOBase:
+        """Where bytes can be written."""
+        return self._raw
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return False
+
+    def fileno(self) -> int:
+        return 1
+
+    def write(self, text: str) -> int:
+        """Write all whole lines; keep the rest for this thread's next write or flush."""
+        pending = getattr(self._partial, "text", "") + text
+        lines, newline, rest = pending.rpartition("\n")
+        if len(rest) > _PARTIAL_LINE_CHARS:
+            lines, newline, rest = pending, "", ""
+        self._partial.text = rest
+        if lines or newline:
+            self._log.write((lines + newline).encode("utf-8", "backslashreplace"))
+        return len(text)
+
+    def flush(self) -> None:
+        """Write this thread's unfinished line."""
+        rest = getattr(self._partial, "text", "")
+        if rest:
+            self._partial.text = ""
+            self._log.write(rest.encode("utf-8", "backslashreplace"))
+
+
+def capture(path: Path, max_bytes: int) -> LogFile:
+    """Send this process's stdout and stderr, Python's and everyone else's, to `path`."""
+    log = LogFile(path, max_bytes)
+    sys.stdout = LineStream(log)
+    sys.stderr = LineStream(log)
+    return log

@@ -1,0 +1,90 @@
+"""From a forked copy of the nursery to a process of its own: what must be shed, and what must be put on."""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import resource
+import signal
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import setproctitle
+
+from trimtab.resources.launch import WorkerLaunch
+from trimtab.resources.replica import ReplicaSpec
+from trimtab.worker.environment import model_environment
+
+_OOM_SCORE = 500  # a worker dies before control and the gateways do when the machine's memory is gone
+
+
+def become_worker(launch: WorkerLaunch, spec: ReplicaSpec) -> None:
+    """Leave the parent's session, descriptors, signals and random numbers behind; take on the launch's own.
+
+    Descriptors other than 0, 1, 2 and the lifeline are closed. The log is not opened here.
+    """
+    if os.getsid(0) != os.getpid():
+        os.setsid()
+    setproctitle.setproctitle(f"trimtab: worker {spec.endpoint}/{spec.variant}")
+    _reset_signals()
+    close_descriptors(keep={launch.lifeline_fd})
+    os.chdir("/")
+    os.environ.update(model_environment(launch, spec))
+    for layer in reversed(launch.layers):
+        sys.path.insert(0, layer)
+    _limit(launch)
+    reseed()
+
+
+def close_descriptors(keep: Iterable[int] = ()) -> None:
+    """Close all inherited descriptors but 0, 1, 2 and `keep`; stdin reads nothing."""
+    kept = {0, 1, 2, *keep}
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in kept:
+            try:
+                os.close(int(name))
+            except OSError:
+                continue  # the listing's own descriptor
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    if null != 0:
+        os.close(null)
+
+
+def reseed() -> None:
+    """Give this process its own random numbers: replicas forked from one parent would draw the same ones."""
+    random.seed()
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(int.from_bytes(os.urandom(7), "little"))
+
+
+def settle_memory() -> None:
+    """After loading: what is alive now stays, so the collector need not look at it with every sweep."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+
+
+def _reset_signals() -> None:
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor, which tells everyone
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _limit(launch: WorkerLaunch) -> None:
+    if launch.cpus:
+        os.sched_setaffinity(0, launch.cpus)
+    if launch.memory_limit_bytes:
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        ceiling = launch.memory_limit_bytes
+        if hard != resource.RLIM_INFINITY:
+            ceiling = min(ceiling, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (ceiling, ceiling))
+    Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE))

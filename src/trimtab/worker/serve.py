@@ -1,0 +1,260 @@
+"""The loop that answers gateways: read what has come, run the model in this thread, send answers in bursts.
+
+One thread reads, computes and writes, because handing a request to another costs more than a small model's answer.
+What must go on while the model computes is elsewhere: control is answered by the attendant, streams by their threads
+(which also read in this thread's place when one request keeps it long, so that credit and cancels arrive).
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+
+from trimtab.wire.frames import HEADER, AnswerMeta, FailureMeta, Kind, RequestMeta, pack
+from trimtab.worker.answers import Answer, Buffer, Fault, Streamed
+from trimtab.worker.connection import LARGE_BYTES, Connection, Malformed, Take
+from trimtab.worker.faults import fault_of
+from trimtab.worker.streams import Streams
+
+AnswerFn = Callable[[Buffer, RequestMeta], Answer | Streamed]
+
+_BURST_S = 0.0002  # answers wait for each other at most this long
+_LOOK_S = 0.001  # between looks at the sockets while requests are waiting
+_KEPT_S = 0.005  # a request that takes longer keeps the main thread: others read in its place
+_MAX_BACKLOG_BYTES = 16 * 2**20  # unsent answers of a gateway beyond which nothing more is read from it
+_MAX_WAITING_BYTES = 512 * 2**20  # bodies in the queue beyond which nothing more is read from anyone
+_MAX_WAITING = 8192
+
+_IN, _OUT = select.EPOLLIN, select.EPOLLOUT
+_CREDIT = struct.Struct("<I")
+_REQUEST, _ANSWER = int(Kind.REQUEST), int(Kind.ANSWER)
+
+_Waiting = tuple[Connection, int, RequestMeta, Buffer]
+
+
+class Loop:
+    """Requests of all gateways, one after the other. `run` belongs to the main thread; the rest to any thread."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll.register(self._wake_fd, _IN)
+        self._connections: dict[int, Connection] = {}
+        self._arrivals: deque[tuple[socket.socket, bytes]] = deque()
+        self._waiting: deque[_Waiting] = deque()
+        self._waiting_bytes = 0
+        self._reading = threading.Lock()
+        self._busy_since_s = 0.0
+        self._refusing = False
+        self._leaving = False
+        self._streams = Streams(self, on_end=self._wake)
+        self._decode_meta = msgspec.msgpack.Decoder(RequestMeta).decode
+        self._encode = msgspec.msgpack.Encoder().encode
+
+    # What other threads may ask
+
+    def adopt(self, sock: socket.socket, prefix: bytes) -> None:
+        """Take over a gateway's connection, of which `prefix` has been read already."""
+        self._arrivals.append((sock, prefix))
+        self._wake()
+
+    def refuse(self) -> None:
+        """From now on answer new requests with REFUSED."""
+        self._refusing = True
+
+    def leave(self) -> None:
+        """Refuse what is new; `run` returns once nothing is in hand and every answer is sent."""
+        self._refusing = True
+        self._leaving = True
+        self._wake()
+
+    def load(self) -> tuple[int, float]:
+        """Requests in hand, and since when (monotonic) the model owes the oldest its answer; 0 = it is idle."""
+        busy, streams = self._busy_since_s, self._streams.oldest_wait_s()
+        count = len(self._waiting) + len(self._streams) + (1 if busy else 0)
+        return count, min(busy or streams, streams or busy)
+
+    def send(self, connection: Connection, *buffers: Buffer) -> None:
+        """Send now, or as soon as the connection takes it."""
+        if not connection.write(buffers):
+            self._watch(connection)
+
+    def read_if_busy(self) -> bool:
+        """Read in the main thread's place if a request has kept it a while; whether it is so kept."""
+        since = self._busy_since_s
+        if not since or time.monotonic() - since < _KEPT_S:
+            return False
+        if self._reading.acquire(blocking=False):
+            try:
+                self._look(0)
+            finally:
+                self._reading.release()
+        return True
+
+    def forsake(self) -> None:
+        """In a child that the model's code has forked: let go of the sockets, so that this worker's end shows."""
+        for connection in self._connections.values():
+            connection.sock.close()
+        os.close(self._wake_fd)
+        self._epoll.close()
+
+    # The main thread
+
+    def run(self, answer: AnswerFn) -> None:
+        """Serve until `leave` was called and everything in hand is done."""
+        while not (self._leaving and self._is_done()):
+            with self._reading:
+                self._look(-1)
+            if self._waiting:
+                self._work(answer)
+
+    def _is_done(self) -> bool:
+        return not (self._waiting or len(self._streams) or any(c.backlog for c in self._connections.values()))
+
+    def _work(self, answer: AnswerFn) -> None:
+        """Answer all that waits; send in bursts, and look for news between requests that take long."""
+        waiting, clock = self._waiting, time.monotonic
+        began_s = sent_s = looked_s = clock()
+        burst_of: Connection | None = None
+        while waiting:
+            connection, stream, meta, body = waiting.popleft()
+            self._waiting_bytes -= len(body)
+            if connection.cancelled and stream in connection.cancelled:
+                connection.cancelled.discard(stream)
+                continue
+            if burst_of is not None and burst_of is not connection:
+                self._flush(burst_of)
+            burst_of = connection
+            self._busy_since_s = began_s
+            try:
+                result = answer(body, meta)
+                if type(result) is tuple:
+                    self._answer(connection, stream, result, began_s)
+                else:
+                    assert isinstance(result, Streamed)
+                    self._streams.start(connection, stream, result)
+            except BaseException as error:  # noqa: BLE001 sys.exit too: it fails its request, not the worker
+                self._fail(connection, stream, fault_of(error))
+            del body
+            now_s = clock()
+            if now_s - sent_s > _BURST_S:
+                self._flush(connection)
+                sent_s = now_s
+            began_s = now_s
+            if now_s - looked_s > _LOOK_S and waiting:
+                self._busy_since_s = 0.0
+                with self._reading:
+                    self._look(0)
+                looked_s = began_s = clock()
+        self._busy_since_s = 0.0
+        if burst_of is not None:
+            self._flush(burst_of)
+        self._resume()
+
+    def _answer(self, connection: Connection, stream: int, result: Answer, began_s: float) -> None:
+        payload, content_type, custom_attributes = result
+        compute_us = int((time.monotonic() - began_s) * 1e6)
+        meta = self._encode(AnswerMeta(content_type, custom_attributes, compute_us))
+        size = len(payload)
+        head = HEADER.pack(size, stream, len(meta), _ANSWER, 0) + meta
+        if size <= LARGE_BYTES:
+            connection.burst.append(head + payload)
+        else:
+            self._flush(connection)
+            self.send(connection, head, payload)
+
+    def _fail(self, connection: Connection, stream: int, fault: Fault) -> None:
+        meta = self._encode(FailureMeta(fault.status, fault.content_type, fault.custom_attributes))
+        connection.burst.append(pack(Kind.FAILURE, stream, meta, bytes(fault.body)))
+
+    def _flush(self, connection: Connection) -> None:
+        if connection.burst and not connection.flush_burst():
+            self._watch(connection)
+
+    # Reading (whoever holds `_reading`)
+
+    def _look(self, timeout_s: float) -> None:
+        for fd, mask in self._epoll.poll(timeout_s):
+            if fd == self._wake_fd:
+                os.eventfd_read(fd)
+                self._admit()
+                continue
+            connection = self._connections.get(fd)
+            if connection is None:
+                continue
+            if mask & _OUT and connection.flush_backlog():
+                self._watch(connection)
+            if mask & ~_OUT and not self._whole(connection.receive):
+                self._drop(connection)
+
+    def _whole(self, read: Callable[[Take], bool]) -> bool:
+        """Read frames by `read`; False when the connection is over, by its peer's will or fault."""
+        try:
+            return read(self._take)
+        except (Malformed, msgspec.DecodeError, struct.error) as error:
+            print(f"trimtab: a connection broke the protocol and was closed: {error}", flush=True)
+            return False
+
+    def _take(self, connection: Connection, kind: int, stream: int, meta: memoryview, payload: Buffer) -> None:
+        if kind == _REQUEST:
+            if self._refusing:
+                self.send(connection, pack(Kind.REFUSED, stream))
+                return
+            self._waiting.append((connection, stream, self._decode_meta(meta), payload))
+            self._waiting_bytes += len(payload)
+            if self._waiting_bytes > _MAX_WAITING_BYTES or len(self._waiting) > _MAX_WAITING:
+                connection.paused = True
+                self._watch(connection)
+        elif kind == Kind.CANCEL:
+            self._streams.cancel(connection, stream)
+            if any(c is connection and s == stream for c, s, _, _ in list(self._waiting)):
+                connection.cancelled.add(stream)
+        elif kind == Kind.CREDIT:
+            self._streams.credit(connection, stream, _CREDIT.unpack(payload)[0])
+        else:
+            raise Malformed(f"a frame of kind {kind} is not for a connection that carries requests")
+
+    def _admit(self) -> None:
+        while self._arrivals:
+            sock, prefix = self._arrivals.popleft()
+            connection = Connection(sock, prefix)
+            self._connections[connection.fd] = connection
+            self._epoll.register(connection.fd, _IN)
+            if not self._whole(connection.cut):  # the prefix may be a whole frame
+                self._drop(connection)
+
+    def _drop(self, connection: Connection) -> None:
+        """The gateway is gone: skip what waits of it, stop its streams, close."""
+        connection.cancelled.update(s for c, s, _, _ in list(self._waiting) if c is connection)
+        self._streams.cancel_all(connection)
+        del self._connections[connection.fd]
+        self._epoll.unregister(connection.fd)
+        connection.close()
+
+    def _watch(self, connection: Connection) -> None:
+        """Ask the kernel for what this connection now waits for."""
+        if connection.closed:
+            return
+        unread = connection.paused or connection.backlog_bytes > _MAX_BACKLOG_BYTES
+        try:
+            self._epoll.modify(connection.fd, (0 if unread else _IN) | (_OUT if connection.backlog else 0))
+        except OSError:
+            if not connection.closed:  # closed meanwhile, by the thread that reads
+                raise
+
+    def _resume(self) -> None:
+        for connection in self._connections.values():
+            if connection.paused:
+                connection.paused = False
+                self._watch(connection)
+
+    def _wake(self) -> None:
+        os.eventfd_write(self._wake_fd, 1)
