@@ -20,6 +20,7 @@ from trimtab.aws.protocols import requests, responses
 from trimtab.aws.protocols.validation import validate
 from trimtab.aws.registry import Answer, Authenticate, AwsError, Call, Handlers, Result
 from trimtab.aws.services import SERVICES, Services
+from trimtab.aws.sts import ANONYMOUS, EXECUTION_ROLE
 from trimtab.errors import Broken, NotSupported, TrimtabError
 from trimtab.logs import fields
 from trimtab.resources.routing import AccessKey
@@ -144,8 +145,9 @@ class Dispatcher:
         _log.exception("a call failed inside trimtab %s", what)
 
     def _caller(self, key: AccessKey | None) -> str:
-        name = key.id if key is not None else "anonymous"
-        return f"arn:{partition_of(self._region)}:iam::{self._account}:user/{name}"
+        """The ARN of who calls, as STS GetCallerIdentity tells it."""
+        session = key.id if key is not None else ANONYMOUS
+        return f"arn:{partition_of(self._region)}:sts::{self._account}:assumed-role/{EXECUTION_ROLE}/{session}"
 
     def _check_endpoints(self, call: Call, params: Mapping[str, Any], caller: str) -> None:
         if call.identity is None or not call.identity.endpoints:
