@@ -18,6 +18,7 @@ derived from the record and from what engines and gateways report, so a control 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -32,6 +33,8 @@ from trimtab.policies.rollout import has_failed
 from trimtab.resources.deployment import Deployment, EndpointRecord
 from trimtab.resources.endpoint import EndpointStatus as E
 from trimtab.resources.endpoint import VariantState
+
+_NOTHING_PENDING: Mapping[str, Any] = {"pending_config_name": "", "pending_since_s": 0.0, "pending_variants": ()}
 
 
 def plan(seen: Seen, now_s: float) -> Plan:
@@ -53,8 +56,15 @@ def _demands(record: EndpointRecord) -> list[Demand]:
     if record.incoming:
         wanted += demands_of(record.incoming, record.endpoint.pending_variants)
     if record.serving:
-        wanted += demands_of(record.serving, record.endpoint.variants)
+        wanted += demands_of(record.serving, _sizes(record))
     return wanted
+
+
+def _sizes(record: EndpointRecord) -> tuple[VariantState, ...]:
+    """The sizes of what serves. After the switch of an update that is the new deployment, although Describe goes on
+    showing the old config until the old replicas have gone, as AWS does."""
+    endpoint = record.endpoint
+    return endpoint.pending_variants if record.incoming is None and endpoint.pending_variants else endpoint.variants
 
 
 def _creating(turn: Turn) -> None:
@@ -100,38 +110,33 @@ def _replacing(turn: Turn, incoming: Deployment) -> None:
         turn.route_to(serving, turn.endpoint.variants, "ready replicas changed")
     turn.retire("not wanted")
     if ready and turn.routed:
-        turn.write(
-            f"traffic is on {incoming.config_name}",
-            record=replace(
-                turn.record,
-                serving=incoming,
-                incoming=None,
-                endpoint=replace(
-                    turn.endpoint,
-                    config_name=incoming.config_name,
-                    document=incoming.document,
-                    variants=_settled(turn.endpoint.pending_variants),
-                    pending_config_name="",
-                    pending_since_s=0.0,
-                    pending_variants=(),
-                    failure_reason="",
-                ),
-            ),
-        )
+        switched = replace(turn.record, serving=incoming, incoming=None)
+        turn.write(f"traffic is on {incoming.config_name}", record=switched)
 
 
 def _settling(turn: Turn, serving: Deployment) -> None:
     """New counts or weights are on their way, or the old deployment is leaving after the switch."""
-    scaling = bool(turn.record.scaled_from)
-    if scaling and (lost := _hopeless(turn, serving)):
+    if turn.record.scaled_from:
+        _scaling(turn, serving)
+        return
+    turn.start(serving, "keep the desired count")
+    turn.route_to(serving, _sizes(turn.record), "ready replicas changed")
+    turn.retire(f"replaced by {serving.config_name}")
+    if turn.routed and not turn.fleet.surplus:
+        exchanged = {"config_name": serving.config_name, "document": serving.document, **_NOTHING_PENDING}
+        turn.become(E.IN_SERVICE, "", variants=_settled(_sizes(turn.record)), **exchanged)
+
+
+def _scaling(turn: Turn, serving: Deployment) -> None:
+    if lost := _hopeless(turn, serving):
         before = "The change of instance counts or weights failed and was undone."
         reason = failure_reason(turn.name, lost, before=before, times=_times(turn, lost))
         turn.become(E.ROLLING_BACK, reason, variants=turn.record.scaled_from, pending_since_s=0.0, scaled_from=())
         return
-    turn.start(serving, "scale out" if scaling else "keep the desired count")
-    turn.route_to(serving, turn.endpoint.variants, "counts or weights changed" if scaling else "ready replicas changed")
-    turn.retire("scale in" if scaling else f"replaced by {serving.config_name}")
-    if turn.routed and not turn.fleet.surplus and (turn.fleet.complete(serving) or not scaling):
+    turn.start(serving, "scale out")
+    turn.route_to(serving, turn.endpoint.variants, "counts or weights changed")
+    turn.retire("scale in")
+    if turn.routed and not turn.fleet.surplus and turn.fleet.complete(serving):
         turn.become(E.IN_SERVICE, "", variants=_settled(turn.endpoint.variants), pending_since_s=0.0, scaled_from=())
 
 
@@ -187,7 +192,7 @@ def _times(turn: Turn, lost: Loss) -> int:
 
 def _undo_update(turn: Turn, incoming: Deployment, lost: Loss) -> None:
     serving, times = turn.record.serving, _times(turn, lost)
-    cleared = {"pending_config_name": "", "pending_since_s": 0.0, "pending_variants": (), "incoming": None}
+    cleared = {**_NOTHING_PENDING, "incoming": None}
     if serving is None:  # it had failed before the update: there is nothing to go back to
         before = f"The update to endpoint configuration {incoming.config_name!r} failed."
         turn.become(E.FAILED, failure_reason(turn.name, lost, before=before, times=times), **cleared)

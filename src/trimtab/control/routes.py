@@ -85,6 +85,10 @@ class RoutePublisher:
             await self._server.wait_closed()
             self._server = None
 
+    def set_keys(self, keys: Sequence[AccessKey]) -> None:
+        """Tell every gateway of these access keys instead of those before."""
+        self.book.set_keys(keys)
+
     @property
     def connected(self) -> int:
         """How many gateways are connected."""

@@ -10,6 +10,7 @@ from trimtab.resources.deployment import Crash
 # Starting the same thing again would fail again: waiting longer would only hide the reason from the caller.
 FATAL = frozenset(
     {
+        "Invalid",
         "ArtifactMissing",
         "ArtifactInvalid",
         "RequirementsFailed",

@@ -225,6 +225,25 @@ def test_a_slow_gateway_keeps_the_old_replicas_until_it_has_the_new_table(world:
     assert world.endpoint("ep").config_name == "c2"
 
 
+def test_until_the_old_replicas_have_gone_describe_shows_the_old_config_and_the_new_one_pending(world: World) -> None:
+    world.create("ep", world.config("c1"))
+    world.settle()
+    world.update("ep", world.config("c2", counts={"main": 2}))
+    while not world.engine.ids(R.DRAINING):
+        assert world.endpoint("ep").config_name == "c1"
+        if world.turn() != 0.0:
+            world.deliver()
+            world.engine.step()
+    endpoint = world.endpoint("ep")
+    assert (endpoint.status, endpoint.config_name, endpoint.pending_config_name) == (E.UPDATING, "c1", "c2")
+    assert (endpoint.variants[0].desired_count, endpoint.pending_variants[0].desired_count) == (1, 2)
+    world.engine.step()
+    world.settle()
+    endpoint = world.endpoint("ep")
+    assert (endpoint.status, endpoint.config_name, endpoint.pending_config_name) == (E.IN_SERVICE, "c2", "")
+    assert endpoint.variants[0].current_count == 2
+
+
 def test_a_failed_update_leaves_the_old_version_serving_and_says_why(world: World) -> None:
     world.create("ep", world.config("c1", counts={"main": 2}))
     world.settle()
