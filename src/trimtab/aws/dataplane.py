@@ -1,0 +1,53 @@
+"""The data plane of one gateway process, put together: public port, gateway, routes, and the way to control."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+
+from trimtab import logs
+from trimtab.aws.passthrough import Passthrough
+from trimtab.aws.runtime import RuntimeEdge, Verify
+from trimtab.aws.server import HttpServer, Limits
+from trimtab.config import Config
+from trimtab.gateway.gateway import Gateway
+from trimtab.gateway.routes import RouteClient
+
+logger = logging.getLogger(__name__)
+
+
+async def serve(
+    sock: socket.socket,
+    config: Config,
+    *,
+    gateway: Gateway,
+    verify: Verify,
+    stop: asyncio.Event,
+    limits: Limits | None = None,
+) -> None:
+    """Serve on `sock` (bound) until `stop` is set, then finish what is in hand and return.
+
+    `gateway` is made by the caller, so that it can read the counters of its variants; `verify` should look its keys up
+    in `gateway.table.keys`. Starts from the last published routes, so it serves even when control is away.
+    """
+    paths = config.paths
+    routes = RouteClient(gateway, socket_path=paths.routes_socket, file_path=paths.routes)
+    passthrough = Passthrough(paths.control_socket)
+    server = HttpServer(passthrough, fast=RuntimeEdge(gateway, verify), limits=limits)
+    await routes.load()
+    follower = asyncio.create_task(routes.run())
+    await server.start(sock)
+    logger.info("gateway serves %s", logs.fields(address=sock.getsockname(), routes=gateway.table.version))
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        done, _ = await asyncio.wait((stopped, follower), return_when=asyncio.FIRST_COMPLETED)
+        if follower in done:
+            follower.result()  # it ends only by a bug: show it, and let the supervisor start a fresh process
+    finally:
+        await server.stop(grace_s=config.drain_grace_s)  # still following routes: what is in hand may need them
+        stopped.cancel()
+        follower.cancel()
+        await asyncio.gather(stopped, follower, return_exceptions=True)
+        await gateway.close()
+        await passthrough.close()

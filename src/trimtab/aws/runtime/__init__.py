@@ -1,0 +1,5 @@
+"""The sagemaker-runtime edge: invocations off the wire to gateway calls, and answers back. Loads no service model."""
+
+from trimtab.aws.runtime.edge import RuntimeEdge, Verify
+
+__all__ = ["RuntimeEdge", "Verify"]

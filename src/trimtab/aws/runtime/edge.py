@@ -1,0 +1,188 @@
+"""RuntimeEdge: the fast path of the public port. Called from the parser; answers by callback, without a task."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from trimtab.aws.arns import sagemaker_arn
+from trimtab.aws.fault_shapes import runtime_error_response
+from trimtab.aws.permissions import check_action, check_endpoints
+from trimtab.aws.registry import AwsError
+from trimtab.aws.runtime.invocations import Invocation, StreamInvocation
+from trimtab.aws.runtime.requests import (
+    CUSTOM_ATTRIBUTES,
+    INFERENCE_ID,
+    PREFIX,
+    STREAM_ACCEPT,
+    TARGET_VARIANT,
+    Operation,
+    Target,
+    check_contradictions,
+    read_target,
+    text,
+    variant_name,
+)
+from trimtab.aws.server.exchange import Exchange
+from trimtab.aws.server.rendering import head_of
+from trimtab.errors import TooLarge, TrimtabError, Unavailable
+from trimtab.gateway.gateway import Gateway
+from trimtab.resources.routing import AccessKey
+
+logger = logging.getLogger(__name__)
+
+Verify = Callable[[str, str, str, Sequence[tuple[str, str]], bytes, float], AccessKey]
+"""method, raw path, query, headers (names lower case), body, wall time in s -> whose request this is; raises Denied."""
+
+_TARGETS_KEPT: Final = 4096
+_ANY_ENDPOINT_BYTES: Final = 26_214_400  # an unknown endpoint's body is read before the answer says so
+
+
+class RuntimeEdge:
+    """`aws.server.FastPath` for everything below `/endpoints/`."""
+
+    def __init__(self, gateway: Gateway, verify: Verify, *, now_s: Callable[[], float] = time.time) -> None:
+        self._gateway = gateway
+        self._verify = verify
+        self._now_s = now_s
+        self._targets: dict[bytes, Target] = {}
+        self._request_prefix = _uuid_prefix()
+        self._requests = secrets.randbits(40)
+
+    # --- FastPath ----------------------------------------------------------------------------------------------
+
+    def wants(self, target: bytes) -> bool:
+        """Invocations."""
+        return target.startswith(PREFIX)
+
+    def begin(self, exchange: Exchange) -> int:
+        """The largest body that any variant of the endpoint takes."""
+        entry = self._gateway.endpoints.get(self._target(exchange.target).endpoint)
+        return entry.max_payload_bytes if entry is not None else _ANY_ENDPOINT_BYTES
+
+    def handle(self, exchange: Exchange) -> None:
+        """Check the request and hand it to the gateway."""
+        request_id = self._next_request_id()
+        target = self._target(exchange.target)
+        try:
+            if self._gateway.table.require_auth:
+                self._authorize(exchange, target)
+            if target.operation is Operation.INVOKE or target.operation is Operation.STREAM:
+                self._invoke(exchange, target, request_id)
+            else:
+                raise self._not_an_invocation(target, exchange)
+        except TrimtabError as error:
+            self.fail(exchange, error, request_id, endpoint=target.endpoint)
+        except Exception as error:  # one request's bug ends that request, not the connection's parser
+            logger.exception("invocation failed path=%s", target.raw_path)
+            self.fail(exchange, error, request_id, endpoint=target.endpoint)
+
+    def refuse(self, exchange: Exchange, error: TooLarge | Unavailable) -> None:
+        """The body will not be read."""
+        self.fail(exchange, error, self._next_request_id(), endpoint=self._target(exchange.target).endpoint)
+
+    # --- steps -------------------------------------------------------------------------------------------------
+
+    def _invoke(self, exchange: Exchange, target: Target, request_id: bytes) -> None:
+        if exchange.method != b"POST":
+            raise AwsError("UnknownOperationException", "Invocations are POST requests.", 404)
+        fields = exchange.fields
+        check_contradictions(fields, target.endpoint)
+        get = fields.get
+        call: Invocation
+        if target.operation is Operation.INVOKE:
+            call = Invocation(self, exchange, target.endpoint, request_id)
+            accept = get(b"accept")
+        else:
+            call = StreamInvocation(self, exchange, target.endpoint, request_id)
+            accept = get(STREAM_ACCEPT)
+        if accept:
+            call.accept = text(accept, "accept")
+        if content_type := get(b"content-type"):
+            call.content_type = text(content_type, "contentType")
+        if attributes := get(CUSTOM_ATTRIBUTES):
+            call.custom_attributes = text(attributes, "customAttributes")
+        if inference_id := get(INFERENCE_ID):
+            call.inference_id = text(inference_id, "inferenceId", most=64)
+        if variant := get(TARGET_VARIANT):
+            call.target_variant = variant_name(variant)
+        exchange.on_gone = call.cancel
+        self._gateway.submit(call)
+
+    def _authorize(self, exchange: Exchange, target: Target) -> None:
+        headers = [(str(n, "latin-1").lower(), str(v, "latin-1").strip()) for n, v in exchange.headers]
+        chunks = exchange.chunks
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        method = exchange.method.decode("latin-1")
+        key = self._verify(method, target.raw_path, target.query, headers, body, self._now_s())
+        if key.actions or key.endpoints:
+            table = self._gateway.table
+            caller = f"arn:aws:iam::{table.account}:user/{key.id}"
+            operation = target.operation.value
+            check_action(key, "sagemaker-runtime", operation, caller=caller)
+            prefix = sagemaker_arn(table.region, table.account, "endpoint", "")
+            check_endpoints(key, "sagemaker-runtime", operation, (target.endpoint,), caller=caller, arn_prefix=prefix)
+
+    def _not_an_invocation(self, target: Target, exchange: Exchange) -> AwsError:
+        if target.operation is Operation.ASYNC and exchange.method == b"POST":
+            if target.endpoint not in self._gateway.endpoints:
+                account = self._gateway.table.account
+                return AwsError("ValidationError", f"Endpoint {target.endpoint} of account {account} not found.")
+            return AwsError(
+                "ValidationError",
+                f"Endpoint {target.endpoint} is not an asynchronous endpoint: its config has no AsyncInferenceConfig. "
+                "Use InvokeEndpoint, or create the endpoint config with AsyncInferenceConfig.",
+            )
+        return AwsError(
+            "UnknownOperationException",
+            f"{target.raw_path} is no operation of sagemaker-runtime that trimtab supports. It supports "
+            "POST /endpoints/NAME/invocations and POST /endpoints/NAME/invocations-response-stream; "
+            "docs/operations.md is the list.",
+            404,
+        )
+
+    # --- answers -----------------------------------------------------------------------------------------------
+
+    def fail(
+        self,
+        exchange: Exchange,
+        error: BaseException,
+        request_id: bytes,
+        *,
+        endpoint: str,
+        container: str = "primary",
+    ) -> None:
+        """Answer an error."""
+        table = self._gateway.table
+        response = runtime_error_response(
+            error,
+            endpoint=endpoint,
+            region=table.region,
+            account=table.account,
+            request_id=request_id.decode(),
+            container=container,
+        )
+        body = response.body
+        assert isinstance(body, bytes)
+        exchange.respond(head_of(response, exchange.date), body)
+
+    def _target(self, raw: bytes) -> Target:
+        target = self._targets.get(raw)
+        if target is None:
+            if len(self._targets) >= _TARGETS_KEPT:
+                self._targets.clear()
+            target = self._targets[raw] = read_target(raw)
+        return target
+
+    def _next_request_id(self) -> bytes:
+        """Unique, shaped like a UUID, a tenth of the cost of one."""
+        self._requests = number = (self._requests + 1) & 0xFFFFFFFFFFFF
+        return b"%b%012x" % (self._request_prefix, number)
+
+
+def _uuid_prefix() -> bytes:
+    digits = secrets.token_hex(10)
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-8{digits[15:18]}-".encode()

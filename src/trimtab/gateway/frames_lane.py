@@ -1,0 +1,227 @@
+"""FramesLane: many calls at once over one framed connection to trimtab's own worker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from typing import cast
+
+import msgspec
+
+from trimtab import logs
+from trimtab.errors import Broken, ModelFailed
+from trimtab.gateway.calls import Call
+from trimtab.gateway.lane import Lane, LaneOwner
+from trimtab.resources.routing import Lane as LaneRoute
+from trimtab.wire.decoder import FrameDecoder
+from trimtab.wire.frames import HEADER, AnswerMeta, FailureMeta, Kind, RequestMeta, pack
+
+logger = logging.getLogger(__name__)
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_answer = msgspec.msgpack.Decoder(AnswerMeta).decode
+_decode_failure = msgspec.msgpack.Decoder(FailureMeta).decode
+
+_JOINED_BYTES = 1 << 16  # a turn's frames up to this size are joined into one write
+_SOCKET_BUFFER_BYTES = 1 << 20  # asked for; the kernel gives what it allows
+_UNSENT_BYTES = 1 << 22  # a worker that leaves so much unread gets nothing more for now
+_CREDIT_STEP_BYTES = 1 << 18  # credit is given in steps of at least this
+_MAX_STREAM = (1 << 32) - 1
+
+# Plain ints: comparing with an enum member costs more than the rest of the dispatch.
+_ANSWER, _HEAD, _CHUNK, _END = int(Kind.ANSWER), int(Kind.HEAD), int(Kind.CHUNK), int(Kind.END)
+_FAILURE, _REFUSED = int(Kind.FAILURE), int(Kind.REFUSED)
+_REQUEST = int(Kind.REQUEST)
+
+
+class FramesLane(Lane, asyncio.Protocol):
+    """One connection. Frames of one turn of the event loop leave in one write."""
+
+    def __init__(self, route: LaneRoute, owner: LaneOwner, now_s: Callable[[], float]) -> None:
+        super().__init__(route, owner, now_s)
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._decoder = FrameDecoder(self._frame)
+        self._calls: dict[int, Call] = {}
+        self._credits: dict[int, int] = {}  # consumed but not yet granted, by stream
+        self._last_stream = 0
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+        self._flush_due = False
+        self._unflushed: list[Call] = []  # handed over in this turn; not one byte of them has left
+
+    # --- calls -------------------------------------------------------------------------------------------------
+
+    def calls(self) -> list[Call]:
+        """Calls in hand, oldest first."""
+        return list(self._calls.values())
+
+    def send(self, call: Call) -> None:
+        """Queue the request's frame for the end of this turn."""
+        stream = self._last_stream = self._last_stream + 1 if self._last_stream < _MAX_STREAM else 1
+        call.lane = self
+        call.stream_id = stream
+        call.sent_s = sent_s = self._now_s()
+        self.outstanding += 1
+        self._calls[stream] = call
+        self._unflushed.append(call)
+        meta = _encode(
+            RequestMeta(
+                call.content_type,
+                call.accept,
+                call.custom_attributes,
+                call.inference_id,
+                call.target_model,
+                call.session_id,
+                call.deadline_s - sent_s,
+            )
+        )
+        self._put(HEADER.pack(call.size_bytes, stream, len(meta), _REQUEST, 0) + meta)
+        if call.size_bytes:
+            self._out.extend(call.body)
+            self._out_bytes += call.size_bytes
+
+    def credit(self, call: Call, size_bytes: int) -> None:
+        """Let the worker send more of a stream; small consumptions are added up."""
+        stream = call.stream_id
+        if self._calls.get(stream) is not call:
+            return
+        due_bytes = self._credits.get(stream, 0) + size_bytes
+        if due_bytes >= _CREDIT_STEP_BYTES:
+            self._put(pack(Kind.CREDIT, stream, payload=due_bytes.to_bytes(4, "little")))
+            due_bytes = 0
+        self._credits[stream] = due_bytes
+
+    def _cancel(self, call: Call) -> None:
+        self._calls.pop(call.stream_id, None)
+        self._credits.pop(call.stream_id, None)
+        self._put(pack(Kind.CANCEL, call.stream_id))
+
+    def _put(self, frame: bytes) -> None:
+        self._out.append(frame)
+        self._out_bytes += len(frame)
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return  # what was not flushed is handed back when the loss is noticed
+        out, self._out = self._out, []
+        if self._out_bytes <= _JOINED_BYTES:
+            transport.write(b"".join(out))
+        else:
+            transport.writelines(out)
+        self._out_bytes = 0
+        self._unflushed.clear()
+
+    # --- frames ------------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the worker."""
+        try:
+            self._decoder.feed(data)
+        except (Broken, msgspec.MsgspecError) as error:
+            logger.warning("worker breaks the wire %s", logs.fields(address=self.route.address, error=error))
+            if self._transport is not None:
+                self._transport.abort()
+
+    def _frame(self, kind: int, stream: int, meta: bytes, payload: bytes) -> None:
+        call = self._calls.get(stream)
+        if call is None:
+            if kind != _CHUNK and kind != _HEAD:
+                self.free_abandoned(stream)
+            return
+        if kind == _ANSWER:
+            said = _decode_answer(meta)
+            self._settle(call, stream, now_s := self._now_s())
+            self.owner.answered(call, said, payload, now_s)
+        elif kind == _CHUNK:
+            self.owner.received(call, payload)
+        elif kind == _HEAD:
+            self.owner.began(call, _decode_answer(meta))
+        elif kind == _END:
+            self._settle(call, stream, now_s := self._now_s())
+            self.owner.ended(call, now_s)
+        elif kind == _FAILURE:
+            failure = _decode_failure(meta)
+            self._settle(call, stream, self._now_s())
+            text = payload.decode("utf-8", "replace")
+            error = ModelFailed(text, status=failure.status, body=payload, content_type=failure.content_type)
+            self.owner.failed(call, error)
+        elif kind == _REFUSED:
+            self._refused(call, stream)
+        if self.retired:
+            self._disconnect_if_idle()
+
+    def _settle(self, call: Call, stream: int, now_s: float) -> None:
+        del self._calls[stream]
+        if self._credits:
+            self._credits.pop(stream, None)
+        self.observe_answer(call, now_s)
+        if self._abandoned and self.route.concurrency == 1:
+            # One at a time: an answer means that what was sent before it is over.
+            for earlier in [s for s in self._abandoned if s < stream]:
+                self.free_abandoned(earlier)
+
+    def _refused(self, call: Call, stream: int) -> None:
+        """The worker drains: nothing more goes there until it is replaced."""
+        del self._calls[stream]
+        self.outstanding -= 1
+        self.ready = False
+        self.owner.returned(call)
+
+    # --- connection --------------------------------------------------------------------------------------------
+
+    async def _connect(self) -> None:
+        scheme, _, rest = self.route.address.partition(":")
+        if scheme == "unix":
+            await self._loop.create_unix_connection(lambda: self, rest)
+        else:
+            host, _, port = rest.rpartition(":")
+            await self._loop.create_connection(lambda: self, host, int(port))
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Connected."""
+        transport = cast(asyncio.Transport, transport)  # uvloop's is none by class
+        sock = transport.get_extra_info("socket")
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            sock.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER_BYTES)
+        transport.set_write_buffer_limits(high=_UNSENT_BYTES)
+        self._transport = transport
+        self._decoder = FrameDecoder(self._frame)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The worker is gone: what it had in hand fails, what had not left yet goes elsewhere."""
+        self._transport = None
+        self._connection_lost()
+        in_hand, self._calls = self._calls, {}
+        unflushed = {id(call) for call in self._unflushed}
+        self._out, self._out_bytes, self._unflushed = [], 0, []
+        self._credits.clear()
+        self._abandoned.clear()
+        self.outstanding = 0
+        self._last_answer_s = 0.0
+        for call in in_hand.values():
+            if id(call) in unflushed:
+                self.owner.returned(call)
+            else:
+                self.owner.failed(call, self.lost_error())
+
+    def pause_writing(self) -> None:
+        """The worker reads slower than requests come: the queue is the place to wait."""
+        self.ready = False
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        if self._transport is not None and not self.retired:
+            self.ready = True
+            self.owner.has_room()
+
+    def _disconnect(self) -> None:
+        if self._transport is not None:
+            self._transport.close()

@@ -1,0 +1,187 @@
+"""Gateway: endpoints by name, kept as the last RouteTable says; calls in, answers out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from trimtab import logs
+from trimtab.errors import Invalid, NotFound
+from trimtab.gateway.calls import Call
+from trimtab.gateway.frames_lane import FramesLane
+from trimtab.gateway.http_lane import CONNECT_TIMEOUT_S, HttpLane
+from trimtab.gateway.lane import Lane
+from trimtab.gateway.variant import Variant
+from trimtab.policies.routing import SmoothWeighted
+from trimtab.resources.replica import Wire
+from trimtab.resources.routing import EndpointRoute, RouteTable, VariantRoute
+from trimtab.resources.routing import Lane as LaneRoute
+
+logger = logging.getLogger(__name__)
+
+_SWEEP_INTERVAL_S = 0.05
+_FRAMES_CONNECT_TIMEOUT_S = 1.0
+
+
+class EndpointEntry:
+    """One endpoint of the table."""
+
+    __slots__ = ("by_name", "max_payload_bytes", "route", "variants", "weighted")
+
+    def __init__(self, route: EndpointRoute, variants: tuple[Variant, ...]) -> None:
+        self.route = route
+        self.variants = variants
+        self.by_name = {variant.route.name: variant for variant in variants}
+        self.weighted = SmoothWeighted(variant.route.weight for variant in variants)
+        self.max_payload_bytes = max((variant.route.max_payload_bytes for variant in variants), default=0)
+
+    def choose(self, target: str) -> Variant:
+        """The variant named, else the one whose turn it is by weight. NotFound, or Invalid when all weights are 0."""
+        if target:
+            variant = self.by_name.get(target)
+            if variant is None:
+                raise NotFound("variant", target)
+            return variant
+        if len(self.variants) == 1 and self.variants[0].route.weight > 0:
+            return self.variants[0]
+        index = self.weighted.next()
+        if index is None:
+            raise Invalid(
+                f"Every variant of endpoint {self.route.name} has weight 0. "
+                "Name a TargetVariant, or change the weights."
+            )
+        return self.variants[index]
+
+
+class Gateway:
+    """Routes calls by the last applied table; it needs nothing else, so it serves while control is away."""
+
+    def __init__(
+        self,
+        *,
+        now_s: Callable[[], float] = time.monotonic,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self.table = RouteTable(version=0)
+        self.endpoints: dict[str, EndpointEntry] = {}
+        self._now_s = now_s
+        self._draw = draw
+        self._retired: list[Variant] = []  # lanes of theirs still finish what they have
+        self._timer: asyncio.TimerHandle | None = None
+        self._applying = asyncio.Lock()
+
+    # --- calls -------------------------------------------------------------------------------------------------
+
+    def submit(self, call: Call) -> None:
+        """Take a call. What becomes of it, it is told; nothing is raised."""
+        entry = self.endpoints.get(call.endpoint)
+        if entry is None:
+            call.done = True
+            call.failed(NotFound("endpoint", call.endpoint))
+            return
+        try:
+            variant = entry.choose(call.target_variant)
+        except (NotFound, Invalid) as error:
+            call.done = True
+            call.failed(error)
+            return
+        variant.admit(call)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_SWEEP_INTERVAL_S, self._sweep)
+
+    def _sweep(self) -> None:
+        """Enforce time limits; runs only while there is anything in hand."""
+        now_s = self._now_s()
+        busy = False
+        for variant in self.variants():
+            busy = variant.sweep(now_s) or busy
+        self._retired = [v for v in self._retired if any(lane.calls() for lane in v.retiring)]
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(_SWEEP_INTERVAL_S, self._sweep) if busy else None
+
+    def variants(self) -> list[Variant]:
+        """All variants, those that are finishing included."""
+        return [v for entry in self.endpoints.values() for v in entry.variants] + self._retired
+
+    # --- change ------------------------------------------------------------------------------------------------
+
+    async def apply(self, table: RouteTable) -> None:
+        """Serve as `table` says.
+
+        New lanes are connected first, so that the switch itself costs no request; a lane that cannot be reached in
+        time is tried again in the background. When this returns, no request will be sent to a lane that is not in
+        `table`. A table older than the one in force is ignored.
+        """
+        async with self._applying:
+            if table.version < self.table.version:
+                return
+            plan = self._prepare(table)
+            fresh = [lane for _, rows in plan for _, _, lanes in rows for lane in lanes if not lane.opened]
+            await asyncio.gather(*(self._open(lane) for lane in fresh))
+            self._switch(table, plan)
+
+    def forget_version(self) -> None:
+        """Accept the next table whatever its version."""
+        self.table = msgspec.structs.replace(self.table, version=0)
+
+    @staticmethod
+    async def _open(lane: Lane) -> None:
+        timeout_s = _FRAMES_CONNECT_TIMEOUT_S if lane.route.wire is Wire.FRAMES else CONNECT_TIMEOUT_S
+        if not await lane.open(timeout_s=timeout_s):
+            fields = logs.fields(replica=lane.route.replica_id, address=lane.route.address)
+            logger.warning("lane not reachable yet %s", fields)
+
+    def _prepare(self, table: RouteTable) -> _Plan:
+        """Variants and lanes for `table`, reusing those that go on."""
+        plan: _Plan = []
+        for endpoint in table.endpoints:
+            before = self.endpoints.get(endpoint.name)
+            rows = []
+            for route in endpoint.variants:
+                variant = before.by_name.get(route.name) if before is not None else None
+                if variant is None:
+                    variant = Variant(route, now_s=self._now_s, random=self._draw, readmit=self.submit)
+                known = {_lane_key(lane.route): lane for lane in variant.lanes}
+                lanes = tuple(known.get(_lane_key(r)) or self._new_lane(r, variant) for r in route.lanes)
+                rows.append((variant, route, lanes))
+            plan.append((endpoint, rows))
+        return plan
+
+    def _new_lane(self, route: LaneRoute, variant: Variant) -> Lane:
+        kind = FramesLane if route.wire is Wire.FRAMES else HttpLane
+        return kind(route, variant, self._now_s)
+
+    def _switch(self, table: RouteTable, plan: _Plan) -> None:
+        endpoints: dict[str, EndpointEntry] = {}
+        kept: set[int] = set()
+        gone = {id(v): v for entry in self.endpoints.values() for v in entry.variants}
+        for endpoint, rows in plan:
+            for variant, route, lanes in rows:
+                variant.change(route, lanes)
+                kept.add(id(variant))
+            endpoints[endpoint.name] = EndpointEntry(endpoint, tuple(variant for variant, _, _ in rows))
+        self.table = table
+        self.endpoints = endpoints
+        for key, variant in gone.items():
+            if key not in kept:
+                variant.retire()  # what waits there is submitted again, under the new table
+                self._retired.append(variant)
+
+    async def close(self) -> None:
+        """Disconnect from every lane."""
+        if self._timer is not None:
+            self._timer.cancel()
+        lanes = [lane for variant in self.variants() for lane in (*variant.lanes, *variant.retiring)]
+        await asyncio.gather(*(lane.close() for lane in lanes))
+
+
+_Plan = list[tuple[EndpointRoute, list[tuple[Variant, VariantRoute, tuple[Lane, ...]]]]]
+
+
+def _lane_key(route: LaneRoute) -> tuple[str, str, int, str]:
+    return (route.replica_id, route.address, route.concurrency, route.wire)

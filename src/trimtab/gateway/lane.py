@@ -1,0 +1,201 @@
+"""Lane: the way to one model server process, whichever wire leads there."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Protocol
+
+from trimtab import logs
+from trimtab.errors import ReplicaLost, TrimtabError
+from trimtab.gateway.calls import Call
+from trimtab.policies.routing import Pace
+from trimtab.resources.routing import Lane as LaneRoute
+from trimtab.wire.frames import AnswerMeta
+
+logger = logging.getLogger(__name__)
+
+_FIRST_RETRY_S = 0.02
+_LAST_RETRY_S = 1.0
+_ABANDONED_LEAST_S = 0.1
+
+
+class LaneOwner(Protocol):
+    """Who is told what becomes of the calls: a variant."""
+
+    def answered(self, call: Call, meta: AnswerMeta, body: bytes, now_s: float) -> None:
+        """The whole answer is here."""
+        ...
+
+    def began(self, call: Call, meta: AnswerMeta) -> None:
+        """A streamed answer begins."""
+        ...
+
+    def received(self, call: Call, data: bytes) -> None:
+        """A piece of it."""
+        ...
+
+    def ended(self, call: Call, now_s: float) -> None:
+        """It is complete."""
+        ...
+
+    def failed(self, call: Call, error: TrimtabError) -> None:
+        """No (more) answer will come."""
+        ...
+
+    def returned(self, call: Call) -> None:
+        """The lane did not work on it: send it elsewhere."""
+        ...
+
+    def has_room(self) -> None:
+        """A lane can take (more) requests."""
+        ...
+
+
+class Lane(ABC):
+    """Sends calls to one address and reports to its owner. Reconnects as long as it is not retired.
+
+    `outstanding` counts the calls in the lane's hands, abandoned ones included until the worker is done with them.
+    """
+
+    def __init__(self, route: LaneRoute, owner: LaneOwner, now_s: Callable[[], float]) -> None:
+        self.route = route
+        self.owner = owner
+        self.opened = False  # being kept connected
+        self.connected = False
+        self.ready = False  # connected, and willing to take requests
+        self.outstanding = 0
+        self.pace = Pace(route.concurrency)
+        self.window = self.pace.window
+        self.retired = False
+        self._now_s = now_s
+        self._last_answer_s = 0.0
+        self._abandoned: dict[int, float] = {}  # stream id to the time at which its slot is taken to be free
+        self._keeper: asyncio.Task[None] | None = None
+        self._lost = asyncio.Event()
+
+    # --- connection --------------------------------------------------------------------------------------------
+
+    async def open(self, *, timeout_s: float) -> bool:
+        """Try to connect once; whatever comes of it, keep the lane connected from now on. True: ready."""
+        self.opened = True
+        connected = await self._try_connect(timeout_s)
+        if not self.retired:
+            self._keeper = asyncio.get_running_loop().create_task(self._keep(timeout_s))
+        return connected
+
+    async def _keep(self, timeout_s: float) -> None:
+        delay_s = _FIRST_RETRY_S
+        while not self.retired:
+            if self.connected:
+                delay_s = _FIRST_RETRY_S
+                await self._lost.wait()
+                self._lost.clear()
+            if self.retired or await self._try_connect(timeout_s):
+                continue
+            await asyncio.sleep(delay_s)
+            delay_s = min(delay_s * 2, _LAST_RETRY_S)
+
+    async def _try_connect(self, timeout_s: float) -> bool:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._connect()
+        except (OSError, TimeoutError) as error:
+            logger.debug("lane not reachable %s", logs.fields(address=self.route.address, error=error))
+            return False
+        if self.retired:
+            self._disconnect()
+            return False
+        self.connected = self.ready = True
+        self.owner.has_room()
+        return True
+
+    def _connection_lost(self) -> None:
+        """For subclasses: the peer is gone; take nothing more until it is back."""
+        if self.connected and not self.retired:
+            logger.info("lane lost %s", logs.fields(replica=self.route.replica_id, address=self.route.address))
+        self.connected = self.ready = False
+        self._lost.set()
+
+    def retire(self) -> None:
+        """Send nothing new; disconnect when the last answer is in."""
+        self.retired = True
+        self.ready = False
+        self._lost.set()
+        self._disconnect_if_idle()
+
+    async def close(self) -> None:
+        """Disconnect now. Calls in hand fail with ReplicaLost."""
+        self.retired = True
+        self.ready = False
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        self._disconnect()
+
+    def _disconnect_if_idle(self) -> None:
+        if self.retired and not self.calls():
+            if self._keeper is not None:
+                self._keeper.cancel()
+            self._disconnect()
+
+    # --- calls -------------------------------------------------------------------------------------------------
+
+    def observe_answer(self, call: Call, now_s: float) -> None:
+        """An answer is complete: one slot is free, and the window follows the pace."""
+        self.outstanding -= 1
+        begun_s = call.sent_s if call.sent_s > self._last_answer_s else self._last_answer_s
+        self._last_answer_s = now_s
+        self.window = self.pace.observe(now_s - begun_s)
+
+    def abandon(self, call: Call, *, overdue: bool) -> None:
+        """The caller is gone, or its time is up. The slot stays taken until the worker is done with it, or may be."""
+        grace_s = 10.0 if overdue else max(self.pace.gap_s * 2, _ABANDONED_LEAST_S)
+        self._abandoned[call.stream_id] = self._now_s() + grace_s
+        self._cancel(call)
+        self._disconnect_if_idle()
+
+    def free_abandoned(self, stream_id: int) -> None:
+        """The worker is done with an abandoned call."""
+        if self._abandoned.pop(stream_id, None) is not None:
+            self.outstanding -= 1
+
+    def sweep(self, now_s: float) -> bool:
+        """Free the slots of calls abandoned long ago. True while some are left."""
+        for stream_id in [s for s, until_s in self._abandoned.items() if until_s <= now_s]:
+            self.free_abandoned(stream_id)
+        return bool(self._abandoned)
+
+    def lost_error(self) -> ReplicaLost:
+        """What callers are told whose request was in the hands of a lane that went away."""
+        return ReplicaLost(
+            "The replica that worked on this request is gone; whether the request had an effect there is not known."
+        )
+
+    # --- the wire ----------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def calls(self) -> list[Call]:
+        """Calls in hand, oldest first."""
+
+    @abstractmethod
+    def send(self, call: Call) -> None:
+        """Take a call in hand. Only when ready and with room in the window."""
+
+    @abstractmethod
+    def credit(self, call: Call, size_bytes: int) -> None:
+        """The caller has consumed so much of a streamed answer."""
+
+    @abstractmethod
+    async def _connect(self) -> None:
+        """Connect once. OSError when that fails."""
+
+    @abstractmethod
+    def _disconnect(self) -> None:
+        """Close the connection(s), if any."""
+
+    @abstractmethod
+    def _cancel(self, call: Call) -> None:
+        """Forget a call in hand and tell the worker, if the wire can."""

@@ -1,0 +1,190 @@
+"""Variant: the queue of one variant in this gateway, and the lanes that empty it."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+
+from trimtab.errors import TrimtabError
+from trimtab.gateway.calls import Call
+from trimtab.gateway.counters import VariantCounters
+from trimtab.gateway.lane import Lane
+from trimtab.policies.admission import STREAM_TIMEOUT_S, overdue, overfull, oversize
+from trimtab.policies.routing import least_outstanding
+from trimtab.resources.routing import VariantRoute
+from trimtab.wire.frames import AnswerMeta
+
+logger = logging.getLogger(__name__)
+
+
+class Variant:
+    """Takes calls in, gives each to the least busy lane with room, and queues what no lane can take yet.
+
+    `readmit` is given the calls that wait here when the variant goes away.
+    """
+
+    def __init__(
+        self,
+        route: VariantRoute,
+        *,
+        now_s: Callable[[], float],
+        random: Callable[[], float],
+        readmit: Callable[[Call], None],
+    ) -> None:
+        self.route = route
+        self.lanes: tuple[Lane, ...] = ()
+        self.retiring: list[Lane] = []  # no longer routed to; finishing what they have
+        self.counters = VariantCounters()
+        self.retired = False
+        self._now_s = now_s
+        self._random = random
+        self._readmit = readmit
+        self._queue: OrderedDict[int, Call] = OrderedDict()
+
+    # --- callers -----------------------------------------------------------------------------------------------
+
+    def admit(self, call: Call) -> None:
+        """Take a call in: send it, queue it, or fail it."""
+        route = self.route
+        counters = self.counters
+        counters.requests += 1
+        call.variant = self
+        if not call.arrived_s:
+            call.arrived_s = self._now_s()
+        call.deadline_s = call.arrived_s + route.timeout_s
+        if call.size_bytes > route.max_payload_bytes and (refusal := oversize(route, call.size_bytes)):
+            self.failed(call, refusal)
+            return
+        if not self._queue and (lane := self._pick()) is not None:
+            lane.send(call)
+            return
+        full = overfull(route, waiting=len(self._queue))
+        if full is not None:
+            self.failed(call, full)
+            return
+        self._queue[id(call)] = call
+
+    def cancel(self, call: Call) -> None:
+        """The caller has gone."""
+        call.done = True
+        self.counters.failed("ClientGone")
+        self._remove(call, overdue=False)
+
+    def _remove(self, call: Call, *, overdue: bool) -> None:
+        if self._queue.pop(id(call), None) is None and call.lane is not None:
+            call.lane.abandon(call, overdue=overdue)
+
+    # --- lanes -------------------------------------------------------------------------------------------------
+
+    def _pick(self) -> Lane | None:
+        lanes = self.lanes
+        if len(lanes) == 1:
+            lane = lanes[0]
+            return lane if lane.ready and lane.outstanding < lane.window else None
+        return least_outstanding(lanes, self._random)
+
+    def has_room(self) -> None:
+        """Give what waits to lanes with room, oldest first."""
+        queue = self._queue
+        while queue and (lane := self._pick()) is not None:
+            _, call = queue.popitem(last=False)
+            lane.send(call)
+
+    def answered(self, call: Call, meta: AnswerMeta, body: bytes, now_s: float) -> None:
+        """A lane has the whole answer."""
+        call.done = True
+        counters = self.counters
+        counters.latency.add(now_s - call.arrived_s)
+        counters.model_latency.add(now_s - call.sent_s)
+        try:
+            call.answered(meta, body)
+        except Exception:  # one caller's bug must not take down the lane that others share
+            logger.exception("caller failed to take its answer endpoint=%s", call.endpoint)
+        if self._queue:
+            self.has_room()
+
+    def began(self, call: Call, meta: AnswerMeta) -> None:
+        """A streamed answer begins; a caller that wants it so has a stream's time limit."""
+        call.streamed = True
+        if call.wants_stream:
+            call.deadline_s = call.arrived_s + STREAM_TIMEOUT_S
+        self._guarded(call, lambda: call.began(meta))
+
+    def received(self, call: Call, data: bytes) -> None:
+        """A piece of a streamed answer."""
+        self._guarded(call, lambda: call.received(data))
+
+    def ended(self, call: Call, now_s: float) -> None:
+        """A streamed answer is complete."""
+        call.done = True
+        self.counters.latency.add(now_s - call.arrived_s)
+        self.counters.model_latency.add(now_s - call.sent_s)
+        self._guarded(call, call.ended)
+        self.has_room()
+
+    def failed(self, call: Call, error: TrimtabError) -> None:
+        """There is no (more of an) answer."""
+        call.done = True
+        self.counters.failed(error.reason)
+        self._guarded(call, lambda: call.failed(error))
+        self.has_room()
+
+    def returned(self, call: Call) -> None:
+        """A lane did not work on it: it is the next to go elsewhere."""
+        self.counters.retried += 1
+        call.lane = None
+        if self.retired:
+            self._readmit(call)
+            return
+        self._queue[id(call)] = call
+        self._queue.move_to_end(id(call), last=False)
+        self.has_room()
+
+    def _guarded(self, call: Call, tell: Callable[[], None]) -> None:
+        try:
+            tell()
+        except Exception:  # one caller's bug must not take down the lane that others share
+            logger.exception("caller failed to take its answer endpoint=%s", call.endpoint)
+
+    # --- time --------------------------------------------------------------------------------------------------
+
+    def sweep(self, now_s: float) -> bool:
+        """Fail what is overdue. True while there is anything to come back for."""
+        overdue_calls = [call for call in self._queue.values() if call.deadline_s <= now_s]
+        busy = bool(self._queue)
+        for lane in (*self.lanes, *self.retiring):
+            in_hand = lane.calls()
+            busy = lane.sweep(now_s) or bool(in_hand) or busy
+            overdue_calls += [call for call in in_hand if call.deadline_s <= now_s]
+        for call in overdue_calls:
+            self._remove(call, overdue=True)
+            self.failed(call, overdue(self.route, sent=call.lane is not None))
+        if busy:
+            self.has_room()  # abandoned slots may have become free
+        return busy
+
+    # --- change ------------------------------------------------------------------------------------------------
+
+    def change(self, route: VariantRoute, lanes: tuple[Lane, ...]) -> None:
+        """Route as `route` says, over `lanes`. Lanes not among them get nothing new and end when they are idle."""
+        self.route = route
+        leaving = [lane for lane in self.lanes if lane not in lanes]
+        self.lanes = lanes
+        self.retiring = [lane for lane in self.retiring if lane.calls()] + leaving
+        for lane in leaving:
+            lane.retire()
+        self.has_room()
+
+    def retire(self) -> None:
+        """The variant is no more: what waits goes back to the gateway, what lanes have in hand is finished."""
+        self.retired = True
+        self.change(self.route, ())
+        while self._queue:
+            _, call = self._queue.popitem(last=False)
+            self._readmit(call)
+
+    def gauges(self) -> None:
+        """Bring `counters.in_flight` and `counters.queued` up to date."""
+        self.counters.queued = len(self._queue)
+        self.counters.in_flight = sum(len(lane.calls()) for lane in (*self.lanes, *self.retiring))

@@ -1,0 +1,45 @@
+"""Admission: which requests a variant takes in, and how long one may take. Pure."""
+
+from __future__ import annotations
+
+from trimtab.errors import ModelFailed, NoCapacity, QueueFull, TooLarge, TrimtabError
+from trimtab.resources.routing import VariantRoute
+
+# AWS: a streamed answer may take 8 minutes in all (docs "Real-time inference", InvokeEndpointWithResponseStream).
+STREAM_TIMEOUT_S = 480.0
+
+
+def oversize(route: VariantRoute, size_bytes: int) -> TooLarge | None:
+    """Why a body of `size_bytes` is not taken in; None when it is."""
+    if size_bytes <= route.max_payload_bytes:
+        return None
+    limit_bytes = route.max_payload_bytes
+    return TooLarge(
+        f"The body of {size_bytes} bytes is over the {limit_bytes} bytes that variant {route.name} takes.",
+        limit_bytes=limit_bytes,
+    )
+
+
+def overfull(route: VariantRoute, *, waiting: int) -> QueueFull | None:
+    """Why one more request may not wait when `waiting` do; None when it may.
+
+    A full queue passes: QueueFull is ThrottlingException to callers, which every AWS client retries after a pause, and
+    which its rate limiter counts; a 503 would say that there is nobody to work.
+    """
+    if waiting < route.max_queue:
+        return None
+    return QueueFull(
+        f"{waiting} requests already wait for variant {route.name}. Try again, or add replicas.", retry_after_s=1.0
+    )
+
+
+def overdue(route: VariantRoute, *, sent: bool) -> TrimtabError:
+    """The failure of a request whose time is up: in a replica's hands it is the model's, in the queue it is ours."""
+    if sent:
+        return ModelFailed(
+            "Your invocation timed out while waiting for a response from container "
+            f"{route.container}. Review the latency metrics for each container in Amazon CloudWatch, resolve the "
+            "issue, and try again.",
+            status=0,
+        )
+    return NoCapacity(f"No replica of variant {route.name} became free within {route.timeout_s:g} s.")
