@@ -94,9 +94,15 @@ class Client:
             answer: dict[str, Any] = getattr(self._client(service), operation)(**params)
             return answer
 
-    def stream(self, operation: str, **params: Any) -> Iterator[tuple[dict[str, Any], bytes]]:
-        """A runtime call whose answer comes in parts: (the answer's members, the next bytes), as they arrive."""
-        answer = self.call("sagemaker-runtime", operation, **params)
+    def invoke(self, **params: Any) -> tuple[dict[str, Any], bytes]:
+        """InvokeEndpoint: the answer's members, and its body."""
+        answer = self.call("sagemaker-runtime", "invoke_endpoint", **params)
+        with self._translated():
+            return answer, answer["Body"].read()
+
+    def invoke_streaming(self, **params: Any) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """InvokeEndpointWithResponseStream: (the answer's members, the next bytes), as they arrive."""
+        answer = self.call("sagemaker-runtime", "invoke_endpoint_with_response_stream", **params)
         with self._translated():
             for event in answer["Body"]:
                 if part := event.get("PayloadPart"):

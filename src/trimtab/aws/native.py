@@ -25,6 +25,7 @@ from msgspec.structs import replace
 import trimtab
 from trimtab.aws.http import Handler, HttpRequest, HttpResponse
 from trimtab.aws.native_logs import LogFiles, LogLine
+from trimtab.aws.permissions import check_action, check_endpoints
 from trimtab.aws.registry import Authenticate
 from trimtab.control.api import ControlApi
 from trimtab.errors import Denied, Invalid, NotFound, RequestError, TrimtabError, Unavailable
@@ -74,15 +75,15 @@ class _Api:
             case ["endpoints"]:
                 return self._endpoints(key)
             case ["endpoints", name]:
-                _require(key, "sagemaker:DescribeEndpoint", name)
+                _require(key, "sagemaker", "DescribeEndpoint", name)
                 return _json(200, endpoint_document(self._control.get_endpoint(name)))
             case ["endpoints", name, "logs"]:
-                _require(key, "logs:FilterLogEvents", name)
+                _require(key, "logs", "FilterLogEvents", name)
                 return self._stream_logs(name, request.query)
         raise NotFound("path", request.path, f"trimtab's API has no {request.path}.")
 
     def _endpoints(self, key: AccessKey | None) -> HttpResponse:
-        _require(key, "sagemaker:ListEndpoints", None)
+        _require(key, "sagemaker", "ListEndpoints")
         found = [
             _short(view)
             for endpoint in sorted(self._control.list_endpoints(), key=lambda endpoint: endpoint.name)
@@ -174,14 +175,11 @@ def _sees(key: AccessKey | None, endpoint: str) -> bool:
     return key is None or not key.endpoints or any(fnmatchcase(endpoint, pattern) for pattern in key.endpoints)
 
 
-def _require(key: AccessKey | None, action: str, endpoint: str | None) -> None:
-    """Raise Denied unless `key` may do `action` (None: nobody need sign)."""
-    if key is None:
-        return
-    allowed = not key.actions or any(fnmatchcase(action, pattern) for pattern in key.actions)
-    if not allowed or (endpoint is not None and not _sees(key, endpoint)):
-        on = f" on the endpoint {endpoint!r}" if endpoint else ""
-        raise Denied(f"The access key {key.id} is not allowed to do {action}{on}.")
+def _require(key: AccessKey | None, service: str, operation: str, *endpoints: str) -> None:
+    """Raise Denied unless `key` may call the AWS operation that says as much (None: nobody need sign)."""
+    caller = f"access key {key.id}" if key is not None else ""
+    check_action(key, service, operation, caller=caller)
+    check_endpoints(key, service, operation, endpoints, caller=caller, arn_prefix="endpoint/")
 
 
 def _failed(error: TrimtabError) -> HttpResponse:

@@ -1,0 +1,135 @@
+"""What verbs print: data on stdout, everything said to a person on stderr. Nothing needs colour to be understood."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_WIDE = 200  # columns where there is no terminal: tables go to files and pipes whole
+
+
+class CliError(Exception):
+    """A verb cannot go on. Shown as `error: message` and `hint: hint`; never as a traceback."""
+
+    def __init__(self, message: str, hint: str = "", *, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.exit_code = exit_code
+
+
+def say(text: str) -> None:
+    """A message to the person: stderr."""
+    typer.echo(text, err=True)
+
+
+def say_error(message: str, hint: str = "") -> None:
+    """`error: ...`, and what to do about it."""
+    say(f"{typer.style('error:', fg='red', bold=True)} {message}")
+    if hint:
+        say(f"{typer.style('hint:', fg='cyan', bold=True)} {hint}")
+
+
+def emit(text: str) -> None:
+    """Data for people: stdout."""
+    typer.echo(text)
+
+
+def emit_json(document: Any) -> None:
+    """Data for programs: one JSON document on stdout, indented for whoever looks."""
+    typer.echo(json.dumps(document, indent=2, default=str))
+
+
+def console(*, err: bool = False) -> Console:
+    """A rich console on stdout (or stderr), as wide as the terminal."""
+    from rich.console import Console
+
+    stream = sys.stderr if err else sys.stdout
+    return Console(file=stream, width=None if stream.isatty() else _WIDE, highlight=False, soft_wrap=False)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = (), title: str = "") -> None:
+    """Print a table without borders. `right` names the columns of numbers."""
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(
+        box=None, pad_edge=False, padding=(0, 2, 0, 0), title=title or None, title_justify="left", title_style="bold"
+    )
+    for column in columns:
+        drawn.add_column(
+            column, justify="right" if column in right else "left", header_style="bold", overflow="fold", no_wrap=False
+        )
+    for row in rows:
+        drawn.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+    console().print(drawn)
+
+
+# Colour is an extra: the word itself says it.
+_STYLES = {
+    "InService": "green",
+    "Ready": "green",
+    "ok": "green",
+    "Failed": "red",
+    "problem": "red",
+    "Creating": "yellow",
+    "Updating": "yellow",
+    "RollingBack": "yellow",
+    "Deleting": "yellow",
+    "Starting": "yellow",
+    "Draining": "yellow",
+    "warning": "yellow",
+}
+
+
+def milliseconds(seconds: float | None) -> str:
+    """`0.0123` as `12.3`; a dash where nothing was measured."""
+    if seconds is None:
+        return "-"
+    return f"{seconds * 1000:.1f}" if seconds < 1 else f"{seconds * 1000:,.0f}"
+
+
+def ago(then_s: float, now_s: float | None = None) -> str:
+    """How long ago, in one unit: `45s`, `12m`, `3h`, `8d`."""
+    seconds = max(0, int((time.time() if now_s is None else now_s) - then_s))
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def at(then_s: float) -> str:
+    """The local time of day, with the date unless it is today."""
+    moment = time.localtime(then_s)
+    today = time.localtime()[:3] == moment[:3]
+    return time.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S", moment)
+
+
+def size(count_bytes: float) -> str:
+    """Bytes for people: `512 B`, `1.4 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count_bytes < 1000:
+            return f"{count_bytes:.0f} {unit}" if unit == "B" else f"{count_bytes:.1f} {unit}"
+        count_bytes /= 1000
+    return f"{count_bytes:.1f} TB"
+
+
+def member(document: Mapping[str, Any], path: str, default: str = "-") -> str:
+    """`a.b` of nested mappings as text, or `default`."""
+    value: Any = document
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return default if value in (None, "") else str(value)
+
+
+def debugging() -> bool:
+    """TRIMTAB_DEBUG=1: tracebacks are wanted."""
+    return os.environ.get("TRIMTAB_DEBUG", "") not in ("", "0")
