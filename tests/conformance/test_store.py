@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from trimtab.store.sql import open_sqlite
+from trimtab.store.sqlite import open_sqlite
 from trimtab.store.store import Store
 from trimtab.testing.store import StoreSuite
 

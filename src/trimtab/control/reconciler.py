@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from msgspec import Struct
@@ -57,6 +58,8 @@ class Reconciler:
         try:
             for action in decided.actions:
                 await self.apply(action, seen)
+                if isinstance(action, StartReplica):
+                    await asyncio.sleep(0)  # the engine begins before this turn's writes hold up the event loop
         except Stale:
             return Outcome(acted=True, idle=False, wake_in_s=0.0)
         idle = seen.record is None and not seen.replicas and seen.published is None and not decided.actions

@@ -23,7 +23,7 @@ from trimtab.control.reasons import budget_text
 from trimtab.control.route_build import build_route
 from trimtab.control.seen import Seen
 from trimtab.errors import Broken
-from trimtab.policies.restart import restart_in_s
+from trimtab.policies.restart import restart_in_s, streak
 from trimtab.resources.deployment import Crash, Deployment, EndpointRecord, replica_prefix
 from trimtab.resources.endpoint import Endpoint, EndpointStatus, Event, VariantState
 from trimtab.resources.lifecycles import ENDPOINT, step
@@ -91,6 +91,8 @@ class Turn:
                 self._wakes_s.append(wait_s)
                 continue
             lost = [loss for loss in self.fleet.losses if loss.demand == crew.demand]
+            if failed := len(streak(crashes)):
+                why = f"{why}; {failed} quick crashes before"
             for number in range(min(crew.missing, room)):
                 room -= 1
                 reason = f"replaces {lost[number].replica.id}" if number < len(lost) else why

@@ -17,9 +17,9 @@ class RestartPolicy(Struct, frozen=True, kw_only=True):
     crash, or a crash that was not quick, forgives those before.
     """
 
-    base_s: float = 0.5
+    base_s: float = 0.1
     max_s: float = 60.0
-    settled_s: float = 1.0
+    settled_s: float = 0.5
     reset_s: float = 600.0
 
 

@@ -1,17 +1,16 @@
-"""The store on SQLAlchemy Core: SQLite by default; nothing but `_sqlite` knows which database it is."""
+"""The store on SQLAlchemy Core; which database it is only `store/sqlite.py` and its like know."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, delete, event, insert, select, update
-from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlalchemy import Connection, Engine, Table, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
-from trimtab.errors import AlreadyExists, Invalid, NotFound
+from trimtab.errors import AlreadyExists, NotFound
 from trimtab.resources.deployment import EndpointRecord
 from trimtab.resources.endpoint import Event
 from trimtab.resources.endpoint_config import EndpointConfig
@@ -32,7 +31,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class SqlStore:
-    """A `Store`. Used from one thread; made by `open_sqlite`, or from any SQLAlchemy engine."""
+    """A `Store`. Used from one thread. Its write transactions carry `trimtab_write`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -201,47 +200,6 @@ class SqlStore:
             if connection.execute(delete(table).where(table.c.key == key)).rowcount != 1:
                 raise NotFound(kind, name)
             _delete_tags(connection, kind, key)
-
-
-def open_sqlite(path: Path, *, synchronous: str = "FULL") -> SqlStore:
-    """Open (or make) the database file `path`, owner-readable only.
-
-    Invalid when the file is something else, or was made by a newer trimtab.
-    `synchronous="FULL"` survives a power cut; "NORMAL" survives `kill -9` and loses the last moments at a power cut.
-    """
-    path.touch(mode=0o600, exist_ok=True)
-    engine = _sqlite(URL.create("sqlite", database=str(path)), synchronous)
-    try:
-        return SqlStore(engine)
-    except DatabaseError as error:
-        engine.dispose()
-        if "not a database" not in str(error) and "malformed" not in str(error):
-            raise
-        raise Invalid(
-            f"{path} is not a trimtab database, or it is damaged ({error.orig}). "
-            "Restore it from a copy, or use another data directory (--data-dir)."
-        ) from error
-    except Invalid:
-        engine.dispose()
-        raise
-
-
-def _sqlite(url: URL, synchronous: str) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": 10.0})
-
-    @event.listens_for(engine, "connect")
-    def configure(dbapi_connection: Any, _record: object) -> None:
-        dbapi_connection.isolation_level = None  # the driver must not begin by itself: `begin` below does
-        for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON"):
-            dbapi_connection.execute(f"PRAGMA {pragma}").close()
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        # A write takes its lock at once: upgrading a read lock may fail half-way when another process writes.
-        write = connection.get_execution_options().get("trimtab_write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-    return engine
 
 
 def _revised(record: EndpointRecord, revision: int) -> EndpointRecord:

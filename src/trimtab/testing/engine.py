@@ -51,7 +51,7 @@ class FakeEngine:
         self._slow: dict[str, int] = {}
         self._doomed: dict[str, Failure | None] = {}  # will fail so; None = never becomes ready
         self._ever: set[str] = set()
-        self._wake: Callable[[], None] | None = None
+        self._wakes: list[Callable[[], None]] = []
         self._stepping = False
         self.faults: deque[Fault] = deque()
         self.standing_faults: dict[str, Fault] = {}  # version -> what each of its starts does
@@ -62,11 +62,11 @@ class FakeEngine:
 
     async def close(self) -> None:
         """See Engine."""
-        self._wake = None
+        self._wakes.clear()
 
     def on_change(self, wake: Callable[[], None]) -> None:
         """See Engine."""
-        self._wake = wake
+        self._wakes.append(wake)
 
     def observe(self) -> Sequence[ReplicaStatus]:
         """See Engine."""
@@ -188,8 +188,8 @@ class FakeEngine:
         self._changed()
 
     def _changed(self) -> None:
-        if self._wake is not None:
-            self._wake()
+        for wake in self._wakes:
+            wake()
         if self._automatic and not self._stepping:
             self._stepping = True
             asyncio.get_running_loop().call_soon(self._step_soon)

@@ -25,7 +25,7 @@ from trimtab.resources.names import key_of
 from trimtab.resources.replica import ReplicaSpec, ReplicaState
 from trimtab.resources.routing import RouteTable
 from trimtab.resources.runtime import Runtime
-from trimtab.store.sql import open_sqlite
+from trimtab.store.sqlite import open_sqlite
 from trimtab.testing.engine import FakeEngine
 
 T = TypeVar("T")
@@ -44,11 +44,14 @@ class Gateway(Struct):
 
 
 def drive(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that never has to wait."""
-    try:
-        coroutine.send(None)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
+    """Run a coroutine that gives way (`asyncio.sleep(0)`) and never waits."""
+    for _ in range(10_000):
+        try:
+            waits_for = coroutine.send(None)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+        if waits_for is not None:
+            break
     coroutine.close()
     raise AssertionError("the coroutine waits for something")
 

@@ -168,7 +168,7 @@ def test_a_replica_that_dies_again_and_again_is_restarted_ever_more_slowly_and_n
     world.settle()
     began_s = world.clock.now_s()
     waits = []
-    for _ in range(9):
+    for _ in range(13):
         world.engine.kill(world.engine.ids(R.READY)[0])
         died_s = world.clock.now_s()
         world.settle()

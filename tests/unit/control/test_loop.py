@@ -20,7 +20,7 @@ from trimtab.resources.model import Container, Model
 from trimtab.resources.replica import ReplicaSpec
 from trimtab.resources.replica import ReplicaState as R
 from trimtab.resources.runtime import Runtime
-from trimtab.store.sql import open_sqlite
+from trimtab.store.sqlite import open_sqlite
 from trimtab.testing.engine import FakeEngine, Fault
 
 BOUND_S = 10.0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import uvloop
 
 from trimtab.clock import SystemClock
 from trimtab.control.routes import RoutePublisher
@@ -158,3 +159,18 @@ async def test_the_file_is_written_again_once_that_is_possible(publisher: RouteP
     blocker.rmdir()
     await until(blocker.is_file)
     assert msgspec.msgpack.decode(blocker.read_bytes(), type=RouteTable) == publisher.book.table
+
+
+def test_the_same_holds_on_uvloop(folder: Path) -> None:
+    async def follow() -> None:
+        publisher = RoutePublisher(folder / "routes", folder / "routes.sock", SystemClock())
+        await publisher.open()
+        client = await Client.connect(folder / "routes.sock")
+        client.ack((await client.table()).version)
+        publisher.book.publish("a", A)
+        client.ack((await client.table()).version)
+        await until(lambda: publisher.connected == 1 and publisher.book.settled("a"))
+        await client.close()
+        await publisher.close()
+
+    uvloop.run(follow())

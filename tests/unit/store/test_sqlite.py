@@ -12,13 +12,13 @@ from sqlalchemy import create_engine, inspect, text
 from trimtab.errors import Invalid
 from trimtab.store import schema
 from trimtab.store.migrations import migrate
-from trimtab.store.sql import open_sqlite
+from trimtab.store.sqlite import open_sqlite
 from trimtab.testing.store import a_model
 
 WRITER = """
 import sys
 from pathlib import Path
-from trimtab.store.sql import open_sqlite
+from trimtab.store.sqlite import open_sqlite
 from trimtab.testing.store import a_model
 store = open_sqlite(Path(sys.argv[1]))
 n = 0

@@ -1,0 +1,53 @@
+"""SQLite: one file, write-ahead log, owner-readable only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import DatabaseError
+
+from trimtab.errors import Invalid
+from trimtab.store.sql import SqlStore
+
+
+def open_sqlite(path: Path, *, synchronous: str = "FULL") -> SqlStore:
+    """Open (or make) the database file `path`, owner-readable only.
+
+    Invalid when the file is something else, or was made by a newer trimtab.
+    `synchronous="FULL"` survives a power cut; "NORMAL" survives `kill -9` and loses the last moments at a power cut.
+    """
+    path.touch(mode=0o600, exist_ok=True)
+    engine = _sqlite(URL.create("sqlite", database=str(path)), synchronous)
+    try:
+        return SqlStore(engine)
+    except DatabaseError as error:
+        engine.dispose()
+        if "not a database" not in str(error) and "malformed" not in str(error):
+            raise
+        raise Invalid(
+            f"{path} is not a trimtab database, or it is damaged ({error.orig}). "
+            "Restore it from a copy, or use another data directory (--data-dir)."
+        ) from error
+    except Invalid:
+        engine.dispose()
+        raise
+
+
+def _sqlite(url: URL, synchronous: str) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": 10.0})
+
+    @event.listens_for(engine, "connect")
+    def configure(dbapi_connection: Any, _record: object) -> None:
+        dbapi_connection.isolation_level = None  # the driver must not begin by itself: `begin` below does
+        for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON"):
+            dbapi_connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A write takes its lock at once: upgrading a read lock may fail half-way when another process writes.
+        write = connection.get_execution_options().get("trimtab_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
