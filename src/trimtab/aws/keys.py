@@ -103,6 +103,7 @@ def add(
                 f"{endpoint!r} is not an endpoint name: letters, digits and hyphens, or a pattern with * or ?."
             )
     key = _new(name, actions, endpoints, now_s)
+    load(path)  # before a lock is made where no trimtab lives
     with _locked(path):
         keys = load(path)
         if name and any(other.name == name for other in keys):
@@ -113,6 +114,7 @@ def add(
 
 def remove(path: Path, id_or_name: str) -> StoredKey:
     """Take a key away. Raises NotFound("key"); Invalid for the root key; and as `load`."""
+    load(path)
     with _locked(path):
         keys = load(path)
         gone = [key for key in keys if id_or_name in (key.id, key.name)]
@@ -196,10 +198,7 @@ def _refuse_open_to_others(path: Path, mode: int) -> None:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """One writer at a time, across processes; the lock goes with its holder, however that ends."""
-    try:
-        handle = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except FileNotFoundError:
-        raise NotFound("key file", str(path), f"There is no key file {path}: `trimtab serve` makes it.") from None
+    handle = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -19,9 +19,9 @@ from trimtab.aws import denials
 from trimtab.aws.auth import Authenticator, CheckedBody, Verified
 from trimtab.aws.http import BytesBody, Headers, HttpRequest
 from trimtab.aws.registry import AwsError
-from trimtab.aws.sigv4.checksums import ALGORITHMS, new
 from trimtab.clock import ManualClock
 from trimtab.errors import Denied, Invalid, TooLarge
+from trimtab.objects.checksums import ALGORITHMS, new
 
 CHUNKED = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 
@@ -220,30 +220,19 @@ async def test_a_checksum_header_is_verified(algorithm: str) -> None:
     running = new(algorithm)
     running.update(b"hel")
     running.update(b"lo")
-    wire = put(b"hello", headers=[(f"x-amz-checksum-{algorithm}", b64(running.digest()))])
+    wire = put(b"hello", headers=[(f"x-amz-checksum-{algorithm.lower()}", b64(running.digest()))])
     assert await read(wire) == b"hello"
     other = new(algorithm)
     other.update(b"other")
     text = await refused(
-        put(b"hello", headers=[(f"x-amz-checksum-{algorithm}", b64(other.digest()))]), denials.BAD_DIGEST
+        put(b"hello", headers=[(f"x-amz-checksum-{algorithm.lower()}", b64(other.digest()))]), denials.BAD_DIGEST
     )
-    assert algorithm.upper() in text
-    await refused(put(b"hello", headers=[(f"x-amz-checksum-{algorithm}", "AA==")]), denials.INVALID_DIGEST)
-
-
-@pytest.mark.parametrize(
-    ("algorithm", "value"),
-    [("crc32", "cbf43926"), ("crc32c", "e3069283"), ("crc64nvme", "ae8b14860a799888")],
-)
-def test_crcs_have_the_published_check_values(algorithm: str, value: str) -> None:
-    running = new(algorithm)
-    running.update(b"1234")
-    running.update(memoryview(b"56789"))
-    assert running.digest().hex() == value
+    assert algorithm in text
+    await refused(put(b"hello", headers=[(f"x-amz-checksum-{algorithm.lower()}", "AA==")]), denials.INVALID_DIGEST)
 
 
 async def test_an_unknown_checksum_is_named() -> None:
-    with pytest.raises(Invalid, match=r"'md4'.*crc32"):
+    with pytest.raises(Invalid, match=r"'md4'.*CRC32"):
         await read(put(b"", headers=[("x-amz-checksum-md4", "AAAA")]))
 
 

@@ -5,66 +5,23 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import zlib
-from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from collections.abc import Mapping
+from typing import Final
 
 from trimtab.aws.denials import BAD_DIGEST, INVALID_DIGEST
 from trimtab.errors import Denied, Invalid
+from trimtab.objects.checksums import ALGORITHMS, Digest, new
 
 PREFIX: Final = "x-amz-checksum-"
 _NOT_DIGESTS: Final = frozenset({"x-amz-checksum-mode", "x-amz-checksum-type", "x-amz-checksum-algorithm"})
 
 
-class Digest(Protocol):
-    """A running digest, as hashlib's."""
-
-    def update(self, data: bytes | memoryview, /) -> None:
-        """Take the next piece."""
-        ...
-
-    def digest(self) -> bytes:
-        """Big-endian bytes of the value so far."""
-        ...
-
-
-class _Crc:
-    """A running CRC of `width` bytes; `step(data, value)` goes on from `value`."""
-
-    def __init__(self, step: Callable[[bytes | memoryview, int], int], width: int) -> None:
-        self._step = step
-        self._width = width
-        self._value = 0
-
-    def update(self, data: bytes | memoryview, /) -> None:
-        self._value = self._step(data, self._value)
-
-    def digest(self) -> bytes:
-        return self._value.to_bytes(self._width, "big")
-
-
-def _crc_model(name: str, width: int) -> Digest:
-    import anycrc  # here, because only control needs it, and only for these two checksums
-
-    return _Crc(anycrc.Model(name).calc, width)
-
-
-_MAKE: Final[Mapping[str, Callable[[], Digest]]] = {
-    "crc32": lambda: _Crc(zlib.crc32, 4),
-    "crc32c": lambda: _crc_model("CRC32C", 4),
-    "crc64nvme": lambda: _crc_model("CRC64-NVME", 8),
-    "sha1": lambda: hashlib.sha1(usedforsecurity=False),
-    "sha256": hashlib.sha256,
-}
-ALGORITHMS: Final = tuple(_MAKE)
-
-
-def new(algorithm: str) -> Digest:
-    """A running digest of `algorithm` (lower case). Raises Invalid for one that S3 does not have."""
-    make = _MAKE.get(algorithm)
-    if make is None:
+def _new(algorithm: str) -> Digest:
+    """A running digest by the name in its header (lower case). Raises Invalid for one that S3 does not have."""
+    name = algorithm.upper()
+    if name not in ALGORITHMS:
         raise Invalid(f"The checksum algorithm {algorithm!r} is not supported; use one of {', '.join(ALGORITHMS)}.")
-    return make()
+    return new(name)
 
 
 def announced(fields: Mapping[str, str]) -> dict[str, str]:
@@ -87,14 +44,14 @@ class Checks:
         self._md5 = hashlib.md5(usedforsecurity=False) if md5 else None
         self._want_md5 = _decoded("Content-MD5", md5, 16) if md5 else b""
         self._want = dict(checksums)
-        self._running = {name: new(name) for name in (*checksums, *trailing)}
+        self._running = {name: _new(name) for name in (*checksums, *trailing)}
         for name, value in checksums.items():
             _decoded(PREFIX + name, value, len(self._running[name].digest()))
 
     def __bool__(self) -> bool:
         return self._md5 is not None or bool(self._running)
 
-    def update(self, piece: bytes | memoryview) -> None:
+    def update(self, piece: bytes) -> None:
         """Take the next piece of the (decoded) body."""
         if self._md5 is not None:
             self._md5.update(piece)

@@ -1,0 +1,1 @@
+"""The CONNECT proxy of `trimtab run`: answers one host itself, tunnels every other untouched."""
