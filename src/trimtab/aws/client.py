@@ -219,4 +219,4 @@ def _why(error: BaseException) -> str:
     cause = error.kwargs.get("error") if isinstance(error, BotoCoreError) else None
     reason = getattr(cause, "reason", None) or cause
     text = str(reason or error)
-    return text.rpartition(": ")[2] if "Errno" in text else text
+    return text.rpartition("] ")[2] if "[Errno" in text else text
