@@ -1,7 +1,7 @@
 """IAM, as far as SageMaker programs need it: roles to name in their calls.
 
 trimtab keeps no roles. A role is a label that programs pass along: models run as the user who runs trimtab, and what a
-call may do is decided by its key (`policies/permits.py`). So every valid name is a role that SageMaker may assume, with
+call may do is decided by its key (`aws/permissions.py`). So every valid name is a role that SageMaker may assume, with
 `AmazonSageMakerFullAccess` attached; only service-linked roles (`AWSServiceRoleFor...`), which AWS makes itself, do not
 exist. Names that SageMaker's console makes have the path `/service-role/`, as the SDKs expect.
 """
@@ -13,10 +13,11 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from trimtab.aws.arns import Arn, parse_arn, partition_of
+from trimtab.aws.permissions import check_action, check_endpoints
 from trimtab.aws.registry import AwsError, Call, operation
 from trimtab.aws.sts import unique_id
-from trimtab.errors import Invalid, NotSupported
-from trimtab.policies import permits
+from trimtab.errors import Denied, Invalid, NotSupported
+from trimtab.resources.routing import AccessKey
 
 FULL_ACCESS: Final = "policy/AmazonSageMakerFullAccess"
 _CONSOLE_MADE: Final = "AmazonSageMaker-ExecutionRole"
@@ -88,7 +89,7 @@ class Iam:
             {
                 "EvalActionName": action,
                 "EvalResourceName": arn,
-                "EvalDecision": "allowed" if permits.allowed(call.identity, action, _endpoint(arn)) else "implicitDeny",
+                "EvalDecision": "allowed" if _may(call.identity, action, arn) else "implicitDeny",
                 "MatchedStatements": [],
                 "MissingContextValues": [],
             }
@@ -120,9 +121,17 @@ def _check_source(arn: str) -> None:
     _refuse_service_linked(source.name.rpartition("/")[2])
 
 
-def _endpoint(arn: str) -> str:
+def _may(key: AccessKey | None, action: str, arn: str) -> bool:
+    """The same checks as a call goes through (`aws/permissions.py`)."""
+    service, _, operation = action.partition(":")
     found = _parsed(arn)
-    return found.name if found is not None and found.service == "sagemaker" and found.kind == "endpoint" else ""
+    names = [found.name] if found is not None and (found.service, found.kind) == ("sagemaker", "endpoint") else []
+    try:
+        check_action(key, service, operation, caller="")
+        check_endpoints(key, service, operation, names, caller="", arn_prefix="")
+    except Denied:
+        return False
+    return True
 
 
 def _page(params: dict[str, Any]) -> tuple[int, int]:

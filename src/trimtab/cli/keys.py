@@ -47,7 +47,8 @@ def create(
         list[str] | None, typer.Option(help="Allow only this, as service:Operation with * and ?; may be repeated.")
     ] = None,
     endpoint: Annotated[
-        list[str] | None, typer.Option(help="Allow only calls that name this endpoint; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Of calls that name an endpoint, allow only those to this one; may be repeated."),
     ] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
