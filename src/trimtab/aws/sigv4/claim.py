@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_plus
@@ -152,6 +151,8 @@ def _of_date_header(value: str) -> str:
     """A Date header (RFC 822, or ISO basic as some clients write it) in SigV4's form; empty when it is neither."""
     if _TIMESTAMP.fullmatch(value):
         return value
+    from email.utils import parsedate_to_datetime  # here, because no client that gateways see needs it
+
     try:
         moment = parsedate_to_datetime(value)
     except ValueError:
