@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
@@ -15,6 +15,7 @@ from trimtab.errors import NotFound
 from trimtab.resources.deployment import EndpointRecord
 from trimtab.resources.names import key_of
 from trimtab.resources.replica import Failure, ReplicaSpec, ReplicaState, ReplicaStatus
+from trimtab.resources.routing import EndpointRoute, Lane
 from trimtab.store.store import Store
 
 _PATIENCE_S = 5.0  # after which an order without effect is given again, and a replica never listed counts as lost
@@ -94,7 +95,9 @@ class Observer:
             return None
 
     def _replicas(self, key: str, now_s: float) -> tuple[ReplicaStatus, ...]:
-        listed = {r.id: self._named(r) for r in self._engine.observe() if key_of(r.endpoint) == key}
+        routed = _lanes(self._book.route(key))
+        found = [r for r in self._engine.observe() if key_of(r.endpoint) == key]
+        listed = {r.id: self._named(_still_ready(r, routed.get(r.id, ()))) for r in found}
         self._repeat_orders(listed.values(), now_s)
         for replica in listed.values():
             self._unlisted_since_s.pop(replica.id, None)
@@ -142,6 +145,25 @@ class Observer:
         self._refused.discard(replica_id)
         self._draining.pop(replica_id, None)
         self._stopped.pop(replica_id, None)
+
+
+def _lanes(route: EndpointRoute | None) -> dict[str, list[Lane]]:
+    lanes: dict[str, list[Lane]] = {}
+    for variant in route.variants if route else ():
+        for lane in variant.lanes:
+            lanes.setdefault(lane.replica_id, []).append(lane)
+    return lanes
+
+
+def _still_ready(replica: ReplicaStatus, lanes: Sequence[Lane]) -> ReplicaStatus:
+    """A replica that is routed to was ready once. After a change of control a busy one may need long to say so again:
+    until it does, or has died, it stays where it is."""
+    if replica.state is not ReplicaState.STARTING or not lanes:
+        return replica
+    addresses = tuple(lane.address for lane in lanes)
+    return replace(
+        replica, state=ReplicaState.READY, addresses=addresses, wire=lanes[0].wire, concurrency=lanes[0].concurrency
+    )
 
 
 _EXITED = Failure(

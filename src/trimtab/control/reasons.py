@@ -27,7 +27,7 @@ def failure_reason(endpoint: str, loss: Loss, *, before: str = "", times: int = 
     else:
         what = f"The {container} container for production variant {variant} failed ({loss.failure.reason})."
     if times > 1:
-        what += f" It was started {times} times."
+        what += f" {times} starts failed."
     head = " ".join(filter(None, (before, what, loss.failure.message.strip(), f"See `trimtab logs {endpoint}`.")))
     tail = loss.failure.tail.strip()
     if len(head) > MAX_REASON:

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, Engine, Table, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
-from trimtab.errors import AlreadyExists, NotFound
+from trimtab.errors import AlreadyExists, NotFound, Unavailable
 from trimtab.resources.deployment import EndpointRecord
 from trimtab.resources.endpoint import Event
 from trimtab.resources.endpoint_config import EndpointConfig
@@ -131,7 +131,7 @@ class SqlStore:
         """See Store."""
         table = schema.events
         query = select(table.c.value).where(table.c.endpoint == key_of(endpoint)).order_by(table.c.id)
-        with self._engine.connect() as connection:
+        with self._read() as connection:
             return [msgspec.msgpack.decode(value, type=Event) for (value,) in connection.execute(query)]
 
     # tags
@@ -144,7 +144,7 @@ class SqlStore:
             .where(table.c.kind == kind, table.c.owner == key)
             .order_by(table.c.position)
         )
-        with self._engine.connect() as connection:
+        with self._read() as connection:
             if not _exists(connection, kind, key):
                 raise NotFound(kind, name)
             return {row.key: row.value for row in connection.execute(query)}
@@ -166,7 +166,16 @@ class SqlStore:
 
     @contextmanager
     def _write(self) -> Iterator[Connection]:
-        with self._engine.connect().execution_options(trimtab_write=True) as connection, connection.begin():
+        with (
+            _named_failures(),
+            self._engine.connect().execution_options(trimtab_write=True) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        with _named_failures(), self._engine.connect() as connection:
             yield connection
 
     def _add(
@@ -183,7 +192,7 @@ class SqlStore:
 
     def _get(self, kind: str, name: str, type_: type[T]) -> T:
         table = _TABLES[kind]
-        with self._engine.connect() as connection:
+        with self._read() as connection:
             value = connection.execute(select(table.c.value).where(table.c.key == key_of(name))).scalar_one_or_none()
         if value is None:
             raise NotFound(kind, name)
@@ -191,7 +200,7 @@ class SqlStore:
 
     def _list(self, kind: str, type_: type[T]) -> list[T]:
         decoder = msgspec.msgpack.Decoder(type_)
-        with self._engine.connect() as connection:
+        with self._read() as connection:
             return [decoder.decode(value) for (value,) in connection.execute(select(_TABLES[kind].c.value))]
 
     def _delete(self, kind: str, name: str) -> None:
@@ -200,6 +209,18 @@ class SqlStore:
             if connection.execute(delete(table).where(table.c.key == key)).rowcount != 1:
                 raise NotFound(kind, name)
             _delete_tags(connection, kind, key)
+
+
+@contextmanager
+def _named_failures() -> Iterator[None]:
+    """A full disk, a lock that is held for too long: not the caller's fault, and it may pass."""
+    try:
+        yield
+    except OperationalError as error:
+        raise Unavailable(
+            f"The store does not answer: {error.orig}. When the disk is full, free space in the data directory.",
+            retry_after_s=5.0,
+        ) from error
 
 
 def _revised(record: EndpointRecord, revision: int) -> EndpointRecord:

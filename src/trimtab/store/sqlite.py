@@ -12,14 +12,14 @@ from trimtab.errors import Invalid
 from trimtab.store.sql import SqlStore
 
 
-def open_sqlite(path: Path, *, synchronous: str = "FULL") -> SqlStore:
+def open_sqlite(path: Path, *, synchronous: str = "FULL", busy_timeout_s: float = 10.0) -> SqlStore:
     """Open (or make) the database file `path`, owner-readable only.
 
     Invalid when the file is something else, or was made by a newer trimtab.
     `synchronous="FULL"` survives a power cut; "NORMAL" survives `kill -9` and loses the last moments at a power cut.
     """
     path.touch(mode=0o600, exist_ok=True)
-    engine = _sqlite(URL.create("sqlite", database=str(path)), synchronous)
+    engine = _sqlite(URL.create("sqlite", database=str(path)), synchronous, busy_timeout_s)
     try:
         return SqlStore(engine)
     except DatabaseError as error:
@@ -35,8 +35,8 @@ def open_sqlite(path: Path, *, synchronous: str = "FULL") -> SqlStore:
         raise
 
 
-def _sqlite(url: URL, synchronous: str) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": 10.0})
+def _sqlite(url: URL, synchronous: str, busy_timeout_s: float) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": busy_timeout_s})
 
     @event.listens_for(engine, "connect")
     def configure(dbapi_connection: Any, _record: object) -> None:

@@ -89,7 +89,7 @@ class FakeEngine:
         self._slow[spec.id] = fault.steps
         if fault.failure is not None or fault.never_ready:
             self._doomed[spec.id] = fault.failure
-        self._put(
+        self.put(
             ReplicaStatus(
                 id=spec.id,
                 endpoint=spec.endpoint,
@@ -181,9 +181,10 @@ class FakeEngine:
 
     def _move(self, replica_id: str, state: ReplicaState, **changes: object) -> None:
         status = self._statuses[replica_id]
-        self._put(replace(status, state=step(REPLICA, status.state, state), **changes))
+        self.put(replace(status, state=step(REPLICA, status.state, state), **changes))
 
-    def _put(self, status: ReplicaStatus) -> None:
+    def put(self, status: ReplicaStatus) -> None:
+        """Observe this from now on."""
         self._statuses[status.id] = status
         self._changed()
 

@@ -1,6 +1,7 @@
 """What is SQLite's own: files, schema versions, a writer that is killed."""
 
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, inspect, text
 
-from trimtab.errors import Invalid
+from trimtab.errors import Invalid, NotFound, Unavailable
 from trimtab.store import schema
 from trimtab.store.migrations import migrate
 from trimtab.store.sqlite import open_sqlite
@@ -98,3 +99,34 @@ def test_a_database_that_is_not_one_says_so(tmp_path: Path) -> None:
     path.write_bytes(b"this is not a database, it only pretends to be one" * 100)
     with pytest.raises(Invalid, match="not a trimtab database"):
         open_sqlite(path)
+
+
+def test_a_full_disk_is_named_loses_nothing_and_passes(tmp_path: Path) -> None:
+    store = open_sqlite(tmp_path / "t.db")
+    store.add_model(a_model(), {})
+    pages = "PRAGMA max_page_count"
+    with store._engine.connect() as connection:
+        held = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"{pages}={held}")
+    big = {"k": "x" * 100_000}
+    with pytest.raises(Unavailable, match=r"full.*free space"):
+        store.add_model(a_model("big"), big)
+    assert store.get_model("fraud") == a_model()
+    with pytest.raises(NotFound):
+        store.get_model("big")
+    with store._engine.connect() as connection:
+        connection.exec_driver_sql(f"{pages}={held + 1000}")
+    store.add_model(a_model("big"), big)
+    store.close()
+
+
+def test_a_lock_that_is_held_for_too_long_is_named(tmp_path: Path) -> None:
+    store = open_sqlite(tmp_path / "t.db", busy_timeout_s=0.05)
+    other = sqlite3.connect(tmp_path / "t.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable, match="locked"):
+        store.add_model(a_model(), {})
+    other.execute("ROLLBACK")
+    store.add_model(a_model(), {})
+    other.close()
+    store.close()
