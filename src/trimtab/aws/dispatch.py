@@ -90,12 +90,9 @@ class Dispatcher:
 
     async def _params(self, target: Target, request: HttpRequest, body: Body) -> dict[str, Any]:
         service = self._services.get(target.service)
-        operation = service.operations.get(target.operation)
-        if operation is None:
-            raise Broken(f"there is a handler for {target.service}:{target.operation}, which AWS's model does not have")
         return await requests.parse(
             service,
-            operation,
+            service.operations[target.operation],
             target.protocol,
             body=body,
             labels=target.labels,

@@ -76,13 +76,12 @@ def _json(fault: Fault, where: Where) -> bytes:
     kind = fault.code
     if where.query_compatible:
         kind = f"com.amazonaws.{where.service}#{where.error_shapes.get(fault.code, fault.code)}"
-    return msgspec.json.encode({"__type": kind, "message": _encodable(fault.message), **fault.extra})
+    return msgspec.json.encode({"__type": kind, "message": _encodable(fault.message), **_safe(fault.extra)})
 
 
 def _rest_json(fault: Fault, where: Where) -> bytes:
     name = "Message" if where.service == "sagemaker-runtime" else "message"
-    extra = {k: _encodable(v) if isinstance(v, str) else v for k, v in fault.extra.items()}
-    return msgspec.json.encode({**extra, name: _encodable(fault.message)})
+    return msgspec.json.encode({**_safe(fault.extra), name: _encodable(fault.message)})
 
 
 def _query(fault: Fault, where: Where) -> bytes:
@@ -109,6 +108,10 @@ def _s3(fault: Fault, where: Where) -> bytes:
 
 def _elements(members: Mapping[str, Any]) -> str:
     return "".join(f"<{name}>{escape(_ILLEGAL_XML.sub('�', str(text)))}</{name}>" for name, text in members.items())
+
+
+def _safe(extra: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: _encodable(v) if isinstance(v, str) else v for k, v in extra.items()}
 
 
 def _encodable(text: str) -> str:

@@ -16,7 +16,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from trimtab.aws.registry import Declaration, declarations_of
+from trimtab.aws.registry import Declaration, Handlers, declarations_of
 from trimtab.aws.services import load
 
 # Where declarations are looked for: these modules, and what is below them.
@@ -88,6 +88,19 @@ def table(declared: Iterable[Declaration]) -> list[Row]:
     if by_key:
         raise ValueError(f"AWS's models have no operations {sorted(by_key)}; is there a misspelling in @operation?")
     return rows
+
+
+def differences(handlers: Handlers) -> list[str]:
+    """What the declarations (and so the page) say and the registered `handlers` do not, or the other way round.
+
+    Empty when the page is true of a Dispatcher with these handlers.
+    """
+    declared = {(d.service, d.operation) for d in declarations()} - {(d.service, d.operation) for d in DATA_PLANE}
+    registered = {(service, name) for service, operations in handlers.items() for name in operations}
+    return [
+        *(f"{service}:{name} is declared, but not registered" for service, name in sorted(declared - registered)),
+        *(f"{service}:{name} is registered, but not declared" for service, name in sorted(registered - declared)),
+    ]
 
 
 def page(rows: Iterable[Row]) -> str:

@@ -43,6 +43,16 @@ SERVICES: Final[Mapping[str, Known]] = {
 }
 
 
+# Codes of SQS that are not the prefix and the shape's name. Source: the SQS API reference, "Common Errors".
+_SQS_CODES: Final[Mapping[str, str]] = {
+    "AWS.SimpleQueueService.NonExistentQueue": "QueueDoesNotExist",
+    "QueueAlreadyExists": "QueueNameExists",
+    "ReceiptHandleIsInvalid": "ReceiptHandleIsInvalid",
+    "InvalidAttributeName": "InvalidAttributeName",
+    "OverLimit": "OverLimit",
+}
+
+
 class Shape(Struct, eq=False):
     """A type of the model. Which fields mean something depends on `type` (botocore's type names)."""
 
@@ -161,6 +171,7 @@ class _RawShape(Struct, rename="camel"):
     timestamp_format: str = ""
     xml_namespace: Any = None
     error: dict[str, Any] = {}
+    exception: bool = False
 
 
 class _Http(Struct, rename="camel"):
@@ -325,4 +336,8 @@ def _namespace(value: Any) -> tuple[str, str]:
 
 
 def _error_shapes(model: _Model) -> dict[str, str]:
-    return {raw.error.get("code", name): name for name, raw in model.shapes.items() if raw.error}
+    named = {raw.error.get("code", name): name for name, raw in model.shapes.items() if raw.error}
+    if model.metadata["endpointPrefix"] == "sqs":  # its model has lost the codes of the query days
+        named.update({f"AWS.SimpleQueueService.{name}": name for name, raw in model.shapes.items() if raw.exception})
+        named.update(_SQS_CODES)
+    return named

@@ -71,13 +71,20 @@ def stub_handlers(services: Iterable[str] = SERVICES) -> dict[str, dict[str, Ope
     }
 
 
-def seeds(random: Random, services: Iterable[str] = SERVICES, each: int = 1) -> list[HttpRequest]:
-    """Valid requests, `each` per operation, as botocore sends them."""
+def seeds(
+    random: Random,
+    services: Iterable[str] = SERVICES,
+    *,
+    each: int = 1,
+    often: Mapping[str, Iterable[str]] | None = None,
+) -> list[HttpRequest]:
+    """Valid requests, `each` per operation and twenty times as many of those in `often`, as botocore sends them."""
     found = []
     for service in services:
         protocol = load(service, ()).protocol
+        favourites = set((often or {}).get(service, ()))
         for operation in wire_halves.operations(service):
-            for _ in range(each):
+            for _ in range(each * 20 if operation.name in favourites else each):
                 params = wire_halves.Values(random, valid=True).message(operation.input_shape)
                 found.append(wire_halves.request(service, operation.name, params, protocol))
     return found

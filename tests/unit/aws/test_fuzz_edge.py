@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from random import Random
 
@@ -10,7 +11,7 @@ from edge_fuzzer import fuzz, seeds, stub_handlers
 
 from trimtab.aws.auth import Verified
 from trimtab.aws.dispatch import Dispatcher
-from trimtab.aws.http import HttpRequest
+from trimtab.aws.http import HttpRequest, HttpResponse
 
 
 async def anybody(request: HttpRequest, service: str) -> Verified:
@@ -32,3 +33,26 @@ async def test_requests_that_are_not_damaged_succeed() -> None:
     for request in seeds(Random(4), ["sts"]):
         response = await edge(request)
         assert response.status in (200, 400), response.body  # random text breaks patterns
+
+
+async def test_the_fuzzer_finds_what_it_looks_for() -> None:
+    async def raises(request: HttpRequest) -> HttpResponse:
+        raise RuntimeError
+
+    async def answers_500(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(status=500, headers=[("x-amzn-RequestId", "1")])
+
+    async def shows_its_inside(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(status=400, headers=[("x-amzn-RequestId", "1")], body=b"Traceback (most recent")
+
+    async def is_anonymous(request: HttpRequest) -> HttpResponse:
+        return HttpResponse()
+
+    async def hangs(request: HttpRequest) -> HttpResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    pool = seeds(Random(5), ["sts"])
+    for edge in (raises, answers_500, shows_its_inside, is_anonymous, hangs):
+        report = await fuzz(edge, pool, count=2, seed=5, limit_s=0.01)
+        assert len(report.failures) == 2, edge.__name__

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from trimtab.aws import operations
-from trimtab.aws.operations import LISTED, Support, declarations, page, table
+from trimtab.aws.operations import LISTED, Support, declarations, differences, page, table
 from trimtab.aws.registry import Declaration
 from trimtab.aws.services import load
 
@@ -45,6 +46,19 @@ def test_a_misspelt_operation_is_found() -> None:
 def test_the_control_plane_of_endpoints_is_declared() -> None:
     declared = {d.operation for d in declarations() if d.service == "sagemaker"}
     assert {"CreateModel", "CreateEndpointConfig", "CreateEndpoint", "UpdateEndpoint", "DescribeEndpoint"} <= declared
+
+
+def test_what_is_declared_and_what_is_registered_are_compared() -> None:
+    handlers: dict[str, dict[str, Any]] = {}
+    for declaration in declarations():
+        if declaration.service != "sagemaker-runtime":
+            handlers.setdefault(declaration.service, {})[declaration.operation] = print
+    assert differences(handlers) == []
+    handlers["sts"] = {"GetSessionToken": print}
+    assert differences(handlers) == [
+        "sts:GetCallerIdentity is declared, but not registered",
+        "sts:GetSessionToken is registered, but not declared",
+    ]
 
 
 def test_the_page_is_written_from_the_root_of_a_repository_only(

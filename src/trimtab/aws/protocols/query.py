@@ -22,6 +22,7 @@ _OLD_NAMES = {
     "MessageAttributes": "MessageAttribute",
     "MessageSystemAttributes": "MessageSystemAttribute",
     "Tags": "Tag",
+    "tags": "Tag",
     "TagKeys": "TagKey",
     "AWSAccountIds": "AWSAccountId",
     "Actions": "ActionName",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
+from trimtab.aws import eventstream
 from trimtab.aws.http import HttpResponse
 from trimtab.aws.protocols import jsonbody, xmlbody
 from trimtab.aws.protocols.bindings import has_body_members, write_located
@@ -105,7 +106,9 @@ def _body(
     if shape.payload:
         member = shape.members[shape.payload]
         value = result.get(shape.payload)
-        if member.shape.type in ("blob", "string") or member.shape.eventstream:
+        if member.shape.eventstream:
+            return value if value is not None else b"", eventstream.CONTENT_TYPE
+        if member.shape.type in ("blob", "string"):
             body = value.encode() if isinstance(value, str) else value if value is not None else b""
             return body, "binary/octet-stream" if service.name == "s3" else "application/octet-stream"
         if value is None:

@@ -46,9 +46,7 @@ def iso8601(moment: Moment, *, always_millis: bool = False) -> str:
     """`2026-01-02T03:04:05Z`, with milliseconds if there are any (S3 always writes them)."""
     at = _aware(moment)
     millis = at.microsecond // 1000
-    text = at.strftime("%Y-%m-%dT%H:%M:%S")
-    # strftime does not pad years before 1000.
-    text = text.rjust(19, "0")
+    text = f"{at.year:04d}-{at.month:02d}-{at.day:02d}T{at.hour:02d}:{at.minute:02d}:{at.second:02d}"
     return f"{text}.{millis:03d}Z" if millis or always_millis else f"{text}Z"
 
 

@@ -15,6 +15,7 @@ from trimtab.aws.protocols.errors import Malformed, Part
 from trimtab.aws.services import Member, Shape
 
 MAX_DEPTH = 100
+_PLAIN = re.compile(r"[\w /:.,+=@%()\"-]*", re.ASCII)  # needs no escaping
 # Characters that no XML 1.0 document may hold, not even as a reference.
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -87,6 +88,9 @@ class Writer:
 
     def element(self, tag: str, text: str) -> None:
         """`<tag>text</tag>`."""
+        if _PLAIN.fullmatch(text):  # nearly all of the thousands of elements of a listing
+            self._parts.append(f"<{tag}>{text}</{tag}>")
+            return
         self.open(tag)
         self.text(text)
         self.close(tag)
