@@ -14,6 +14,7 @@ from trimtab.cli.render import CliError, emit, emit_json, say, say_error
 if TYPE_CHECKING:
     from trimtab.cli.deployment import Deployed, Wanted
     from trimtab.cli.model_tree import ModelTree
+    from trimtab.resources.runtime import Runtime
 
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")  # AWS: EndpointName
 
@@ -106,10 +107,11 @@ def _require_sound(tree: ModelTree, image: str, environment: dict[str, str]) -> 
     """Stop before anything is uploaded that cannot work. Only for models that trimtab's own worker will load."""
     from trimtab.cli.findings import Level, problems
     from trimtab.cli.model_checks import check_model, check_paths
+    from trimtab.resources.runtime import RuntimeKind
 
-    served_here = _is_python_runtime(image, environment)
-    program = environment.get("SAGEMAKER_PROGRAM", "inference.py")
-    findings = check_model(tree, program) if served_here else check_paths(tree)
+    runtime = _runtime(image, environment)
+    served_here = runtime is not None and runtime.kind is RuntimeKind.PYTHON
+    findings = check_model(tree, environment, runtime.flavor) if runtime and served_here else check_paths(tree)
     for finding in findings:
         if finding.level is Level.WARNING:
             say(f"warning: {finding.subject}: {finding.message}{f' -> {finding.cure}' if finding.cure else ''}")
@@ -119,15 +121,15 @@ def _require_sound(tree: ModelTree, image: str, environment: dict[str, str]) -> 
         raise CliError(f"{tree.source} cannot be served as it is.", f"`trimtab doctor {tree.source}` shows all checks.")
 
 
-def _is_python_runtime(image: str, environment: dict[str, str]) -> bool:
+def _runtime(image: str, environment: dict[str, str]) -> Runtime | None:
+    """What trimtab serves `image` with; None when the packaged table lacks it: perhaps the server's own has it."""
     from trimtab.errors import Invalid
     from trimtab.policies import runtimes
-    from trimtab.resources.runtime import RuntimeKind
 
     try:
-        return runtimes.resolve(image, environment, runtimes.packaged()).kind is RuntimeKind.PYTHON
+        return runtimes.resolve(image, environment, runtimes.packaged())
     except Invalid:
-        return False  # perhaps in the server's own table: the server will say
+        return None
 
 
 def _report(deployed: Deployed, wanted: Wanted, *, as_json: bool) -> None:

@@ -18,7 +18,7 @@ def doctor(
             metavar="[MODEL]", help="A model folder, model.tar.gz or model file to look at instead.", show_default=False
         ),
     ] = None,
-    program: Annotated[str, typer.Option(help="The model's script in code/ (SAGEMAKER_PROGRAM).")] = "inference.py",
+    program: Annotated[str, typer.Option(help="The model's script in code/, if it is not inference.py.")] = "",
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port that trimtab is to serve on.")] = 7070,
     as_json: AsJson = False,
     data_dir: Annotated[
@@ -32,7 +32,7 @@ def doctor(
         from trimtab.cli.model_checks import check_model
         from trimtab.cli.model_tree import read_tree
 
-        findings = check_model(read_tree(model), program)
+        findings = check_model(read_tree(model), {"SAGEMAKER_PROGRAM": program} if program else {})
     else:
         from trimtab.cli.machine_checks import check_machine
 

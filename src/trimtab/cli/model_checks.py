@@ -1,66 +1,59 @@
-"""Is this a model that can be served? What SageMaker's containers, and trimtab's workers, look for in its files."""
+"""Is this a model that can be served? By the same rules as the worker that will load it, without running anything."""
 
 from __future__ import annotations
 
 import importlib.util
+import tempfile
 from collections.abc import Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
-from msgspec import Struct
-
-from trimtab.cli.findings import Finding, ok, problem, warning
+from trimtab.cli.findings import Finding, Level, ok, problem, warning
 from trimtab.cli.model_tree import ModelTree
 from trimtab.cli.render import size
-from trimtab.cli.script_checks import check_requirements, check_script, defines_model_fn
+from trimtab.cli.script_checks import check_requirements, check_script, defines_model_fn, required_modules
+from trimtab.resources.runtime import Flavor
+from trimtab.worker import artifact
+from trimtab.worker.failures import StartFailed
 
 CODE = "code"
 
-
-class Kind(Struct, frozen=True):
-    """A format of model files: what reads it, and how to install that."""
-
-    what: str
-    module: str
-    extra: str = ""
-
-
-# Suffix (or whole name) of a model file at the root to the library that loads it without a script.
-KINDS: Mapping[str, Kind] = {
-    ".onnx": Kind("ONNX", "onnxruntime"),
-    ".joblib": Kind("scikit-learn (joblib)", "joblib", "sklearn"),
-    ".pkl": Kind("a pickle", "sklearn", "sklearn"),
-    ".pickle": Kind("a pickle", "sklearn", "sklearn"),
-    ".skops": Kind("scikit-learn (skops)", "skops", "sklearn"),
-    ".ubj": Kind("XGBoost", "xgboost", "xgboost"),
-    ".bst": Kind("XGBoost", "xgboost", "xgboost"),
-    "xgboost-model": Kind("XGBoost", "xgboost", "xgboost"),
-    ".lgb": Kind("LightGBM", "lightgbm", "lightgbm"),
-    ".pt": Kind("TorchScript", "torch", "torch"),
-    ".pth": Kind("TorchScript", "torch", "torch"),
-    ".safetensors": Kind("Hugging Face", "transformers", "huggingface"),
+# Kinds of model files that the containers of a flavor load without a script, and the extra that brings what loads them.
+_KINDS: Mapping[Flavor, tuple[str, ...]] = {
+    Flavor.SKLEARN: ("pickle", "skops"),
+    Flavor.XGBOOST: ("xgboost", "pickle"),
+    Flavor.PYTORCH: ("torchscript",),
+}
+_EXTRAS = {
+    "pickle": "sklearn",
+    "skops": "sklearn",
+    "xgboost": "xgboost",
+    "lightgbm": "lightgbm",
+    "torchscript": "torch",
 }
 
 
-def check_model(tree: ModelTree, program: str = "inference.py") -> list[Finding]:
-    """Everything that can be said of the files without running them. `program` is SAGEMAKER_PROGRAM."""
+def check_model(
+    tree: ModelTree, environment: Mapping[str, str] | None = None, flavor: Flavor = Flavor.PLAIN
+) -> list[Finding]:
+    """Everything that can be said of the files. `environment` is the model's: it may name another script."""
+    environment = environment or {}
     findings = check_paths(tree)
     if not tree.files:
         return findings
-    script = f"{CODE}/{program}"
-    layout = _layout(tree, program)
-    findings += layout
-    if layout and layout[0].subject.endswith("/"):
-        return findings  # everything is in the wrong place: nothing else can be said
-    if script in tree.texts:
+    if (around := _folder_around(tree)) is not None:
+        return [*findings, around]  # everything is in the wrong place: nothing else can be said
+    program = environment.get("SAGEMAKER_PROGRAM", "inference.py")
+    script = next((path for path in (f"{CODE}/{program}", program) if path in tree.texts), "")
+    findings += _places(tree, program, script, named="SAGEMAKER_PROGRAM" in environment)
+    if script:
         findings += check_script(script, tree.texts[script], tree)
     requirements = f"{CODE}/requirements.txt"
     if requirements in tree.texts:
         findings += check_requirements(requirements, tree.texts[requirements])
-    if not (script in tree.texts and defines_model_fn(tree.texts[script])):
-        findings += _model_files(tree, script)
-    total = sum(tree.files.values())
-    if not any(finding.level.value == "problem" for finding in findings):
-        findings.append(ok(tree.source.name, f"{len(tree.files)} files, {size(total)}"))
+    if not (script and defines_model_fn(tree.texts[script])):
+        findings += _model_file(tree, environment, flavor)
+    if not any(finding.level is Level.PROBLEM for finding in findings):
+        findings.append(ok(tree.source.name, f"{len(tree.files)} files, {size(sum(tree.files.values()))}"))
     return findings
 
 
@@ -71,22 +64,32 @@ def check_paths(tree: ModelTree) -> list[Finding]:
     return list(tree.findings)
 
 
-def _layout(tree: ModelTree, program: str) -> list[Finding]:
-    """Files at the root, scripts in code/: what is elsewhere is not seen by any container."""
-    script = f"{CODE}/{program}"
+def _folder_around(tree: ModelTree) -> Finding | None:
     tops = {PurePosixPath(path).parts[0] for path in tree.files}
-    nested = all("/" in path for path in tree.files)
-    if nested and len(tops) == 1 and tops != {CODE}:
-        top = tops.pop()
-        cure = (
-            f"tar -czf model.tar.gz -C {top} . (from where {top} is)" if tree.is_archive else f"Use {tree.source / top}"
-        )
-        return [problem(f"{top}/", "is a folder around everything: containers look for the files at the root", cure)]
+    if len(tops) != 1 or tops == {CODE} or any("/" not in path for path in tree.files):
+        return None
+    top = tops.pop()
+    cure = f"tar -czf model.tar.gz -C {top} . (from where {top} is)" if tree.is_archive else f"Use {tree.source / top}"
+    return problem(f"{top}/", "is a folder around everything: files are looked for at the root", cure)
+
+
+def _places(tree: ModelTree, program: str, script: str, *, named: bool) -> list[Finding]:
+    """Scripts and requirements belong into code/: what is elsewhere is not seen by every container, or by none."""
     findings: list[Finding] = []
-    if script not in tree.files:
-        elsewhere = [path for path in tree.files if PurePosixPath(path).name == program]
+    wanted = f"{CODE}/{program}"
+    if script == program:
+        findings.append(
+            warning(program, "is at the root: trimtab finds it, AWS's containers do not", f"mv {program} {wanted}")
+        )
+    elif not script:
+        elsewhere = [path for path in tree.files if PurePosixPath(path).name == PurePosixPath(program).name]
         if elsewhere:
-            findings.append(_misplaced(elsewhere[0], script))
+            cure = f"mkdir -p {CODE} && mv {elsewhere[0]} {wanted}"
+            findings.append(problem(elsewhere[0], f"is not where it is looked for ({wanted})", cure))
+        elif named:
+            findings.append(
+                problem(wanted, "is named by SAGEMAKER_PROGRAM and is not there", "Add it, or name another.")
+            )
     if "requirements.txt" in tree.files and f"{CODE}/requirements.txt" not in tree.files:
         findings.append(
             warning("requirements.txt", "is at the root and will not be installed", f"mv requirements.txt {CODE}/")
@@ -94,47 +97,34 @@ def _layout(tree: ModelTree, program: str) -> list[Finding]:
     return findings
 
 
-def _misplaced(path: str, script: str) -> Finding:
-    return problem(path, f"is not where it is looked for ({script})", f"mkdir -p {CODE} && mv {path} {script}")
-
-
-def _model_files(tree: ModelTree, script: str) -> list[Finding]:
-    """Without a model_fn, exactly one file says which model it is and who loads it."""
-    root = [path for path in tree.files if "/" not in path]
-    known = {path: kind for path in root if (kind := _kind(path, tree)) is not None}
-    distinct = {kind.what for kind in known.values()}
-    if not known:
+def _model_file(tree: ModelTree, environment: Mapping[str, str], flavor: Flavor) -> list[Finding]:
+    """Without a model_fn, one file at the root must say which model it is and who loads it."""
+    if flavor is Flavor.HUGGINGFACE:
+        if environment.get("HF_MODEL_ID") or {"config.json", "model_index.json"} & tree.files.keys():
+            return []
         return [
-            problem(
-                tree.source.name,
-                "has no model file that is known, and no model_fn that loads another",
-                f"Add one of {', '.join(KINDS)} to the root, or write model_fn in {script}.",
-            )
+            problem("config.json", "is not there, and HF_MODEL_ID is not set", "Save the model with save_pretrained.")
         ]
-    if len(known) > 1 and distinct != {"Hugging Face"}:
-        return [
-            problem(
-                ", ".join(sorted(known)),
-                "are several model files, and nothing says which to load",
-                f"Leave one at the root, or choose in model_fn in {script}.",
-            )
-        ]
-    path, kind = next(iter(known.items()))
-    if importlib.util.find_spec(kind.module) is None:
-        cure = f"pip install 'trimtab[{kind.extra}]'" if kind.extra else f"pip install {kind.module}"
-        return [problem(path, f"is {kind.what}, and {kind.module} is not installed here", cure)]
-    return [ok(path, f"{kind.what}, loaded by {kind.module}")]
+    with tempfile.TemporaryDirectory(prefix="trimtab-look-") as scratch:
+        for name, head in tree.heads.items():
+            (Path(scratch) / name).write_bytes(head)
+        try:
+            path, kind = artifact.detect(Path(scratch), _KINDS.get(flavor, artifact.KINDS))
+        except StartFailed as failed:
+            return [problem(tree.source.name, str(failed))]
+    missing = _missing(kind, tree)
+    if missing:
+        extra = _EXTRAS.get(kind)
+        cure = f"pip install 'trimtab[{extra}]'" if extra else f"pip install {missing}"
+        return [problem(path.name, f"is a model of kind {kind}, and {missing} is not installed here", cure)]
+    return [ok(path.name, f"the model, of kind {kind}")]
 
 
-def _kind(path: str, tree: ModelTree) -> Kind | None:
-    name = PurePosixPath(path).name
-    if name in KINDS:
-        return KINDS[name]
-    suffix = PurePosixPath(path).suffix.lower()
-    if suffix == ".safetensors" and "config.json" not in tree.files:
-        return None
-    if suffix == ".json" and name != "config.json":
-        return KINDS["xgboost-model"] if "model" in name.lower() else None
-    if suffix == ".txt":
-        return KINDS[".lgb"] if "model" in name.lower() else None
-    return KINDS.get(suffix)
+def _missing(kind: str, tree: ModelTree) -> str:
+    """The first module that this kind needs, and that is neither installed nor required by the model."""
+    required = required_modules(tree)
+    for module in artifact.MODULES[kind]:
+        top = module.partition(".")[0]
+        if importlib.util.find_spec(top) is None and top.lower() not in required:
+            return top
+    return ""

@@ -30,11 +30,13 @@ LEFT_OUT = frozenset(
     }
 )
 _MAX_TEXT_BYTES = 4 * 2**20  # scripts and requirements are read whole
+_HEAD_BYTES = 64 * 1024
 
 
 class ModelTree(Struct, kw_only=True):
     """Paths below the model's root (with `/`) and their sizes; `texts` holds the scripts and requirement files.
 
+    `heads` holds the first bytes of the files at the root: some kinds of model are told by them.
     `origin` is where a path comes from on this machine; empty for an archive, whose files stay where they are.
     """
 
@@ -42,6 +44,7 @@ class ModelTree(Struct, kw_only=True):
     is_archive: bool = False
     files: dict[str, int] = field(default_factory=dict)
     texts: dict[str, bytes] = field(default_factory=dict)
+    heads: dict[str, bytes] = field(default_factory=dict)
     origin: dict[str, Path] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
@@ -56,24 +59,32 @@ def read_tree(source: Path) -> ModelTree:
         raise CliError(f"{source} is neither a folder nor a file.")
     if source.name.endswith((".tar.gz", ".tgz", ".tar")):
         return _archive(source)
-    size = source.stat().st_size
-    return ModelTree(source=source, files={source.name: size}, origin={source.name: source})
+    tree = ModelTree(source=source)
+    _add(tree, source.name, source)
+    return tree
 
 
 def is_text(path: str) -> bool:
     """Whether the checks read this file."""
     name = PurePosixPath(path).name
-    return name.endswith(".py") or name in ("requirements.txt", "config.json")
+    return name.endswith(".py") or name == "requirements.txt"
 
 
 def _folder(root: Path) -> ModelTree:
     tree = ModelTree(source=root)
     for path, file in _walk(root, root, frozenset(), tree.findings):
-        tree.files[path] = file.stat().st_size
-        tree.origin[path] = file
-        if is_text(path) and tree.files[path] <= _MAX_TEXT_BYTES:
-            tree.texts[path] = file.read_bytes()
+        _add(tree, path, file)
     return tree
+
+
+def _add(tree: ModelTree, path: str, file: Path) -> None:
+    tree.files[path] = file.stat().st_size
+    tree.origin[path] = file
+    if is_text(path) and tree.files[path] <= _MAX_TEXT_BYTES:
+        tree.texts[path] = file.read_bytes()
+    if "/" not in path:
+        with file.open("rb") as opened:
+            tree.heads[path] = opened.read(_HEAD_BYTES)
 
 
 def _walk(root: Path, folder: Path, above: frozenset[str], findings: list[Finding]) -> Iterator[tuple[str, Path]]:
@@ -151,6 +162,9 @@ def _member(tree: ModelTree, archive: tarfile.TarFile, member: tarfile.TarInfo) 
             tree.files[name] = 0
     elif member.isfile():
         tree.files[name] = member.size
-        if is_text(name) and member.size <= _MAX_TEXT_BYTES:
-            content = archive.extractfile(member)
-            tree.texts[name] = content.read() if content is not None else b""
+        content = archive.extractfile(member)
+        if content is not None and is_text(name) and member.size <= _MAX_TEXT_BYTES:
+            tree.texts[name] = content.read()
+            content.seek(0)
+        if content is not None and "/" not in name:
+            tree.heads[name] = content.read(_HEAD_BYTES)

@@ -13,17 +13,10 @@ from packaging.utils import canonicalize_name
 
 from trimtab.cli.findings import Finding, ok, problem, warning
 from trimtab.cli.model_tree import ModelTree
+from trimtab.worker.script import ARGUMENTS
 
-# The functions that SageMaker's containers call, and how many arguments each takes (one more: `context`).
-FUNCTIONS = {
-    "model_fn": 1,
-    "input_fn": 2,
-    "predict_fn": 2,
-    "output_fn": 2,
-    "transform_fn": 4,
-    "pre_model_fn": 1,
-    "model_warmup_fn": 2,
-}
+# The functions that are called, and how many arguments each takes (one more: the context).
+FUNCTIONS = {name: len(arguments) for name, arguments in ARGUMENTS.items()}
 _EITHER = ("input_fn", "predict_fn", "output_fn")
 _MODULES_OF = {"scikit-learn": "sklearn", "pyyaml": "yaml", "pillow": "PIL", "opencv-python": "cv2"}
 
@@ -76,7 +69,7 @@ def _combination(path: str, named: set[str]) -> list[Finding]:
             warning(
                 path,
                 "defines none of the functions that are called",
-                f"Define one of {', '.join(list(FUNCTIONS)[:5])}.",
+                f"Define one of {', '.join(FUNCTIONS)}.",
             )
         ]
     if "transform_fn" in named and (both := [name for name in _EITHER if name in named]):
@@ -117,7 +110,7 @@ def _typing_errors(path: str, named: set[str]) -> Iterable[Finding]:
 
 def _imports(path: str, module: ast.Module, tree: ModelTree) -> Iterable[Finding]:
     """Modules imported at the top that are neither installed here, nor required, nor part of the model's code."""
-    required = _required_modules(tree)
+    required = required_modules(tree)
     own = {
         name.removeprefix("code/").split("/")[0].removesuffix(".py") for name in tree.files if name.startswith("code/")
     }
@@ -134,7 +127,8 @@ def _imports(path: str, module: ast.Module, tree: ModelTree) -> Iterable[Finding
                 )
 
 
-def _required_modules(tree: ModelTree) -> set[str]:
+def required_modules(tree: ModelTree) -> set[str]:
+    """The modules (lower case) that code/requirements.txt brings, as far as their names say."""
     modules: set[str] = set()
     for _, line in _lines(tree.texts.get("code/requirements.txt", b"")):
         try:

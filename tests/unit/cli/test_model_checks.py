@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from trimtab.cli.findings import Finding, Level
+from trimtab.cli.findings import Finding, Level, problems
 from trimtab.cli.model_checks import check_model
 from trimtab.cli.model_tree import read_tree
+from trimtab.resources.runtime import Flavor
 
 SCRIPT = "import os\n\ndef model_fn(model_dir):\n    return 1\n"
 
@@ -31,14 +32,13 @@ def script(tmp_path: Path, text: str, **more: str) -> Path:
     return folder(tmp_path, **{"code__inferenceDOTpy": text, "wDOTbin": "w", **more})
 
 
-def found(source: Path, level: Level | None = None, program: str = "inference.py") -> list[Finding]:
-    findings = check_model(read_tree(source), program)
+def found(source: Path, level: Level | None = None, **environment: str) -> list[Finding]:
+    findings = check_model(read_tree(source), environment)
     return [finding for finding in findings if level in (None, finding.level)]
 
 
 def the_problem(source: Path) -> str:
     (finding,) = found(source, Level.PROBLEM)
-    assert finding.cure
     return f"{finding.subject} {finding.message} -> {finding.cure}"
 
 
@@ -46,9 +46,44 @@ def test_a_script_with_its_files_is_fine(tmp_path) -> None:
     assert {finding.level for finding in found(script(tmp_path, SCRIPT))} == {Level.OK}
 
 
-@pytest.mark.parametrize("name", ["m.onnx", "m.joblib", "m.ubj", "xgboost-model", "model.txt", "model.json"])
-def test_one_model_file_of_a_known_kind_is_fine_without_a_script(tmp_path, name) -> None:
-    assert {finding.level for finding in found(folder(tmp_path, **{name.replace(".", "DOT"): b"x"}))} == {Level.OK}
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [
+        ("m.onnx", b"x"),
+        ("m.joblib", b"x"),
+        ("m.ubj", b"x"),
+        ("xgboost-model", b"binf"),
+        ("model.txt", b"tree\nversion=v4\n"),
+        ("model.json", b'{"learner": {}}'),
+    ],
+)
+def test_one_model_file_of_a_known_kind_is_fine_without_a_script(tmp_path, name, start) -> None:
+    assert {finding.level for finding in found(folder(tmp_path, **{name.replace(".", "DOT"): start}))} == {Level.OK}
+
+
+@pytest.mark.parametrize(
+    ("flavor", "name", "fine"),
+    [
+        (Flavor.PYTORCH, "model.onnx", False),
+        (Flavor.SKLEARN, "model.joblib", True),
+        (Flavor.SKLEARN, "model.onnx", False),
+        (Flavor.HUGGINGFACE, "config.json", True),
+        (Flavor.HUGGINGFACE, "model.onnx", False),
+    ],
+)
+def test_each_container_loads_its_own_kinds(tmp_path, flavor, name, fine) -> None:
+    tree = read_tree(folder(tmp_path, **{name.replace(".", "DOT"): b"x"}))
+    assert bool(problems(check_model(tree, {}, flavor))) is not fine
+
+
+def test_a_hugging_face_model_by_name_needs_no_files_of_its_own(tmp_path) -> None:
+    tree = read_tree(script(tmp_path, "x = 1"))
+    assert not problems(check_model(tree, {"HF_MODEL_ID": "org/name"}, Flavor.HUGGINGFACE))
+
+
+def test_a_named_script_that_is_not_there_is_a_problem(tmp_path) -> None:
+    root = folder(tmp_path, mDOTonnx=b"x")
+    assert "named by SAGEMAKER_PROGRAM" in found(root, Level.PROBLEM, SAGEMAKER_PROGRAM="serve.py")[0].message
 
 
 def test_a_library_that_is_not_installed_is_a_problem_with_its_extra(tmp_path, monkeypatch) -> None:
@@ -62,21 +97,24 @@ def test_an_empty_folder_is_a_problem(tmp_path) -> None:
 
 
 def test_no_model_file_is_a_problem(tmp_path) -> None:
-    assert "no model file that is known" in the_problem(folder(tmp_path, READMEDOTmd="x"))
+    assert "holds no model that can be served without a script" in the_problem(folder(tmp_path, READMEDOTmd="x"))
 
 
 def test_two_model_files_are_ambiguous_unless_the_script_chooses(tmp_path) -> None:
     root = folder(tmp_path, aDOTonnx=b"a", bDOTonnx=b"b")
-    assert "a.onnx, b.onnx are several model files" in the_problem(root)
+    assert "holds several models: a.onnx, b.onnx" in the_problem(root)
     (root / "code").mkdir()
     (root / "code" / "inference.py").write_text(SCRIPT)
     assert not found(root, Level.PROBLEM)
 
 
-def test_a_script_outside_code_is_misplaced(tmp_path) -> None:
-    assert "mkdir -p code && mv inference.py code/inference.py" in the_problem(
-        folder(tmp_path, inferenceDOTpy=SCRIPT, mDOTonnx=b"x")
-    )
+def test_a_script_outside_code_is_misplaced_and_at_the_root_a_warning(tmp_path) -> None:
+    root = folder(tmp_path, src__inferenceDOTpy=SCRIPT, mDOTonnx=b"x")
+    assert "mkdir -p code && mv src/inference.py code/inference.py" in the_problem(root)
+    (root / "src" / "inference.py").rename(root / "inference.py")
+    (finding,) = found(root, Level.WARNING)
+    assert "AWS's containers do not" in finding.message
+    assert not found(root, Level.PROBLEM)
 
 
 def test_a_folder_around_everything_is_a_problem_in_folder_and_archive(tmp_path) -> None:
@@ -158,7 +196,7 @@ def test_a_script_without_any_known_function_is_a_warning_and_needs_a_model_file
 
 def test_another_program_is_looked_for_when_named(tmp_path) -> None:
     root = folder(tmp_path, code__serve_meDOTpy=SCRIPT, wDOTbin="w")
-    assert not found(root, Level.PROBLEM, program="serve_me.py")
+    assert not found(root, Level.PROBLEM, SAGEMAKER_PROGRAM="serve_me.py")
     assert found(root, Level.PROBLEM)
 
 
@@ -248,14 +286,14 @@ def test_a_tar_without_gzip_and_broken_archives_are_problems(tmp_path) -> None:
 
 
 def test_doctor_prints_findings_with_cures_and_its_exit_status_says_problem(bare, tmp_path) -> None:
-    root = folder(tmp_path, inferenceDOTpy=SCRIPT, mDOTonnx=b"x")
+    root = folder(tmp_path, src__inferenceDOTpy=SCRIPT, mDOTonnx=b"x")
     result = bare("doctor", str(root))
     assert result.exit_code == 1
-    assert "problem  inference.py" in result.stdout
-    assert "-> mkdir -p code && mv inference.py code/inference.py" in result.stdout
+    assert "problem  src/inference.py" in result.stdout
+    assert "-> mkdir -p code && mv src/inference.py code/inference.py" in result.stdout
     document = json.loads(bare("doctor", str(root), "--json").stdout)
     assert document["problems"] == 1
     (root / "code").mkdir()
-    (root / "inference.py").rename(root / "code" / "inference.py")
+    (root / "src" / "inference.py").rename(root / "code" / "inference.py")
     assert bare("doctor", str(root)).exit_code == 0
     assert bare("doctor", "/no/such").exit_code == 1
