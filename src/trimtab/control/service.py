@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trimtab.clock import Clock
+from trimtab.control.api import ControlApi
 from trimtab.control.intent import EndpointIntent
 from trimtab.control.loop import ControlLoop
 from trimtab.control.observer import Observer
@@ -26,8 +27,8 @@ ResolveRuntime = Callable[[str, Mapping[str, str]], Runtime]  # (image, environm
 ArtifactExists = Callable[[str, bool], bool]  # (url, compressed)
 
 
-class Control:
-    """Implements `ControlApi`. Its calls are made from the event loop that `run` runs in.
+class Control(ControlApi):
+    """Its calls are made from the event loop that `run` runs in.
 
     `open` before anything else; `run` until cancelled; `close` last. Closing stops no replica.
     """

@@ -111,14 +111,12 @@ class SqlStore:
         """See Store."""
         key, table = key_of(name), schema.endpoints
         with self._write() as connection:
-            found = connection.execute(select(table.c.revision).where(table.c.key == key)).scalar_one_or_none()
-            if found is None:
-                return
-            if found != revision:
+            removed = connection.execute(delete(table).where(table.c.key == key, table.c.revision == revision))
+            if removed.rowcount == 1:
+                connection.execute(delete(schema.events).where(schema.events.c.endpoint == key))
+                _delete_tags(connection, "endpoint", key)
+            elif _exists(connection, "endpoint", key):
                 raise Stale(f"The endpoint {name!r} is no longer at revision {revision}.")
-            connection.execute(delete(table).where(table.c.key == key))
-            connection.execute(delete(schema.events).where(schema.events.c.endpoint == key))
-            _delete_tags(connection, "endpoint", key)
 
     def add_events(self, endpoint: str, events: Sequence[Event]) -> None:
         """See Store."""
