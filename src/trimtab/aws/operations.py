@@ -112,7 +112,7 @@ def page(rows: Iterable[Row]) -> str:
         "",
         "*works*: as on AWS, as far as a single machine can. *partly*: what is missing stands beside it. Every other",
         "operation answers `UnsupportedOperationException` (query services: `UnsupportedOperation`, S3:",
-        "`NotImplemented`) and names itself; one that AWS does not have answers `UnknownOperationException`, as on AWS.",
+        "`NotImplemented`) and names itself; one that AWS does not have answers `UnknownOperationException`.",
     ]
     every = list(rows)
     for service, title in LISTED.items():

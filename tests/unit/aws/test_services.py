@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 import warnings
 
 import pytest
 import wire_halves
 
+from trimtab.aws.operations import declarations
 from trimtab.aws.protocols.patterns import compiled
 from trimtab.aws.services import SERVICES, Services, Shape, load
 
@@ -64,6 +66,30 @@ def test_every_pattern_of_the_models_can_be_checked(name: str, caplog: pytest.Lo
         for pattern in patterns:
             compiled(pattern)
     assert caplog.records == []
+
+
+def test_no_pattern_of_a_served_operation_can_be_made_to_take_long() -> None:
+    shapes: dict[str, Shape] = {}
+    for declaration in declarations():
+        found = load(declaration.service, [declaration.operation]).operations[declaration.operation].input
+        gather(found, shapes)
+    assert len(shapes) > 50
+    for shape in shapes.values():
+        longest = int(min(shape.max or 50_000, 50_000))  # longer text is refused before its pattern is looked at
+        for piece in ("a", "-", "a-", "1", "/", ".", " ", "arn:aws:", "https://a", "s3://a/"):
+            hostile = (piece * longest)[: max(longest - 1, 0)] + "\x01"
+            started = time.process_time()
+            compiled(shape.pattern).match(hostile)
+            assert time.process_time() - started < 0.5, f"{shape.name}: {shape.pattern}"
+
+
+def gather(shape: Shape | None, shapes: dict[str, Shape]) -> None:
+    if shape is None or shape.name in shapes:
+        return
+    shapes[shape.name] = shape
+    for member in (*shape.members.values(), shape.element, shape.key, shape.value):
+        if member is not None:
+            gather(member.shape, shapes)
 
 
 def collect(shape: Shape | None, patterns: set[str], seen: set[str]) -> None:
