@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import json
 import os
+import pty
+import select
 import signal
 import socket
 import ssl
@@ -328,3 +330,35 @@ def test_without_a_running_trimtab_it_says_how_to_start_one(tmp_path: Path) -> N
     assert (done.returncode, done.stdout) == (1, "")
     assert "No trimtab runs on" in done.stderr
     assert "trimtab serve --data-dir" in done.stderr
+
+
+def test_ctrl_c_on_the_terminal_reaches_the_program_once(tmp_path: Path, data_dir: Path, edge: Edge) -> None:
+    code = """
+        import signal, sys, time
+        counted = []
+        signal.signal(signal.SIGINT, lambda *a: counted.append(1))
+        print("ready", flush=True)
+        signal.sigtimedwait([signal.SIGUSR2], 1.0)  # a second SIGINT would arrive meanwhile
+        print("counted", len(counted), flush=True)
+    """
+    command = [*TRIMTAB, "run", "--data-dir", str(data_dir), sys.executable, "-c", textwrap.dedent(code)]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvpe(command[0], command, environment(tmp_path))
+    try:
+        shown = _until(terminal, b"ready")
+        os.write(terminal, b"\x03")
+        shown += _until(terminal, b"counted 1")
+    finally:
+        _, status = os.waitpid(pid, 0)
+        os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 0, shown
+
+
+def _until(terminal: int, wanted: bytes) -> bytes:
+    shown = b""
+    while wanted not in shown:
+        ready, _, _ = select.select([terminal], [], [], 20)
+        assert ready, shown
+        shown += os.read(terminal, 4096)
+    return shown
