@@ -171,8 +171,7 @@ async def test_a_control_killed_at_any_moment_leaves_only_replicas_that_the_next
         control.wait()
         control.stdout.close()
     engine = await house.engine()
-    listed = {status.id for status in engine.observe()}
-    assert {record.replica_id for record in house.alive()} <= listed
+    await until(engine, lambda: {r.replica_id for r in house.alive()} <= {s.id for s in engine.observe()})
     for status in engine.observe():
         await settled(engine, status.id, READY)
         await engine.stop(status.id)

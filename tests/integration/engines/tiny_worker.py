@@ -4,6 +4,7 @@ TINY: ready (default) | fail | exit | deaf (hangs in a request, hears no order) 
     | stubborn (drains for ever) | stuck (stays Starting)
 """
 
+import contextlib
 import os
 import selectors
 import socket
@@ -62,7 +63,10 @@ class TinyWorker:
                     sys.exit(0)
 
     def receive(self, connection: socket.socket) -> None:
-        data = connection.recv(65536)
+        try:
+            data = connection.recv(65536)
+        except ConnectionResetError:
+            data = b""
         buffer = self.buffers[connection]
         buffer += data
         if not data:
@@ -84,7 +88,8 @@ class TinyWorker:
                 sys.exit(0)
             self.state = "Draining"
         if kind in (Kind.DESCRIBE, Kind.DRAIN):
-            connection.sendall(pack(Kind.DESCRIPTION, 0, b"", msgspec.msgpack.encode(self.describe())))
+            with contextlib.suppress(OSError):  # control was killed meanwhile
+                connection.sendall(pack(Kind.DESCRIPTION, 0, b"", msgspec.msgpack.encode(self.describe())))
 
     def describe(self) -> WorkerDescription:
         failed = self.state == "Failed"

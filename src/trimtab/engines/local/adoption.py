@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Container
 from pathlib import Path
 
 import msgspec
@@ -40,6 +41,12 @@ async def find_living(workers_dir: Path) -> tuple[list[tuple[Path, BirthRecord]]
         if found is not None:
             living.append((socket_path.with_suffix(records.SUFFIX), found))
     return living, dead
+
+
+def newcomers(workers_dir: Path, known: Container[Path]) -> list[tuple[Path, BirthRecord]]:
+    """Living processes whose record files are not `known`: born of an order that an earlier control gave last."""
+    found = [(path, records.read(path)) for path in workers_dir.glob(f"*{records.SUFFIX}") if path not in known]
+    return [(path, record) for path, record in found if record is not None and records.is_alive(record)]
 
 
 async def _being_written(path: Path) -> BirthRecord | None:

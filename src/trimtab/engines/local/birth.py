@@ -134,11 +134,9 @@ def _become_child(close_fds: Iterable[int]) -> None:
 
 
 def _diverge() -> None:
-    """What siblings must not share: a random state. Python reseeds its own after a fork, numpy does not."""
+    """Undo what was right for the parent only. Random states are the child's own affair: it knows which it has."""
     gc.enable()
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as Python starts: a broken pipe is an error, not death
-    if numpy_random := sys.modules.get("numpy.random"):
-        numpy_random.seed()
 
 
 def _leave(status: int) -> None:

@@ -25,7 +25,7 @@ from trimtab.engines.local.orders import BirthRecord
 from trimtab.engines.local.placement import Machine, Place, Placer, this_machine
 from trimtab.engines.local.ports import Ports
 from trimtab.engines.local.programs import PING_EVERY_S
-from trimtab.engines.local.replica import LocalReplica
+from trimtab.engines.local.replica import ENDED, LocalReplica
 from trimtab.engines.local.shapes import shape_of
 from trimtab.engines.local.starting import Fetch, Starter, end_members, worker_processes
 from trimtab.engines.local.workers import WorkerMember
@@ -148,6 +148,7 @@ class LocalEngine:
         if replica is None:
             return
         self._ending[replica_id] = replica
+        replica.gone()
         self._background(self._end(replica), f"stop {replica_id}")
         self._changed()
 
@@ -267,6 +268,24 @@ class LocalEngine:
                         member.ask()
                 if self._enforce:
                     self._check_memory(replica)
+            self._take_in_newcomers()
+
+    def _take_in_newcomers(self) -> None:
+        """An earlier control's last orders may have been carried out after this one had looked for what lives."""
+        replicas = [*self._replicas.values(), *self._ending.values()]
+        known = {member.path for replica in replicas for member in replica.members}
+        ours = {replica.spec.id: replica for replica in replicas}
+        adopted: set[str] = set()
+        for path, record in adoption.newcomers(self._paths.workers_dir, known):
+            replica = ours.get(record.replica_id)
+            if replica is None:
+                self._adopt(path, record)
+                adopted.add(record.replica_id)
+            elif replica.state in ENDED:  # it was given up for want of this process
+                processes.signal_group(record.pid, record.start_ticks, signal.SIGKILL)
+                records.forget(path)
+        for replica_id in adopted & self._replicas.keys():
+            self._go_on(self._replicas[replica_id])
 
     def _check_memory(self, replica: LocalReplica) -> None:
         """All processes of a replica together may have what its instance type has."""

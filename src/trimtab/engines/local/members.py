@@ -17,7 +17,7 @@ from trimtab.resources.replica import Failure, ReplicaState
 
 logger = logging.getLogger(__name__)
 
-_EXIT_NEWS_S = 0.25  # how long the nursery's word on how a process ended is waited for
+_EXIT_NEWS_S = 0.1  # how long the nursery's word on how a process ended is waited for
 
 
 class Member:
@@ -34,7 +34,7 @@ class Member:
         self.concurrency = 1
         self.dead = asyncio.Event()
         self.known = asyncio.Event()  # it has spoken, or has failed to
-        self._path = path
+        self.path = path
         self._nursery = nursery
         self._on_change = on_change
         self._oom_kills = processes.oom_kills()
@@ -112,4 +112,4 @@ class Member:
         self._on_change()
 
     def _forget(self) -> None:
-        records.forget(self._path)
+        records.forget(self.path)

@@ -44,7 +44,7 @@ from trimtab.resources.launch import WorkerLaunch
 
 logger = logging.getLogger(__name__)
 
-WARM_IMPORTS = ("numpy", "onnxruntime")
+WARM_IMPORTS = ("numpy", "numpy.random", "onnxruntime")  # numpy imports its random part only when it is used
 PROGRAM_GRACE_S = 30.0  # AWS: SIGKILL follows SIGTERM after 30 s
 _IDLE_BEFORE_LEARNING_S = 0.25
 _LEARNING_TICK_S = 0.05
