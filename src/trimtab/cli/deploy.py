@@ -136,6 +136,8 @@ def _report(deployed: Deployed, wanted: Wanted, *, as_json: bool) -> None:
     if as_json:
         emit_json(deployed.document())
     if deployed.failure:
+        if deployed.log_tail:
+            say("the last lines of the failed replica:")
         for line in deployed.log_tail:
             say(f"    {line}")
         raise CliError(deployed.failure, f"`trimtab describe {wanted.name}` and `trimtab logs {wanted.name}` say more.")

@@ -256,7 +256,7 @@ class Deployment:
 def _version(name: str, packed: Packed) -> str:
     """A name for model and configuration: when, and from what. Cut to AWS's 63 characters."""
     now_s = time.time()
-    stamp = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now_s))}-{int(now_s * 1000) % 1000:03d}-{packed.sha256[:6]}"
+    stamp = f"{time.strftime('%y%m%d-%H%M%S', time.gmtime(now_s))}{int(now_s * 1000) % 1000:03d}-{packed.sha256[:6]}"
     return f"{name[: _MAX_NAME - len(stamp) - 1].rstrip('-')}-{stamp}"
 
 

@@ -58,12 +58,12 @@ def _variants(document: dict[str, Any]) -> None:
             _change(variant["current_count"], variant["desired_count"]),
             _change(variant["current_weight"], variant["desired_weight"]),
         )
-        for state, key in (("serving", "variants"), ("coming", "pending_variants"))
+        for state, key in (("current", "variants"), ("pending", "pending_variants"))
         for variant in document.get(key, ())
     ]
     if rows:
         emit("")
-        table(("VARIANT", "IS", "REPLICAS", "WEIGHT"), rows, right=("REPLICAS", "WEIGHT"))
+        table(("VARIANT", "", "REPLICAS", "WEIGHT"), rows, right=("REPLICAS", "WEIGHT"))
 
 
 def _replicas(replicas: list[dict[str, Any]]) -> None:

@@ -76,7 +76,7 @@ def test_describe_shows_what_is_coming(trimtab, fraud) -> None:
     fraud.update_endpoint("fraud", "fraud-2", retain_counts=False, retain_weights=False, document={})
     out = trimtab("describe", "fraud").stdout
     assert "config:   fraud-1 -> fraud-2" in out
-    assert ["blue", "coming", "0", "->", "2", "0", "->", "1"] in [line.split() for line in out.splitlines()]
+    assert ["blue", "pending", "0", "->", "2", "0", "->", "1"] in [line.split() for line in out.splitlines()]
 
 
 def test_describe_json_is_the_whole_document(trimtab, fraud) -> None:
