@@ -11,8 +11,8 @@ A service is a class (or a module) whose methods (or functions) carry `@operatio
     handlers = merge(handlers_of(Models(control)), handlers_of(Endpoints(control)))   # for the Dispatcher
 
 `params` holds botocore's member names, already parsed and validated by AWS's model: str, int, float, bool, bytes,
-list, dict, and `datetime` (aware, UTC) for timestamps (but S3's `Expires` is text, kept as it came). A streaming
-member (S3's `Body`) is an `aws.http.Body` that nobody has read yet. What the caller left out is not in it.
+list, dict, and `datetime` (aware, UTC) for timestamps. A streaming member (S3's `Body`) is an `aws.http.Body` that
+nobody has read yet. What the caller left out is not in it.
 
 A handler returns a dict of the output's member names in the same types; timestamps may be `datetime` or seconds since
 the epoch, a streaming member may be `bytes` or an `AsyncIterator[bytes]`. Leave out what is not set; None is left out

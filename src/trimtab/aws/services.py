@@ -188,6 +188,14 @@ class _RawOperation(Struct, rename="camel"):
     deprecated: bool = False
 
 
+class _Merge(Struct):
+    shapes: dict[str, _RawShape] = {}
+
+
+class _Extras(Struct):
+    merge: _Merge
+
+
 class _Model(Struct):
     metadata: dict[str, Any]
     operations: dict[str, _RawOperation]
@@ -201,6 +209,8 @@ def load(name: str, served: Collection[str] | None = None) -> Service:
     """
     known = SERVICES[name]
     model = msgspec.json.decode(_read(name), type=_Model)
+    for shape, change in _extras(name).items():
+        model.shapes[shape].type = change.type
     builder = _Builder(model.shapes)
     listed = model.metadata.get("protocols") or [model.metadata["protocol"]]
     protocols = [p for p in PROTOCOLS if p in listed]
@@ -316,13 +326,22 @@ class _Builder:
         )
 
 
-def _read(name: str) -> bytes:
+def _folder(name: str) -> Path:
     spec = importlib.util.find_spec("botocore")
     if spec is None or not spec.submodule_search_locations:
         raise RuntimeError("botocore is not installed; trimtab reads AWS's service models from it")
-    folder = Path(spec.submodule_search_locations[0]) / "data" / name / SERVICES[name].api_version
-    packed = folder / "service-2.json.gz"
-    return gzip.decompress(packed.read_bytes()) if packed.exists() else (folder / "service-2.json").read_bytes()
+    return Path(spec.submodule_search_locations[0]) / "data" / name / SERVICES[name].api_version
+
+
+def _read(name: str) -> bytes:
+    packed = _folder(name) / "service-2.json.gz"
+    return gzip.decompress(packed.read_bytes()) if packed.exists() else packed.with_suffix("").read_bytes()
+
+
+def _extras(name: str) -> dict[str, _RawShape]:
+    """What botocore corrects in AWS's model: the type of S3's Expires, a timestamp to every client."""
+    path = _folder(name) / "service-2.sdk-extras.json"
+    return msgspec.json.decode(path.read_bytes(), type=_Extras).merge.shapes if path.exists() else {}
 
 
 def _is_rest(protocols: list[str]) -> bool:

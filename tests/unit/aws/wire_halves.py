@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import string
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from pathlib import Path
 from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
-import botocore
 from botocore.awsrequest import HeadersDict, create_request_object, prepare_request_dict
+from botocore.loaders import Loader
 from botocore.model import OperationModel, ServiceModel
 from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
@@ -38,9 +35,7 @@ FITTING = (
 
 @cache
 def model(service: str) -> ServiceModel:
-    folder = Path(botocore.__file__).parent / "data" / service / SERVICES[service].api_version
-    # The file itself: botocore's loader would turn S3's Expires from a string into a timestamp.
-    return ServiceModel(json.loads(gzip.decompress((folder / "service-2.json.gz").read_bytes())), service)
+    return ServiceModel(Loader().load_service_model(service, "service-2"), service)
 
 
 def request(service: str, operation: str, params: dict[str, Any], protocol: str) -> HttpRequest:
