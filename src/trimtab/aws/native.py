@@ -156,7 +156,7 @@ async def _once(files: LogFiles) -> AsyncIterator[bytes]:
 
 async def _followed(files: LogFiles, still_there: Callable[[], bool]) -> AsyncIterator[bytes]:
     async for block in files.follow(still_there):
-        yield _json_lines(block)
+        yield _json_lines(block) or b"\n"  # an empty line says that we are still here
     for rest in files.rest():
         yield _json_lines(rest)
 

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 BLOCK_BYTES = 64 * 1024  # read, and sent, at a time; a longer line is cut there
 POLL_S = 0.2  # how late a followed line may be
+SILENCE_S = 15.0  # a follower hears something at least this often, so that no one on the way takes it for dead
 
 
 class LogLine(Struct, frozen=True):
@@ -55,14 +56,23 @@ class LogFiles:
                 yield [LogLine(path.parent.name, path.stem, line)]
 
     async def follow(self, still_there: Callable[[], bool]) -> AsyncIterator[list[LogLine]]:
-        """What is there, then what comes, replicas born later included; ends once `still_there` says so."""
+        """What is there, then what comes, replicas born later included; ends once `still_there` says so.
+
+        An empty block comes after a while without lines.
+        """
+        silent_s = 0.0
         while True:
             last_round = not still_there()
             for block in self.read():
+                silent_s = 0.0
                 yield block
             if last_round:
                 return
             await asyncio.sleep(POLL_S)
+            silent_s += POLL_S
+            if silent_s >= SILENCE_S:
+                silent_s = 0.0
+                yield []
 
     def _paths(self) -> list[Path]:
         found: list[tuple[int, Path]] = []

@@ -116,6 +116,14 @@ def test_megabytes_without_a_line_end_are_cut_not_kept(tmp_path) -> None:
     assert found[-1] == "�"
 
 
+async def test_a_silent_follower_hears_that_we_are_still_here(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(native_logs, "POLL_S", 0.001)
+    monkeypatch.setattr(native_logs, "SILENCE_S", 0.002)
+    following = LogFiles(tmp_path).follow(lambda: True)
+    assert await asyncio.wait_for(anext(following), 10) == []
+    await following.aclose()
+
+
 async def test_following_sees_new_lines_and_new_replicas_and_ends_with_the_endpoint(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(native_logs, "POLL_S", 0.001)
     write(tmp_path, "A/r1", "one\n")
