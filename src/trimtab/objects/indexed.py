@@ -10,13 +10,14 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
 from trimtab.clock import Clock
-from trimtab.errors import NotFound, RequestError
+from trimtab.errors import Invalid, NotFound, RequestError
 from trimtab.objects.blobs import Blobs, open_blobs
 from trimtab.objects.checksums import Digests
 from trimtab.objects.index import Index
@@ -26,6 +27,7 @@ from trimtab.objects.model import (
     Attributes,
     Bucket,
     Condition,
+    Hidden,
     Layout,
     ObjectInfo,
     Page,
@@ -36,7 +38,7 @@ from trimtab.objects.model import (
     UploadPage,
     Versioning,
 )
-from trimtab.objects.names import check_key
+from trimtab.objects.names import check_key, parse_url
 from trimtab.objects.reading import BlobReader, cut
 from trimtab.objects.reaper import GENERATION_BLOBS, Reaper
 from trimtab.objects.receive import Source, digest, receive, to_the_end
@@ -178,6 +180,21 @@ class IndexedObjectStore:
             if self._index.is_there(found.row):  # it was, then, when its blobs were held: nobody removes them now
                 return reader
             reader.close()
+
+    def holds(self, url: str, compressed: bool) -> bool:
+        """Whether a model's artifact is there: an object, or (not `compressed`) anything below a prefix. One look-up."""
+        with suppress(Invalid, NotFound, Hidden):
+            bucket, key = parse_url(url)
+            if compressed or (key and not key.endswith("/")):
+                self._index.find(bucket, key)
+                return True
+        if compressed:
+            return False
+        with suppress(Invalid, NotFound):
+            bucket, key = parse_url(url)
+            prefix = key if not key or key.endswith("/") else f"{key}/"
+            return bool(self._listings.objects(bucket, prefix=prefix, delimiter="", after="", limit=1).objects)
+        return False
 
     async def delete(self, bucket: str, key: str, version_id: str = "", *, condition: Condition = ALWAYS) -> Removal:
         """See ObjectStore.delete."""
