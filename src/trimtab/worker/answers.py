@@ -46,6 +46,6 @@ class Served(Protocol):
         """Do once what makes the first answer slow. Called before the first request; may do nothing."""
         ...
 
-    def answer(self, body: Buffer, meta: RequestMeta) -> Answer | Streamed:
+    def answer(self, body: bytes, meta: RequestMeta) -> Answer | Streamed:
         """Answer one request. Raises Fault, or whatever the model's code raises."""
         ...

@@ -9,8 +9,10 @@ import os
 import selectors
 import signal
 import socket
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -18,10 +20,12 @@ import msgspec
 
 from trimtab.resources.replica import ReplicaState
 from trimtab.wire.frames import HEADER, HEADER_SIZE, Kind, pack
+from trimtab.worker.connection import REQUEST_KINDS
 from trimtab.worker.logfile import LogFile
 from trimtab.worker.report import Report
 from trimtab.worker.serve import Loop
 
+BROKEN_EXIT = 70  # EX_SOFTWARE: an invariant of the worker's own does not hold; the log has the traceback
 _TICK_S = 1.0
 _SLOW_S = 1.0  # a request that has been in hand so long is worth a word to control
 _READ = selectors.EVENT_READ
@@ -94,10 +98,15 @@ class Attendant:
             self._end()
 
     def _run(self) -> None:
-        while True:
-            for key, mask in self._selector.select(_TICK_S):
-                key.data(key.fileobj, mask)
-            self._tick()
+        try:
+            while True:
+                for key, mask in self._selector.select(_TICK_S):
+                    key.data(key.fileobj, mask)
+                self._tick()
+        except BaseException:  # noqa: BLE001 a worker that control cannot ask is no use: end, and be replaced
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(BROKEN_EXIT)
 
     def _tick(self) -> None:
         now_s = time.monotonic()
@@ -156,11 +165,16 @@ class Attendant:
             self._controls[sock] = _Control(sock, prefix)
             self._selector.register(sock, _READ, self._control_ready)
             self._obey(self._controls[sock])
-        else:
+        elif HEADER.unpack(prefix)[3] in REQUEST_KINDS:
             self._loop.adopt(sock, prefix)
+        else:
+            print("trimtab: a connection began with something that is no frame; closed", flush=True)
+            sock.close()
 
     def _control_ready(self, sock: socket.socket, mask: int) -> None:
-        control = self._controls[sock]
+        control = self._controls.get(sock)
+        if control is None:
+            return  # forgotten by an event of the same round
         try:
             if mask & selectors.EVENT_WRITE:
                 self._send(control)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from trimtab.worker import media
-from trimtab.worker.answers import Buffer, Fault
+from trimtab.worker.answers import Fault
 from trimtab.worker.failures import require
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _rows_decoder = msgspec.json.Decoder(list[list[float]])
 _any_decoder = msgspec.json.Decoder()
 
 
-def text_of(body: Buffer | str) -> str:
+def text_of(body: bytes | str) -> str:
     """UTF-8 as text; Fault 400 when it is not UTF-8."""
     if isinstance(body, str):
         return body
@@ -42,7 +42,7 @@ def text_of(body: Buffer | str) -> str:
         raise Fault(400, f"The body is not UTF-8 text: {error}.") from error
 
 
-def decode_json(body: Buffer | str) -> Any:
+def decode_json(body: bytes | str) -> Any:
     """Any JSON value."""
     try:
         return _any_decoder.decode(body)
@@ -53,7 +53,7 @@ def decode_json(body: Buffer | str) -> Any:
             raise Fault(400, f"The body is not JSON: {error}.") from error
 
 
-def decode_json_lines(body: Buffer | str) -> list[Any]:
+def decode_json_lines(body: bytes | str) -> list[Any]:
     """One JSON value a line; empty lines are skipped."""
     values = []
     for number, line in enumerate(text_of(body).splitlines(), 1):
@@ -67,7 +67,7 @@ def decode_json_lines(body: Buffer | str) -> list[Any]:
     return values
 
 
-def decode_number_rows(body: Buffer | str) -> list[list[float]] | None:
+def decode_number_rows(body: bytes | str) -> list[list[float]] | None:
     """`[[1, 2], [3, 4]]` the quick way; None when the body is anything else."""
     try:
         return _rows_decoder.decode(body)
@@ -75,11 +75,11 @@ def decode_number_rows(body: Buffer | str) -> list[list[float]] | None:
         return None
 
 
-def decode_csv(body: Buffer | str) -> list[list[float]]:
+def decode_csv(body: bytes | str) -> list[list[float]]:
     """Rows of numbers."""
     if not isinstance(body, str):
         # JSON's number parser is the quickest at hand; what it does not take (`.5`, `+1`, empty fields) is read below.
-        stripped = bytes(body).strip()
+        stripped = body.strip()
         if stripped:
             rows = decode_number_rows(b"[[" + stripped.replace(b"\r\n", b"\n").replace(b"\n", b"],[") + b"]]")
             if rows is not None and all(len(row) == len(rows[0]) > 0 for row in rows):
@@ -87,7 +87,7 @@ def decode_csv(body: Buffer | str) -> list[list[float]]:
     return [_numbers(number, row) for number, row in enumerate(decode_csv_fields(body), 1)]
 
 
-def decode_csv_fields(body: Buffer | str) -> list[list[str]]:
+def decode_csv_fields(body: bytes | str) -> list[list[str]]:
     """Rows of fields as text, all of one length."""
     try:
         rows = [row for row in csv.reader(io.StringIO(text_of(body), newline="")) if row]
@@ -112,7 +112,7 @@ def _numbers(number: int, row: list[str]) -> list[float]:
     return values
 
 
-def decode_npy(body: Buffer) -> NDArray[Any]:
+def decode_npy(body: bytes) -> NDArray[Any]:
     """One array."""
     import numpy as np
 
@@ -122,7 +122,7 @@ def decode_npy(body: Buffer) -> NDArray[Any]:
         raise Fault(400, f"The body is not an NPY array (without pickled objects): {error}.") from error
 
 
-def decode_npz(body: Buffer) -> Any:
+def decode_npz(body: bytes) -> Any:
     """Arrays by name; a matrix saved by `scipy.sparse.save_npz` as such."""
     import zipfile
 
@@ -150,7 +150,7 @@ def to_array(values: Any, dtype: Any = None) -> NDArray[Any]:
     return array
 
 
-def decode(body: Buffer | str, content_type: str, dtype: Any = None) -> Any:
+def decode(body: bytes | str, content_type: str, dtype: Any = None) -> Any:
     """The toolkits' stock decoder: an array for JSON, CSV, NPY; arrays by name, or a sparse matrix, for NPZ."""
     kind = media.base(content_type)
     if kind == media.JSON:

@@ -12,15 +12,18 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
 
-from trimtab.wire.frames import HEADER, HEADER_SIZE
+from trimtab.wire.frames import HEADER, HEADER_SIZE, Kind
 from trimtab.worker.answers import Buffer
+from trimtab.worker.memory import unfilled_bytes
 
 BUFFER_BYTES = 128 * 1024  # holds the longest possible meta beside its header
 LARGE_BYTES = 64 * 1024  # frames over this are received, and sent, apart from the burst
+REQUEST_KINDS = frozenset({Kind.REQUEST, Kind.CANCEL, Kind.CREDIT})
 MAX_BODY_BYTES = 1 << 30  # AWS: asynchronous input objects may have 1 GB
+_SEND_BUFFER_BYTES = 2**20  # asked for: large answers wake the reader less often; the kernel may give less
 _VECTORS = 64  # buffers given to one sendmsg
 
-Take = Callable[["Connection", int, int, memoryview, Buffer], None]
+Take = Callable[["Connection", int, int, memoryview, bytes], None]
 """Called with connection, kind, stream, meta (valid during the call only) and payload of each frame."""
 
 
@@ -33,6 +36,7 @@ class Connection:
 
     def __init__(self, sock: socket.socket, prefix: bytes = b"") -> None:
         sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         self.sock = sock
         self.fd = sock.fileno()
         self.burst: list[bytes] = []  # small frames of the main thread, not yet handed to the kernel
@@ -46,7 +50,7 @@ class Connection:
         self._view = memoryview(self._buffer)
         self._buffer[: len(prefix)] = prefix
         self._start, self._end = 0, len(prefix)
-        self._body: bytearray | None = None  # a large body that is arriving
+        self._body: tuple[bytes, memoryview] | None = None  # a large body that is arriving
         self._body_filled = 0
         self._body_of: tuple[int, int, bytes] = (0, 0, b"")  # kind, stream, meta
 
@@ -66,14 +70,13 @@ class Connection:
         return self.cut(take)
 
     def _receive_body(self, take: Take) -> bool:
-        body = self._body
-        assert body is not None
-        with memoryview(body) as view:
-            while self._body_filled < len(body):
-                count = self.sock.recv_into(view[self._body_filled :])
-                if count == 0:
-                    return False
-                self._body_filled += count
+        assert self._body is not None
+        body, view = self._body
+        while self._body_filled < len(body):
+            count = self.sock.recv_into(view[self._body_filled :])
+            if count == 0:
+                return False
+            self._body_filled += count
         kind, stream, meta = self._body_of
         self._body = None
         take(self, kind, stream, memoryview(meta), body)
@@ -84,17 +87,17 @@ class Connection:
         start, end, view = self._start, self._end, self._view
         while end - start >= HEADER_SIZE:
             size, stream, meta_size, kind, _flags = HEADER.unpack_from(view, start)
-            if size > MAX_BODY_BYTES:
-                raise Malformed(f"a frame announces {size} bytes; at most {MAX_BODY_BYTES} are taken")
             payload_at = start + HEADER_SIZE + meta_size
             stop = payload_at + size
             if stop <= end:
                 take(self, kind, stream, view[start + HEADER_SIZE : payload_at], bytes(view[payload_at:stop]))
                 start = stop
+            elif kind not in REQUEST_KINDS or size > MAX_BODY_BYTES:
+                raise Malformed(f"a frame of kind {kind} announces {size} bytes")  # before waiting for them
             elif stop - start > LARGE_BYTES and payload_at <= end:
-                body = bytearray(size)
-                body[: end - payload_at] = view[payload_at:end]
-                self._body, self._body_filled = body, end - payload_at
+                self._body = unfilled_bytes(size)
+                self._body[1][: end - payload_at] = view[payload_at:end]
+                self._body_filled = end - payload_at
                 self._body_of = kind, stream, bytes(view[start + HEADER_SIZE : payload_at])
                 self._start = self._end = 0
                 try:

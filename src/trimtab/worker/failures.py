@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 
 from trimtab.resources.replica import Failure
+from trimtab.worker.faults import said
 
 _TAIL_LINES = 30
 _TAIL_CHARS = 4000
@@ -55,7 +56,7 @@ def of(error: BaseException, doing: str) -> Failure:
     """Describe what went wrong while `doing` something ("loading the model", "importing inference.py")."""
     if isinstance(error, StartFailed):
         return error.failure
-    reason, what = "ModelLoadFailed", f"{type(error).__name__}: {error}"
+    reason, what = "ModelLoadFailed", f"{type(error).__name__}: {said(error)}"
     cure = "The traceback shows where; the replica's log holds all that was printed."
     if isinstance(error, MemoryError):
         reason, cure = "OutOfMemory", "Use a larger instance type, or a smaller model."

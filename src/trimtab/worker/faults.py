@@ -19,13 +19,21 @@ def fault_of(error: BaseException) -> Fault:
         return error
     trace = "".join(traceback.format_exception(error))
     if isinstance(error, MemoryError):
-        return Fault(OUT_OF_MEMORY, f"The model ran out of memory while it answered. {error}\n{trace}")
+        return Fault(OUT_OF_MEMORY, f"The model ran out of memory while it answered. {said(error)}\n{trace}")
     if isinstance(error, SystemExit):
         return Fault(500, f"The model's code called sys.exit({error.code!r}) while it answered.\n{trace}")
     status, message = getattr(error, "status_code", 500), getattr(error, "message", None)
     if not isinstance(status, int) or not 400 <= status <= 599:
         status = 500
-    return Fault(status, f"{message if isinstance(message, str) else error}\n{trace}")
+    return Fault(status, f"{message if isinstance(message, str) else said(error)}\n{trace}")
+
+
+def said(error: BaseException) -> str:
+    """`str(error)`, also where the exception's own `__str__` raises."""
+    try:
+        return str(error)
+    except Exception as worse:  # noqa: BLE001 the model's code again
+        return f"{type(error).__name__}, which cannot be printed: {type(worse).__name__}"
 
 
 def hugging_face_fault_of(error: BaseException) -> Fault:
@@ -34,5 +42,5 @@ def hugging_face_fault_of(error: BaseException) -> Fault:
 
     if isinstance(error, MemoryError):
         return fault_of(error)
-    text = json.dumps({"code": 400, "type": "InternalServerException", "message": str(error)})
+    text = json.dumps({"code": 400, "type": "InternalServerException", "message": said(error)})
     return Fault(400, text, content_type="application/json")

@@ -76,7 +76,7 @@ class HandledModel:
         if self._warmup is not None:
             self._warmup(self._model_dir, self._model, context=self._context(RequestMeta()))
 
-    def answer(self, body: Buffer, meta: RequestMeta) -> Answer | Streamed:
+    def answer(self, body: bytes, meta: RequestMeta) -> Answer | Streamed:
         """Run the handlers for one request. Every exception of theirs comes out as the Fault of the flavor."""
         context = self._context(meta) if self._takes_context else None
         try:
@@ -84,10 +84,10 @@ class HandledModel:
         except BaseException as error:  # sys.exit too: it is answered as the container would
             raise self._fault_of(error) from error
 
-    def _answer(self, body: Buffer, meta: RequestMeta, context: Context | None) -> Answer | Streamed:
+    def _answer(self, body: bytes, meta: RequestMeta, context: Context | None) -> Answer | Streamed:
         content_type = meta.content_type or media.JSON
         accept = meta.accept if meta.accept and meta.accept != media.ANY else self._accept
-        data: Any = codecs.text_of(body) if media.base(content_type) in _AS_TEXT else bytes(body)
+        data: Any = codecs.text_of(body) if media.base(content_type) in _AS_TEXT else body
         if self._transform is not None:
             result = self._transform(self._model, data, content_type, accept, context=context)
         else:

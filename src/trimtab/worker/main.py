@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -17,7 +18,7 @@ from trimtab.resources.launch import WorkerLaunch
 from trimtab.resources.replica import ReplicaSpec
 from trimtab.worker import failures, loading, process
 from trimtab.worker.answers import Served
-from trimtab.worker.attendant import Attendant
+from trimtab.worker.attendant import BROKEN_EXIT, Attendant
 from trimtab.worker.logfile import LogFile, capture
 from trimtab.worker.report import Report
 from trimtab.worker.serve import Loop
@@ -31,6 +32,15 @@ def run(launch: WorkerLaunch) -> NoReturn:
     The socket listens before the model loads, so that control sees Starting. A model that cannot be loaded leaves the
     worker up in state Failed, to say why, until STOP or DRAIN comes or the lifeline ends.
     """
+    try:
+        _run(launch)
+    except BaseException:  # noqa: BLE001 never back into the nursery's own code
+        traceback.print_exc()
+        sys.stderr.flush()
+    os._exit(BROKEN_EXIT)
+
+
+def _run(launch: WorkerLaunch) -> NoReturn:
     born_s = time.monotonic()
     spec = msgspec.msgpack.decode(launch.spec, type=ReplicaSpec)
     process.become_worker(launch, spec)

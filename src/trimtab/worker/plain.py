@@ -16,7 +16,7 @@ from typing import Any
 
 from trimtab.wire.frames import RequestMeta
 from trimtab.worker import codecs, media
-from trimtab.worker.answers import Answer, Buffer, Fault
+from trimtab.worker.answers import Answer, Fault
 from trimtab.worker.models.model import Model
 
 
@@ -33,7 +33,7 @@ class PlainModel:
         """The model's own warm-up."""
         self._model.warm()
 
-    def answer(self, body: Buffer, meta: RequestMeta) -> Answer:
+    def answer(self, body: bytes, meta: RequestMeta) -> Answer:
         """Decode, predict, encode. Raises Fault 400, 406 or 415 for what is the caller's."""
         accept = meta.accept
         if self._quick and (not accept or accept == media.ANY or accept == media.JSON):
@@ -50,7 +50,7 @@ class PlainModel:
         value, form = self._decode(body, meta.content_type)
         return self._encode(self._run(value), form, chosen), chosen, ""
 
-    def _decode(self, body: Buffer, content_type: str) -> tuple[Any, str]:
+    def _decode(self, body: bytes, content_type: str) -> tuple[Any, str]:
         """The value for the model, and the form of JSON that it came in ("", "instances" or "inputs")."""
         kind = media.base(content_type or media.JSON)
         if kind == media.JSON:
@@ -94,16 +94,18 @@ class PlainModel:
     def _json(self, values: Sequence[Any], form: str) -> bytes:
         if form == "instances":
             return codecs.encode({"predictions": _by_row(self._model.outputs, values)}, media.JSON)
-        if len(values) == 1:
-            value = values[0]
-            whole: Any = value.tolist() if hasattr(value, "tolist") else value
-        else:
-            whole = dict(zip(self._model.outputs, values, strict=True))
+        whole: Any = _listed(values[0])
+        if len(values) > 1:
+            whole = dict(zip(self._model.outputs, map(_listed, values), strict=True))
         return codecs.encode({"outputs": whole} if form == "inputs" else whole, media.JSON)
 
 
+def _listed(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
 def _rows(value: Any) -> list[Any]:
-    rows = value.tolist() if hasattr(value, "tolist") else value
+    rows = _listed(value)
     return rows if isinstance(rows, list) else [rows]
 
 

@@ -15,6 +15,7 @@ import setproctitle
 
 from trimtab.resources.launch import WorkerLaunch
 from trimtab.resources.replica import ReplicaSpec
+from trimtab.worker import memory
 from trimtab.worker.environment import model_environment
 
 _OOM_SCORE = 500  # a worker dies before control and the gateways do when the machine's memory is gone
@@ -35,6 +36,7 @@ def become_worker(launch: WorkerLaunch, spec: ReplicaSpec) -> None:
     for layer in reversed(launch.layers):
         sys.path.insert(0, layer)
     _limit(launch)
+    memory.keep_freed_memory()
     reseed()
 
 

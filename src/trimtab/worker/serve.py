@@ -24,7 +24,7 @@ from trimtab.worker.connection import LARGE_BYTES, Connection, Malformed, Take
 from trimtab.worker.faults import fault_of
 from trimtab.worker.streams import Streams
 
-AnswerFn = Callable[[Buffer, RequestMeta], Answer | Streamed]
+AnswerFn = Callable[[bytes, RequestMeta], Answer | Streamed]
 
 _BURST_S = 0.0002  # answers wait for each other at most this long
 _LOOK_S = 0.001  # between looks at the sockets while requests are waiting
@@ -37,7 +37,7 @@ _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 _CREDIT = struct.Struct("<I")
 _REQUEST, _ANSWER = int(Kind.REQUEST), int(Kind.ANSWER)
 
-_Waiting = tuple[Connection, int, RequestMeta, Buffer]
+_Waiting = tuple[Connection, int, RequestMeta, bytes]
 
 
 class Loop:
@@ -203,7 +203,7 @@ class Loop:
             print(f"trimtab: a connection broke the protocol and was closed: {error}", flush=True)
             return False
 
-    def _take(self, connection: Connection, kind: int, stream: int, meta: memoryview, payload: Buffer) -> None:
+    def _take(self, connection: Connection, kind: int, stream: int, meta: memoryview, payload: bytes) -> None:
         if kind == _REQUEST:
             if self._refusing:
                 self.send(connection, pack(Kind.REFUSED, stream))

@@ -6,10 +6,12 @@ next piece and has its generator closed; code that computes between two pieces c
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 import msgspec
@@ -70,7 +72,7 @@ class Streams:
         """Begin to send."""
         stream = _Stream(connection, number, streamed)
         self._active[connection.fd, number] = stream
-        self._threads.submit(self._run, stream)
+        self._threads.submit(self._run, stream).add_done_callback(_check)
 
     def credit(self, connection: Connection, number: int, more_bytes: int) -> None:
         """The caller takes so many bytes more. Unknown stream: it has ended, no effect."""
@@ -147,3 +149,10 @@ class Streams:
                 if stream.credit_bytes > 0:
                     return stream.credit_bytes
                 stream.changed.wait(_PATIENCE_WHILE_BUSY_S if busy else _PATIENCE_S)
+
+
+def _check(ended: Future[None]) -> None:
+    """`_run` answers every failure of the model; one that comes out of it is ours, and must be seen."""
+    if error := ended.exception():
+        traceback.print_exception(error)
+        sys.stderr.flush()

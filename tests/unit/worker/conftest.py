@@ -126,7 +126,8 @@ class Nursery:
         self._process.wait(BOUND_S)
         self._process.stdout.close()
         os.close(self.lifeline_r)
-        os.close(self.lifeline_w)
+        if self.lifeline_w >= 0:
+            os.close(self.lifeline_w)
 
     def _order(self, line: str) -> str:
         assert self._process.stdin is not None
@@ -142,11 +143,12 @@ class Nursery:
 class Worker:
     """One worker under test."""
 
-    def __init__(self, nursery: Nursery, launch: WorkerLaunch, folder: Path) -> None:
+    def __init__(self, nursery: Nursery, launch: WorkerLaunch, folder: Path, mortal: bool = False) -> None:
         self.launch = launch
         self.path = launch.socket_path
         self.log_path = Path(launch.log_path)
         self._nursery = nursery
+        self._mortal = mortal
         self._clients: list[Client] = []
         self._status: int | None = None
         self.pid = nursery.launch(launch, folder / "launch")
@@ -175,6 +177,11 @@ class Worker:
             self._status = self._nursery.wait(self.pid)
         return self._status
 
+    def cut_lifeline(self) -> None:
+        assert self._mortal, "its nursery is shared"
+        os.close(self._nursery.lifeline_w)
+        self._nursery.lifeline_w = -1
+
     def log(self) -> str:
         return self.log_path.read_text()
 
@@ -184,6 +191,8 @@ class Worker:
         if self._status is None:
             os.kill(self.pid, signal.SIGKILL)
             self.wait()
+        if self._mortal:
+            self._nursery.close()
 
     def _listening(self) -> str:
         deadline_s = time.monotonic() + BOUND_S
@@ -209,7 +218,10 @@ Start = Callable[..., Worker]
 
 @pytest.fixture
 def start(nursery: Nursery, tmp_path: Path) -> Iterator[Start]:
-    """`start({"code/inference.py": "..."}, flavor=..., environment=..., **launch)` -> Worker."""
+    """`start({"code/inference.py": "..."}, flavor=..., environment=..., **launch)` -> Worker.
+
+    With `mortal` it has a nursery, and so a lifeline, of its own.
+    """
     workers: list[Worker] = []
 
     def start(
@@ -217,6 +229,7 @@ def start(nursery: Nursery, tmp_path: Path) -> Iterator[Start]:
         *,
         flavor: Flavor = Flavor.PLAIN,
         environment: dict[str, str] | None = None,
+        mortal: bool = False,
         **launch: Any,
     ) -> Worker:
         folder = tmp_path / f"w{len(workers)}"
@@ -226,6 +239,7 @@ def start(nursery: Nursery, tmp_path: Path) -> Iterator[Start]:
             path = model_dir / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        parent = Nursery() if mortal else nursery
         spec = ReplicaSpec(
             id=f"r{len(workers)}",
             endpoint="payments",
@@ -240,10 +254,10 @@ def start(nursery: Nursery, tmp_path: Path) -> Iterator[Start]:
             "socket_path": str(folder / "s"),
             "model_dir": str(model_dir),
             "log_path": str(folder / "log"),
-            "lifeline_fd": nursery.lifeline_r,
+            "lifeline_fd": parent.lifeline_r,
             "ordered_monotonic_s": time.monotonic(),
         }
-        worker = Worker(nursery, WorkerLaunch(**{**order, **launch}), folder)
+        worker = Worker(parent, WorkerLaunch(**{**order, **launch}), folder, mortal)
         workers.append(worker)
         return worker
 

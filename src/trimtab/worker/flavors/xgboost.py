@@ -6,7 +6,7 @@ from typing import Any
 
 from trimtab.wire.frames import RequestMeta
 from trimtab.worker import codecs, media
-from trimtab.worker.answers import Answer, Buffer, Fault
+from trimtab.worker.answers import Answer, Fault
 from trimtab.worker.failures import require
 from trimtab.worker.flavors.stock import StockDefaults
 from trimtab.worker.models.boosters import XgboostModel
@@ -41,7 +41,7 @@ class BuiltInAlgorithm:
         """Predict one row of zeros."""
         self._model.warm()
 
-    def answer(self, body: Buffer, meta: RequestMeta) -> Answer:
+    def answer(self, body: bytes, meta: RequestMeta) -> Answer:
         """Predict. Raises Fault 400, 406 or 415 for what is the caller's."""
         accept = media.negotiate(meta.accept, _OUTPUTS, self._accept)
         if not len(body):
@@ -55,7 +55,7 @@ class BuiltInAlgorithm:
         return codecs.encode_json({"predictions": items}), accept, ""
 
 
-def rows_of(body: Buffer | str, content_type: str) -> Any:
+def rows_of(body: bytes | str, content_type: str) -> Any:
     """A float32 array, or a sparse matrix for libsvm and NPZ. Raises Fault 400 or 415."""
     if media.base(content_type) == media.LIBSVM:
         return decode_libsvm(body)
@@ -65,7 +65,7 @@ def rows_of(body: Buffer | str, content_type: str) -> Any:
     return array.reshape(1, -1) if getattr(array, "ndim", 2) == 1 else array
 
 
-def decode_libsvm(body: Buffer | str) -> Any:
+def decode_libsvm(body: bytes | str) -> Any:
     """`[label] index:value ...` lines, indices from 0, as a sparse matrix. Labels are not looked at."""
     values: list[float] = []
     columns: list[int] = []
