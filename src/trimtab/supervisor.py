@@ -206,7 +206,13 @@ def _exec(argv: Sequence[str], env: dict[str, str], fds: Sequence[int]) -> None:
 
 
 def main() -> int:
-    """`python -m trimtab.supervisor`: what `trimtab serve` becomes. Its orders are in TRIMTAB_SUPERVISE (JSON)."""
+    """`python -m trimtab.supervisor FD ...`: what `trimtab serve` becomes. Its orders are in TRIMTAB_SUPERVISE (JSON).
+
+    The file descriptors are the data directory's lock and the listening sockets: kept open here, and given to a child
+    only where the orders say so. A lock that leaked into a worker would outlive trimtab.
+    """
+    for fd in sys.argv[1:]:
+        os.set_inheritable(int(fd), False)
     orders = json.loads(os.environ.pop("TRIMTAB_SUPERVISE"))
     _name_process("trimtab: supervisor")
     children = [Child(c["name"], c["argv"], tuple(c["fds"])) for c in orders["children"]]

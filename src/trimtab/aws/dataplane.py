@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 
 from trimtab import logs
 from trimtab.aws.passthrough import Passthrough
@@ -25,11 +26,13 @@ async def serve(
     verify: Verify,
     stop: asyncio.Event,
     limits: Limits | None = None,
+    on_ready: Callable[[], None] | None = None,
 ) -> None:
     """Serve on `sock` (bound) until `stop` is set, then finish what is in hand and return.
 
     `gateway` is made by the caller, so that it can read the counters of its variants; `verify` should look its keys up
-    in `gateway.table.keys`. Starts from the last published routes, so it serves even when control is away.
+    in `gateway.table.keys`. `on_ready` is called once it accepts
+    connections. Starts from the last published routes, so it serves even when control is away.
     """
     paths = config.paths
     routes = RouteClient(gateway, socket_path=paths.routes_socket, file_path=paths.routes)
@@ -39,6 +42,8 @@ async def serve(
     follower = asyncio.create_task(routes.run())
     await server.start(sock)
     logger.info("gateway serves %s", logs.fields(address=sock.getsockname(), routes=gateway.table.version))
+    if on_ready is not None:
+        on_ready()
     stopped = asyncio.create_task(stop.wait())
     try:
         done, _ = await asyncio.wait((stopped, follower), return_when=asyncio.FIRST_COMPLETED)

@@ -182,7 +182,7 @@ class IndexedObjectStore:
             reader.close()
 
     def holds(self, url: str, compressed: bool) -> bool:
-        """Whether a model's artifact is there: an object, or (not `compressed`) anything below a prefix. One look-up."""
+        """Whether a model's artifact is there: an object, or (not `compressed`) anything below a prefix."""
         with suppress(Invalid, NotFound, Hidden):
             bucket, key = parse_url(url)
             if compressed or (key and not key.endswith("/")):

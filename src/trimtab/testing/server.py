@@ -45,8 +45,8 @@ class Trimtab:
     def env(self) -> dict[str, str]:
         """This process's environment plus what `trimtab env` exports; credentials of anybody else are left out."""
         base = {k: v for k, v in os.environ.items() if not k.startswith("AWS_") and not k.lower().endswith("_proxy")}
-        exports = json.loads(self.cli("env", "--json", env=base))
-        return base | exports | {"TRIMTAB_DATA_DIR": str(self.data_dir)}
+        exports: dict[str, str] = json.loads(self.cli("env", "--json", env=base))
+        return base | dict(exports) | {"TRIMTAB_DATA_DIR": str(self.data_dir)}
 
     def cli(self, *arguments: str, env: dict[str, str] | None = None, check: bool = True) -> str:
         """Run a `trimtab` verb against this server and return its stdout."""

@@ -1,0 +1,389 @@
+"""Builds the whole system from Config: every part of each process, in one list. Nothing else picks implementations.
+
+Imports are inside the functions: a gateway must not pay for SQLAlchemy, nor the supervisor for anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from trimtab import logs
+from trimtab.clock import SystemClock
+from trimtab.config import Auth, Config
+from trimtab.errors import Invalid
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from trimtab.aws.http import Handler
+    from trimtab.aws.keys import KeyRing
+    from trimtab.aws.registry import Authenticate
+    from trimtab.control.service import Control
+    from trimtab.engines.local.starting import Fetch
+    from trimtab.gateway.gateway import Gateway
+    from trimtab.objects.artifacts import ArtifactCache, LocalArtifact
+    from trimtab.objects.indexed import IndexedObjectStore
+    from trimtab.policies.runtimes import Table
+    from trimtab.resources.routing import AccessKey
+    from trimtab.resources.runtime import Runtime
+
+CONFIG_VARIABLE = "TRIMTAB_PROCESS_CONFIG"
+KEYS_LOOKED_AT_EVERY_S = 0.5
+LOOPBACK = ("127.", "::1", "localhost")
+
+
+# --- trimtab serve: claim the folder, take the port, become the supervisor -------------------------------------------
+
+
+def serve(config: Config) -> None:
+    """Never returns: replaces this process by the supervisor. Raises Invalid with the cure when it cannot serve."""
+    from trimtab import datadir
+    from trimtab.aws import keys
+
+    if config.auth is Auth.NONE and not config.host.startswith(LOOPBACK):
+        raise Invalid(
+            f"--auth none lets anybody in, so it works on loopback only, not on {config.host}. "
+            "Leave --auth away, or listen on 127.0.0.1."
+        )
+    lock_fd = datadir.claim(config.paths)
+    keys.ensure(config.paths.keys, now_s=SystemClock().now_s())
+    read_runtimes(config)  # a mistake in the user's table is told now, not at the first deployment
+    listeners = listen(config)
+    port = listeners[0].getsockname()[1]
+    url = f"http://{'[' + config.host + ']' if ':' in config.host else config.host}:{port}"
+    become_supervisor(config, url, listeners, lock_fd)
+
+
+def listen(config: Config) -> list[socket.socket]:
+    """One listening socket for each gateway, on one port. The kernel shares connections out among them."""
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    try:
+        probe = socket.create_server((config.host, config.port), family=family)  # SO_REUSEPORT would not notice others
+        port = probe.getsockname()[1]
+        if config.gateways == 1:
+            probe.listen(4096)
+            return [probe]
+        probe.close()
+        return [
+            socket.create_server((config.host, port), family=family, backlog=4096, reuse_port=True)
+            for _ in range(config.gateways)
+        ]
+    except OSError as error:
+        raise Invalid(
+            f"trimtab cannot listen on {config.host}:{config.port}: {error.strerror}. "
+            "Stop what uses the port, or choose another with --port (0 takes a free one)."
+        ) from error
+
+
+def become_supervisor(config: Config, url: str, listeners: list[socket.socket], lock_fd: int) -> None:
+    """Exec `trimtab.supervisor` with its orders. The lock and the listening sockets stay open in it."""
+    python = [sys.executable, "-m", "trimtab.app"]
+    children: list[dict[str, object]] = [
+        {"name": "control", "argv": [*python, "control"], "fds": []},
+        {"name": "nursery", "argv": [*python, "nursery"], "fds": []},
+    ]
+    for index, listener in enumerate(listeners):
+        argv = [*python, "gateway", str(index), str(listener.fileno())]
+        children.append({"name": f"gateway {index}", "argv": argv, "fds": [listener.fileno()]})
+    orders = {
+        "children": children,
+        "server_file": str(config.paths.server),
+        "url": url,
+        "region": config.region,
+    }
+    os.set_inheritable(lock_fd, True)
+    for listener in listeners:
+        listener.set_inheritable(True)
+    environment = dict(os.environ)
+    environment["TRIMTAB_SUPERVISE"] = msgspec.json.encode(orders).decode()
+    environment[CONFIG_VARIABLE] = msgspec.json.encode(config, enc_hook=str).decode()
+    sys.stdout.flush()
+    keep = [lock_fd, *(listener.fileno() for listener in listeners)]
+    os.execve(sys.executable, [sys.executable, "-m", "trimtab.supervisor", *map(str, keep)], environment)
+
+
+# --- the processes ---------------------------------------------------------------------------------------------------
+
+
+def main(argv: list[str]) -> int:
+    """`python -m trimtab.app PROCESS ...`: what the supervisor starts."""
+    from pathlib import Path
+
+    from setproctitle import setproctitle
+
+    def path(kind: type, value: str) -> Path:
+        return Path(value)
+
+    config = msgspec.json.decode(os.environ[CONFIG_VARIABLE], type=Config, dec_hook=path)
+    process = " ".join(argv[:2]) if argv[0] == "gateway" else argv[0]
+    setproctitle(f"trimtab: {process}")
+    logs.configure(process, config.log_level)
+    if argv[0] == "nursery":
+        return nursery(config)
+    if argv[0] == "gateway":
+        return run_until_stopped(lambda stop: gateway(config, int(argv[2]), stop))
+    return run_until_stopped(lambda stop: control(config, stop))
+
+
+def nursery(config: Config) -> int:
+    """The fork server. Its children become workers."""
+    from trimtab.engines.local.nursery import main as run_nursery
+    from trimtab.worker.main import run as run_worker
+
+    paths = config.paths
+    return run_nursery(
+        paths.nursery_socket, lifeline_fd(), run_worker, workers_dir=paths.workers_dir, on_listening=tell_ready
+    )
+
+
+async def gateway(config: Config, listener_fd: int, stop: asyncio.Event) -> None:
+    """The data plane: one listening socket, the last route table, and lanes to workers."""
+    from trimtab.aws.dataplane import serve as serve_data_plane
+    from trimtab.aws.sigv4 import Verifier
+    from trimtab.gateway.gateway import Gateway
+
+    here = Gateway()
+    verifier = Verifier(keys_of(here), region=config.region)
+    await serve_data_plane(
+        socket.socket(fileno=listener_fd),
+        config,
+        gateway=here,
+        verify=verifier.verify,
+        stop=stop,
+        on_ready=tell_ready,
+    )
+
+
+async def control(config: Config, stop: asyncio.Event) -> None:
+    """The control plane: AWS's APIs, the store, the engine, and the loop that makes intent true."""
+    from trimtab.aws.auth import Authenticator
+    from trimtab.aws.keys import KeyRing
+    from trimtab.aws.server import HttpServer
+    from trimtab.control.routes import RoutePublisher
+    from trimtab.control.seen import Settings
+    from trimtab.control.service import Control
+    from trimtab.engines.local.engine import LocalEngine
+    from trimtab.objects.artifacts import ArtifactCache
+    from trimtab.objects.indexed import open_object_store
+    from trimtab.store.sqlite import open_sqlite
+
+    paths, clock = config.paths, SystemClock()
+    keys = KeyRing(paths.keys)
+    publisher = RoutePublisher(
+        paths.routes,
+        paths.routes_socket,
+        clock,
+        keys=tuple(keys().values()),
+        require_auth=config.auth is Auth.SIGV4,
+        account=config.account,
+        region=config.region,
+        expected_gateways=config.gateways,
+    )
+    async with AsyncExitStack() as parts:
+        objects = open_object_store(paths.objects, clock)
+        parts.push_async_callback(objects.close)
+        await objects.start()
+        artifacts = ArtifactCache(
+            objects,
+            paths.artifacts,
+            clock,
+            max_unpacked_bytes=config.max_artifact_bytes,
+            max_cache_bytes=config.artifact_cache_bytes,
+        )
+        parts.push_async_callback(artifacts.close)
+        await artifacts.start()
+        engine = LocalEngine(
+            paths,
+            fetcher(artifacts),
+            clock,
+            region=config.region,
+            enforce_shapes=config.enforce_instance_shapes,
+            invocation_limit_s=config.invocation_timeout_s,
+            orphan_grace_s=config.drain_grace_s,
+        )
+        plane = Control(
+            store=open_sqlite(paths.database),
+            engine=engine,
+            publisher=publisher,
+            clock=clock,
+            resolve_runtime=runtime_resolver(config),
+            artifact_exists=objects.holds,
+            settings=Settings(
+                drain_grace_s=config.drain_grace_s,
+                timeout_s=config.invocation_timeout_s,
+                max_payload_bytes=config.max_payload_bytes,
+            ),
+        )
+        parts.push_async_callback(plane.close)
+        await plane.open()
+        authenticator = Authenticator(keys, region=config.region, clock=clock, required=config.auth is Auth.SIGV4)
+        server = HttpServer(control_handler(config, plane, objects, authenticator))
+        await server.start(unix_listener(paths.control_socket))
+        parts.push_async_callback(server.stop, grace_s=5.0)
+        tell_ready()
+        await until_stopped(stop, plane.run(), watch_keys(keys, publisher.set_keys))
+
+
+def control_handler(config: Config, plane: Control, objects: IndexedObjectStore, authenticate: Authenticate) -> Handler:
+    """Everything that is not data plane: trimtab's own API, then AWS's services."""
+    import hashlib
+
+    from trimtab.aws import sts
+    from trimtab.aws.dispatch import Dispatcher
+    from trimtab.aws.http import HttpRequest, HttpResponse
+    from trimtab.aws.iam import Iam
+    from trimtab.aws.native import PREFIX, native_api
+    from trimtab.aws.paging import Pager
+    from trimtab.aws.registry import handlers_of, merge
+    from trimtab.aws.s3 import s3_handlers
+    from trimtab.aws.sagemaker import sagemaker_handlers
+
+    clock, paths = SystemClock(), config.paths
+    pager = Pager(hashlib.sha256(b"paging" + paths.keys.read_bytes()).digest())
+    handlers = merge(
+        sagemaker_handlers(plane, clock, pager),
+        s3_handlers(objects),
+        handlers_of(sts),
+        handlers_of(Iam(created_s=paths.version.stat().st_mtime)),
+    )
+    aws = Dispatcher(handlers, authenticate, region=config.region, account=config.account)
+    native = native_api(plane, authenticate, paths.logs, {"region": config.region, "account": config.account})
+
+    async def handle(request: HttpRequest) -> HttpResponse:
+        return await (native if request.raw_path.startswith(PREFIX) else aws)(request)
+
+    return handle
+
+
+# --- what the parts are given ----------------------------------------------------------------------------------------
+
+
+def fetcher(artifacts: ArtifactCache) -> Fetch:
+    """How the engine gets artifacts, without knowing of object stores."""
+
+    async def fetch(url: str, compressed: bool, timeout_s: float) -> LocalArtifact:
+        return await artifacts.fetch(url, compressed=compressed, timeout_s=timeout_s)
+
+    return fetch
+
+
+def read_runtimes(config: Config) -> Table:
+    """trimtab's table of images, the user's own rows first."""
+    from trimtab.policies import runtimes
+
+    own = config.paths.runtimes
+    table = runtimes.packaged()
+    return runtimes.parse(own.read_text(), str(own)).before(table) if own.exists() else table
+
+
+def runtime_resolver(config: Config) -> Callable[[str, Mapping[str, str]], Runtime]:
+    """Images to runtimes, by a table that is read anew when a model is made: an addition counts at once."""
+    import shutil
+
+    from trimtab.policies import runtimes
+
+    def resolve(image: str, environment: Mapping[str, str]) -> Runtime:
+        table = read_runtimes(config)
+        engine = any(shutil.which(name) for name in ("docker", "podman"))
+        return runtimes.resolve(image, environment, table, container_engine=engine, more=str(config.paths.runtimes))
+
+    return resolve
+
+
+def keys_of(here: Gateway) -> Callable[[], Mapping[str, AccessKey]]:
+    """The access keys of the table that a gateway routes by, by id."""
+    table = here.table
+    keys: dict[str, AccessKey] = {}
+
+    def current() -> Mapping[str, AccessKey]:
+        nonlocal table, keys
+        if here.table is not table:
+            table, keys = here.table, {key.id: key for key in here.table.keys}
+        return keys
+
+    return current
+
+
+async def watch_keys(keys: KeyRing, publish: Callable[[Sequence[AccessKey]], None]) -> None:
+    """Tell the gateways when the key file has changed."""
+    known = keys.version
+    while True:
+        await asyncio.sleep(KEYS_LOOKED_AT_EVERY_S)
+        now = tuple(keys().values())
+        if keys.version != known:
+            known = keys.version
+            publish(now)
+
+
+# --- processes in general --------------------------------------------------------------------------------------------
+
+
+def run_until_stopped(process: Callable[[asyncio.Event], Awaitable[None]]) -> int:
+    """Run on uvloop until SIGTERM or until the supervisor is gone."""
+    import uvloop
+
+    async def body() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        fd = lifeline_fd()
+
+        def lifeline_ended() -> None:
+            loop.remove_reader(fd)
+            stop.set()
+
+        if fd >= 0:
+            loop.add_reader(fd, lifeline_ended)
+        await process(stop)
+
+    uvloop.run(body())
+    return 0
+
+
+async def until_stopped(stop: asyncio.Event, *works: Awaitable[None]) -> None:
+    """Run `works` until `stop`. One that ends by itself is a defect, and raised."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    stopped = asyncio.ensure_future(stop.wait())
+    done, pending = await asyncio.wait((stopped, *tasks), return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
+    for task in done:
+        task.result()
+
+
+def unix_listener(path: Path) -> socket.socket:
+    """A Unix socket that only its owner may connect to; what an earlier process left is replaced."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    path.chmod(0o600)
+    listener.listen(1024)
+    listener.setblocking(False)
+    return listener
+
+
+def lifeline_fd() -> int:
+    """The pipe whose end of file says that the supervisor is gone; -1 without one."""
+    return int(os.environ.get("TRIMTAB_LIFELINE_FD", "-1"))
+
+
+def tell_ready() -> None:
+    """Tell the supervisor that this process can answer."""
+    if fd := os.environ.pop("TRIMTAB_READY_FD", ""):
+        os.write(int(fd), b"1")
+        os.close(int(fd))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
