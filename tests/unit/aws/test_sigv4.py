@@ -18,6 +18,7 @@ from trimtab.resources.routing import AccessKey
 
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utc")
 
+RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines that run much else
 PATH_TEXT = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="?#%"), max_size=30)
 ENCODED = st.sampled_from(["%20", "%2F", "%C3%A9", "%25", "a", "..", ".", "//", "/", "~", "-", "x1"])
 VALUE = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20)
@@ -61,6 +62,7 @@ def signed(**how: object) -> Wire:
     return sign(SigV4Auth(credentials(), "sagemaker", "us-east-1"), **how)  # type: ignore[arg-type]
 
 
+@RELAXED
 @given(path=st.lists(ENCODED, max_size=8).map("".join), query=QUERIES, headers=HEADERS, body=st.binary(max_size=200))
 def test_what_botocore_signs_for_a_service_is_accepted(
     path: str, query: str, headers: list[tuple[str, str]], body: bytes
@@ -71,6 +73,7 @@ def test_what_botocore_signs_for_a_service_is_accepted(
     assert check(wire) is KEY
 
 
+@RELAXED
 @given(path=st.lists(ENCODED, max_size=8).map("".join), query=QUERIES, headers=HEADERS, body=st.binary(max_size=200))
 def test_what_botocore_signs_for_s3_is_accepted(
     path: str, query: str, headers: list[tuple[str, str]], body: bytes
@@ -80,6 +83,7 @@ def test_what_botocore_signs_for_s3_is_accepted(
     assert prove_s3(wire) is KEY
 
 
+@RELAXED
 @given(path=st.lists(ENCODED, max_size=8).map("".join), query=QUERIES, wait_s=st.integers(0, 599))
 def test_a_presigned_url_of_botocore_is_accepted_until_it_expires(path: str, query: str, wait_s: int) -> None:
     signer = S3SigV4QueryAuth(credentials(), "s3", "us-east-1", expires=600)
@@ -90,6 +94,7 @@ def test_a_presigned_url_of_botocore_is_accepted_until_it_expires(path: str, que
     assert caught.value.code == denials.EXPIRED
 
 
+@RELAXED
 @given(path=PATH_TEXT)
 def test_any_path_text_gets_the_signature_of_botocore(path: str) -> None:
     wire = signed(path=f"/{path}")
@@ -124,7 +129,7 @@ def test_a_date_header_stands_in_for_x_amz_date() -> None:
     assert check(wire) is KEY
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
+@RELAXED
 @given(data=st.data())
 def test_every_change_of_a_signed_part_is_refused(data: st.DataObject) -> None:
     wire = signed(path="/endpoints/fraud/invocations", query="a=1&b=2")
@@ -147,6 +152,7 @@ def test_every_change_of_a_signed_part_is_refused(data: st.DataObject) -> None:
         check(changed)
 
 
+@RELAXED
 @given(data=st.data())
 def test_every_change_of_a_presigned_url_is_refused(data: st.DataObject) -> None:
     signer = S3SigV4QueryAuth(credentials(), "s3", "us-east-1", expires=600)
@@ -275,18 +281,21 @@ def test_a_malformed_date_is_told_its_form(stamp: str) -> None:
     refused(signed().with_header("x-amz-date", stamp), denials.INCOMPLETE_SIGNATURE)
 
 
+@RELAXED
 @given(text=st.text(max_size=200))
 def test_no_authorization_header_breaks_the_parser(text: str) -> None:
     with pytest.raises(Denied):
         check(signed().with_header("authorization", text))
 
 
+@RELAXED
 @given(query=st.text(max_size=200))
 def test_no_query_breaks_the_parser(query: str) -> None:
     with pytest.raises(Denied):
         check(replace(signed().without("authorization"), query=f"X-Amz-Signature={query}"))
 
 
+@RELAXED
 @given(
     prefix=st.sampled_from(
         ["AWS4-HMAC-SHA256 Credential=TTABROOTKEY000000001/20261123/us-east-1/sagemaker/aws4_request"]
