@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import msgspec
 from msgspec import Struct
@@ -58,7 +60,9 @@ class WorkerConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A gateway came."""
-        self.transport = transport  # type: ignore[assignment]
+        self.transport = cast(asyncio.Transport, transport)
+        if self.worker.dead:  # accepted just before
+            self.transport.abort()
         self.worker.connections.append(self)
         self.worker.wake()
 
@@ -103,6 +107,11 @@ class FakeWorker:
         self._server: asyncio.Server | None = None
         self._changed = asyncio.Event()
 
+    @property
+    def dead(self) -> bool:
+        """Not started, or killed."""
+        return self._server is None
+
     def lane(self, *, concurrency: int = 1) -> Lane:
         """Its place in a route table."""
         return Lane(replica_id=self.path.stem, address=f"unix:{self.path}", concurrency=concurrency)
@@ -126,11 +135,12 @@ class FakeWorker:
         await self.until(lambda: not self.connections)
 
     async def until(self, done: Callable[[], bool], timeout_s: float = 5.0) -> None:
-        """Wait until `done()`; TimeoutError."""
+        """Wait until `done()`, looked at every millisecond and at each event here; TimeoutError."""
         async with asyncio.timeout(timeout_s):
             while not done():
                 self._changed.clear()
-                await self._changed.wait()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), 0.001)
 
     def wake(self) -> None:
         """Something changed."""
