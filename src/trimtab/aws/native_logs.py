@@ -1,4 +1,6 @@
-"""The log lines of an endpoint's replicas, read from `LOGS/ENDPOINT/VARIANT/REPLICA.log`; also as they are written.
+"""The log lines of an endpoint's replicas, read from `LOGS/ENDPOINT/VARIANT/REPLICA[-INDEX].log`; also as they come.
+
+A replica of several model server processes has a file for each, told apart by INDEX.
 
 Names that a caller gives are compared with what the folder holds and never become part of a path.
 """
@@ -20,7 +22,7 @@ SILENCE_S = 15.0  # a follower hears something at least this often, so that no o
 
 
 class LogLine(Struct, frozen=True):
-    """One line that a replica wrote, without its end."""
+    """One line that a replica wrote, without its end. `replica` is the file's name: the replica's, with the index."""
 
     variant: str
     replica: str
@@ -77,7 +79,11 @@ class LogFiles:
     def _paths(self) -> list[Path]:
         found: list[tuple[int, Path]] = []
         for path in self._folder.glob("*/*.log"):
-            if self._variant in ("", path.parent.name) and self._replica in ("", path.stem):
+            if self._variant in ("", path.parent.name) and self._replica in (
+                "",
+                path.stem,
+                path.stem.rpartition("-")[0],
+            ):
                 try:
                     found.append((path.stat().st_mtime_ns, path))
                 except FileNotFoundError:  # removed between listing and looking

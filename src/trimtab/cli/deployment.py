@@ -241,15 +241,15 @@ class Deployment:
             time.sleep(_POLL_S)
 
     def _log_tail(self, document: dict[str, Any]) -> tuple[str, ...]:
-        """The last lines of a failed replica: its own account where it gave one, else its log."""
+        """The last lines of the replica that failed, unless the reason shows them: its own account, else its log."""
+        if "\n" in document.get("failure_reason", ""):
+            return ()
         for replica in reversed(document["replicas"]):
             if tail := replica.get("failure", {}).get("tail"):
                 return tuple(tail.splitlines()[-_TAIL:])
         with contextlib.suppress(CallFailed, Unreachable):  # the failure itself has been told already
-            lines = [
-                entry["line"] for entry in self._client.lines(f"endpoints/{self._wanted.name}/logs", tail=str(_TAIL))
-            ]
-            return tuple(lines[-_TAIL:])
+            entries = list(self._client.lines(f"endpoints/{self._wanted.name}/logs", tail=str(_TAIL)))
+            return tuple(entry["line"] for entry in entries if entry["replica"] == entries[-1]["replica"])
         return ()
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from trimtab.cli.options import AsJson, DataDir, EndpointName
-from trimtab.cli.render import ago, at, emit, emit_json, milliseconds, table
+from trimtab.cli.render import ago, at, emit, emit_json, first_line, milliseconds, table
 
 # The steps of a start, in order (resources/replica.py, StartBudget).
 STEPS = ("detect", "decide", "place", "fetch", "fork", "import", "load", "warm", "first_answer")
@@ -115,7 +115,10 @@ def _events(events: list[dict[str, Any]]) -> None:
     emit("")
     table(
         ("TIME", "EVENT", "REASON", "REPLICA"),
-        [(at(event["at_s"]), event["what"], event.get("reason", ""), event.get("replica_id", "")) for event in events],
+        [
+            (at(event["at_s"]), event["what"], first_line(event.get("reason", "")), event.get("replica_id", ""))
+            for event in events
+        ],
     )
 
 

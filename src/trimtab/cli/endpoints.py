@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trimtab.cli.options import AsJson, DataDir
-from trimtab.cli.render import ago, emit_json, say, table
+from trimtab.cli.render import ago, emit_json, first_line, say, table
 
 
 def endpoints(as_json: AsJson = False, data_dir: DataDir = None) -> None:
@@ -31,7 +31,6 @@ def _row(endpoint: dict[str, Any]) -> tuple[str, ...]:
     config = endpoint["config_name"]
     if pending := endpoint.get("pending_config_name"):
         config = f"{config} -> {pending}"
-    reason = endpoint.get("failure_reason", "")
     return (
         endpoint["name"],
         endpoint["status"],
@@ -39,5 +38,5 @@ def _row(endpoint: dict[str, Any]) -> tuple[str, ...]:
         config,
         ", ".join(variant["name"] for variant in endpoint.get("variants", ())),
         ago(endpoint["modified_s"]),
-        reason.splitlines()[0][:80] if reason else "",
+        first_line(endpoint.get("failure_reason", ""))[:80],
     )

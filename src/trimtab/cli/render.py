@@ -14,7 +14,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-_WIDE = 200  # columns where there is no terminal: tables go to files and pipes whole
+_WIDE = 10_000  # columns where there is no terminal: rows go to files and pipes whole
 
 
 class CliError(Exception):
@@ -70,7 +70,16 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Seque
         )
     for row in rows:
         drawn.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-    console().print(drawn)
+    screen = console()
+    with screen.capture() as captured:
+        screen.print(drawn)
+    for line in captured.get().splitlines():  # rich fills every row with spaces to its full width
+        typer.echo(line.rstrip())
+
+
+def first_line(text: str) -> str:
+    """The first line, for a table's cell."""
+    return text.splitlines()[0] if text else ""
 
 
 # Colour is an extra: the word itself says it.

@@ -36,6 +36,10 @@ def test_variant_and_replica_choose_files_and_are_no_paths(tmp_path) -> None:
     write(tmp_path, "B/r3", "b3\n")
     assert sorted(lines(LogFiles(tmp_path, variant="A"))) == ["a1", "a2"]
     assert lines(LogFiles(tmp_path, replica="r3")) == ["b3"]
+    write(tmp_path, "A/x-1-0", "first process\n")
+    write(tmp_path, "A/x-1-1", "second process\n")
+    assert sorted(lines(LogFiles(tmp_path, replica="x-1"))) == ["first process", "second process"]
+    assert lines(LogFiles(tmp_path, replica="x-1-1")) == ["second process"]
     assert lines(LogFiles(tmp_path, variant="../" + tmp_path.name + "/A", replica="r1")) == []
 
 
