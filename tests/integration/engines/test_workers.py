@@ -110,6 +110,33 @@ async def test_a_stopped_process_that_answers_nobody_is_hung(house: House) -> No
     await until(engine, lambda: not house.alive())
 
 
+async def test_a_control_that_was_held_up_takes_no_worker_for_hung(house: House) -> None:
+    engine = await house.engine(invocation_limit_s=0.2, hung_margin_s=0.1)
+    await engine.start(tiny("ready"))
+    (pid,) = (await settled(engine, "r1", READY)).pids
+    time.sleep(0.6)  # the loop itself stands still: that is the subject
+    for _ in range(10):
+        await asyncio.sleep(0.05)
+    status = find(engine, "r1")
+    assert status is not None
+    assert (status.state, status.pids) == (READY, (pid,))
+
+
+async def test_a_replica_that_outgrows_its_instance_type_is_out_of_memory(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(cpus=tuple(sorted(os.sched_getaffinity(0))), memory_bytes=9 * 2**30)
+    engine = await house.engine(enforce_shapes=True, machine=machine)
+    await engine.start(tiny("ready", instance_type="ml.m5.large"))
+    await settled(engine, "r1", READY)
+    monkeypatch.setattr(processes, "resident_bytes", lambda pid: 9 * 2**30)
+    failure = (await settled(engine, "r1", FAILED)).failure
+    assert failure is not None
+    assert failure.reason == "OutOfMemory"
+    assert "8 GiB" in failure.message
+    await until(engine, lambda: not house.alive())
+
+
 async def test_a_drain_that_takes_too_long_is_cut_short(house: House) -> None:
     engine = await house.engine()
     await engine.start(tiny("stubborn"))

@@ -1,3 +1,4 @@
+import os
 import random
 import socket
 from pathlib import Path
@@ -7,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab.engines.local import gpus, processes
+from trimtab.engines.local.failures import exited
 from trimtab.engines.local.gpus import Gpu
+from trimtab.engines.local.orders import Exited
 from trimtab.engines.local.placement import Machine, Placer, this_machine
 from trimtab.engines.local.ports import BLOCK, Ports, is_free, safe_range
 from trimtab.engines.local.shapes import GIB, Shape, shape_of, table
@@ -163,3 +166,29 @@ def test_a_log_that_has_grown_too_long_keeps_its_end(tmp_path: Path) -> None:
     assert processes.tail(log, 1) == "line 009999"
     processes.trim_log(tmp_path / "none", 10)
     assert processes.tail(tmp_path / "none") == ""
+
+
+def test_old_logs_go_but_none_that_is_in_use(tmp_path: Path) -> None:
+    for number in range(6):
+        log = tmp_path / f"r{number}-0.log"
+        log.write_text("x")
+        os.utime(log, (number, number))
+    (tmp_path / "r1-0.log.1").write_text("x")
+    processes.prune_logs(tmp_path, 3, lambda name: name == "r0-0")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r0-0.log", "r4-0.log", "r5-0.log"]
+
+
+@pytest.mark.parametrize(
+    ("end", "tail", "oom", "reason", "words"),
+    [
+        (Exited(pid=1, status=3 << 8), "", False, "Exited", "exited with status 3"),
+        (Exited(pid=1, status=11), "", False, "Exited", "was killed by SIGSEGV"),
+        (Exited(pid=1, status=9), "", True, "OutOfMemory", "more memory"),
+        (None, "MemoryError: no more", False, "OutOfMemory", "more memory"),
+        (None, "", False, "Exited", "ended"),
+    ],
+)
+def test_an_end_is_told_in_words(end: Exited | None, tail: str, oom: bool, reason: str, words: str) -> None:
+    failure = exited("A worker", end, tail, out_of_memory=oom)
+    assert failure.reason == reason
+    assert words in failure.message

@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 LOOK_EVERY_S = 1.0
 HUNG_MARGIN_S = 10.0
 _ADOPTION_LIMIT_S = 2.0
+_LATE_S = 0.2
 
 
 class LocalEngine:
@@ -259,12 +260,19 @@ class LocalEngine:
 
     async def _look(self) -> None:
         """Once a second: ask the workers how they are, end what hangs or has outgrown its place."""
+        looked_s = self._clock.monotonic_s()
         while True:
             await asyncio.sleep(self._look_every_s)
+            now_s = self._clock.monotonic_s()
+            on_time = now_s - looked_s < self._look_every_s + _LATE_S
+            looked_s = now_s
             for replica in list(self._replicas.values()):
                 for member in replica.members:
                     if isinstance(member, WorkerMember):
-                        member.check_hung(self._hung_after_s, self._clock.monotonic_s())
+                        if on_time:
+                            member.check_hung(self._hung_after_s, now_s)
+                        else:  # it is control that was held up: what workers said meanwhile is still unread
+                            member.heard_s = now_s
                         member.ask()
                 if self._enforce:
                     self._check_memory(replica)

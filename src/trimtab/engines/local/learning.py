@@ -1,7 +1,8 @@
 """Imports that the nursery makes before anybody asks, so that workers are born with them.
 
 A module that users named is tried in a child first: an import that raises, crashes, hangs or starts threads (which a
-fork would lose) must not touch the nursery.
+fork would lose) must not touch the nursery. The child also tells what the import brought in, so that the nursery can
+make it in many small steps, innermost module first, and take orders between them.
 """
 
 from __future__ import annotations
@@ -58,11 +59,21 @@ def import_all(modules: Iterable[str]) -> None:
     gc.freeze()
 
 
+def import_step(module: str) -> None:
+    """Import one of the many that a trial brought in. What was made under way and has no file is no loss."""
+    try:
+        with no_threads():
+            importlib.import_module(module)
+    except Exception as error:  # noqa: BLE001 - as above; the import that matters comes last, and says so
+        logger.debug("skipped %s", fields(module=module, error=repr(error)))
+
+
 class Learner:
     """Modules still to learn, tried one at a time in a child."""
 
     def __init__(self) -> None:
         """Nothing to learn yet."""
+        self._report = -1
         self._wanted: deque[str] = deque()
         self._known: set[str] = set()
         self._trial_pid = 0
@@ -90,22 +101,26 @@ class Learner:
         if self._wanted:
             self._trial_module = self._wanted.popleft()
             self._trial_deadline_s = time.monotonic() + TRIAL_LIMIT_S
-            self._trial_pid = _fork_trial(self._trial_module, close_fds)
+            self._report = os.memfd_create("trial")
+            self._trial_pid = _fork_trial(self._trial_module, self._report, close_fds)
 
-    def ended(self, pid: int, status: int) -> str | None:
-        """A child ended: if it was a trial that went well, the module to import; "" if badly; None if no trial."""
+    def ended(self, pid: int, status: int) -> list[str] | None:
+        """A child ended: if it was a trial, what to import, in this order (nothing when it went badly); else None."""
         if pid != self._trial_pid:
             return None
         self._trial_pid = 0
+        with os.fdopen(self._report, "rb") as report:
+            report.seek(0)
+            brought_in = report.read().decode().splitlines()
         if status == 0:
-            return self._trial_module
+            return [*reversed(brought_in), self._trial_module]
         code = os.waitstatus_to_exitcode(status)
         why = {_RAISED: "it raises", _STARTS_THREADS: "it starts threads"}.get(code, f"the trial ended with {code}")
         logger.warning("not learned %s", fields(module=self._trial_module, why=why))
-        return ""
+        return []
 
 
-def _fork_trial(module: str, close_fds: Iterable[int]) -> int:
+def _fork_trial(module: str, report: int, close_fds: Iterable[int]) -> int:
     pid = os.fork()
     if pid:
         return pid
@@ -116,8 +131,10 @@ def _fork_trial(module: str, close_fds: Iterable[int]) -> int:
         for fd in close_fds:
             os.close(fd)
         os.nice(10)
+        before = set(sys.modules)
         with no_threads():
             importlib.import_module(module)
+        os.write(report, "\n".join(name for name in sys.modules if name not in before).encode())
         threads = len(os.listdir("/proc/self/task")) - 1  # the forked child began with one
         code = _STARTS_THREADS if threads > _MOST_NEW_THREADS else 0
     except BaseException:  # noqa: BLE001 - the exit status says it

@@ -25,7 +25,7 @@ import msgspec
 
 from trimtab.engines.local import processes, records
 from trimtab.engines.local.birth import RunChild, exec_worker, fork_worker, spawn_program
-from trimtab.engines.local.learning import Learner, import_all
+from trimtab.engines.local.learning import Learner, import_all, import_step
 from trimtab.engines.local.orders import (
     Bear,
     BirthRecord,
@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 WARM_IMPORTS = ("numpy", "numpy.random", "onnxruntime")  # numpy imports its random part only when it is used
 PROGRAM_GRACE_S = 30.0  # AWS: SIGKILL follows SIGTERM after 30 s
-_IDLE_BEFORE_LEARNING_S = 0.25
+_IDLE_BEFORE_LEARNING_S = 1.0  # an import holds up the orders that come during it: not while several may follow
 _LEARNING_TICK_S = 0.05
 
 
@@ -125,8 +125,7 @@ class Nursery:
         return 0
 
     def _turn(self) -> None:
-        learning = self._learner.busy or self._to_import
-        ready = self._selector.select(_LEARNING_TICK_S if learning else None)
+        ready = self._selector.select(self._patience_s())
         for key, _ in ready:
             if key.fd == self._listener.fileno():
                 self._accept()
@@ -139,6 +138,12 @@ class Nursery:
                 self._receive(key.fd)
         if not ready and time.monotonic() - self._last_order_s > _IDLE_BEFORE_LEARNING_S:
             self._learn()
+
+    def _patience_s(self) -> float | None:
+        """How long to wait for an event: not at all while there are imports to make and nobody has ordered lately."""
+        if self._to_import:
+            return max(0.0, self._last_order_s + _IDLE_BEFORE_LEARNING_S - time.monotonic())
+        return _LEARNING_TICK_S if self._learner.busy else None
 
     def _on_stop(self, *_: object) -> None:
         self._stopping = True
@@ -239,10 +244,9 @@ class Nursery:
             self._ended(pid, status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
     def _ended(self, pid: int, status: int, cpu_s: float, max_resident_bytes: int) -> None:
-        module = self._learner.ended(pid, status)
-        if module is not None:
-            if module:
-                self._to_import.append(module)
+        modules = self._learner.ended(pid, status)
+        if modules is not None:
+            self._to_import.extend(modules)
             return
         exited = Exited(pid=pid, status=status, cpu_s=cpu_s, max_resident_bytes=max_resident_bytes)
         for fd in list(self._clients):
@@ -250,7 +254,9 @@ class Nursery:
 
     def _learn(self) -> None:
         """One small piece of learning, when nothing else is to be done."""
-        if self._to_import:
+        if len(self._to_import) > 1:
+            import_step(self._to_import.popleft())
+        elif self._to_import:
             import_all([self._to_import.popleft()])
         else:
             self._learner.step([*self._own_fds()])

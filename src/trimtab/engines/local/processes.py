@@ -96,6 +96,17 @@ def trim_log(path: str | Path, limit_bytes: int) -> None:
         return
 
 
+def prune_logs(folder: Path, keep: int, is_in_use: Callable[[str], bool]) -> None:
+    """Remove the oldest logs of a folder until `keep` are left, but none whose stem `is_in_use`."""
+    logs = list(folder.glob("*.log"))
+    if len(logs) <= keep:
+        return
+    idle = sorted((log for log in logs if not is_in_use(log.stem)), key=lambda log: log.stat().st_mtime)
+    for log in idle[: len(logs) - keep]:
+        log.unlink(missing_ok=True)
+        log.with_name(f"{log.name}.1").unlink(missing_ok=True)  # a worker's log has one predecessor
+
+
 class DeathWatch:
     """Calls `on_death` once, from the event loop, when a process ends; children and strangers alike (pidfd)."""
 

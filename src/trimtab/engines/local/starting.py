@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 _SOCKET_PATH_LIMIT = 107  # sockaddr_un
 _PORT_TRIES = 3
+LOGS_KEPT = 50  # per variant: a model that fails again and again must not fill the disk
 # Read by the loader, the interpreter or a library when it starts: a forked child is too late for them.
 _READ_AT_START = ("LD_", "PYTHON", "OMP_", "OPENBLAS_", "MKL_", "KMP_", "GOMP_", "MALLOC_", "GLIBC_")
 _READ_AT_START_HARMLESS = {"PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}  # a worker flushes every line anyway
@@ -233,6 +234,9 @@ class Starter:
     def _record(self, replica: LocalReplica, index: int, address: str) -> BirthRecord:
         spec, place = replica.spec, replica.place
         folder = _made(self._paths.logs / spec.endpoint / spec.variant)
+        processes.prune_logs(
+            folder, LOGS_KEPT, lambda name: (self._paths.workers_dir / f"{name}{records.SUFFIX}").exists()
+        )
         return BirthRecord(
             replica_id=spec.id,
             index=index,
