@@ -46,6 +46,8 @@ def decode_json(body: bytes | str) -> Any:
     """Any JSON value."""
     try:
         return _any_decoder.decode(body)
+    except RecursionError as error:
+        raise Fault(400, "The JSON body is nested too deeply.") from error
     except msgspec.DecodeError:
         try:
             return json.loads(text_of(body))  # NaN and Infinity, and Python's own words for what is wrong
@@ -80,7 +82,7 @@ def decode_csv(body: bytes | str) -> list[list[float]]:
     if not isinstance(body, str):
         # JSON's number parser is the quickest at hand; what it does not take (`.5`, `+1`, empty fields) is read below.
         stripped = body.strip()
-        if stripped:
+        if stripped and b"]" not in stripped:
             rows = decode_number_rows(b"[[" + stripped.replace(b"\r\n", b"\n").replace(b"\n", b"],[") + b"]]")
             if rows is not None and all(len(row) == len(rows[0]) > 0 for row in rows):
                 return rows

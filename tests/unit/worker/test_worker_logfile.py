@@ -1,0 +1,112 @@
+"""The replica's log: whole lines, bounded, and never in a request's way."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+
+
+def files(text: str) -> dict[str, str]:
+    return {"code/inference.py": textwrap.dedent(text)}
+
+
+def test_prints_of_python_of_c_code_and_of_child_processes_are_all_kept(start):
+    worker = start(
+        files(
+            """
+            import ctypes, os, subprocess, sys
+            def model_fn(d): print("from print"); print("to stderr", file=sys.stderr); return d
+            def predict_fn(data, model):
+                libc = ctypes.CDLL(None)
+                libc.puts(b"from C"); libc.fflush(None)
+                subprocess.run(["echo", "from a child"])
+                sys.stdout.buffer.write(b"raw bytes\\n")
+                print("no newline", end="", flush=True)
+                return 1
+            """
+        )
+    ).ready()
+    worker.client().ask(b"[1]", "application/json")
+
+    for said in ("from print", "to stderr", "from C", "from a child", "raw bytes", "no newline"):
+        assert said in worker.log()
+
+
+def test_printing_megabytes_neither_blocks_nor_fills_the_disk(start):
+    worker = start(
+        files(
+            """
+            def model_fn(d): return d
+            def predict_fn(data, model):
+                for number in range(40_000):
+                    print(number, "x" * 1000)
+                print("y" * 3_000_000)
+                return "done"
+            """
+        ),
+        log_max_bytes=1_000_000,
+    ).ready()
+
+    assert worker.client().ask(b"[1]", "application/json").payload == b'"done"'
+    parts = [worker.log_path, worker.log_path.with_name("log.1")]
+    assert sum(part.stat().st_size for part in parts) <= 1_000_000
+
+
+def test_what_c_code_floods_is_cut_down_too(start):
+    worker = start(
+        files(
+            """
+            import os
+            def model_fn(d): return d
+            def predict_fn(data, model): return os.write(2, b"z" * 2_000_000)
+            """
+        ),
+        log_max_bytes=1_000_000,
+    ).ready()
+    client, control = worker.client(), worker.client()
+    client.ask(b"[1]", "application/json")
+    client.ask(b"[1]", "application/json")
+
+    while worker.log_path.stat().st_size > 500_000:
+        control.describe()  # the attendant looks once a second
+
+
+def test_lines_of_threads_are_never_cut_into_each_other(start):
+    worker = start(
+        files(
+            """
+            import threading
+            def model_fn(d): return d
+            def predict_fn(data, model):
+                def talk(name):
+                    for number in range(300):
+                        print(name, number, name, sep="-")
+                threads = [threading.Thread(target=talk, args=(name,)) for name in "abcd"]
+                [t.start() for t in threads]; [t.join() for t in threads]
+                return 1
+            """
+        )
+    ).ready()
+    worker.client().ask(b"[1]", "application/json")
+
+    lines = [line for line in worker.log().splitlines() if "-" in line and "trimtab" not in line]
+    assert len(lines) == 1200
+    assert all(re.fullmatch(r"(\w)-\d+-\1", line) for line in lines)
+
+
+def test_a_full_disk_loses_log_lines_and_no_request(start):
+    worker = start(
+        files(
+            """
+            import os
+            full = os.open("/dev/full", os.O_WRONLY)
+            def model_fn(d): return d
+            def predict_fn(data, model):
+                os.dup2(full, 1); os.dup2(full, 2)
+                print("lost")
+                return "answered"
+            """
+        )
+    ).ready()
+
+    assert worker.client().ask(b"[1]", "application/json").payload == b'"answered"'

@@ -1,0 +1,85 @@
+"""The PyTorch container's defaults, and TorchScript without a script."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trimtab.resources.runtime import Flavor
+from trimtab.wire.frames import RequestMeta
+from trimtab.worker import artifact, codecs, media, script
+from trimtab.worker.answers import Fault
+from trimtab.worker.failures import StartFailed
+from trimtab.worker.flavors.pytorch import PytorchDefaults
+from trimtab.worker.handlers import HandledModel
+from trimtab.worker.plain import PlainModel
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
+
+
+@pytest.fixture
+def model_dir(tmp_path: Path) -> Path:
+    linear = torch.nn.Linear(3, 2).eval()
+    torch.jit.trace(linear, torch.zeros(1, 3)).save(str(tmp_path / "model.pt"))
+    with torch.no_grad():
+        np.save(tmp_path / "expected.npy", linear(torch.tensor([[1.0, 2.0, 3.0]])).numpy())
+    return tmp_path
+
+
+def default_model(model_dir: Path) -> HandledModel:
+    model = HandledModel({}, PytorchDefaults({}), model_dir, {})
+    model.load()
+    return model
+
+
+def test_torchscript_is_served_as_the_container_does(model_dir):
+    expected = np.load(model_dir / "expected.npy")
+    model = default_model(model_dir)
+
+    body, content_type, _ = model.answer(b"[[1, 2, 3]]", RequestMeta(media.JSON))
+    assert np.allclose(json.loads(body), expected)
+    assert content_type == media.JSON
+    npy = codecs.encode_npy(np.array([[1, 2, 3]], np.float32))
+    assert np.allclose(codecs.decode_npy(model.answer(npy, RequestMeta(media.NPY, media.NPY))[0]), expected)
+    with pytest.raises(Fault) as caught:
+        model.answer(b"[[1, 2]]", RequestMeta(media.JSON))
+    assert caught.value.status == 500
+
+
+def test_torchscript_without_a_script_is_served_plainly(model_dir):
+    model = PlainModel(artifact.load(*artifact.detect(model_dir), {}), media.JSON)
+
+    body = model.answer(b"1,2,3", RequestMeta(media.CSV))[0]
+    assert np.allclose(json.loads(body), np.load(model_dir / "expected.npy"))
+    with pytest.raises(Fault) as caught:
+        model.answer(b"1,2", RequestMeta(media.CSV))
+    assert caught.value.status == 400
+
+
+def test_weights_alone_need_a_script(tmp_path):
+    torch.save(torch.nn.Linear(3, 2).state_dict(), tmp_path / "weights.pth")
+    with pytest.raises(StartFailed, match="model_fn"):
+        default_model(tmp_path)
+
+
+def test_tensors_of_a_script_are_written_whether_or_not_they_carry_gradients(model_dir):
+    handlers = {
+        "predict_fn": script.Function(lambda data, model: model(data)),
+        "output_fn": script.Function(lambda prediction, accept: {"scores": prediction}),
+    }
+    model = HandledModel(handlers, PytorchDefaults({}), model_dir, {})
+    model.load()
+
+    scores = json.loads(model.answer(b"[[1, 2, 3]]", RequestMeta(media.JSON))[0])["scores"]
+    assert np.allclose(scores, np.load(model_dir / "expected.npy"))
+
+
+def test_a_forked_worker_serves_torchscript(start, model_dir):
+    worker = start({"model.pt": (model_dir / "model.pt").read_bytes()}, flavor=Flavor.PYTORCH).ready()
+
+    answer = worker.client().ask(b"[[1, 2, 3]]", media.JSON)
+    assert np.allclose(json.loads(answer.payload), np.load(model_dir / "expected.npy"))
