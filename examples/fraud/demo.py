@@ -35,7 +35,7 @@ NAME = "fraud"
 THRESHOLD = 0.5
 THREADS = 8
 
-console = Console()
+console = Console(soft_wrap=True)
 
 
 def main() -> int:
@@ -134,7 +134,7 @@ def score(test: Payments) -> tuple[np.ndarray, Sequence[float], float]:
         began_s = time.perf_counter()
         answer = local.client.invoke_endpoint(EndpointName=NAME, ContentType="application/json", Body=body)
         prediction = json.loads(answer["Body"].read())
-        return float(prediction["predictions"][0][1]), (time.perf_counter() - began_s) * 1000
+        return float(prediction[0][1]), (time.perf_counter() - began_s) * 1000
 
     results = [invoke(body) for body in bodies]
     with ThreadPoolExecutor(THREADS) as pool:

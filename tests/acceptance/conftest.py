@@ -36,8 +36,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
     yield start
     for server in running:
-        if server.process.poll() is None:
-            server.stop()
+        server.stop()
 
 
 @pytest.fixture

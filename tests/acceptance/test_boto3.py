@@ -34,7 +34,7 @@ def test_a_real_model_is_deployed_and_finds_the_frauds(trimtab: Trimtab, name: s
     model, payments, is_fraud = fraud
     trimtab.deploy(name, model)
     body = json.dumps(payments.tolist()).encode()
-    predictions = np.array(json.loads(trimtab.invoke(name, body))["predictions"])
+    predictions = np.array(json.loads(trimtab.invoke(name, body)))
     flagged = predictions[:, 1] >= 0.5
     assert predictions.shape == (len(payments), 2)
     assert (flagged & (is_fraud == 1)).sum() / is_fraud.sum() > 0.85

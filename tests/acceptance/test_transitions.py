@@ -66,12 +66,13 @@ def test_control_killed_costs_no_invocation_and_adopts_the_workers(serve: Serve,
     trimtab = serve()
     trimtab.deploy(name, script(ECHO), count=2)
     workers = {p.pid for p in trimtab.processes(f"trimtab: worker {name}/blue")}
+    patient = trimtab.client("sagemaker", retries={"mode": "standard", "total_max_attempts": 3})  # boto3's default
     with load(trimtab, name, clients=CLIENTS) as generator:
         for _ in range(5):
             generator.wait_for_answers()
             [control] = trimtab.processes("trimtab: control")
             kill(control)
-            assert trimtab.sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "InService"
+            assert patient.describe_endpoint(EndpointName=name)["EndpointStatus"] == "InService"
     assert generator.failures == {}
     assert {p.pid for p in trimtab.processes(f"trimtab: worker {name}/blue")} == workers
 

@@ -294,8 +294,8 @@ class _Job:
         self._taken_bytes += size_bytes
         if self._taken_bytes > self._max_unpacked_bytes:
             raise ArtifactInvalid(
-                f"{self._source.url} unpacks to more than {self._max_unpacked_bytes} bytes (max_artifact_bytes). Make "
-                "it smaller, or start trimtab with a higher limit."
+                f"{self._source.url} unpacks to more than {self._max_unpacked_bytes // 2**20} MiB. Make "
+                "it smaller, or raise the limit (`trimtab serve --max-artifact-mib`)."
             )
         while self._charged_bytes < self._taken_bytes:
             step = max(_CHARGE_STEP_BYTES, self._taken_bytes - self._charged_bytes)

@@ -145,7 +145,7 @@ class Trimtab:
         return [p for p in supervisor.children(recursive=True) if " ".join(p.cmdline()).startswith(title)]
 
     def stop(self) -> int:
-        """SIGTERM, and the exit status."""
+        """SIGTERM, and the exit status. Once it has ended, by whatever cause, only lets go of its output."""
         self.process.terminate()
         status = self.process.wait(timeout=90)
         assert self.process.stdout is not None

@@ -194,7 +194,7 @@ async def test_a_bomb_ends_at_the_limit_and_leaves_nothing_behind(
     await put(counting, model=bytes(64 * MIB))
     cache = make_cache(counting, tmp_path / "cache", clock, unpacked=8 * MIB)
     await cache.start()
-    with pytest.raises(ArtifactInvalid, match="max_artifact_bytes"):
+    with pytest.raises(ArtifactInvalid, match="--max-artifact-mib"):
         await cache.fetch(URL)
     assert (names(tmp_path / "cache"), cache.used_bytes) == ([], 0)
 
