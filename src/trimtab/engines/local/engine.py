@@ -217,6 +217,7 @@ class LocalEngine:
         await end_members(replica.members)
         self._placer.release(replica.spec.id)
         self._ending.pop(replica.spec.id, None)
+        self._changed()  # there is room again for what was refused
 
     def _adopt(self, path: Path, record: BirthRecord) -> None:
         """Add a living process to its replica, which is made from the first one's record."""
