@@ -18,6 +18,7 @@ _BY_SUFFIX = {
     ".ubj": "xgboost",
     ".pt": "torchscript",
     ".pth": "torchscript",
+    ".pt2": "torchscript",
 }
 _VAGUE_SUFFIXES = (".json", ".txt", ".lgb", ".lgbm", ".model", ".bst", ".bin", "")
 _LOOK_BYTES = 64 * 1024
@@ -33,7 +34,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
 }
 _EXPECTED = (
     ".onnx; .joblib, .pkl or .skops (scikit-learn); .json, .ubj or xgboost-model (XGBoost); .txt (LightGBM); "
-    ".pt or .pth (TorchScript)"
+    ".pt, .pth or .pt2 (PyTorch)"
 )
 
 

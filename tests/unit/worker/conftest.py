@@ -78,6 +78,13 @@ class Client:
         assert frame.kind is Kind.DESCRIPTION
         return msgspec.msgpack.decode(frame.payload, type=WorkerDescription)
 
+    def describe_until(self, fits: Callable[[WorkerDescription], object]) -> WorkerDescription:
+        """Ask until the description fits."""
+        deadline_s = time.monotonic() + BOUND_S
+        while not fits(description := self.describe()):
+            assert time.monotonic() < deadline_s, description
+        return description
+
     def is_closed(self) -> bool:
         """Wait for the other end to close."""
         try:

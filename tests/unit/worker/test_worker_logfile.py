@@ -67,8 +67,7 @@ def test_what_c_code_floods_is_cut_down_too(start):
     client.ask(b"[1]", "application/json")
     client.ask(b"[1]", "application/json")
 
-    while worker.log_path.stat().st_size > 500_000:
-        control.describe()  # the attendant looks once a second
+    control.describe_until(lambda _: worker.log_path.stat().st_size <= 500_000)  # the attendant looks once a second
 
 
 def test_lines_of_threads_are_never_cut_into_each_other(start):

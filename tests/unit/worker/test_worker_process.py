@@ -131,8 +131,7 @@ def test_drain_answers_what_is_in_hand_refuses_what_is_new_and_exits_0(start, tm
     gateway, control = worker.client(), worker.client()
     gateway.request(1, b"[1]", "application/json")
     gateway.request(2, b"[0]", "application/json")
-    while control.describe().in_flight < 2:
-        pass
+    control.describe_until(lambda d: d.in_flight == 2)
     control.send(Kind.DRAIN)
     assert control.description().state == "Draining"
     late = worker.client()
@@ -155,8 +154,7 @@ def test_stop_ends_it_at_once_also_while_the_model_hangs(start, tmp_path):
     gateway = worker.client()
     gateway.request(1, b"[1]", "application/json")
     control = worker.client()
-    while not control.describe().busy_since_monotonic_s:
-        pass
+    control.describe_until(lambda d: d.busy_since_monotonic_s)
     control.send(Kind.STOP)
 
     assert worker.wait() == 0
@@ -194,8 +192,7 @@ def test_the_end_of_the_lifeline_lets_the_work_in_hand_finish(start, tmp_path):
     worker = start(script(f"def model_fn(d): 0\ndef predict_fn(d, m): return open({str(gate)!r}).read()"), mortal=True)
     gateway, control = worker.ready().client(), worker.client()
     gateway.request(1, b"[1]", "application/json")
-    while not control.describe().in_flight:
-        pass
+    control.describe_until(lambda d: d.in_flight)
     worker.cut_lifeline()
     assert control.description().state == "Draining"
     gate.write_text("done")
@@ -209,8 +206,7 @@ def test_an_orphan_whose_model_hangs_ends_after_its_grace(start):
     worker = start(script(text), mortal=True, orphan_grace_s=0.5).ready()
     control = worker.client()
     worker.client().request(1, b"[1]", "application/json")
-    while not control.describe().in_flight:
-        pass
+    control.describe_until(lambda d: d.in_flight)
     worker.cut_lifeline()
 
     assert worker.wait() == 0

@@ -112,8 +112,7 @@ def test_a_cancelled_stream_stops_and_closes_its_generator(start, tmp_path):
 
     assert Path(closed).read_text() == "closed"
     control = worker.client()
-    while control.describe().in_flight:
-        pass
+    control.describe_until(lambda d: not d.in_flight)
 
 
 def test_a_gateway_that_leaves_closes_its_streams(start, tmp_path):

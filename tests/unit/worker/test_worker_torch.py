@@ -18,7 +18,10 @@ from trimtab.worker.handlers import HandledModel
 from trimtab.worker.plain import PlainModel
 
 torch = pytest.importorskip("torch")
-pytestmark = pytest.mark.torch
+pytestmark = [
+    pytest.mark.torch,
+    pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning"),  # the tests make such models
+]
 
 
 @pytest.fixture
@@ -58,6 +61,16 @@ def test_torchscript_without_a_script_is_served_plainly(model_dir):
     with pytest.raises(Fault) as caught:
         model.answer(b"1,2", RequestMeta(media.CSV))
     assert caught.value.status == 400
+
+
+def test_an_exported_program_is_served_plainly(tmp_path):
+    linear = torch.nn.Linear(3, 2).eval()
+    torch.export.save(torch.export.export(linear, (torch.zeros(1, 3),)), tmp_path / "model.pt2")
+    model = PlainModel(artifact.load(*artifact.detect(tmp_path), {}), media.JSON)
+
+    with torch.no_grad():
+        expected = linear(torch.tensor([[1.0, 2.0, 3.0]])).numpy()
+    assert np.allclose(json.loads(model.answer(b"[[1, 2, 3]]", RequestMeta(media.JSON))[0]), expected)
 
 
 def test_weights_alone_need_a_script(tmp_path):

@@ -129,8 +129,7 @@ def test_a_gateway_that_leaves_with_requests_in_hand_harms_nobody(start):
 
     assert client.ask(b"hello", BYTES).payload == b"hello"
     control = worker.client()
-    while control.describe().in_flight:
-        pass
+    control.describe_until(lambda d: not d.in_flight)
 
 
 @pytest.mark.parametrize(

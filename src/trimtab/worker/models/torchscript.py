@@ -1,7 +1,8 @@
-"""TorchScript archives: torch.jit.load, and one forward pass."""
+"""PyTorch models without Python code of their own: TorchScript archives (.pt, .pth), exported programs (.pt2)."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,10 +54,18 @@ def device(torch: Any) -> Any:
 
 
 def load_torchscript(path: Path) -> Any:
-    """Load the archive in evaluation mode. Raises StartFailed for a file of weights alone."""
+    """Load the archive in evaluation mode, or the program as it was exported.
+
+    Raises StartFailed for a file of weights alone.
+    """
     torch = require("torch")
+    if path.suffix == ".pt2":
+        return torch.export.load(str(path)).module().to(device(torch))
     try:
-        model = torch.jit.load(str(path), map_location=device(torch))
+        with warnings.catch_warnings():
+            # TorchScript is deprecated for new models; this one exists.
+            warnings.filterwarnings("ignore", ".*torch.jit.*", DeprecationWarning)
+            model = torch.jit.load(str(path), map_location=device(torch))
     except RuntimeError as error:
         raise StartFailed(
             "ModelLoadFailed",
