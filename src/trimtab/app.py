@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 
 CONFIG_VARIABLE = "TRIMTAB_PROCESS_CONFIG"
 KEYS_LOOKED_AT_EVERY_S = 0.5
+WORKER_IMPORTS = (
+    "trimtab.worker.plain",
+    "trimtab.worker.models.onnx",
+)  # what most workers need: imported before the fork
 LOOPBACK = ("127.", "::1", "localhost")
 
 
@@ -136,12 +140,18 @@ def main(argv: list[str]) -> int:
 
 def nursery(config: Config) -> int:
     """The fork server. Its children become workers."""
+    from trimtab.engines.local.nursery import WARM_IMPORTS
     from trimtab.engines.local.nursery import main as run_nursery
     from trimtab.worker.main import run as run_worker
 
     paths = config.paths
     return run_nursery(
-        paths.nursery_socket, lifeline_fd(), run_worker, workers_dir=paths.workers_dir, on_listening=tell_ready
+        paths.nursery_socket,
+        lifeline_fd(),
+        run_worker,
+        (*WARM_IMPORTS, *WORKER_IMPORTS),
+        workers_dir=paths.workers_dir,
+        on_listening=tell_ready,
     )
 
 
