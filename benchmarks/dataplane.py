@@ -283,7 +283,7 @@ def main() -> None:
     if options.role[:1] == ["worker"]:
         return run_worker(options.role[1])
     if options.role[:1] == ["gateway"]:
-        return run_gateway(int(options.role[1]), options.role[2], (options.role + [""])[3])
+        return run_gateway(int(options.role[1]), options.role[2], [*options.role, ""][3])
     if options.only != "throughput":
         latency(options)
     if options.only != "latency":
@@ -335,7 +335,6 @@ def many(options: argparse.Namespace) -> None:
             count = rate * options.seconds
             report(f"echo 512 B, {connections} connections", f"{rate:,.0f}/s", "goal >= 40,000/s" * (connections > 1))
             report("    CPU gateway + worker", f"{spent[0] / count * 1e6:.1f} + {spent[1] / count * 1e6:.1f} us")
-            print(Path(f"/proc/{gateway}/stat").read_text().split()[13:15])
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import socket
 from collections.abc import Callable
@@ -31,8 +32,8 @@ async def serve(
     """Serve on `sock` (bound) until `stop` is set, then finish what is in hand and return.
 
     `gateway` is made by the caller, so that it can read the counters of its variants; `verify` should look its keys up
-    in `gateway.table.keys`. `on_ready` is called once it accepts
-    connections. Starts from the last published routes, so it serves even when control is away.
+    in `gateway.table.keys`. `on_ready` is called once connections are accepted. Starts from the last published routes,
+    so it serves even when control is away.
     """
     paths = config.paths
     routes = RouteClient(gateway, socket_path=paths.routes_socket, file_path=paths.routes)
@@ -42,6 +43,8 @@ async def serve(
     follower = asyncio.create_task(routes.run())
     await server.start(sock)
     logger.info("gateway serves %s", logs.fields(address=sock.getsockname(), routes=gateway.table.version))
+    gc.collect()
+    gc.freeze()  # what is here stays: collections need not look at it again
     if on_ready is not None:
         on_ready()
     stopped = asyncio.create_task(stop.wait())

@@ -47,6 +47,7 @@ class FramesLane(Lane, asyncio.Protocol):
         self._calls: dict[int, Call] = {}
         self._credits: dict[int, int] = {}  # consumed but not yet granted, by stream
         self._last_stream = 0
+        self._draining = False  # the worker hands everything back: it is about to end
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._flush_due = False
@@ -82,6 +83,8 @@ class FramesLane(Lane, asyncio.Protocol):
         if call.size_bytes:
             self._out.extend(call.body)
             self._out_bytes += call.size_bytes
+        if self.outstanding == 1:
+            self._flush()  # an idle worker starts at once; what comes behind it in this turn leaves together
 
     def credit(self, call: Call, size_bytes: int) -> None:
         """Let the worker send more of a stream; small consumptions are added up."""
@@ -104,12 +107,15 @@ class FramesLane(Lane, asyncio.Protocol):
         self._out_bytes += len(frame)
         if not self._flush_due:
             self._flush_due = True
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._flush_due = False
+        self._flush()
 
     def _flush(self) -> None:
-        self._flush_due = False
         transport = self._transport
-        if transport is None or transport.is_closing():
+        if not self._out or transport is None or transport.is_closing():
             return  # what was not flushed is handed back when the loss is noticed
         out, self._out = self._out, []
         if self._out_bytes <= _JOINED_BYTES:
@@ -173,6 +179,7 @@ class FramesLane(Lane, asyncio.Protocol):
         del self._calls[stream]
         self.outstanding -= 1
         self.ready = False
+        self._draining = True
         self.owner.returned(call)
 
     # --- connection --------------------------------------------------------------------------------------------
@@ -193,6 +200,7 @@ class FramesLane(Lane, asyncio.Protocol):
             sock.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER_BYTES)
         transport.set_write_buffer_limits(high=_UNSENT_BYTES)
         self._transport = transport
+        self._draining = False
         self._decoder = FrameDecoder(self._frame)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -218,7 +226,7 @@ class FramesLane(Lane, asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """It has caught up."""
-        if self._transport is not None and not self.retired:
+        if self._transport is not None and not self.retired and not self._draining:
             self.ready = True
             self.owner.has_room()
 

@@ -11,10 +11,13 @@ import httptools
 from trimtab.errors import ModelFailed
 from trimtab.gateway.calls import Call
 from trimtab.gateway.lane import Lane, LaneOwner
+from trimtab.policies.routing import Pace
 from trimtab.resources.routing import Lane as LaneRoute
 from trimtab.wire.frames import INITIAL_CREDIT_BYTES, AnswerMeta
 
 CONNECT_TIMEOUT_S = 0.25  # AWS: "your container must accept a connection within 250 ms"
+# The contract has no word for how many requests a container works on at once, and AWS sends them as they come.
+UNSTATED_CONCURRENCY = 64
 _REUSE_S = 1.5  # idle connections older than this are not used: common servers close theirs after 2 s
 _CUSTOM_ATTRIBUTES = b"x-amzn-sagemaker-custom-attributes"
 
@@ -24,6 +27,8 @@ class HttpLane(Lane):
 
     def __init__(self, route: LaneRoute, owner: LaneOwner, now_s: Callable[[], float]) -> None:
         super().__init__(route, owner, now_s)
+        self.pace = Pace(route.concurrency if route.concurrency > 1 else UNSTATED_CONCURRENCY)
+        self.window = self.pace.window
         self._loop = asyncio.get_running_loop()
         host, _, port = route.address.removeprefix("tcp:").rpartition(":")
         self._host, self._port = host, int(port)

@@ -17,6 +17,7 @@ class Container:
         self.requests = []
         self.readers = []
         self.connections = 0
+        self.concurrency = 2
         self._server = None
 
     async def start(self, port=0):
@@ -42,7 +43,7 @@ class Container:
 
     @property
     def lane(self):
-        return Lane(replica_id="c", address=f"tcp:127.0.0.1:{self.port}", wire=Wire.HTTP, concurrency=2)
+        return Lane(replica_id="c", address=f"tcp:127.0.0.1:{self.port}", wire=Wire.HTTP, concurrency=self.concurrency)
 
     async def stop(self):
         self._server.close()
@@ -154,6 +155,24 @@ async def test_no_more_calls_at_once_than_the_container_takes_when_it_is_slow(be
     assert most == 2
     release.set()
     assert [await call.outcome() for call in calls] == [b"ok"] * 6
+
+
+async def test_a_container_of_unstated_concurrency_gets_requests_as_they_come(bench, container):
+    release = asyncio.Event()
+
+    async def answer(body, writer):
+        await release.wait()
+        writer.write(OK)
+
+    one = await container(answer)
+    one.concurrency = 1
+    await bench.route(one.lane)
+    calls = [bench.ask() for _ in range(10)]
+    async with asyncio.timeout(5):
+        while len(one.requests) < 10:
+            await asyncio.sleep(0.001)
+    release.set()
+    assert [await call.outcome() for call in calls] == [b"ok"] * 10
 
 
 async def test_a_container_that_refuses_connections_keeps_its_calls_waiting_until_it_is_back(bench, container):

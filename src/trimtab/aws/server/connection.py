@@ -7,7 +7,6 @@ per connection. A pipelined request waits, parsed, for its turn; meanwhile nothi
 from __future__ import annotations
 
 import asyncio
-import enum
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
@@ -15,6 +14,7 @@ import httptools
 
 from trimtab.aws.server.body import ArrivingBody
 from trimtab.aws.server.exchange import Exchange
+from trimtab.aws.server.phases import Phase, Stopwatch, overdue
 from trimtab.aws.server.rendering import status_line
 from trimtab.errors import TooLarge, Unavailable
 
@@ -24,17 +24,6 @@ if TYPE_CHECKING:
 WRITE_HIGH_WATER_BYTES = 1 << 18
 # One receive buffer for all connections of the process: a read is parsed before the next one begins.
 _BUFFER = memoryview(bytearray(1 << 18))
-
-
-class Phase(enum.IntEnum):
-    """What a connection is waiting for; decides which time limit holds."""
-
-    IDLE = 0
-    HEAD = 1
-    BODY = 2
-    BUSY = 3
-    WRITE = 4
-    LINGER = 5
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -50,12 +39,11 @@ class Connection(asyncio.BufferedProtocol):
         "_headers",
         "_in_head",
         "_lingering",
-        "_mark",
-        "_mark_s",
         "_parser",
         "_reading",
         "_received",
         "_receiving",
+        "_stopwatch",
         "_target",
         "_transport",
         "_waiting",
@@ -86,15 +74,13 @@ class Connection(asyncio.BufferedProtocol):
         self._feeding_bytes = 0
         self._discarded_bytes = 0
         self._received = 0  # requests, for the sweep
-        self._mark: tuple[Phase, int] = (Phase.IDLE, 0)
-        self._mark_s = 0.0
+        self._stopwatch = Stopwatch(server.now_s)
 
     # --- transport ---------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client came; one too many is told so."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by class
-        self._mark_s = self.server.now_s
         self._transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
         peer = self._transport.get_extra_info("peername")
         self.peer = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else ""
@@ -401,23 +387,18 @@ class Connection(asyncio.BufferedProtocol):
     def sweep(self, now_s: float) -> None:
         """Cut the connection when it has been in one phase for longer than that phase's limit (about once a second)."""
         phase, unsent_bytes = self._phase()
-        mark = (phase, unsent_bytes if phase is Phase.WRITE else self._received)
-        if mark != self._mark:
-            self._mark, self._mark_s = mark, now_s
+        body_bytes = self._receiving.size_bytes if self._receiving is not None else 0
+        progress = unsent_bytes if phase is Phase.WRITE else self._received
+        held_s = self._stopwatch.held_s(phase, progress, now_s)
+        if not overdue(phase, held_s, body_bytes, self.server.limits):
             return
-        for_s = now_s - self._mark_s
-        limits = self.server.limits
-        if phase is Phase.IDLE and for_s > limits.idle_timeout_s:
+        if phase is Phase.IDLE:
             self.close() if not unsent_bytes else self.abort()
-        elif phase is Phase.HEAD and for_s > limits.head_timeout_s:
+        elif phase is Phase.HEAD:
             self._refuse(408, "The request's head did not arrive in time.")
         elif phase is Phase.BODY and self._receiving is not None:
-            allowed_s = limits.body_grace_s + self._receiving.size_bytes / limits.body_bytes_per_s
-            if for_s > allowed_s:
-                self._body_too_slow(self._receiving)
-        elif (phase is Phase.WRITE and for_s > limits.write_timeout_s) or (
-            phase is Phase.LINGER and for_s > limits.linger_s
-        ):
+            self._body_too_slow(self._receiving)
+        else:
             self.abort()
 
     def _phase(self) -> tuple[Phase, int]:
