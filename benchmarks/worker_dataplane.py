@@ -2,7 +2,8 @@
 
     python benchmarks/worker_dataplane.py [--seconds 3]
 
-Cases: echo (512 B), the fraud model's shape (ONNX, 30 features, as JSON and as CSV), a 1 MB echo. The client is a bare
+Cases: echo (512 B), the fraud model's shape (ONNX, 30 features, as JSON and as CSV), a 1 MB echo, a 1 MB body with a
+short answer. The client is a bare
 frame pump in this process, pinned to core 0; the worker is pinned to core 1 where there are two. CPU microseconds are
 the worker's own, read from the kernel, and steadier than the wall clock on a shared machine. `in-process` is the same
 function called here without a wire: what the wire adds is the difference.
@@ -32,6 +33,7 @@ from trimtab.worker import artifact
 from trimtab.worker.plain import PlainModel
 
 SEED = 42
+SINK = "def model_fn(d): return d\ndef transform_fn(model, data, content_type, accept): return str(len(data))\n"
 ECHO = "def model_fn(d): return d\ndef transform_fn(model, data, content_type, accept): return data, content_type\n"
 
 
@@ -45,14 +47,17 @@ def main() -> None:
     as_json = msgspec.json.encode([row.tolist()])
     as_csv = ",".join(map(str, row.tolist())).encode()
     with tempfile.TemporaryDirectory() as folder:
-        echo, fraud = Path(folder, "echo"), Path(folder, "fraud")
+        echo, sink, fraud = Path(folder, "echo"), Path(folder, "sink"), Path(folder, "fraud")
         (echo / "code").mkdir(parents=True)
         (echo / "code" / "inference.py").write_text(ECHO)
+        (sink / "code").mkdir(parents=True)
+        (sink / "code" / "inference.py").write_text(SINK)
         fraud.mkdir()
         (fraud / "model.onnx").write_bytes(fraud_shaped_model())
         cases = [
             ("echo 512 B", echo, b"x" * 512, "application/octet-stream", (1, 64)),
             ("echo 1 MB", echo, b"x" * 2**20, "application/octet-stream", (1,)),
+            ("1 MB to length", sink, b"x" * 2**20, "application/octet-stream", (1,)),
             ("fraud JSON", fraud, as_json, "application/json", (1, 64)),
             ("fraud CSV", fraud, as_csv, "text/csv", (1, 64)),
         ]

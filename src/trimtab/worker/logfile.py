@@ -101,7 +101,7 @@ class LineStream(io.TextIOBase):
     def __init__(self, log: LogFile) -> None:
         self._log = log
         self._raw = _RawLog(log)
-        self._partial = threading.local()
+        self._partial: dict[int, str] = {}  # unfinished lines, by thread
 
     @property
     def buffer(self) -> io.RawIOBase:
@@ -119,20 +119,31 @@ class LineStream(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Write all whole lines; keep the rest for this thread's next write or flush."""
-        pending = getattr(self._partial, "text", "") + text
+        thread = threading.get_ident()
+        pending = self._partial.pop(thread, "") + text
         lines, newline, rest = pending.rpartition("\n")
         if len(rest) > _PARTIAL_LINE_CHARS:
             lines, newline, rest = pending, "", ""
-        self._partial.text = rest
+        if rest:
+            self._partial[thread] = rest
         if lines or newline:
             self._log.write((lines + newline).encode("utf-8", "backslashreplace"))
         return len(text)
 
     def flush(self) -> None:
         """Write this thread's unfinished line."""
-        rest = getattr(self._partial, "text", "")
-        if rest:
-            self._partial.text = ""
+        self._write_rest(threading.get_ident())
+
+    def flush_all(self) -> None:
+        """Write every thread's unfinished line: the process is about to end."""
+        for thread in list(self._partial):
+            self._write_rest(thread)
+
+    def reconfigure(self, **_: object) -> None:
+        """Scripts call this for line buffering or UTF-8, which it has anyway."""
+
+    def _write_rest(self, thread: int) -> None:
+        if rest := self._partial.pop(thread, ""):
             self._log.write(rest.encode("utf-8", "backslashreplace"))
 
 

@@ -19,7 +19,7 @@ from trimtab.resources.replica import ReplicaSpec
 from trimtab.worker import failures, loading, process
 from trimtab.worker.answers import Served
 from trimtab.worker.attendant import BROKEN_EXIT, Attendant
-from trimtab.worker.logfile import LogFile, capture
+from trimtab.worker.logfile import LineStream, LogFile, capture
 from trimtab.worker.report import Report
 from trimtab.worker.serve import Loop
 
@@ -141,6 +141,6 @@ def _ms(seconds: float | None) -> str:
 def _end(socket_path: str) -> NoReturn:
     """Leave at once: what was answered is in the kernel's hands, and nothing else is owed."""
     Path(socket_path).unlink(missing_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush_all() if isinstance(stream, LineStream) else stream.flush()
     os._exit(0)

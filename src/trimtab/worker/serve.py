@@ -199,8 +199,8 @@ class Loop:
         """Read frames by `read`; False when the connection is over, by its peer's will or fault."""
         try:
             return read(self._take)
-        except (Malformed, msgspec.DecodeError, struct.error) as error:
-            print(f"trimtab: a connection broke the protocol and was closed: {error}", flush=True)
+        except (Malformed, msgspec.DecodeError, struct.error, MemoryError) as error:
+            print(f"trimtab: a connection was closed: {type(error).__name__}: {error}", flush=True)
             return False
 
     def _take(self, connection: Connection, kind: int, stream: int, meta: memoryview, payload: bytes) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import textwrap
 
+from trimtab.wire.frames import Kind
+
 
 def files(text: str) -> dict[str, str]:
     return {"code/inference.py": textwrap.dedent(text)}
@@ -91,6 +93,24 @@ def test_lines_of_threads_are_never_cut_into_each_other(start):
     lines = [line for line in worker.log().splitlines() if "-" in line and "trimtab" not in line]
     assert len(lines) == 1200
     assert all(re.fullmatch(r"(\w)-\d+-\1", line) for line in lines)
+
+
+def test_an_unfinished_line_is_written_when_the_worker_ends_and_streams_can_be_reconfigured(start):
+    worker = start(
+        files(
+            """
+            import sys
+            sys.stdout.reconfigure(line_buffering=True)
+            def model_fn(d): return d
+            def predict_fn(data, model): print("progress 50 %", end=""); return 1
+            """
+        )
+    ).ready()
+    worker.client().ask(b"[1]", "application/json")
+    worker.client().send(Kind.STOP)
+
+    assert worker.wait() == 0
+    assert worker.log().endswith("progress 50 %")
 
 
 def test_a_full_disk_loses_log_lines_and_no_request(start):

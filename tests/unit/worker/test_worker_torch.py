@@ -1,4 +1,4 @@
-"""The PyTorch container's defaults, and TorchScript without a script."""
+"""The PyTorch and Hugging Face containers' defaults, and TorchScript without a script."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from trimtab.wire.frames import RequestMeta
 from trimtab.worker import artifact, codecs, media, script
 from trimtab.worker.answers import Fault
 from trimtab.worker.failures import StartFailed
+from trimtab.worker.flavors.huggingface import HuggingfaceDefaults
 from trimtab.worker.flavors.pytorch import PytorchDefaults
 from trimtab.worker.handlers import HandledModel
 from trimtab.worker.plain import PlainModel
@@ -96,3 +97,25 @@ def test_a_forked_worker_serves_torchscript(start, model_dir):
 
     answer = worker.client().ask(b"[[1, 2, 3]]", media.JSON)
     assert np.allclose(json.loads(answer.payload), np.load(model_dir / "expected.npy"))
+
+
+def test_a_hugging_face_model_becomes_a_pipeline_of_its_task(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "card"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    transformers.BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = transformers.BertConfig(vocab_size=len(words), **shape)
+    transformers.BertForSequenceClassification(config).save_pretrained(tmp_path)
+    model = HandledModel({}, HuggingfaceDefaults({}), tmp_path, {})
+    model.load()
+
+    (one,) = json.loads(model.answer(b'{"inputs": "good card"}', RequestMeta(media.JSON))[0])
+    assert one["label"] in ("LABEL_0", "LABEL_1")
+    body = b'{"inputs": ["good", "bad"], "parameters": {"top_k": 2}}'
+    assert [len(item) for item in json.loads(model.answer(body, RequestMeta(media.JSON))[0])] == [2, 2]
+    lines = bytes(model.answer(b"inputs\ngood\nbad\n", RequestMeta(media.CSV, media.CSV))[0]).splitlines()
+    assert (lines[0], len(lines)) == (b"label,score", 3)
+    with pytest.raises(Fault) as caught:
+        model.answer(b'{"inputs": {"x": 1}}', RequestMeta(media.JSON))
+    assert caught.value.status == 400
