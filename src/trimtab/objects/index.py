@@ -6,10 +6,10 @@ Writers run on one thread (`indexed.py` sees to that); look-ups may run beside t
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -31,7 +31,9 @@ from trimtab.objects.model import (
     Versioning,
 )
 from trimtab.objects.names import check_bucket_name, check_key
+from trimtab.objects.reserve import Reserve
 
+T = TypeVar("T")
 pack = msgspec.msgpack.Encoder().encode
 _bucket = msgspec.msgpack.Decoder(Bucket).decode
 _info = msgspec.msgpack.Decoder(ObjectInfo).decode
@@ -55,6 +57,8 @@ class Index:
         self._path = path
         self._writer = schema.open_writer(path)
         self._reader = schema.open_reader(path)
+        self._reserve = Reserve(path.with_name("reserve"))
+        self._reserve.fill()
 
     def close(self) -> None:
         """Let go of the file."""
@@ -64,6 +68,28 @@ class Index:
     @contextmanager
     def change(self) -> Iterator[sa.Connection]:
         """A transaction that writes. Raises StorageFull when the disk has no room for it."""
+        self.require_room()
+        with self._transaction() as connection:
+            yield connection
+
+    def free(self, function: Callable[[sa.Connection], T]) -> T:
+        """A transaction that makes room: it may have what is kept back for it when the disk is full."""
+        try:
+            with self._transaction() as connection:
+                return function(connection)
+        except StorageFull:
+            if not self._reserve.spend():
+                raise
+        with self._transaction() as connection:
+            return function(connection)
+
+    def require_room(self) -> None:
+        """Raise StorageFull when not even the room that deletes need is left."""
+        if not self._reserve.fill():
+            raise StorageFull(str(self._path.parent))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sa.Connection]:
         try:
             with self._writer.begin() as connection:
                 yield connection
@@ -117,17 +143,7 @@ class Index:
 
     def delete_bucket(self, name: str) -> None:
         """With the uploads under way in it. NotFound("bucket"); InUse while it holds any version of anything."""
-        with self.change() as connection:
-            find_bucket(connection, name)
-            if connection.scalar(sa.select(_objects.id).where(_objects.bucket == name).limit(1)) is not None:
-                raise InUse("bucket", name, "The bucket you tried to delete is not empty. Delete its objects first.")
-            part = schema.parts.c
-            mine = sa.select(schema.uploads.c.id).where(schema.uploads.c.bucket == name)
-            owners = connection.scalars(sa.select(part.id).where(part.upload.in_(mine))).all()
-            connection.execute(schema.parts.delete().where(part.upload.in_(mine)))
-            connection.execute(schema.uploads.delete().where(schema.uploads.c.bucket == name))
-            forget(connection, (f"p{owner}" for owner in owners))
-            connection.execute(schema.buckets.delete().where(schema.buckets.c.name == name))
+        self.free(lambda connection: remove_bucket(connection, name))
 
     # Objects
 
@@ -159,14 +175,14 @@ class Index:
 
     def remove(self, bucket: str, key: str, version_id: str, condition: Condition, now_s: float) -> Removal:
         """Delete a version for good, or hide the object. What does not exist is no error. NotFound("bucket")."""
-        with self.change() as connection:
-            return remove_version(connection, bucket, key, version_id, condition, now_s)
+        return self.free(lambda connection: remove_version(connection, bucket, key, version_id, condition, now_s))
 
     def remove_many(
         self, bucket: str, items: Sequence[tuple[str, str, Condition]], now_s: float
     ) -> list[Removal | RequestError]:
         """`remove` for each (key, version id, condition), in one transaction; a refusal stands in its place."""
-        with self.change() as connection:
+
+        def remove_all(connection: sa.Connection) -> list[Removal | RequestError]:
             find_bucket(connection, bucket)
             results: list[Removal | RequestError] = []
             for key, version_id, condition in items:
@@ -175,6 +191,8 @@ class Index:
                 except RequestError as refusal:
                     results.append(refusal)
             return results
+
+        return self.free(remove_all)
 
     def set_tags(self, bucket: str, key: str, version_id: str, tags: Mapping[str, str]) -> str:
         """Replace an object's tags; returns its version id. Errors as `find`."""
@@ -200,6 +218,20 @@ def find_bucket(connection: sa.Connection, name: str) -> Bucket:
     if document is None:
         raise NotFound("bucket", name)
     return _bucket(document)
+
+
+def remove_bucket(connection: sa.Connection, name: str) -> None:
+    """See Index.delete_bucket."""
+    find_bucket(connection, name)
+    if connection.scalar(sa.select(_objects.id).where(_objects.bucket == name).limit(1)) is not None:
+        raise InUse("bucket", name, "The bucket you tried to delete is not empty. Delete its objects first.")
+    part = schema.parts.c
+    mine = sa.select(schema.uploads.c.id).where(schema.uploads.c.bucket == name)
+    owners = connection.scalars(sa.select(part.id).where(part.upload.in_(mine))).all()
+    connection.execute(schema.parts.delete().where(part.upload.in_(mine)))
+    connection.execute(schema.uploads.delete().where(schema.uploads.c.bucket == name))
+    forget(connection, (f"p{owner}" for owner in owners))
+    connection.execute(schema.buckets.delete().where(schema.buckets.c.name == name))
 
 
 def add_version(connection: sa.Connection, info: ObjectInfo, layout: Layout, condition: Condition) -> ObjectInfo:

@@ -357,6 +357,7 @@ class IndexedObjectStore:
         expected: Mapping[str, str],
         limit_bytes: int,
     ) -> T:
+        self._index.require_room()
         blob = await self._reaper.new_blob()
         try:
             digests = await receive(

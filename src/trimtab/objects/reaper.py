@@ -177,34 +177,36 @@ class Reaper:
 
     def _unclaim(self) -> None:
         """Blobs claimed by a process that was killed are to be removed still: claim them anew."""
-        with self._index.change() as connection:
-            connection.execute(schema.garbage.update().values(claimed=False))
+        self._index.free(lambda connection: connection.execute(schema.garbage.update().values(claimed=False)))
 
     def _add_generation(self, name: str) -> None:
         with self._index.change() as connection:
             connection.execute(schema.generations.insert().values(name=name))
 
     def _drop_generation(self, name: str) -> None:
-        with self._index.change() as connection:
-            connection.execute(schema.generations.delete().where(schema.generations.c.name == name))
+        drop = schema.generations.delete().where(schema.generations.c.name == name)
+        self._index.free(lambda connection: connection.execute(drop))
 
     def _discard_unneeded(self, blobs: list[str]) -> int:
-        reference = schema.references.c
-        lost = 0
-        with self._index.change() as connection:
+        def discard_them(connection: sa.Connection) -> int:
+            reference = schema.references.c
+            lost = 0
             for start in range(0, len(blobs), _BATCH):
                 some = blobs[start : start + _BATCH]
                 needed = set(connection.scalars(sa.select(reference.blob).where(reference.blob.in_(some))))
                 discard(connection, (blob for blob in some if blob not in needed))
                 lost += len(some) - len(needed)
-        return lost
+            return lost
+
+        return self._index.free(discard_them)
 
     def _claim(self) -> list[str]:
         """Some garbage that no reader holds. From now on no copy can take it back."""
         garbage = schema.garbage.c
         with self._lock:
             held = set(self._held)
-        with self._index.change() as connection:
+
+        def claim(connection: sa.Connection) -> list[str]:
             query = sa.select(garbage.blob).where(garbage.claimed.is_(False)).limit(_BATCH + len(held))
             due = connection.scalars(query).all()
             claimed = [blob for blob in due if blob not in held][:_BATCH]
@@ -212,8 +214,10 @@ class Reaper:
                 self._passed_over |= len(claimed) < min(len(due), _BATCH)
             if claimed:
                 connection.execute(schema.garbage.update().where(garbage.blob.in_(claimed)).values(claimed=True))
-        return claimed
+            return claimed
+
+        return self._index.free(claim)
 
     def _forget(self, blobs: list[str]) -> None:
-        with self._index.change() as connection:
-            connection.execute(schema.garbage.delete().where(schema.garbage.c.blob.in_(blobs)))
+        gone = schema.garbage.delete().where(schema.garbage.c.blob.in_(blobs))
+        self._index.free(lambda connection: connection.execute(gone))

@@ -101,8 +101,9 @@ def open_writer(path: Path) -> sa.Engine:
                 f"{path} has format {found}, and this trimtab reads format {FORMAT}. "
                 "Start the trimtab that wrote it, or another data directory."
             )
-        metadata.create_all(connection)
-        connection.exec_driver_sql(f"PRAGMA user_version = {FORMAT}")
+        if not found:
+            metadata.create_all(connection)
+            connection.exec_driver_sql(f"PRAGMA user_version = {FORMAT}")
     return engine
 
 

@@ -131,9 +131,12 @@ class Uploads:
 
     def abort(self, bucket: str, key: str, upload_id: str) -> None:
         """Throw the upload and its parts away. NotFound("bucket" | "upload")."""
-        with self._index.change() as connection:
+
+        def end(connection: sa.Connection) -> None:
             _find(connection, bucket, key, upload_id)
             _remove(connection, upload_id)
+
+        self._index.free(end)
 
     def _rows(self, connection: sa.Connection, upload_id: str) -> dict[int, tuple[int, Part, Layout]]:
         column = schema.parts.c
