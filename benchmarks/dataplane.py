@@ -9,7 +9,8 @@ echo function), and reports:
   * the same for a 1 MB body, answered with a few bytes, and echoed;
   * requests/s and CPU microseconds per request (gateway, worker) with wrk at 64 connections.
 
-The machine's other work shows in the wall-clock figures; CPU time is steadier. Goals are printed beside the figures.
+Beside them, as a yardstick that shares the machine's noise: a bare one-process HTTP echo server (uvloop, httptools).
+CPU time is steadier than wall-clock figures. Goals are printed beside the figures.
 """
 
 from __future__ import annotations
@@ -90,6 +91,50 @@ def run_gateway(port_fd: int, data_dir: str, profile: str) -> None:
     with cProfile.Profile() as profiler:
         run()
     profiler.dump_stats(profile)
+
+
+def run_bare(port_fd: int) -> None:
+    """The least that an HTTP server in Python can do: parse, answer at once. No routes, no second process."""
+    import httptools
+    import uvloop
+
+    class Bare(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = transport
+            self.parser = httptools.HttpRequestParser(self)
+            self.body: list[bytes] = []
+
+        def data_received(self, data: bytes) -> None:
+            self.parser.feed_data(data)
+
+        def on_body(self, data: bytes) -> None:
+            self.body.append(data)
+
+        def on_message_complete(self) -> None:
+            body = b"".join(self.body) if sum(map(len, self.body)) <= 65_536 else b"{}"
+            self.body.clear()
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+            self.transport.write(head + body)  # type: ignore[attr-defined]
+
+    async def main() -> None:
+        server = await asyncio.get_running_loop().create_server(Bare, sock=socket.socket(fileno=port_fd))
+        await server.serve_forever()
+
+    uvloop.run(main())
+
+
+@contextlib.contextmanager
+def bare_server() -> Iterator[tuple[int, int]]:
+    """Port and pid of the bare server: the yardstick that shares this machine's noise."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    fd, port = listener.fileno(), listener.getsockname()[1]
+    child = subprocess.Popen([sys.executable, __file__, "--role", "bare", str(fd)], pass_fds=(fd,))
+    listener.close()
+    try:
+        yield port, child.pid
+    finally:
+        child.kill()
+        child.wait()
 
 
 @contextlib.contextmanager
@@ -284,6 +329,8 @@ def main() -> None:
         return run_worker(options.role[1])
     if options.role[:1] == ["gateway"]:
         return run_gateway(int(options.role[1]), options.role[2], [*options.role, ""][3])
+    if options.role[:1] == ["bare"]:
+        return run_bare(int(options.role[1]))
     if options.only != "throughput":
         latency(options)
     if options.only != "latency":
@@ -295,6 +342,10 @@ def latency(options: argparse.Namespace) -> None:
     seconds, small, large = options.seconds, b"x" * SMALL, os.urandom(LARGE)
     base_s, base_large_s = in_process(small, 0.3), in_process(large, 0.3)
     report("bare 512 B echo over one Unix socket, p50", f"{bare_round_trip(0.5) * 1e6:.1f} us")
+    with bare_server() as (port, _):
+        for body, name in ((small, "512 B echo"), (large, "1 MB in, small answer")):
+            found = round_trips(port, *request_bytes(body, auth=False), seconds)
+            report(f"bare one-process HTTP server, {name}, p50", f"{statistics.median(found) * 1e6:.1f} us")
     plain_s = 0.0
     for auth in (False, True):
         with dataplane(auth=auth, pin=options.pin) as (port, gateway, worker):
@@ -326,6 +377,13 @@ def many(options: argparse.Namespace) -> None:
     if shutil.which("wrk") is None:
         print("wrk is not installed: no throughput figures")
         return
+    with bare_server() as (port, pid):
+        throughput(port, 1, 64, pin=options.pin)
+        before_s = cpu_s(pid)
+        bare_rate = throughput(port, options.seconds, 64, pin=options.pin)
+        spent_s = cpu_s(pid) - before_s
+        report("bare one-process HTTP server, 64 connections", f"{bare_rate:,.0f}/s")
+        report("    CPU", f"{spent_s / bare_rate / options.seconds * 1e6:.1f} us")
     with dataplane(auth=False, pin=options.pin, profile=options.profile) as (port, gateway, worker):
         throughput(port, 1, 64, pin=options.pin)
         for connections in (1, 64):
@@ -335,6 +393,7 @@ def many(options: argparse.Namespace) -> None:
             count = rate * options.seconds
             report(f"echo 512 B, {connections} connections", f"{rate:,.0f}/s", "goal >= 40,000/s" * (connections > 1))
             report("    CPU gateway + worker", f"{spent[0] / count * 1e6:.1f} + {spent[1] / count * 1e6:.1f} us")
+        report("    of the bare server's rate", f"{rate / bare_rate:.0%}")
 
 
 if __name__ == "__main__":
