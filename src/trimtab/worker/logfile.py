@@ -28,6 +28,9 @@ class LogFile:
         self._previous = path.with_name(path.name + ".1")
         self._half_bytes = max(1, max_bytes // 2)
         self._lock = threading.Lock()
+        self._size_bytes = 0
+        self._fd = -1  # of its own: scripts may point 1 and 2 elsewhere
+        self.lost_bytes = 0
         path.parent.mkdir(parents=True, exist_ok=True)
         self._point_here()
 
@@ -39,14 +42,14 @@ class LogFile:
             if len(data) > self._half_bytes:
                 data = data[-self._half_bytes :]
             try:
-                self._size_bytes += os.write(1, data)
+                self._size_bytes += os.write(self._fd, data)
             except OSError:
                 self.lost_bytes += len(data)  # disk full or quota: said by `tick` as soon as there is room
 
     def tick(self) -> None:
         """Count what was written past `write`; rotate where that is too much. Call about once a second."""
         with self._lock:
-            self._size_bytes = os.fstat(1).st_size
+            self._size_bytes = os.fstat(self._fd).st_size
             if self._size_bytes > self._half_bytes:
                 self._rotate()
         if self.lost_bytes:
@@ -54,24 +57,33 @@ class LogFile:
             self.write(f"trimtab: {lost} bytes of log were lost because they could not be written\n".encode())
 
     def _rotate(self) -> None:
+        """The file becomes its own predecessor: whole, or its end when C code wrote more than that may hold."""
         try:
-            os.replace(self._path, self._previous)
-            self._point_here()
+            if self._size_bytes > self._half_bytes:
+                self._keep_end()
+            else:
+                os.replace(self._path, self._previous)
+                self._point_here()
         except OSError:
-            os.ftruncate(1, 0)  # no room for a second file: the allowance still holds
+            os.ftruncate(self._fd, 0)  # no room for a second file: the allowance still holds
             self._size_bytes = 0
+
+    def _keep_end(self) -> None:
+        with self._path.open("rb") as file:
+            file.seek(-self._half_bytes, os.SEEK_END)
+            end = file.read(self._half_bytes)
+        self._previous.write_bytes(end)
+        os.ftruncate(self._fd, 0)
+        self._size_bytes = 0
 
     def _point_here(self) -> None:
         fd = os.open(self._path, _FLAGS, 0o600)
-        try:
-            os.dup2(fd, 1)
-            os.dup2(fd, 2)
-            self._size_bytes = os.fstat(fd).st_size
-        finally:
-            os.close(fd)
-
-    _size_bytes = 0
-    lost_bytes = 0
+        os.dup2(fd, 1)
+        os.dup2(fd, 2)
+        self._size_bytes = os.fstat(fd).st_size
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = fd
 
 
 class _RawLog(io.RawIOBase):

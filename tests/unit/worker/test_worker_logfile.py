@@ -69,7 +69,10 @@ def test_what_c_code_floods_is_cut_down_too(start):
     client.ask(b"[1]", "application/json")
     client.ask(b"[1]", "application/json")
 
-    control.describe_until(lambda _: worker.log_path.stat().st_size <= 500_000)  # the attendant looks once a second
+    previous = worker.log_path.with_name("log.1")
+    control.describe_until(lambda _: previous.exists() and previous.stat().st_size == 500_000)  # within a second
+    assert worker.log_path.stat().st_size <= 500_000
+    assert previous.read_bytes().endswith(b"z" * 1000)
 
 
 def test_lines_of_threads_are_never_cut_into_each_other(start):
@@ -117,15 +120,19 @@ def test_a_full_disk_loses_log_lines_and_no_request(start):
     worker = start(
         files(
             """
-            import os
-            full = os.open("/dev/full", os.O_WRONLY)
+            import resource
             def model_fn(d): return d
             def predict_fn(data, model):
-                os.dup2(full, 1); os.dup2(full, 2)
-                print("lost")
+                ceiling = 0 if data[0] else resource.RLIM_INFINITY  # as a full disk, and as a disk with room again
+                resource.setrlimit(resource.RLIMIT_FSIZE, (ceiling, resource.RLIM_INFINITY))
+                print("seen" if not data[0] else "lost")
                 return "answered"
             """
         )
     ).ready()
+    client, control = worker.client(), worker.client()
 
-    assert worker.client().ask(b"[1]", "application/json").payload == b'"answered"'
+    assert client.ask(b"[1]", "application/json").payload == b'"answered"'
+    assert client.ask(b"[0]", "application/json").payload == b'"answered"'
+    control.describe_until(lambda _: "5 bytes of log were lost" in worker.log())
+    assert "seen" in worker.log()
