@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 import typer
 
 from trimtab.cli.env import Server, bypasses, exports_for, no_proxy_of, running_server
-from trimtab.cli.options import DataDir
 from trimtab.cli.render import say, say_error
 from trimtab.config import Paths, default_data_dir
 
@@ -35,8 +34,12 @@ NOT_EXECUTABLE: Final = 126
 
 
 def run(
-    command: Annotated[list[str], typer.Argument(metavar="PROGRAM [ARGUMENT]...", show_default=False)],
-    data_dir: DataDir = None,
+    command: Annotated[
+        list[str], typer.Argument(metavar="PROGRAM [ARGUMENT]...", help="What to run.", show_default=False)
+    ],
+    data_dir: Annotated[
+        Path | None, typer.Option(help="The running trimtab's data directory.", show_default="~/.local/share/trimtab")
+    ] = None,
 ) -> None:
     """Run PROGRAM with its AWS calls going to trimtab; everything else it does is untouched. Ends as PROGRAM ends."""
     from trimtab.cli import program
