@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +15,11 @@ DEFAULT_ACCEPT = "application/json"
 
 
 def model_environment(launch: WorkerLaunch, spec: ReplicaSpec) -> dict[str, str]:
-    """Variables to set in the worker (sagemaker-inference-toolkit's, and the platform's own)."""
+    """Variables to set in the worker (sagemaker-inference-toolkit's, and the platform's own).
+
+    OMP_NUM_THREADS is 1 unless the model, or whoever started trimtab, says more: replicas share the machine, and what a
+    worker was forked with runs on one thread already.
+    """
     code = str(Path(launch.model_dir) / "code") if launch.model_dir else ""
     base = {
         "AWS_REGION": launch.region,
@@ -24,6 +29,7 @@ def model_environment(launch: WorkerLaunch, spec: ReplicaSpec) -> dict[str, str]
         "SAGEMAKER_CONTAINER_LOG_LEVEL": "20",
         "SAGEMAKER_MULTI_MODEL": "false",
         "TRIMTAB_REPLICA": spec.id,
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
     }
     if launch.gpus or launch.hide_gpus:
         base["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, launch.gpus))

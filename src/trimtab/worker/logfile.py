@@ -37,14 +37,8 @@ class LogFile:
     def write(self, data: bytes) -> None:
         """Append `data` in one write, after making room for it."""
         with self._lock:
-            if self._size_bytes + len(data) > self._half_bytes:
-                self._rotate()
-            if len(data) > self._half_bytes:
-                data = data[-self._half_bytes :]
-            try:
-                self._size_bytes += os.write(self._fd, data)
-            except OSError:
-                self.lost_bytes += len(data)  # disk full or quota: said by `tick` as soon as there is room
+            if not self._append(data):
+                self.lost_bytes += len(data)
 
     def tick(self) -> None:
         """Count what was written past `write`; rotate where that is too much. Call about once a second."""
@@ -52,9 +46,20 @@ class LogFile:
             self._size_bytes = os.fstat(self._fd).st_size
             if self._size_bytes > self._half_bytes:
                 self._rotate()
-        if self.lost_bytes:
-            lost, self.lost_bytes = self.lost_bytes, 0
-            self.write(f"trimtab: {lost} bytes of log were lost because they could not be written\n".encode())
+            lost = self.lost_bytes
+            if lost and self._append(f"trimtab: {lost} bytes of log were lost: the disk had no room\n".encode()):
+                self.lost_bytes = 0
+
+    def _append(self, data: bytes) -> bool:
+        if self._size_bytes + len(data) > self._half_bytes:
+            self._rotate()
+        if len(data) > self._half_bytes:
+            data = data[-self._half_bytes :]
+        try:
+            self._size_bytes += os.write(self._fd, data)
+        except OSError:  # disk full, or over a quota: a print must not fail the request that makes it
+            return False
+        return True
 
     def _rotate(self) -> None:
         """The file becomes its own predecessor: whole, or its end when C code wrote more than that may hold."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from trimtab.worker import codecs, media
 from trimtab.worker.answers import Fault
+from trimtab.worker.environment import thread_count
 from trimtab.worker.failures import StartFailed, require
 from trimtab.worker.faults import hugging_face_fault_of
 from trimtab.worker.flavors.stock import StockDefaults
@@ -37,11 +38,12 @@ class HuggingfaceDefaults(StockDefaults):
     """`inputs` and `parameters` in, what the pipeline says out. Every exception is HTTP 400."""
 
     flavor = "Hugging Face"
-    modules: tuple[str, ...] = ("numpy", "torch", "transformers")
+    modules: tuple[str, ...] = ("numpy", "torch", "transformers.pipelines")
 
     def model_fn(self, model_dir: str) -> Any:
         """A pipeline of the artifact's files, or of HF_MODEL_ID; its task from HF_TASK, or from the files."""
         transformers, torch = require("transformers"), require("torch")
+        torch.set_num_threads(thread_count(self.environment))
         has_files = (Path(model_dir) / "config.json").is_file() or (Path(model_dir) / "model_index.json").is_file()
         name = self.environment.get("HF_MODEL_ID", "")
         if not has_files and not name:

@@ -21,8 +21,7 @@ class PytorchDefaults(StockDefaults):
     def model_fn(self, model_dir: str) -> Any:
         """The TorchScript module, in evaluation mode. Raises StartFailed."""
         torch = require("torch")
-        if threads := thread_count(self.environment, 0):
-            torch.set_num_threads(threads)
+        torch.set_num_threads(thread_count(self.environment))
         return torchscript.load_torchscript(torchscript.find_torchscript(Path(model_dir)))
 
     def input_fn(self, input_data: Any, content_type: str) -> Any:

@@ -20,8 +20,7 @@ class TorchScriptModel:
 
     def __init__(self, native: Any, environment: Mapping[str, str]) -> None:
         self._torch = require("torch")
-        if threads := thread_count(environment, 0):
-            self._torch.set_num_threads(threads)
+        self._torch.set_num_threads(thread_count(environment))
         self.native = native
         self.outputs: tuple[str, ...] = ("output",)
         self._device = device(self._torch)
