@@ -100,6 +100,12 @@ class FolderBlobs(Blobs):
         super().__init__(LocalStore(folder), str(folder))
         self._folder = folder
 
+    async def stream(self, blob: str, start: int, length: int, chunk_bytes: int = CHUNK_BYTES) -> AsyncIterator[bytes]:
+        """In reads of `chunk_bytes`: obstore streams a file 8 KiB at a time, at a tenth of the speed."""
+        stop = start + length
+        for at in range(start, stop, chunk_bytes):
+            yield await self.get(blob, at, min(chunk_bytes, stop - at))
+
     async def prepare(self, generation: str) -> None:
         """Make the folder, and make its name durable."""
         await asyncio.to_thread(self._make_folder, generation)

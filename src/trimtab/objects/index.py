@@ -281,7 +281,7 @@ def remove_version(
 
 def refer(connection: sa.Connection, owner: str, layout: Layout) -> None:
     """Note that `owner` needs its blobs; one that was about to be removed is not any more."""
-    blobs = sorted({segment.blob for segment in layout.segments})
+    blobs = sorted({segment.blob for segment in layout.segments if segment.blob})
     if not blobs:
         return
     connection.execute(schema.references.insert(), [{"blob": blob, "owner": owner} for blob in blobs])

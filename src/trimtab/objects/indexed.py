@@ -1,4 +1,4 @@
-"""The object store: an index in SQLite, and blobs through obstore.
+"""The object store: an index in SQLite, which holds small objects too, and blobs through obstore.
 
 Order makes it safe. A write puts its blob, makes it durable, then tells the index in one transaction; until then
 nobody sees it. What is overwritten or deleted leaves the index first and the disk after (`reaper.py`).
@@ -33,7 +33,6 @@ from trimtab.objects.model import (
     Page,
     Part,
     Removal,
-    Segment,
     Upload,
     UploadPage,
     Versioning,
@@ -45,6 +44,7 @@ from trimtab.objects.receive import Source, digest, receive, to_the_end
 from trimtab.objects.store import MAX_PUT_BYTES, ObjectReader
 from trimtab.objects.uploads import MIN_PART_BYTES, Completion, Uploads
 
+INLINE_BYTES = 16 * 1024  # so many rest in the index itself: one write to the disk instead of three
 T = TypeVar("T")
 _NOTHING: Mapping[str, str] = {}
 _PLAIN = Attributes()
@@ -61,10 +61,12 @@ class IndexedObjectStore:
         *,
         min_part_bytes: int = MIN_PART_BYTES,
         generation_blobs: int = GENERATION_BLOBS,
+        inline_bytes: int = INLINE_BYTES,
     ) -> None:
         self._index = index
         self._blobs = blobs
         self._clock = clock
+        self._inline_bytes = inline_bytes
         self._uploads = Uploads(index, min_part_bytes=min_part_bytes)
         self._listings = Listings(index)
         self._thread = ThreadPoolExecutor(1, "trimtab-objects")
@@ -358,18 +360,29 @@ class IndexedObjectStore:
         limit_bytes: int,
     ) -> T:
         self._index.require_room()
-        blob = await self._reaper.new_blob()
+        named: list[str] = []
+
+        async def new_blob() -> str:
+            named.append(await self._reaper.new_blob())
+            return named[-1]
+
         try:
-            digests = await receive(
-                self._blobs, blob, source, algorithms=algorithms, expected=expected, limit_bytes=limit_bytes
+            digests, layout = await receive(
+                self._blobs,
+                new_blob,
+                source,
+                algorithms=algorithms,
+                expected=expected,
+                limit_bytes=limit_bytes,
+                inline_bytes=self._inline_bytes,
             )
-            size = digests.size_bytes
-            layout = Layout(segments=[Segment(blob, 0, size)] if size else [])
             stored = await self._write(lambda: commit(digests, layout))
         except BaseException:
-            self._reaper.abandoned(blob)
+            for blob in named:
+                self._reaper.abandoned(blob)
             raise
-        await self._reaper.written(blob)
+        for blob in named:
+            await self._reaper.written(blob)
         self._reaper.wake()
         return stored
 

@@ -71,11 +71,15 @@ class ObjectInfo(Struct, frozen=True, kw_only=True):
 
 
 class Segment(Struct, frozen=True, array_like=True):
-    """A run of an object's bytes: `length` bytes of `blob` from `offset`. Copies share blobs; nobody changes one."""
+    """A run of an object's bytes: `length` bytes of `blob` from `offset`; or, where `blob` is "", `data` itself.
+
+    Copies share blobs; nobody changes one.
+    """
 
     blob: str
     offset: int
     length: int
+    data: bytes = b""
 
 
 class Layout(Struct, frozen=True, kw_only=True):

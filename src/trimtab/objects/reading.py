@@ -19,7 +19,7 @@ class BlobReader:
         self.layout = layout
         self._blobs = blobs
         self._reaper = reaper
-        self._held = [segment.blob for segment in layout.segments]
+        self._held = [segment.blob for segment in layout.segments if segment.blob]
         reaper.hold(self._held)
 
     def __del__(self) -> None:
@@ -45,7 +45,7 @@ class BlobReader:
 
     async def _pieces(self, start: int, stop: int, chunk_bytes: int) -> AsyncIterator[bytes]:
         for segment in cut(self.layout.segments, start, stop):
-            if segment.length <= chunk_bytes:
+            if segment.length <= chunk_bytes or not segment.blob:
                 yield await self._get(segment)
                 continue
             sent = 0
@@ -59,6 +59,8 @@ class BlobReader:
                 raise self._lost(segment)
 
     async def _get(self, segment: Segment) -> bytes:
+        if not segment.blob:
+            return segment.data
         try:
             data = await self._blobs.get(segment.blob, segment.offset, segment.length)
         except FileNotFoundError:
@@ -106,6 +108,7 @@ def cut(segments: list[Segment], start: int, stop: int) -> list[Segment]:
     for segment in segments:
         low, high = max(start, at), min(stop, at + segment.length)
         if low < high:
-            found.append(Segment(segment.blob, segment.offset + low - at, high - low))
+            data = segment.data[low - at : high - at]
+            found.append(Segment(segment.blob, segment.offset + low - at if segment.blob else 0, high - low, data))
         at += segment.length
     return found

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from trimtab.errors import TooLarge
 from trimtab.objects.blobs import Blobs
 from trimtab.objects.checksums import Digests
+from trimtab.objects.model import Layout, Segment
 
 BLOCK_BYTES = 2**20
 _INLINE_BYTES = 64 * 1024  # hashing this many on the event loop takes less than handing them to a thread
@@ -19,27 +20,32 @@ Source = bytes | AsyncIterable[bytes]
 
 async def receive(
     blobs: Blobs,
-    blob: str,
+    new_blob: Callable[[], Awaitable[str]],
     source: Source,
     *,
     algorithms: Sequence[str] = (),
     expected: Mapping[str, str],
     limit_bytes: int,
-) -> Digests:
-    """Write `source` to `blob`, digest it on the way, and return the digests once it is durable.
+    inline_bytes: int,
+) -> tuple[Digests, Layout]:
+    """Write `source` to a blob, digest it on the way, and return its digests and place once it is durable.
 
-    Raises TooLarge, ChecksumMismatch, StorageFull, and whatever `source` raises; the caller then discards the blob.
+    Up to `inline_bytes` need no blob: the layout holds them. Raises TooLarge, ChecksumMismatch, StorageFull, and
+    whatever `source` raises; the caller then abandons the blob.
     """
     digests = Digests((*algorithms, *(name for name in expected if name != "MD5")))
     blocks = _blocks(source)
     first = await anext(blocks, b"")
+    _limit(len(first), limit_bytes)
     if len(first) < BLOCK_BYTES:
-        _limit(len(first), limit_bytes)
         await _digest(digests, first)
         digests.check(expected)
-        if first:  # no bytes need no blob
-            await to_the_end(blobs.put(blob, first))
-        return digests
+        if len(first) <= inline_bytes:
+            return digests, Layout(segments=[Segment("", 0, len(first), first)] if first else [])
+        blob = await new_blob()
+        await to_the_end(blobs.put(blob, first))
+        return digests, Layout(segments=[Segment(blob, 0, len(first))])
+    blob = await new_blob()
     writer = blobs.writer(blob)
     block = first
     while block:
@@ -48,7 +54,7 @@ async def receive(
         block = await anext(blocks, b"")
     digests.check(expected)
     await to_the_end(writer.close())
-    return digests
+    return digests, Layout(segments=[Segment(blob, 0, digests.size_bytes)])
 
 
 async def digest(source: AsyncIterable[bytes], algorithms: Sequence[str] = ()) -> Digests:

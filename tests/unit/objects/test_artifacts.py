@@ -226,7 +226,7 @@ async def test_when_all_is_in_use_the_cache_says_so(
     await put(counting, "a.tar.gz", model=b"a" * 3 * MIB)
     await put(counting, "b.tar.gz", model=b"b" * 3 * MIB)
     held = await cache.fetch("s3://models/a.tar.gz")
-    with pytest.raises(NoCapacity, match="artifact_cache_bytes"):
+    with pytest.raises(NoCapacity, match="--artifact-cache-mib"):
         await cache.fetch("s3://models/b.tar.gz")
     assert held.path.exists()
     await cache.close()

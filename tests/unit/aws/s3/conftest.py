@@ -52,6 +52,16 @@ class Endpoint:
     def resource(self) -> Any:
         return boto3.session.Session().resource("s3", **self._settings({}))
 
+    def environment(self) -> dict[str, str]:
+        """For programs that take it from there."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_ACCESS_KEY_ID": KEY.id,
+            "AWS_SECRET_ACCESS_KEY": KEY.secret,
+            "AWS_DEFAULT_REGION": self.region,
+        }
+
     def _settings(self, config: dict[str, Any]) -> dict[str, Any]:
         return {
             "endpoint_url": self.url,
