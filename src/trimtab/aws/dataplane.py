@@ -8,7 +8,7 @@ import logging
 import socket
 from collections.abc import Callable
 
-from trimtab import logs
+from trimtab import allocator, logs
 from trimtab.aws.passthrough import Passthrough
 from trimtab.aws.runtime import RuntimeEdge, Verify
 from trimtab.aws.server import HttpServer, Limits
@@ -35,6 +35,7 @@ async def serve(
     in `gateway.table.keys`. `on_ready` is called once connections are accepted. Starts from the last published routes,
     so it serves even when control is away.
     """
+    allocator.keep_freed_memory()
     paths = config.paths
     routes = RouteClient(gateway, socket_path=paths.routes_socket, file_path=paths.routes)
     passthrough = Passthrough(paths.control_socket)

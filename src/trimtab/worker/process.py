@@ -13,9 +13,9 @@ from pathlib import Path
 
 import setproctitle
 
+from trimtab import allocator
 from trimtab.resources.launch import WorkerLaunch
 from trimtab.resources.replica import ReplicaSpec
-from trimtab.worker import memory
 from trimtab.worker.environment import model_environment
 
 _OOM_SCORE = 500  # a worker dies before control and the gateways do when the machine's memory is gone
@@ -36,7 +36,7 @@ def become_worker(launch: WorkerLaunch, spec: ReplicaSpec) -> None:
     for layer in reversed(launch.layers):
         sys.path.insert(0, layer)
     _limit(launch)
-    memory.keep_freed_memory()
+    allocator.keep_freed_memory()
     reseed()
 
 
