@@ -45,6 +45,9 @@ STEPS = ("place_s", "fetch_s", "fork_s", "import_s", "load_s", "warm_s")
 class Folder(msgspec.Struct, frozen=True):
     path: Path
 
+    def release(self) -> None:
+        pass
+
 
 def save_model(folder: Path) -> None:
     """100 trees of depth 3 over 30 features: the size of the example's fraud model."""

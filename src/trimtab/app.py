@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 
     from trimtab.aws.http import Handler
     from trimtab.aws.keys import KeyRing
-    from trimtab.aws.registry import Authenticate
+    from trimtab.aws.registry import Authenticate, Handlers
+    from trimtab.control.api import ControlApi
     from trimtab.control.service import Control
-    from trimtab.engines.local.starting import Fetch
     from trimtab.gateway.gateway import Gateway
     from trimtab.objects.artifacts import ArtifactCache, LocalArtifact
     from trimtab.objects.indexed import IndexedObjectStore
+    from trimtab.objects.store import ObjectStore
     from trimtab.policies.runtimes import Table
     from trimtab.resources.routing import AccessKey
     from trimtab.resources.runtime import Runtime
@@ -211,10 +212,12 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         )
         parts.push_async_callback(artifacts.close)
         await artifacts.start()
+        leases = Leases(artifacts)
         engine = LocalEngine(
             paths,
-            fetcher(artifacts),
+            leases.fetch,
             clock,
+            adopt_artifact=leases.adopt,
             region=config.region,
             enforce_shapes=config.enforce_instance_shapes,
             invocation_limit_s=config.invocation_timeout_s,
@@ -245,28 +248,13 @@ async def control(config: Config, stop: asyncio.Event) -> None:
 
 def control_handler(config: Config, plane: Control, objects: IndexedObjectStore, authenticate: Authenticate) -> Handler:
     """Everything that is not data plane: trimtab's own API, then AWS's services."""
-    import hashlib
-
-    from trimtab.aws import sts
     from trimtab.aws.dispatch import Dispatcher
     from trimtab.aws.http import HttpRequest, HttpResponse
-    from trimtab.aws.iam import Iam
     from trimtab.aws.native import PREFIX, native_api
-    from trimtab.aws.paging import Pager
-    from trimtab.aws.registry import handlers_of, merge
-    from trimtab.aws.s3 import s3_handlers
-    from trimtab.aws.sagemaker import sagemaker_handlers
 
-    clock, paths = SystemClock(), config.paths
-    pager = Pager(hashlib.sha256(b"paging" + paths.keys.read_bytes()).digest())
-    handlers = merge(
-        sagemaker_handlers(plane, clock, pager),
-        s3_handlers(objects),
-        handlers_of(sts),
-        handlers_of(Iam(created_s=paths.version.stat().st_mtime)),
-    )
-    aws = Dispatcher(handlers, authenticate, region=config.region, account=config.account)
-    native = native_api(plane, authenticate, paths.logs, {"region": config.region, "account": config.account})
+    about = {"region": config.region, "account": config.account}
+    aws = Dispatcher(aws_handlers(config, plane, objects), authenticate, **about)
+    native = native_api(plane, authenticate, config.paths.logs, about)
 
     async def handle(request: HttpRequest) -> HttpResponse:
         return await (native if request.raw_path.startswith(PREFIX) else aws)(request)
@@ -274,16 +262,57 @@ def control_handler(config: Config, plane: Control, objects: IndexedObjectStore,
     return handle
 
 
+def aws_handlers(config: Config, plane: ControlApi, objects: ObjectStore) -> Handlers:
+    """Every operation of AWS's control planes that is served; docs/operations.md lists them."""
+    import hashlib
+
+    from trimtab.aws import keys, sts
+    from trimtab.aws.iam import Iam
+    from trimtab.aws.paging import Pager
+    from trimtab.aws.registry import handlers_of, merge
+    from trimtab.aws.s3 import s3_handlers
+    from trimtab.aws.sagemaker import sagemaker_handlers
+
+    paths = config.paths
+    root = keys.root_of(keys.load(paths.keys), paths.keys)  # tokens stay good when other keys come and go
+    pager = Pager(hashlib.sha256(b"paging" + root.secret.encode()).digest())
+    return merge(
+        sagemaker_handlers(plane, SystemClock(), pager),
+        s3_handlers(objects),
+        handlers_of(sts),
+        handlers_of(Iam(created_s=paths.version.stat().st_mtime)),
+    )
+
+
 # --- what the parts are given ----------------------------------------------------------------------------------------
 
 
-def fetcher(artifacts: ArtifactCache) -> Fetch:
+class Lease:
+    """One replica's hold on an artifact: while it lasts, the cache keeps the files."""
+
+    def __init__(self, artifacts: ArtifactCache, artifact: LocalArtifact) -> None:
+        self.path = artifact.path
+        self._artifacts, self._artifact = artifacts, artifact
+
+    def release(self) -> None:
+        """The files may go when room is needed."""
+        self._artifacts.release(self._artifact)
+
+
+class Leases:
     """How the engine gets artifacts, without knowing of object stores."""
 
-    async def fetch(url: str, compressed: bool, timeout_s: float) -> LocalArtifact:
-        return await artifacts.fetch(url, compressed=compressed, timeout_s=timeout_s)
+    def __init__(self, artifacts: ArtifactCache) -> None:
+        self._artifacts = artifacts
 
-    return fetch
+    async def fetch(self, url: str, compressed: bool, timeout_s: float) -> Lease:
+        """Bring an artifact to local disk. Raises as `ArtifactCache.fetch`."""
+        return Lease(self._artifacts, await self._artifacts.fetch(url, compressed=compressed, timeout_s=timeout_s))
+
+    def adopt(self, path: Path) -> Lease | None:
+        """A lease on what a process of an earlier control reads; None when the cache has no such folder."""
+        artifact = self._artifacts.adopt(path)
+        return None if artifact is None else Lease(self._artifacts, artifact)
 
 
 def read_runtimes(config: Config) -> Table:

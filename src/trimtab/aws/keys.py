@@ -28,6 +28,12 @@ from trimtab.resources.routing import AccessKey
 logger = logging.getLogger(__name__)
 
 ROOT: Final = "root"
+# What a key for an endpoint is for, when nothing else is said.
+INVOCATION_ACTIONS: Final = (
+    "sagemaker:InvokeEndpoint",
+    "sagemaker:InvokeEndpointWithResponseStream",
+    "sagemaker:DescribeEndpoint",
+)
 _FORMAT: Final = 1
 _ACTION: Final = re.compile(r"\*|[a-z0-9*?-]+:[A-Za-z0-9*?]+")
 _ENDPOINT: Final = re.compile(r"[A-Za-z0-9*?-]{1,63}")

@@ -83,7 +83,7 @@ class _Api:
         raise NotFound("path", request.path, f"trimtab's API has no {request.path}.")
 
     def _endpoints(self, key: AccessKey | None) -> HttpResponse:
-        _require(key, "sagemaker", "ListEndpoints")
+        check_action(key, "sagemaker", "ListEndpoints", caller=_caller(key))  # of those that the key may see
         found = [
             _short(view)
             for endpoint in sorted(self._control.list_endpoints(), key=lambda endpoint: endpoint.name)
@@ -177,9 +177,12 @@ def _sees(key: AccessKey | None, endpoint: str) -> bool:
 
 def _require(key: AccessKey | None, service: str, operation: str, *endpoints: str) -> None:
     """Raise Denied unless `key` may call the AWS operation that says as much (None: nobody need sign)."""
-    caller = f"access key {key.id}" if key is not None else ""
-    check_action(key, service, operation, caller=caller)
-    check_endpoints(key, service, operation, endpoints, caller=caller, arn_prefix="endpoint/")
+    check_action(key, service, operation, caller=_caller(key))
+    check_endpoints(key, service, operation, endpoints, caller=_caller(key), arn_prefix="endpoint/")
+
+
+def _caller(key: AccessKey | None) -> str:
+    return f"access key {key.id}" if key is not None else ""
 
 
 def _failed(error: TrimtabError) -> HttpResponse:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -12,6 +12,11 @@ from trimtab.resources.routing import AccessKey
 
 # IAM's service prefixes where they differ from botocore's service names.
 _PREFIXES: Final = {"sagemaker-runtime": "sagemaker", "sagemaker-metrics": "sagemaker"}
+
+# Of a key with endpoints these allow what names one of them. What names none must be allowed by something narrower.
+_SWEEPING: Final = frozenset({"*", "sagemaker:*"})
+
+_ALWAYS: Final = ("sts", "GetCallerIdentity")  # AWS: needs no permission, and cannot be denied
 
 # S3 operations that IAM knows under another action. Source: the service authorization reference for S3.
 _S3_ACTIONS: Final = {
@@ -38,25 +43,44 @@ def check_action(key: AccessKey | None, service: str, operation: str, *, caller:
     A key's actions are patterns of `service:Operation`; for S3 also of IAM's own action names. None may everything:
     authentication let the caller in without a key.
     """
-    if key is None or not key.actions:
+    if key is None or not key.actions or (service, operation) == _ALWAYS:
         return
-    prefix = _PREFIXES.get(service, service)
-    names = [f"{prefix}:{operation}"]
-    if service == "s3" and operation in _S3_ACTIONS:
-        names.append(f"s3:{_S3_ACTIONS[operation]}")
-    if not any(fnmatchcase(name, pattern) for name in names for pattern in key.actions):
+    names = _action_names(service, operation)
+    if not _matches(names, key.actions):
         raise _denied(caller, names[0], "")
 
 
 def check_endpoints(
     key: AccessKey | None, service: str, operation: str, endpoints: Iterable[str], *, caller: str, arn_prefix: str
 ) -> None:
-    """Raises Denied unless `key` may work with each of `endpoints` (names). `arn_prefix` ends in `endpoint/`."""
-    if key is None or not key.endpoints:
+    """Raises Denied unless `key` may work with each of `endpoints` (the names in the call). `arn_prefix` ends in
+    `endpoint/`.
+
+    A call that names no endpoint reaches beyond those that the key is limited to, so one of the key's actions must
+    allow it by more than a sweeping `*` or `sagemaker:*`.
+    """
+    if key is None or not key.endpoints or (service, operation) == _ALWAYS:
         return
-    for name in endpoints:
-        if not any(fnmatchcase(name, pattern) for pattern in key.endpoints):
-            raise _denied(caller, f"{_PREFIXES.get(service, service)}:{operation}", arn_prefix + name)
+    named = tuple(endpoints)
+    action, *others = _action_names(service, operation)
+    if not named and not _matches([action, *others], [a for a in key.actions if a not in _SWEEPING]):
+        raise _denied(caller, action, "")
+    for name in named:
+        if not _matches([name], key.endpoints):
+            raise _denied(caller, action, arn_prefix + name)
+
+
+def _action_names(service: str, operation: str) -> list[str]:
+    """What IAM calls an operation: by its own name first."""
+    prefix = _PREFIXES.get(service, service)
+    names = [f"{prefix}:{operation}"]
+    if service == "s3" and operation in _S3_ACTIONS:
+        names.append(f"s3:{_S3_ACTIONS[operation]}")
+    return names
+
+
+def _matches(names: Iterable[str], patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
 
 
 def _denied(caller: str, action: str, resource: str) -> Denied:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -48,16 +49,29 @@ def create(
     ] = None,
     endpoint: Annotated[
         list[str] | None,
-        typer.Option(help="Of calls that name an endpoint, allow only those to this one; may be repeated."),
+        typer.Option(
+            help="Allow only calls to this endpoint (* and ? are patterns); may be repeated. Without --action: "
+            "to invoke and describe it."
+        ),
     ] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a key and print it with its secret. Without limits it may do everything."""
+    """Make a key and print it with its secret. Without limits it may do everything.
+
+    A key limited to endpoints may do nothing that names none, unless an action other than * and sagemaker:* allows it.
+    """
     from trimtab.aws import keys as file
 
     path = _path(data_dir)
-    key = file.add(path, name=name, actions=action or (), endpoints=endpoint or (), now_s=time.time())
+    actions = action or (file.INVOCATION_ACTIONS if endpoint else ())
+    key = file.add(path, name=name, actions=actions, endpoints=endpoint or (), now_s=time.time())
+    if endpoint and not action:
+        print(
+            f"this key may {', '.join(actions)} on {', '.join(endpoint)}, nothing else; say --action to allow other "
+            "things",
+            file=sys.stderr,
+        )
     if as_json:
         print(json.dumps(_shown(key) | {"secret": key.secret}, indent=2))
         return

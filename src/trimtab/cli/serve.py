@@ -26,6 +26,9 @@ def serve(
     ] = False,
     invocation_timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that a model may take to answer.")] = 60.0,
     max_artifact_mib: Annotated[int, typer.Option(min=1, help="MiB that an unpacked artifact may have.")] = 20 * 1024,
+    artifact_cache_mib: Annotated[
+        int, typer.Option(min=1, help="MiB that unpacked artifacts may take; those in no use are removed for new ones.")
+    ] = 20 * 1024,
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
 ) -> None:
     """Serve until stopped. Prints `trimtab ready at URL` on stdout once it can answer; logs go to stderr."""
@@ -43,6 +46,7 @@ def serve(
             enforce_instance_shapes=enforce_instance_shapes,
             invocation_timeout_s=invocation_timeout,
             max_artifact_bytes=max_artifact_mib * 2**20,
+            artifact_cache_bytes=artifact_cache_mib * 2**20,
             log_level=log_level.upper(),
         )
     )

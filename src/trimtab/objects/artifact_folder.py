@@ -122,8 +122,8 @@ class ArtifactFolder:
                 return
             self._used_bytes -= size_bytes
         raise NoCapacity(
-            f"The artifact cache is full: its limit is {self._max_bytes / 2**20:.0f} MiB, and all that is in it is in use. "
-            "Delete endpoints, or start trimtab with a larger --artifact-cache-mib.",
+            f"The artifact cache is full: its limit is {self._max_bytes / 2**20:.0f} MiB, and all that is in it is in "
+            "use. Delete endpoints, or start trimtab with a larger --artifact-cache-mib.",
             retry_after_s=30.0,
         )
 

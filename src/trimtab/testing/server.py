@@ -142,7 +142,7 @@ class Trimtab:
     def processes(self, title: str) -> list[psutil.Process]:
         """Processes of this server whose title starts with `title` (`trimtab: control`)."""
         supervisor = psutil.Process(self.process.pid)
-        return [p for p in supervisor.children(recursive=True) if " ".join(p.cmdline()).startswith(title)]
+        return [p for p in supervisor.children(recursive=True) if _title(p).startswith(title)]
 
     def stop(self) -> int:
         """SIGTERM, and the exit status. Once it has ended, by whatever cause, only lets go of its output."""
@@ -152,6 +152,13 @@ class Trimtab:
         self.process.stdout.close()
         self._log.close()
         return status
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it has just ended
+        return ""
 
 
 @contextmanager

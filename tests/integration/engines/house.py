@@ -7,11 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from msgspec import Struct
 
 from trimtab.clock import SystemClock
 from trimtab.config import Paths
@@ -24,12 +23,16 @@ from trimtab.resources.runtime import Runtime, RuntimeKind
 HERE = Path(__file__).parent
 
 
-class Folder(Struct, frozen=True):
-    """What a fetch answers."""
+class Lease:
+    """What a fetch answers; counts itself among its folder's leases."""
 
-    path: Path
-    digest: str = ""
-    fetched: bool = False
+    def __init__(self, path: Path, leases: Counter[Path]) -> None:
+        self.path = path
+        self.leases = leases
+        leases[path] += 1
+
+    def release(self) -> None:
+        self.leases[self.path] -= 1
 
 
 class House:
@@ -38,6 +41,7 @@ class House:
         self.kind = kind
         self.warm = warm
         self.artifacts: dict[str, Path | Exception] = {}
+        self.leases: Counter[Path] = Counter()
         self.engines: list[LocalEngine] = []
         self.nursery: subprocess.Popen[str] | None = None
         self.lifeline = os.pipe()
@@ -66,16 +70,17 @@ class House:
         self.nursery = None
         return status
 
-    async def fetch(self, url: str, compressed: bool, timeout_s: float) -> Folder:
+    async def fetch(self, url: str, compressed: bool, timeout_s: float) -> Lease:
         found = self.artifacts.get(url, FileNotFoundError(url))
         if isinstance(found, Exception):
             raise found
         if found.name == "never":
             await asyncio.Event().wait()
-        return Folder(found)
+        return Lease(found, self.leases)
 
     async def engine(self, **settings: Any) -> LocalEngine:
-        engine = LocalEngine(self.paths, self.fetch, SystemClock(), **{"look_every_s": 0.05, **settings})
+        defaults = {"look_every_s": 0.05, "adopt_artifact": lambda path: Lease(path, self.leases)}
+        engine = LocalEngine(self.paths, self.fetch, SystemClock(), **{**defaults, **settings})
         self.engines.append(engine)
         await engine.open()
         return engine

@@ -61,3 +61,34 @@ def test_endpoints_are_patterns_and_the_answer_names_the_resource() -> None:
     check_endpoints(limited, "sagemaker", "DeleteEndpoint", ["team-a-x"], caller=CALLER, arn_prefix=prefix)
     with pytest.raises(Denied, match=f"on resource: {prefix}team-b"):
         check_endpoints(limited, "sagemaker", "DeleteEndpoint", ["team-b"], caller=CALLER, arn_prefix=prefix)
+
+
+@pytest.mark.parametrize(
+    ("actions", "service", "operation", "allowed"),
+    [
+        ((), "sagemaker", "ListModels", False),
+        ((), "s3", "GetObject", False),
+        (("*",), "sagemaker", "DeleteModel", False),
+        (("sagemaker:*",), "sagemaker", "CreateEndpointConfig", False),
+        (("sagemaker:InvokeEndpoint",), "iam", "GetRole", False),
+        (("sagemaker:*", "s3:*"), "s3", "PutObject", True),
+        (("*", "sagemaker:ListModels"), "sagemaker", "ListModels", True),
+        (("s3:ListBucket",), "s3", "ListObjectsV2", True),
+        (("sagemaker:InvokeEndpoint",), "sts", "GetCallerIdentity", True),
+    ],
+)
+def test_a_key_for_endpoints_does_nothing_that_names_none_unless_an_action_says_so(
+    actions: tuple[str, ...], service: str, operation: str, allowed: bool
+) -> None:
+    limited = key(*actions, endpoints=("mine",))
+    if allowed:
+        check_endpoints(limited, service, operation, (), caller=CALLER, arn_prefix="")
+        return
+    with pytest.raises(Denied, match=f"perform: {service}:{operation} because"):
+        check_endpoints(limited, service, operation, (), caller=CALLER, arn_prefix="")
+
+
+def test_who_am_i_is_allowed_to_every_key() -> None:
+    check_action(key("s3:GetObject"), "sts", "GetCallerIdentity", caller=CALLER)
+    with pytest.raises(Denied):
+        check_action(key("s3:GetObject"), "sts", "AssumeRole", caller=CALLER)

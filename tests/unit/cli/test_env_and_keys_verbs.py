@@ -144,6 +144,19 @@ def test_a_new_key_is_printed_once_with_its_secret(data_dir: Path) -> None:
     assert text.splitlines() == [f"AWS_ACCESS_KEY_ID={key.id}", f"AWS_SECRET_ACCESS_KEY={key.secret}"]
 
 
+def test_a_key_for_an_endpoint_may_invoke_and_describe_it_unless_told_otherwise(
+    data_dir: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    call("keys", "create", "--endpoint", "shop", "--data-dir", str(data_dir))
+    made = file.load(Paths(data_dir).keys)[1]
+    assert made.endpoints == ("shop",)
+    assert set(made.actions) == {
+        "sagemaker:InvokeEndpoint",
+        "sagemaker:InvokeEndpointWithResponseStream",
+        "sagemaker:DescribeEndpoint",
+    }
+
+
 @pytest.mark.parametrize("arguments", [("delete", "nobody"), ("delete", "root"), ("create", "--action", "bad")])
 def test_what_cannot_be_done_with_keys_is_an_error_without_traceback(
     data_dir: Path, arguments: tuple[str, ...]

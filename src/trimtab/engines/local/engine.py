@@ -25,7 +25,7 @@ from trimtab.engines.local.orders import BirthRecord
 from trimtab.engines.local.placement import Machine, Place, Placer, this_machine
 from trimtab.engines.local.ports import Ports
 from trimtab.engines.local.programs import PING_EVERY_S
-from trimtab.engines.local.replica import ENDED, LocalReplica
+from trimtab.engines.local.replica import ENDED, Lease, LocalReplica
 from trimtab.engines.local.shapes import shape_of
 from trimtab.engines.local.starting import Fetch, Starter, end_members, worker_processes
 from trimtab.engines.local.workers import WorkerMember
@@ -51,6 +51,7 @@ class LocalEngine:
         fetch: Fetch,
         clock: Clock,
         *,
+        adopt_artifact: Callable[[Path], Lease | None] = lambda _: None,
         region: str = "us-east-1",
         enforce_shapes: bool = False,
         invocation_limit_s: float = 60.0,
@@ -63,13 +64,16 @@ class LocalEngine:
         installer: Sequence[str] | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        """`fetch(url, compressed, timeout_s)` brings an artifact to local disk and answers with its folder.
+        """`fetch(url, compressed, timeout_s)` brings an artifact to local disk and leases it; `adopt_artifact(folder)`
+        leases one that an adopted process reads (None: it is nobody's to lease). A lease is released when its replica's
+        last process is dead.
 
         A worker that has had one request in hand for `invocation_limit_s + hung_margin_s` is hung. `machine` and
         `installer` are found out when None.
         """
         self._paths = paths
         self._clock = clock
+        self._adopt_artifact = adopt_artifact
         self._enforce = enforce_shapes
         self._hung_after_s = invocation_limit_s + hung_margin_s
         self._look_every_s = look_every_s
@@ -204,7 +208,7 @@ class LocalEngine:
         await asyncio.gather(*(member.drain(grace_s) for member in replica.members))
         if self._replicas.get(replica.spec.id) is replica:
             del self._replicas[replica.spec.id]
-            self._placer.release(replica.spec.id)
+            self._let_go(replica)
             if replica.state is ReplicaState.DRAINING:
                 replica.gone()
 
@@ -215,9 +219,14 @@ class LocalEngine:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
         await end_members(replica.members)
-        self._placer.release(replica.spec.id)
+        self._let_go(replica)
         self._ending.pop(replica.spec.id, None)
         self._changed()  # there is room again for what was refused
+
+    def _let_go(self, replica: LocalReplica) -> None:
+        """Its last process is dead: give back what it held."""
+        self._placer.release(replica.spec.id)
+        replica.release_artifact()
 
     def _adopt(self, path: Path, record: BirthRecord) -> None:
         """Add a living process to its replica, which is made from the first one's record."""
@@ -233,6 +242,8 @@ class LocalEngine:
             place = Place(cpus=record.cpus, memory_bytes=record.memory_bytes, gpus=record.gpus)
             self._placer.adopt(spec.id, place)
             replica = self._new_replica(spec, place, record.processes, record.started_s)
+        if replica.artifact is None and record.model_dir:
+            replica.artifact = self._adopt_artifact(Path(record.model_dir))
         replica.processes = max(replica.processes, record.processes)
         logger.info("adopted %s", fields(id=record.replica_id, pid=record.pid))
         if record.address.startswith("unix:"):

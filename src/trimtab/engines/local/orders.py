@@ -31,6 +31,7 @@ class BirthRecord(msgspec.Struct, frozen=True, kw_only=True):
     gpus: tuple[int, ...] = ()
     processes: int = 1  # how many the replica has in all
     started_s: float = 0.0  # wall time of the order to start
+    model_dir: str = ""  # the artifact that it reads
     pid: int = 0
     start_ticks: int = 0
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -19,6 +21,19 @@ from trimtab.resources.runtime import RuntimeKind
 logger = logging.getLogger(__name__)
 
 ENDED = (ReplicaState.FAILED, ReplicaState.GONE)
+
+
+class Lease(Protocol):
+    """An artifact on local disk, unpacked, that stays there until it is released."""
+
+    @property
+    def path(self) -> Path:
+        """Its folder."""
+        ...
+
+    def release(self) -> None:
+        """Nobody reads it under this lease any more."""
+        ...
 
 
 class LocalReplica:
@@ -36,6 +51,7 @@ class LocalReplica:
         self.failure: Failure | None = None
         self.budget = StartBudget(detect_s=spec.detect_s, decide_s=spec.decide_s)
         self.members: list[Member] = []
+        self.artifact: Lease | None = None  # held while any process may read it
         self.step = "waiting for its turn"  # what a start is busy with, for the words of a timeout
         self.settled = asyncio.Event()  # no longer on its way
         self.retrying = False  # a death is being dealt with: it is not the replica's yet
@@ -68,6 +84,12 @@ class LocalReplica:
     def drain_begins(self) -> None:
         """Nothing new is to be sent to it."""
         self._to(ReplicaState.DRAINING)
+
+    def release_artifact(self) -> None:
+        """No process of it reads its artifact any more."""
+        if self.artifact is not None:
+            self.artifact.release()
+            self.artifact = None
 
     def gone(self) -> None:
         """Nothing of it is left."""

@@ -9,7 +9,6 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
@@ -24,7 +23,7 @@ from trimtab.engines.local.members import Member
 from trimtab.engines.local.orders import Bear, BirthRecord, Born, Spawn
 from trimtab.engines.local.ports import Ports, is_free, safe_range
 from trimtab.engines.local.programs import ProgramMember
-from trimtab.engines.local.replica import LocalReplica
+from trimtab.engines.local.replica import Lease, LocalReplica
 from trimtab.engines.local.workers import WorkerMember
 from trimtab.errors import Broken, Invalid, NotFound, TooLarge, TrimtabError, Unavailable
 from trimtab.resources.launch import WorkerLaunch
@@ -41,16 +40,7 @@ _READ_AT_START = ("LD_", "PYTHON", "OMP_", "OPENBLAS_", "MKL_", "KMP_", "GOMP_",
 _READ_AT_START_HARMLESS = {"PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}  # a worker flushes every line anyway
 
 
-class Fetched(Protocol):
-    """An artifact on local disk, unpacked."""
-
-    @property
-    def path(self) -> Path:
-        """Its folder."""
-        ...
-
-
-Fetch = Callable[[str, bool, float], Awaitable[Fetched]]  # url, compressed, timeout_s
+Fetch = Callable[[str, bool, float], Awaitable[Lease]]  # url, compressed, timeout_s
 
 
 class Starter:
@@ -122,6 +112,7 @@ class Starter:
         replica.step = "fetching the artifact"
         try:
             fetched = await self._fetch(spec.artifact_url, spec.artifact_compressed, spec.download_timeout_s)
+            replica.artifact = fetched
         except Exception as error:
             raise StartFailed(_artifact_failure(error, spec)) from error
         requirements = fetched.path / "code" / "requirements.txt"
@@ -142,7 +133,7 @@ class Starter:
             socket_path = self._paths.workers_dir / f"{spec.id}-{index}.sock"
             if len(os.fsencode(socket_path)) > _SOCKET_PATH_LIMIT:
                 raise Broken(f"a socket's path may have {_SOCKET_PATH_LIMIT} bytes: {socket_path}")
-            record = self._record(replica, index, f"unix:{socket_path}")
+            record = self._record(replica, index, f"unix:{socket_path}", model_dir)
             launch = WorkerLaunch(
                 spec=record.spec,
                 index=index,
@@ -208,7 +199,7 @@ class Starter:
         spec, place = replica.spec, replica.place
         cwd = model_dir or str(_made(self._paths.run_dir / "empty"))
         environment = {k: v for k, v in os.environ.items() if not k.startswith("TRIMTAB_")}
-        record = self._record(replica, 0, f"tcp:127.0.0.1:{port}")
+        record = self._record(replica, 0, f"tcp:127.0.0.1:{port}", model_dir)
         own = {"AWS_REGION": self._region, "AWS_DEFAULT_REGION": self._region}
         own |= gpus.environment(place.gpus, self._gpus)
         own |= spec.environment
@@ -231,7 +222,7 @@ class Starter:
             id=0, record=record, record_path=str(path), argv=tuple(argv), environment=environment, cwd=cwd
         )  # fmt: skip
 
-    def _record(self, replica: LocalReplica, index: int, address: str) -> BirthRecord:
+    def _record(self, replica: LocalReplica, index: int, address: str, model_dir: str) -> BirthRecord:
         spec, place = replica.spec, replica.place
         folder = _made(self._paths.logs / spec.endpoint / spec.variant)
         processes.prune_logs(
@@ -248,6 +239,7 @@ class Starter:
             gpus=place.gpus,
             processes=replica.processes,
             started_s=replica.started_s,
+            model_dir=model_dir,
         )
 
     async def _order(self, order: Bear | Spawn) -> BirthRecord:
