@@ -47,7 +47,7 @@ class RouteBook:
         self.on_publish: Callable[[], None] = lambda: None
         self.on_settled: Callable[[str], None] = lambda key: None
         last = self._read()
-        self._known_gateways_by_s = clock.monotonic_s() + reconnect_s if last and last.endpoints else 0.0
+        self._known_gateways_by_s = clock.monotonic_s() + reconnect_s if last else 0.0
         self.table = last or RouteTable(version=0)
         self._routes = {key_of(route.name): route for route in self.table.endpoints}
         self._changed = dict.fromkeys(self._routes, self.table.version)  # key -> version that changed it last
@@ -101,7 +101,17 @@ class RouteBook:
         return min(self._applied.values(), default=self.table.version)
 
     def settled(self, key: str) -> bool:
-        """Whether no connected gateway routes the endpoint by an older route than the published one."""
+        """Whether no connected gateway routes the endpoint by an older route than the published one.
+
+        Whoever is told no hears of it by `on_settled` once it is so; an endpoint that was out of the table already when
+        this book was opened, too.
+        """
+        settled = self._is_settled(key)
+        if not settled:
+            self._unsettled.add(key)
+        return settled
+
+    def _is_settled(self, key: str) -> bool:
         acked = self.acked()
         return acked is not None and acked >= self._changed.get(key, 0)
 
@@ -115,7 +125,7 @@ class RouteBook:
         return left_s if left_s > 0 and len(self._applied) < self._expected else None
 
     def _tell_settled(self) -> None:
-        for key in [key for key in self._unsettled if self.settled(key)]:
+        for key in [key for key in self._unsettled if self._is_settled(key)]:
             self._unsettled.discard(key)
             if key not in self._routes:
                 self._changed.pop(key, None)

@@ -169,3 +169,18 @@ def test_the_very_first_start_waits_for_nobody(tmp_path: Path, clock: ManualCloc
     book = RouteBook(tmp_path / "routes", clock, expected_gateways=2)
     book.publish("a", A)
     assert book.settled("a")
+
+
+def test_an_endpoint_that_left_the_table_before_a_restart_is_told_of_too(tmp_path: Path, clock: ManualClock) -> None:
+    path = tmp_path / "routes"
+    before = RouteBook(path, clock)
+    before.publish("a", A)
+    before.publish("a", None)  # and here control dies, before anything of the endpoint is drained
+    after, told = RouteBook(path, clock, expected_gateways=1), []
+    after.on_settled = told.append
+    assert not after.settled("a")  # a gateway that missed the last table may still be out there
+    after.connected(1)
+    assert not after.settled("a")
+    after.applied(1, after.table.version)
+    assert told == ["a"]
+    assert after.settled("a")
