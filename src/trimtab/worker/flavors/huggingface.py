@@ -54,6 +54,7 @@ class HuggingfaceDefaults(StockDefaults):
         task = self.environment.get("HF_TASK") or (infer_task(Path(model_dir)) if has_files else "")
         if not task:
             raise StartFailed("ModelLoadFailed", "Set HF_TASK: the task cannot be told from HF_MODEL_ID alone.")
+        transformers.utils.logging.disable_progress_bar()  # a log holds lines
         return transformers.pipeline(
             task,
             model=model_dir if has_files else name,
