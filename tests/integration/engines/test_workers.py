@@ -350,6 +350,27 @@ async def test_the_nursery_learns_imports_when_idle_and_survives_broken_ones(
     await settled(engine, "r2", READY)
 
 
+async def test_a_nursery_that_is_told_to_end_does_not_wait_for_what_it_is_learning(
+    house: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    trial = tmp_path / "trial"
+    text = f"import os, pathlib, signal\npathlib.Path({str(trial)!r}).write_text(f'{{os.getpid()}}\\n')\nsignal.pause()"
+    (tmp_path / "tt_takes_long.py").write_text(text)
+    house.end_nursery()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    house.start_nursery()
+    engine = await house.engine()
+    await engine.start(tiny("ready", runtime=Runtime(imports=("tt_takes_long",))))
+    async with asyncio.timeout(10):
+        while not (trial.exists() and trial.read_text().endswith("\n")):
+            await asyncio.sleep(0.02)
+    assert house.end_nursery(signal.SIGTERM) == 0
+    pid = int(trial.read_text())
+    async with asyncio.timeout(10):
+        while not ended(pid):
+            await asyncio.sleep(0.02)
+
+
 async def test_the_end_of_the_lifeline_ends_the_nursery(house: House) -> None:
     os.close(house.lifeline[1])
     assert house.nursery is not None

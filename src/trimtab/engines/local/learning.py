@@ -104,6 +104,11 @@ class Learner:
             self._report = os.memfd_create("trial")
             self._trial_pid = _fork_trial(self._trial_module, self._report, close_fds)
 
+    def stop(self) -> None:
+        """Give up a trial under way."""
+        if self._trial_pid:
+            os.kill(self._trial_pid, signal.SIGKILL)
+
     def ended(self, pid: int, status: int) -> list[str] | None:
         """A child ended: if it was a trial, what to import, in this order (nothing when it went badly); else None."""
         if pid != self._trial_pid:

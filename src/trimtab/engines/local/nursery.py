@@ -121,6 +121,7 @@ class Nursery:
         self._reap()
         while not self._stopping:
             self._turn()
+        self._learner.stop()
         self._end_programs()
         return 0
 
