@@ -56,7 +56,9 @@ def run(stack: ExitStack, folder: Path) -> None:
     with console.status("training on real card payments"):
         learn, test = load()
         artifact = pack(train(learn), folder)
-    console.print(f"trained on {len(learn.fraud):,} payments; {artifact.name} has {artifact.stat().st_size / 1024:.0f} KiB")
+    console.print(
+        f"trained on {len(learn.fraud):,} payments; {artifact.name} has {artifact.stat().st_size / 1024:.0f} KiB"
+    )
 
     began_s = time.perf_counter()
     stack.enter_context(serving(folder / "data"))
@@ -161,7 +163,9 @@ def show_quality(scores: np.ndarray, test: Payments) -> None:
         f"{caught / int(test.fraud.sum()):.3f}",
     )
     console.print(table)
-    console.print("Frauds are 8 % of this sample and 0.17 % of real traffic: expect a lower precision there.", style="dim")
+    console.print(
+        "Frauds are 8 % of this sample and 0.17 % of real traffic: expect a lower precision there.", style="dim"
+    )
 
 
 def show_speed(latencies_ms: Sequence[float], rate_per_s: float) -> None:

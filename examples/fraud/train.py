@@ -1,6 +1,6 @@
 """Train the fraud model on real card payments and pack it as SageMaker wants it: `model.tar.gz` with `model.onnx` inside.
 
-    python examples/fraud/train.py [FOLDER]      writes FOLDER/model.tar.gz (default: the current folder)
+python examples/fraud/train.py [FOLDER]      writes FOLDER/model.tar.gz (default: the current folder)
 """
 
 from __future__ import annotations

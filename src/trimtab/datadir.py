@@ -16,7 +16,7 @@ MIN_FREE_BYTES = 64 * 2**20
 
 
 def claim(paths: Paths) -> int:
-    """Make or check the directory and lock it. Returns the lock's file descriptor: the lock lives as long as it is open.
+    """Make or check the directory and lock it. Returns the lock's file descriptor: it is held as long as that is open.
 
     Raises Invalid (with the cure) when the directory is of another format, locked by another trimtab, not writable, or
     its run directory belongs to somebody else; LimitExceeded when its disk is full.
@@ -47,7 +47,8 @@ def _lock(lock_fd: int, paths: Paths) -> None:
         if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
             raise
         raise Invalid(
-            f"Another trimtab is serving from {paths.data_dir}. Stop it, or give this one its own --data-dir and --port."
+            f"Another trimtab is serving from {paths.data_dir}. "
+            "Stop it, or give this one its own --data-dir and --port."
         ) from error
 
 
@@ -58,7 +59,7 @@ def _check_format(paths: Paths) -> None:
         strangers = [p.name for p in paths.data_dir.iterdir() if p.name != paths.lock.name]
         if strangers:
             raise Invalid(
-                f"{paths.data_dir} is not empty and is no data directory of trimtab (it holds {sorted(strangers)[0]!r}). "
+                f"{paths.data_dir} is not empty and is no data directory of trimtab: it holds {sorted(strangers)[0]!r}. "
                 "Choose an empty or new folder with --data-dir."
             ) from None
         temporary = paths.version.with_suffix(".tmp")
@@ -76,8 +77,8 @@ def _check_space(paths: Paths) -> None:
     free_bytes = shutil.disk_usage(paths.data_dir).free
     if free_bytes < MIN_FREE_BYTES:
         raise LimitExceeded(
-            f"The disk of {paths.data_dir} has {free_bytes // 2**20} MiB left; trimtab needs {MIN_FREE_BYTES // 2**20} MiB "
-            "to start. Free some space, or choose a folder on another disk with --data-dir."
+            f"The disk of {paths.data_dir} has {free_bytes // 2**20} MiB left; trimtab needs "
+            f"{MIN_FREE_BYTES // 2**20} MiB to start. Free some space, or choose a folder on another disk with --data-dir."
         )
 
 
@@ -89,10 +90,12 @@ def _make_folders(paths: Paths) -> None:
 
 
 def make_private(folder: Path) -> None:
-    """Make `folder` with mode 0700, or check that it is ours alone: whoever can write there can take our sockets' place."""
+    """Make `folder` with mode 0700, or check that it is ours alone: who can write there can pose as our sockets."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise Invalid(f"{folder} belongs to somebody else. Remove it, or point XDG_RUNTIME_DIR to a folder of your own.")
+        raise Invalid(
+            f"{folder} belongs to somebody else. Remove it, or point XDG_RUNTIME_DIR to a folder of your own."
+        )
     if stat.S_IMODE(found.st_mode) & 0o077:
         folder.chmod(0o700)

@@ -93,7 +93,9 @@ def test_every_header_of_an_invocation_arrives_and_comes_back(trimtab: Trimtab, 
 
 def test_a_streamed_answer_arrives_in_parts(trimtab: Trimtab, name: str) -> None:
     trimtab.deploy(name, script(STREAMER))
-    answer = trimtab.runtime.invoke_endpoint_with_response_stream(EndpointName=name, Body=b"one two three", ContentType="text/plain")
+    answer = trimtab.runtime.invoke_endpoint_with_response_stream(
+        EndpointName=name, Body=b"one two three", ContentType="text/plain"
+    )
     parts = [event["PayloadPart"]["Bytes"] for event in answer["Body"]]
     assert b"".join(parts) == b"onetwothree"
     assert answer["ContentType"] == "text/plain"
@@ -101,7 +103,9 @@ def test_a_streamed_answer_arrives_in_parts(trimtab: Trimtab, name: str) -> None
 
 def test_a_failure_in_mid_stream_is_an_event_in_the_stream(trimtab: Trimtab, name: str) -> None:
     trimtab.deploy(name, script(STREAMER))
-    answer = trimtab.runtime.invoke_endpoint_with_response_stream(EndpointName=name, Body=b"one fail", ContentType="text/plain")
+    answer = trimtab.runtime.invoke_endpoint_with_response_stream(
+        EndpointName=name, Body=b"one fail", ContentType="text/plain"
+    )
     with pytest.raises(EventStreamError, match="ModelStreamError"):
         list(answer["Body"])
 

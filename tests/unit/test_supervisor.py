@@ -44,6 +44,7 @@ class Running:
             "server_file": str(folder / "server.json"),
             "url": "http://127.0.0.1:1",
             "region": "us-east-1",
+            "run_dir": str(folder / "run"),
         }
         self.process = subprocess.Popen(
             [sys.executable, "-m", "trimtab.supervisor"],
