@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from trimtab.resources.runtime import Runtime
 
 CONFIG_VARIABLE = "TRIMTAB_PROCESS_CONFIG"
+HOUSE_VARIABLE = "TRIMTAB_HOUSE"  # names one supervisor's life: what is born in it dies with it
 KEYS_LOOKED_AT_EVERY_S = 0.5
 WORKER_IMPORTS = (
     "trimtab.worker.plain",
@@ -104,12 +106,14 @@ def become_supervisor(config: Config, url: str, listeners: list[socket.socket], 
         "server_file": str(config.paths.server),
         "url": url,
         "region": config.region,
+        "run_dir": str(config.paths.run_dir),
     }
     os.set_inheritable(lock_fd, True)
     for listener in listeners:
         listener.set_inheritable(True)
     environment = dict(os.environ)
     environment["TRIMTAB_SUPERVISE"] = msgspec.json.encode(orders).decode()
+    environment[HOUSE_VARIABLE] = secrets.token_hex(8)
     environment[CONFIG_VARIABLE] = msgspec.json.encode(config, enc_hook=str).decode()
     sys.stdout.flush()
     keep = [lock_fd, *(listener.fileno() for listener in listeners)]
@@ -152,6 +156,7 @@ def nursery(config: Config) -> int:
         run_worker,
         (*WARM_IMPORTS, *WORKER_IMPORTS),
         workers_dir=paths.workers_dir,
+        house=os.environ[HOUSE_VARIABLE],
         on_listening=tell_ready,
     )
 
@@ -222,6 +227,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             enforce_shapes=config.enforce_instance_shapes,
             invocation_limit_s=config.invocation_timeout_s,
             orphan_grace_s=config.drain_grace_s,
+            house=os.environ[HOUSE_VARIABLE],
         )
         plane = Control(
             store=open_sqlite(paths.database),

@@ -51,6 +51,7 @@ class Supervisor:
     on_ready: Callable[[], None]
     log: Callable[[str], None]
     stopping: bool = False
+    left_behind: bool = False  # after `run`: workers that were still at it
     _lifeline: tuple[int, int] = field(default_factory=os.pipe)
     _signals: tuple[int, int] = field(default_factory=os.pipe)
 
@@ -168,6 +169,7 @@ class Supervisor:
                 return
             if pid == 0:
                 select.select([self._signals[0]], [], [], 0.05)
+        self.left_behind = True
         self.log("workers are still running; they end when their requests do")
 
 
@@ -225,9 +227,14 @@ def main() -> int:
     def log(message: str) -> None:
         print(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} supervisor: {message}", file=sys.stderr, flush=True)
 
-    status = Supervisor(children, on_ready, log).run()
+    supervisor = Supervisor(children, on_ready, log)
+    status = supervisor.run()
     if os.path.exists(server_file):
         os.unlink(server_file)
+    if not supervisor.left_behind:
+        import shutil  # not before it is needed: this process is to stay small
+
+        shutil.rmtree(orders["run_dir"], ignore_errors=True)  # what is left there, the next start removes
     return status
 
 

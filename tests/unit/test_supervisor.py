@@ -108,12 +108,14 @@ def test_a_child_killed_is_started_again_and_the_others_left_alone(start: Start)
 
 
 def test_it_stops_gateways_before_what_they_need(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "run" / "w").mkdir(parents=True)
     running = start("control", "gateway-0", "nursery")
     running.ready_line()
     running.process.send_signal(signal.SIGINT)
     assert running.process.wait(timeout=30) == 0
     assert (tmp_path / "stops").read_text().splitlines()[0] == "gateway-0"
     assert not (tmp_path / "server.json").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_children_learn_of_its_sudden_death_by_their_lifeline(start: Start, tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ class _Gateway(asyncio.Protocol):
 
     def push(self, frame: bytes) -> None:
         """Send a table and expect its acknowledgement."""
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(frame)
             if self._timer is None:
                 self._timer = self._publisher.timer(self)

@@ -21,8 +21,11 @@ _ANSWER_LIMIT_S = 2.0
 _BEING_WRITTEN_LIMIT_S = 1.0
 
 
-async def find_living(workers_dir: Path) -> tuple[list[tuple[Path, BirthRecord]], list[BirthRecord]]:
-    """The processes that live, with their record files; and the records of the dead, whose files are removed."""
+async def find_living(workers_dir: Path, house: str) -> tuple[list[tuple[Path, BirthRecord]], list[BirthRecord]]:
+    """The processes that live, with their record files; and the records of the dead, whose files are removed.
+
+    A worker that has lost its record is taken for one of `house`.
+    """
     living: list[tuple[Path, BirthRecord]] = []
     dead: list[BirthRecord] = []
     for path, record in records.all_records(workers_dir):
@@ -37,7 +40,7 @@ async def find_living(workers_dir: Path) -> tuple[list[tuple[Path, BirthRecord]]
     for socket_path in sorted(workers_dir.glob("*.sock")):
         if str(socket_path) in known:
             continue
-        found = await _ask(socket_path)
+        found = await _ask(socket_path, house)
         if found is not None:
             living.append((socket_path.with_suffix(records.SUFFIX), found))
     return living, dead
@@ -47,6 +50,22 @@ def newcomers(workers_dir: Path, known: Container[Path]) -> list[tuple[Path, Bir
     """Living processes whose record files are not `known`: born of an order that an earlier control gave last."""
     found = [(path, records.read(path)) for path in workers_dir.glob(f"*{records.SUFFIX}") if path not in known]
     return [(path, record) for path, record in found if record is not None and records.is_alive(record)]
+
+
+def sweep(workers_dir: Path, known: Container[str]) -> None:
+    """Remove what dead processes left that belonged to no replica of the `known` ids: births nobody waited for."""
+    for path in workers_dir.glob(f"*{records.SUFFIX}"):
+        record = records.read(path)
+        if path.stem.rpartition("-")[0] in known or (record is not None and records.is_alive(record)):
+            continue
+        try:
+            claim = records.claim(str(path))
+        except FileNotFoundError:
+            continue
+        if claim >= 0:  # nobody is being born there
+            os.close(claim)
+            records.forget(path)
+            path.with_suffix(".sock").unlink(missing_ok=True)
 
 
 async def _being_written(path: Path) -> BirthRecord | None:
@@ -66,7 +85,7 @@ async def _being_written(path: Path) -> BirthRecord | None:
     return None
 
 
-async def _ask(socket_path: Path) -> BirthRecord | None:
+async def _ask(socket_path: Path, house: str) -> BirthRecord | None:
     """A socket without a record: make one from what the worker says. A dead socket is unlinked."""
     try:
         async with asyncio.timeout(_ANSWER_LIMIT_S):
@@ -83,6 +102,7 @@ async def _ask(socket_path: Path) -> BirthRecord | None:
         spec=description.spec,
         address=f"unix:{socket_path}",
         processes=description.index + 1,
+        house=house,
         pid=description.pid,
         start_ticks=processes.start_ticks(description.pid) or 0,
     )

@@ -111,6 +111,9 @@ class NurseryClient:
                 self._waiting[number] = future
                 try:
                     assert self._writer is not None
+                    if self._writer.is_closing():  # lost, and its reader has not been told yet
+                        self._up.clear()
+                        raise ConnectionResetError("the nursery has gone")
                     self._writer.write(encode(msgspec.structs.replace(order, id=number)))
                     return await future
                 finally:

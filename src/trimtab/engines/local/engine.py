@@ -7,7 +7,7 @@ import functools
 import logging
 import random
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,18 +63,21 @@ class LocalEngine:
         ping_every_s: float = PING_EVERY_S,
         installer: Sequence[str] | None = None,
         rng: random.Random | None = None,
+        house: str = "",
     ) -> None:
         """`fetch(url, compressed, timeout_s)` brings an artifact to local disk and leases it; `adopt_artifact(folder)`
         leases one that an adopted process reads (None: it is nobody's to lease). A lease is released when its replica's
         last process is dead.
 
         A worker that has had one request in hand for `invocation_limit_s + hung_margin_s` is hung. `machine` and
-        `installer` are found out when None.
+        `installer` are found out when None. `house` names the supervisor: what lives of another one is dying with it.
         """
         self._paths = paths
         self._clock = clock
         self._adopt_artifact = adopt_artifact
         self._enforce = enforce_shapes
+        self._house = house
+        self._orphan_grace_s = orphan_grace_s
         self._hung_after_s = invocation_limit_s + hung_margin_s
         self._look_every_s = look_every_s
         machine = machine or this_machine(gpus.inventory())
@@ -94,6 +97,7 @@ class LocalEngine:
             region=region,
             orphan_grace_s=orphan_grace_s,
             ping_every_s=ping_every_s,
+            house=house,
         )
         self._replicas: dict[str, LocalReplica] = {}
         self._ending: dict[str, LocalReplica] = {}  # stopped, not dead yet: their places are taken still
@@ -106,12 +110,13 @@ class LocalEngine:
         self._paths.workers_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._nursery.open()
         self._background(asyncio.to_thread(self._layers.sweep), "sweep layers")
-        living, dead = await adoption.find_living(self._paths.workers_dir)
+        living, dead = await adoption.find_living(self._paths.workers_dir, self._house)
         for record in dead:
             if record.container:
                 self._containers.remove(record.container)
         for path, record in living:
             self._adopt(path, record)
+        self._see_off(self._ending)
         members = [member for replica in self._replicas.values() for member in replica.members]
         if members:
             await asyncio.wait(
@@ -186,9 +191,17 @@ class LocalEngine:
         """Where a replica's processes log, dead or alive: paths.logs/ENDPOINT/VARIANT/REPLICA-INDEX.log. Does I/O."""
         return sorted(self._paths.logs.glob(f"*/*/{replica_id}-*.log"))
 
-    def _new_replica(self, spec: ReplicaSpec, place: Place, count: int, started_s: float) -> LocalReplica:
+    def _new_replica(
+        self,
+        spec: ReplicaSpec,
+        place: Place,
+        count: int,
+        started_s: float,
+        *,
+        among: dict[str, LocalReplica] | None = None,
+    ) -> LocalReplica:
         replica = LocalReplica(spec, place, processes=count, started_s=started_s, on_change=self._changed)
-        self._replicas[spec.id] = replica
+        (self._replicas if among is None else among)[spec.id] = replica
         return replica
 
     async def _bring_up(self, replica: LocalReplica, start: Callable[[LocalReplica], Awaitable[None]]) -> None:
@@ -223,14 +236,35 @@ class LocalEngine:
         self._ending.pop(replica.spec.id, None)
         self._changed()  # there is room again for what was refused
 
+    def _see_off(self, replica_ids: Iterable[str]) -> None:
+        for replica_id in replica_ids:
+            self._background(self._end_in_peace(self._ending[replica_id]), f"see off {replica_id}")
+
+    async def _end_in_peace(self, replica: LocalReplica) -> None:
+        grace_s = self._orphan_grace_s
+        known = [asyncio.ensure_future(member.known.wait()) for member in replica.members]
+        await asyncio.wait(known, timeout=grace_s)  # only who is connected can be told
+        for waiting in known:
+            waiting.cancel()
+        await asyncio.gather(*(member.drain(grace_s) for member in replica.members))
+        self._let_go(replica)
+        self._ending.pop(replica.spec.id, None)
+        self._changed()
+
     def _let_go(self, replica: LocalReplica) -> None:
         """Its last process is dead: give back what it held."""
         self._placer.release(replica.spec.id)
         replica.release_artifact()
 
     def _adopt(self, path: Path, record: BirthRecord) -> None:
-        """Add a living process to its replica, which is made from the first one's record."""
-        replica = self._replicas.get(record.replica_id)
+        """Add a living process to its replica, which is made from the first one's record.
+
+        One of another supervisor finishes what it has in hand and ends. It is never listed, so nobody counts on it, but
+        it has its place until it is dead.
+        """
+        ours = record.house == self._house
+        replicas = self._replicas if ours else self._ending
+        replica = replicas.get(record.replica_id)
         if replica is None:
             try:
                 spec = msgspec.msgpack.decode(record.spec, type=ReplicaSpec)
@@ -241,11 +275,13 @@ class LocalEngine:
                 return
             place = Place(cpus=record.cpus, memory_bytes=record.memory_bytes, gpus=record.gpus)
             self._placer.adopt(spec.id, place)
-            replica = self._new_replica(spec, place, record.processes, record.started_s)
+            replica = self._new_replica(spec, place, record.processes, record.started_s, among=replicas)
+            if not ours:
+                replica.drain_begins()
         if replica.artifact is None and record.model_dir:
             replica.artifact = self._adopt_artifact(Path(record.model_dir))
         replica.processes = max(replica.processes, record.processes)
-        logger.info("adopted %s", fields(id=record.replica_id, pid=record.pid))
+        logger.info("adopted %s" if ours else "seen off %s", fields(id=record.replica_id, pid=record.pid))
         if record.address.startswith("unix:"):
             replica.attach(WorkerMember(record, path, self._nursery, replica.members_changed))
         else:
@@ -266,7 +302,7 @@ class LocalEngine:
                 )
             )
         elif replica.state is ReplicaState.STARTING:
-            age_s = self._clock.now_s() - replica.started_s
+            age_s = processes.age_s(replica.members[0].record.start_ticks)
             wait = functools.partial(self._starter.await_ready, age_s=age_s)
             replica.start = self._background(self._bring_up(replica, wait), f"await {replica.spec.id}")
 
@@ -304,6 +340,8 @@ class LocalEngine:
             elif replica.state in ENDED:  # it was given up for want of this process
                 processes.signal_group(record.pid, record.start_ticks, signal.SIGKILL)
                 records.forget(path)
+        adoption.sweep(self._paths.workers_dir, self._replicas.keys() | self._ending.keys())
+        self._see_off(adopted & self._ending.keys())
         for replica_id in adopted & self._replicas.keys():
             self._go_on(self._replicas[replica_id])
 

@@ -57,19 +57,21 @@ def main(
     warm_imports: Sequence[str] = WARM_IMPORTS,
     *,
     workers_dir: Path | None = None,
+    house: str = "",
     on_listening: Callable[[], None] | None = None,
 ) -> int:
     """Run the nursery until SIGTERM or the end of the lifeline. Returns the exit status.
 
     Listens first and imports then: orders that come meanwhile wait in the socket. `workers_dir` holds the birth
-    records (default: `w` beside the socket). `lifeline_fd` -1 means none.
+    records (default: `w` beside the socket); of the programs there, those of `house` end with this nursery.
+    `lifeline_fd` -1 means none.
     """
     from setproctitle import setproctitle
 
     setproctitle("trimtab: nursery")
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)  # onnxruntime's idle one
     listener = _listen(socket_path)
-    nursery = Nursery(listener, lifeline_fd, run_child, workers_dir or socket_path.parent / "w")
+    nursery = Nursery(listener, lifeline_fd, run_child, workers_dir or socket_path.parent / "w", house)
     if on_listening:
         on_listening()
     gc.disable()  # frozen pages must stay shared; what this process makes later has no cycles
@@ -91,12 +93,15 @@ def _listen(socket_path: Path) -> socket.socket:
 class Nursery:
     """The loop. Everything happens in `run`."""
 
-    def __init__(self, listener: socket.socket, lifeline_fd: int, run_child: RunChild, workers_dir: Path) -> None:
+    def __init__(
+        self, listener: socket.socket, lifeline_fd: int, run_child: RunChild, workers_dir: Path, house: str
+    ) -> None:
         """Take over `listener`; it is listening already."""
         self._listener = listener
         self._lifeline_fd = lifeline_fd
         self._run_child = run_child
         self._workers_dir = workers_dir
+        self._house = house
         self._clients: dict[int, tuple[socket.socket, bytearray]] = {}
         self._learner = Learner()
         self._to_import: deque[str] = deque()
@@ -264,7 +269,8 @@ class Nursery:
 
     def _end_programs(self) -> None:
         """trimtab stops: end the programs, which know of no lifeline. Workers end by themselves."""
-        programs = [record for _, record in records.all_records(self._workers_dir) if record and _is_program(record)]
+        found = [record for _, record in records.all_records(self._workers_dir) if record and _is_program(record)]
+        programs = [record for record in found if record.house == self._house]  # a successor may be at work already
         for record in programs:
             processes.signal_group(record.pid, record.start_ticks, signal.SIGTERM)
         deadline_s = time.monotonic() + PROGRAM_GRACE_S

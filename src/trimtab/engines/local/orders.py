@@ -32,6 +32,7 @@ class BirthRecord(msgspec.Struct, frozen=True, kw_only=True):
     processes: int = 1  # how many the replica has in all
     started_s: float = 0.0  # wall time of the order to start
     model_dir: str = ""  # the artifact that it reads
+    house: str = ""  # names the supervisor that it lives and dies with
     pid: int = 0
     start_ticks: int = 0
 

@@ -59,6 +59,7 @@ class Starter:
         region: str,
         orphan_grace_s: float,
         ping_every_s: float,
+        house: str,
     ) -> None:
         """All parts are shared with the engine, which opens and closes them."""
         self._paths = paths
@@ -71,6 +72,7 @@ class Starter:
         self._region = region
         self._orphan_grace_s = orphan_grace_s
         self._ping_every_s = ping_every_s
+        self._house = house
 
     async def start(self, replica: LocalReplica) -> None:
         """Bring the replica's processes into being. Raises StartFailed; cancelled, leaves no process behind."""
@@ -240,6 +242,7 @@ class Starter:
             processes=replica.processes,
             started_s=replica.started_s,
             model_dir=model_dir,
+            house=self._house,
         )
 
     async def _order(self, order: Bear | Spawn) -> BirthRecord:
