@@ -23,7 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _BLOCK = re.compile(
-    r"^(?:<!-- (?P<said>[a-z-]+)(?:: (?P<value>[^\n]*?))? -->\n+)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S
+    r"^(?:<!-- (?P<said>[a-z-]+)(?:: (?P<value>[^\n]*?))? -->\n+)?^```(?P<language>\w*)\n(?P<text>.*?)^```$",
+    re.M | re.S,
 )
 _SAYINGS = {"", "file", "output", "needs", "fails", "no-test"}
 _LIMIT_S = 60
@@ -102,7 +103,13 @@ class Reader:
         else:
             argv = [f"{self.environments / block.value / 'bin'}/python" if bin_folder else "python", "-c", block.text]
         done = subprocess.run(
-            argv, cwd=self.folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=_LIMIT_S
+            argv,
+            cwd=self.folder,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_LIMIT_S,
         )
         self.printed = done.stdout
         assert done.returncode == (block.said == "fails"), f"{block.where}: status {done.returncode}\n{done.stdout}"
