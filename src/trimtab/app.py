@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from trimtab.control.api import ControlApi
     from trimtab.control.service import Control
     from trimtab.gateway.gateway import Gateway
-    from trimtab.objects.artifacts import ArtifactCache, LocalArtifact
     from trimtab.objects.indexed import IndexedObjectStore
     from trimtab.objects.store import ObjectStore
     from trimtab.policies.runtimes import Table
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
 
 CONFIG_VARIABLE = "TRIMTAB_PROCESS_CONFIG"
 HOUSE_VARIABLE = "TRIMTAB_HOUSE"  # names one supervisor's life: what is born in it dies with it
+ENOUGH_FILES = 65_536
 KEYS_LOOKED_AT_EVERY_S = 0.5
 WORKER_IMPORTS = (
     "trimtab.worker.plain",
@@ -64,10 +64,21 @@ def serve(config: Config) -> None:
     lock_fd = datadir.claim(config.paths)
     keys.ensure(config.paths.keys, now_s=SystemClock().now_s())
     read_runtimes(config)  # a mistake in the user's table is told now, not at the first deployment
+    allow_many_files()
     listeners = listen(config)
     port = listeners[0].getsockname()[1]
     url = f"http://{'[' + config.host + ']' if ':' in config.host else config.host}:{port}"
     become_supervisor(config, url, listeners, lock_fd)
+
+
+def allow_many_files() -> None:
+    """Connections and workers are files: take as many as the user may have, not only as many as shells start with."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = ENOUGH_FILES if hard == resource.RLIM_INFINITY else min(hard, ENOUGH_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def listen(config: Config) -> list[socket.socket]:
@@ -86,9 +97,14 @@ def listen(config: Config) -> list[socket.socket]:
         ]
     except OSError as error:
         raise Invalid(
-            f"trimtab cannot listen on {config.host}:{config.port}: {error.strerror}. "
+            f"trimtab cannot listen on {config.host}:{config.port}: {_reason(error)}. "
             "Stop what uses the port, or choose another with --port (0 takes a free one)."
         ) from error
+
+
+def _reason(error: OSError) -> str:
+    """Why, without asyncio's and socket's additions, which name the address again."""
+    return str(error.strerror or error).partition(" (while")[0]
 
 
 def become_supervisor(config: Config, url: str, listeners: list[socket.socket], lock_fd: int) -> None:
@@ -107,6 +123,7 @@ def become_supervisor(config: Config, url: str, listeners: list[socket.socket], 
         "url": url,
         "region": config.region,
         "run_dir": str(config.paths.run_dir),
+        "workers_dir": str(config.paths.workers_dir),
     }
     os.set_inheritable(lock_fd, True)
     for listener in listeners:
@@ -190,6 +207,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     from trimtab.engines.local.engine import LocalEngine
     from trimtab.objects.artifacts import ArtifactCache
     from trimtab.objects.indexed import open_object_store
+    from trimtab.objects.leases import Leases
     from trimtab.store.sqlite import open_sqlite
 
     paths, clock = config.paths, SystemClock()
@@ -228,6 +246,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             invocation_limit_s=config.invocation_timeout_s,
             orphan_grace_s=config.drain_grace_s,
             house=os.environ[HOUSE_VARIABLE],
+            supervisor_pid=os.getppid(),
         )
         plane = Control(
             store=open_sqlite(paths.database),
@@ -291,34 +310,6 @@ def aws_handlers(config: Config, plane: ControlApi, objects: ObjectStore) -> Han
 
 
 # --- what the parts are given ----------------------------------------------------------------------------------------
-
-
-class Lease:
-    """One replica's hold on an artifact: while it lasts, the cache keeps the files."""
-
-    def __init__(self, artifacts: ArtifactCache, artifact: LocalArtifact) -> None:
-        self.path = artifact.path
-        self._artifacts, self._artifact = artifacts, artifact
-
-    def release(self) -> None:
-        """The files may go when room is needed."""
-        self._artifacts.release(self._artifact)
-
-
-class Leases:
-    """How the engine gets artifacts, without knowing of object stores."""
-
-    def __init__(self, artifacts: ArtifactCache) -> None:
-        self._artifacts = artifacts
-
-    async def fetch(self, url: str, compressed: bool, timeout_s: float) -> Lease:
-        """Bring an artifact to local disk. Raises as `ArtifactCache.fetch`."""
-        return Lease(self._artifacts, await self._artifacts.fetch(url, compressed=compressed, timeout_s=timeout_s))
-
-    def adopt(self, path: Path) -> Lease | None:
-        """A lease on what a process of an earlier control reads; None when the cache has no such folder."""
-        artifact = self._artifacts.adopt(path)
-        return None if artifact is None else Lease(self._artifacts, artifact)
 
 
 def read_runtimes(config: Config) -> Table:

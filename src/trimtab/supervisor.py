@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import pathlib
 import select
 import signal
 import sys
@@ -50,6 +51,7 @@ class Supervisor:
     children: Sequence[Child]
     on_ready: Callable[[], None]
     log: Callable[[str], None]
+    end_strays: Callable[[], None] = lambda: None  # called while the last processes end
     stopping: bool = False
     left_behind: bool = False  # after `run`: workers that were still at it
     _lifeline: tuple[int, int] = field(default_factory=os.pipe)
@@ -168,6 +170,7 @@ class Supervisor:
             except ChildProcessError:
                 return
             if pid == 0:
+                self.end_strays()
                 select.select([self._signals[0]], [], [], 0.05)
         self.left_behind = True
         self.log("workers are still running; they end when their requests do")
@@ -227,12 +230,18 @@ def main() -> int:
     def log(message: str) -> None:
         print(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} supervisor: {message}", file=sys.stderr, flush=True)
 
-    supervisor = Supervisor(children, on_ready, log)
+    def end_strays() -> None:
+        from trimtab.engines.local import strays  # not before it is needed: this process is to stay small
+
+        for stray in strays.find(os.getpid(), pathlib.Path(orders["workers_dir"])):
+            strays.end(stray)
+
+    supervisor = Supervisor(children, on_ready, log, end_strays)
     status = supervisor.run()
     if os.path.exists(server_file):
         os.unlink(server_file)
     if not supervisor.left_behind:
-        import shutil  # not before it is needed: this process is to stay small
+        import shutil
 
         shutil.rmtree(orders["run_dir"], ignore_errors=True)  # what is left there, the next start removes
     return status

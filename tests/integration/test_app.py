@@ -20,6 +20,7 @@ from trimtab.config import Config
 from trimtab.errors import NoCapacity
 from trimtab.objects.artifacts import ArtifactCache
 from trimtab.objects.indexed import IndexedObjectStore, open_object_store
+from trimtab.objects.leases import Leases
 from trimtab.resources.model import Model
 from trimtab.testing.artifacts import archive
 from trimtab.testing.fake_control import FakeControl
@@ -75,7 +76,7 @@ async def test_a_bounded_cache_evicts_what_nobody_leases(config: Config, objects
         objects, config.paths.artifacts, SystemClock(), max_unpacked_bytes=8 * MIB, max_cache_bytes=6 * MIB
     )
     await cache.start()
-    leases = app.Leases(cache)
+    leases = Leases(cache)
     for name in ("a", "b", "c"):
         await put(objects, name, archive(model_bin=name.encode() * 2 * MIB))
     a = await leases.fetch("s3://models/a", True, 30)
@@ -96,11 +97,11 @@ async def test_a_new_control_leases_what_the_workers_of_the_last_one_read(
     await put(objects, "b", archive(model_bin=b"b" * 2 * MIB))
     before = ArtifactCache(objects, config.paths.artifacts, SystemClock(), **limits)
     await before.start()
-    path = (await app.Leases(before).fetch("s3://models/a", True, 30)).path
+    path = (await Leases(before).fetch("s3://models/a", True, 30)).path
     await before.close()
     after = ArtifactCache(objects, config.paths.artifacts, SystemClock(), **limits)
     await after.start()
-    leases = app.Leases(after)
+    leases = Leases(after)
     lease = leases.adopt(path)
     assert lease is not None
     with pytest.raises(NoCapacity):

@@ -3,13 +3,14 @@
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import msgspec
 import pytest
 from house import House, a_command, tiny
 from test_programs import SERVER
 
-from trimtab.engines.local import records
+from trimtab.engines.local import processes, records, strays
 from trimtab.engines.local.orders import BirthRecord
 from trimtab.engines.local.placement import Machine
 from trimtab.errors import NoCapacity
@@ -84,3 +85,42 @@ async def test_files_of_the_dead_whom_nobody_waited_for_are_removed(house: House
         while len(list(folder.iterdir())) > 2:
             await asyncio.sleep(0.01)
     assert {path.name for path in folder.iterdir()} == {"r1-0.birth", "r1-0.sock"}
+
+
+async def test_what_a_dead_model_left_behind_is_ended_and_a_living_ones_daemon_is_not(
+    house: House, tmp_path: Path
+) -> None:
+    strays.adopt_orphans()  # this process stands for the supervisor
+    engine = await house.engine(supervisor_pid=os.getpid())
+    assert house.nursery is not None
+    script = tmp_path / "with_daemon.py"
+    script.write_text(DAEMON_THEN_SERVE.format(note=str(tmp_path / "pid"), server=str(SERVER)))
+    for name in ("c1", "c2"):
+        await engine.start(a_command(script, name, environment={"NAME": name}))
+        await settled(engine, name, READY)
+    first, second = (int((tmp_path / f"pid-{name}").read_text()) for name in ("c1", "c2"))
+    house.end_nursery()  # so that what it has borne becomes the supervisor's
+    await engine.stop("c1")
+    async with asyncio.timeout(10):
+        while processes.start_ticks(first) is not None:
+            await asyncio.sleep(0.01)
+    assert processes.start_ticks(second) is not None
+    await engine.stop("c2")
+    async with asyncio.timeout(10):
+        while processes.start_ticks(second) is not None:
+            await asyncio.sleep(0.01)
+
+
+DAEMON_THEN_SERVE = """
+import os, runpy, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        with open("{note}-" + os.environ["NAME"], "w") as note:
+            note.write(str(os.getpid()))
+        time.sleep(1000)
+    os._exit(0)
+os.wait()
+sys.argv = ["{server}", *sys.argv[1:]]
+runpy.run_path("{server}", run_name="__main__")
+"""

@@ -273,6 +273,15 @@ async def test_an_artifact_that_is_missing_fails_the_replica_by_name(house: Hous
     assert "s3://b/no.tar.gz" in failure.message
 
 
+async def test_a_disk_without_room_for_the_artifact_is_no_fault_of_the_artifacts(house: House) -> None:
+    engine = await house.engine()
+    house.artifacts["s3://b/big.tar.gz"] = NoCapacity("The disk of /data is full. Free space there.")
+    await engine.start(tiny("ready", artifact_url="s3://b/big.tar.gz"))
+    failure = (await settled(engine, "r1", FAILED)).failure
+    assert failure is not None
+    assert (failure.reason, failure.message) == ("NoCapacity", "The disk of /data is full. Free space there.")
+
+
 async def test_an_artifact_that_does_not_come_in_time_is_a_start_timeout(house: House) -> None:
     engine = await house.engine()
     house.artifacts["s3://b/slow.tar.gz"] = Path("never")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from trimtab.engines.local import records
+from trimtab.engines.local import records, strays
 from trimtab.engines.local.orders import Bear, BirthRecord, Spawn
 from trimtab.resources.launch import WorkerLaunch
 
@@ -131,6 +131,7 @@ def _become_child(close_fds: Iterable[int]) -> None:
     for fd in close_fds:
         os.close(fd)
     os.setsid()
+    strays.adopt_orphans()
 
 
 def _diverge() -> None:

@@ -15,7 +15,7 @@ import msgspec
 
 from trimtab.clock import Clock
 from trimtab.config import Paths
-from trimtab.engines.local import adoption, gpus, processes, records
+from trimtab.engines.local import adoption, gpus, processes, records, strays
 from trimtab.engines.local.client import NurseryClient
 from trimtab.engines.local.containers import Containers
 from trimtab.engines.local.failures import StartFailed
@@ -40,6 +40,7 @@ LOOK_EVERY_S = 1.0
 HUNG_MARGIN_S = 10.0
 _ADOPTION_LIMIT_S = 2.0
 _LATE_S = 0.2
+_STRAY_LOOKS = 3  # after a death
 
 
 class LocalEngine:
@@ -64,6 +65,7 @@ class LocalEngine:
         installer: Sequence[str] | None = None,
         rng: random.Random | None = None,
         house: str = "",
+        supervisor_pid: int = 0,
     ) -> None:
         """`fetch(url, compressed, timeout_s)` brings an artifact to local disk and leases it; `adopt_artifact(folder)`
         leases one that an adopted process reads (None: it is nobody's to lease). A lease is released when its replica's
@@ -71,12 +73,17 @@ class LocalEngine:
 
         A worker that has had one request in hand for `invocation_limit_s + hung_margin_s` is hung. `machine` and
         `installer` are found out when None. `house` names the supervisor: what lives of another one is dying with it.
+        `supervisor_pid` is who inherits what models leave behind (0: nobody looks after that).
         """
         self._paths = paths
         self._clock = clock
         self._adopt_artifact = adopt_artifact
         self._enforce = enforce_shapes
         self._house = house
+        self._supervisor_pid = supervisor_pid
+        self._strays: set[strays.Stray] = set()
+        self._stray_looks = _STRAY_LOOKS
+        self._living: set[int] = set()
         self._orphan_grace_s = orphan_grace_s
         self._hung_after_s = invocation_limit_s + hung_margin_s
         self._look_every_s = look_every_s
@@ -325,6 +332,23 @@ class LocalEngine:
                 if self._enforce:
                     self._check_memory(replica)
             self._take_in_newcomers()
+            self._end_strays()
+
+    def _end_strays(self) -> None:
+        """What a dead replica's model had started must not go on by itself. Looked for after each death."""
+        replicas = [*self._replicas.values(), *self._ending.values()]
+        living = {member.record.pid for replica in replicas for member in replica.members if not member.dead.is_set()}
+        if self._living - living or self._strays:
+            self._stray_looks = _STRAY_LOOKS
+        self._living = living
+        if not self._supervisor_pid or not self._stray_looks:
+            return
+        self._stray_looks -= 1
+        found = strays.find(self._supervisor_pid, self._paths.workers_dir)
+        for stray in found & self._strays:
+            logger.warning("ended what a model left behind %s", fields(pid=stray[0]))
+            strays.end(stray)
+        self._strays = found
 
     def _take_in_newcomers(self) -> None:
         """An earlier control's last orders may have been carried out after this one had looked for what lives."""

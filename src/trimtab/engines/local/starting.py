@@ -312,6 +312,7 @@ def _made(folder: Path) -> Path:
     return folder
 
 
+_OWN_REASONS = frozenset({"NoCapacity", "StartTimeout"})  # of the disk and of the clock, not of the artifact
 _ARTIFACT_REASONS: Mapping[type[Exception], str] = {
     NotFound: "ArtifactMissing",
     Unavailable: "ArtifactMissing",
@@ -325,7 +326,7 @@ def _artifact_failure(error: Exception, spec: ReplicaSpec) -> Failure:
     """Name what a fetch raised. It says its own reason where it knows it."""
     own = str(getattr(error, "reason", ""))
     message = str(getattr(error, "message", "") or error)
-    if own.startswith("Artifact"):
+    if own.startswith("Artifact") or own in _OWN_REASONS:
         return Failure(reason=own, message=message)
     reason = next((word for kind, word in _ARTIFACT_REASONS.items() if isinstance(error, kind)), "")
     if not reason:

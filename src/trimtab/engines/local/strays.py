@@ -1,0 +1,66 @@
+"""Processes that nobody answers for any more: what a model left running outside its own process group.
+
+A model server is the child subreaper of all that its model starts (`adopt_orphans`), so a daemon that a model has made
+stays below it for as long as it lives. Once it is dead, its daemons become children of the supervisor, and there they
+are found: a child of the supervisor that is none of trimtab's own and has no birth record is a stray.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+from trimtab.engines.local import processes, records
+
+_PR_SET_CHILD_SUBREAPER = 36
+_OWN = (b"trimtab: control", b"trimtab: gateway", b"trimtab: nursery")  # as they name themselves
+_OWN_BEFORE = (b"trimtab.app",)  # and what they are started as
+
+_libc = ctypes.CDLL(None, use_errno=True)  # loaded before any fork
+
+Stray = tuple[int, int]  # process id and start: together unique
+
+
+def adopt_orphans() -> None:
+    """Make this process, and what it becomes by exec, the parent of all orphans below it (Linux, prctl(2))."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def find(supervisor_pid: int, workers_dir: Path) -> set[Stray]:
+    """The strays of now. One that is born this very moment may look like one: believe it when it is found twice."""
+    answered_for = {record.pid for _, record in records.all_records(workers_dir) if record is not None}
+    found = ((pid, processes.start_ticks(pid)) for pid in _children(supervisor_pid) if pid not in answered_for)
+    return {(pid, ticks) for pid, ticks in found if ticks is not None and not _is_own(pid)}
+
+
+def _children(parent_pid: int) -> Iterator[int]:
+    """Looks at every process of the machine: not every kernel lists a process's children."""
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            stat = Path(f"/proc/{name}/stat").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(stat[stat.rindex(b")") + 2 :].split(None, 2)[1]) == parent_pid:
+            yield int(name)
+
+
+def end(stray: Stray) -> None:
+    """Kill it. What it leaves becomes the supervisor's child in turn, and is found the next time."""
+    pid, ticks = stray
+    if not processes.is_alive(pid, ticks):
+        return
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _is_own(pid: int) -> bool:
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return command.startswith(_OWN) or any(name in command.split(b"\0") for name in _OWN_BEFORE)
