@@ -99,6 +99,12 @@ def installed_minilm(_: Path) -> Path:
 
 
 TORCH_IMPORTS = ("numpy", "torch", "trimtab.worker.flavors.torch_warm")  # as in runtimes.toml
+HUGGING_FACE_IMPORTS = (
+    *TORCH_IMPORTS,
+    "transformers.pipelines",
+    "transformers.generation.utils",
+    "trimtab.worker.flavors.huggingface",
+)
 ROW = ",".join(["0.5"] * FEATURES).encode()
 SUBJECTS = {
     "onnx": Subject(save_onnx, ROW, "text/csv"),
@@ -107,7 +113,7 @@ SUBJECTS = {
         installed_minilm,
         b'{"inputs": "My card was charged twice."}',
         "application/json",
-        Runtime(flavor=Flavor.HUGGINGFACE, imports=(*TORCH_IMPORTS, "transformers.pipelines")),
+        Runtime(flavor=Flavor.HUGGINGFACE, imports=HUGGING_FACE_IMPORTS),
         {"HF_TASK": "feature-extraction", "HF_HUB_OFFLINE": "1"},
     ),
 }
