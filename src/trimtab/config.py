@@ -10,6 +10,9 @@ from pathlib import Path
 
 from msgspec import Struct
 
+# A Unix socket's path may have 107 bytes, and `/trimtab-UID-DIGEST/w/REPLICA-INDEX.sock` below the base up to 70.
+_RUN_BASE_BYTES = 36
+
 
 class Auth(enum.StrEnum):
     """Whether callers must sign."""
@@ -63,8 +66,10 @@ class Paths:
 
     @property
     def run_dir(self) -> Path:
-        """A short path for sockets (a Unix socket's path may have 107 bytes), private to this user and data_dir."""
+        """A short path for sockets, private to this user and data_dir. In /tmp where the usual place is too long."""
         base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+        if len(os.fsencode(base)) > _RUN_BASE_BYTES:
+            base = Path("/tmp")
         digest = hashlib.sha256(str(self.data_dir.resolve()).encode()).hexdigest()[:12]
         return base / f"trimtab-{os.getuid()}-{digest}"
 

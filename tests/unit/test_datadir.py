@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from trimtab.errors import Invalid, LimitExceeded
 
 @pytest.fixture
 def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Paths]:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
-    yield Paths(tmp_path / "data")
+    with tempfile.TemporaryDirectory(prefix="tt", dir="/tmp") as run_base:  # tmp_path is too long for sockets
+        monkeypatch.setenv("XDG_RUNTIME_DIR", run_base)
+        yield Paths(tmp_path / "data")
 
 
 def test_a_new_folder_is_made_private_and_marked_with_the_format(paths: Paths) -> None:
@@ -76,8 +78,16 @@ def test_a_run_directory_open_to_others_is_closed(paths: Paths) -> None:
 
 
 def test_a_link_in_place_of_the_run_directory_is_refused(paths: Paths, tmp_path: Path) -> None:
-    paths.run_dir.parent.mkdir(parents=True)
+    paths.run_dir.parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / "elsewhere").mkdir()
     paths.run_dir.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(Invalid, match="belongs to somebody else"):
         datadir.claim(paths)
+
+
+def test_sockets_have_short_paths_wherever_temporary_files_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for base in ("/run/user/4294967295", f"/tmp/{'long' * 30}"):
+        monkeypatch.setenv("XDG_RUNTIME_DIR", base)
+        longest = Paths(tmp_path).workers_dir / "01234567-999999-0123456789-255.sock"
+        assert len(os.fsencode(longest)) <= 107
+        assert longest.is_relative_to(base) == (len(base) < 30)
