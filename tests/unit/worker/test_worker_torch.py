@@ -18,7 +18,7 @@ from trimtab.worker.flavors.pytorch import PytorchDefaults
 from trimtab.worker.handlers import HandledModel
 from trimtab.worker.plain import PlainModel
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed here: `make torch-env` makes .venvs/torch")
 pytestmark = [
     pytest.mark.torch,
     pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning"),  # the tests make such models
