@@ -59,7 +59,7 @@ def _check_format(paths: Paths) -> None:
         strangers = [p.name for p in paths.data_dir.iterdir() if p.name != paths.lock.name]
         if strangers:
             raise Invalid(
-                f"{paths.data_dir} is not empty and is no data directory of trimtab: it holds {sorted(strangers)[0]!r}. "
+                f"{paths.data_dir} is not empty and no data directory of trimtab: it holds {sorted(strangers)[0]!r}. "
                 "Choose an empty or new folder with --data-dir."
             ) from None
         temporary = paths.version.with_suffix(".tmp")
@@ -78,7 +78,7 @@ def _check_space(paths: Paths) -> None:
     if free_bytes < MIN_FREE_BYTES:
         raise LimitExceeded(
             f"The disk of {paths.data_dir} has {free_bytes // 2**20} MiB left; trimtab needs "
-            f"{MIN_FREE_BYTES // 2**20} MiB to start. Free some space, or choose a folder on another disk with --data-dir."
+            f"{MIN_FREE_BYTES // 2**20} MiB to start. Free some space, or choose another disk with --data-dir."
         )
 
 
