@@ -100,7 +100,8 @@ def _fork_exec(
             prepare()
             os.execvpe(argv[0], list(argv), environment)
         except OSError as error:
-            os.write(write_end, f"{error.errno or 0}:{error.filename or argv[0]}".encode())
+            name = error.filename if isinstance(error.filename, str) else argv[0]  # bytes: one of the places in PATH
+            os.write(write_end, f"{error.errno or 0}:{name}".encode())
         except BaseException:  # noqa: BLE001 - the last frame of the process: nobody is above to see it
             traceback.print_exc()
         finally:

@@ -26,7 +26,7 @@ from trimtab.engines.local.placement import Machine, Place, Placer, this_machine
 from trimtab.engines.local.ports import Ports
 from trimtab.engines.local.programs import PING_EVERY_S
 from trimtab.engines.local.replica import ENDED, Lease, LocalReplica
-from trimtab.engines.local.shapes import shape_of
+from trimtab.engines.local.shapes import Shape, shape_of
 from trimtab.engines.local.starting import Fetch, Starter, end_members, worker_processes
 from trimtab.engines.local.workers import WorkerMember
 from trimtab.errors import Invalid, NoCapacity
@@ -82,6 +82,7 @@ class LocalEngine:
         self._house = house
         self._supervisor_pid = supervisor_pid
         self._strays: set[strays.Stray] = set()
+        self._room = asyncio.Event()  # set when any has come free
         self._stray_looks = _STRAY_LOOKS
         self._living: set[int] = set()
         self._orphan_grace_s = orphan_grace_s
@@ -134,7 +135,10 @@ class LocalEngine:
         self._background(self._look(), "look after replicas")
 
     async def start(self, spec: ReplicaSpec) -> None:
-        """Order a replica. Raises NoCapacity. A spec that can never start becomes a failed replica (Invalid)."""
+        """Order a replica. Raises NoCapacity, unless others are leaving: then it waits for the room that they make.
+
+        A spec that can never start becomes a failed replica (Invalid).
+        """
         if spec.id in self._replicas or spec.id in self._ending:
             return
         try:
@@ -144,8 +148,15 @@ class LocalEngine:
             replica = self._new_replica(spec, Place(), 1, self._clock.now_s())
             replica.fail(Failure(reason="Invalid", message=str(error)))
             return
-        replica = self._new_replica(spec, self._placer.place(spec.id, shape), count, self._clock.now_s())
-        replica.start = self._background(self._bring_up(replica, self._starter.start), f"start {spec.id}")
+        start = self._starter.start
+        try:
+            place = self._placer.place(spec.id, shape)
+        except NoCapacity:
+            if not self._leaving():
+                raise
+            place, start = Place(), functools.partial(self._start_when_there_is_room, shape)
+        replica = self._new_replica(spec, place, count, self._clock.now_s())
+        replica.start = self._background(self._bring_up(replica, start), f"start {spec.id}")
         self._changed()
 
     async def drain(self, replica_id: str, *, grace_s: float) -> None:
@@ -211,6 +222,24 @@ class LocalEngine:
         (self._replicas if among is None else among)[spec.id] = replica
         return replica
 
+    def _leaving(self) -> bool:
+        """Whether room will come free: what drains ends, and what has failed is stopped by whoever ordered it."""
+        leaving = (ReplicaState.DRAINING, ReplicaState.FAILED)
+        return bool(self._ending) or any(replica.state in leaving for replica in self._replicas.values())
+
+    async def _start_when_there_is_room(self, shape: Shape, replica: LocalReplica) -> None:
+        replica.step = "waiting for room"
+        while True:
+            try:
+                replica.place = self._placer.place(replica.spec.id, shape)
+                break
+            except NoCapacity:
+                if not self._leaving():
+                    raise
+            self._room.clear()
+            await self._room.wait()
+        await self._starter.start(replica)
+
     async def _bring_up(self, replica: LocalReplica, start: Callable[[LocalReplica], Awaitable[None]]) -> None:
         try:
             await start(replica)
@@ -262,6 +291,7 @@ class LocalEngine:
         """Its last process is dead: give back what it held."""
         self._placer.release(replica.spec.id)
         replica.release_artifact()
+        self._room.set()
 
     def _adopt(self, path: Path, record: BirthRecord) -> None:
         """Add a living process to its replica, which is made from the first one's record.
