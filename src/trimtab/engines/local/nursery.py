@@ -44,6 +44,9 @@ from trimtab.resources.launch import WorkerLaunch
 
 logger = logging.getLogger(__name__)
 
+# From 1.32 on, onnxruntime reports its use to its maker, by a thread that starts with the import, unless told not to.
+# Users who want that set the variable themselves.
+QUIET = {"ORT_DISABLE_TELEMETRY": "1"}
 WARM_IMPORTS = ("numpy", "numpy.random", "onnxruntime")  # numpy imports its random part only when it is used
 PROGRAM_GRACE_S = 30.0  # AWS: SIGKILL follows SIGTERM after 30 s
 _IDLE_BEFORE_LEARNING_S = 1.0  # an import holds up the orders that come during it: not while several may follow
@@ -74,6 +77,8 @@ def main(
     nursery = Nursery(listener, lifeline_fd, run_child, workers_dir or socket_path.parent / "w", house)
     if on_listening:
         on_listening()
+    for variable, value in QUIET.items():
+        os.environ.setdefault(variable, value)
     gc.disable()  # frozen pages must stay shared; what this process makes later has no cycles
     import_all(warm_imports)
     return nursery.run()
