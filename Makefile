@@ -59,6 +59,10 @@ types: $(BIN)/.ready ## mypy, strict
 imports: $(BIN)/.ready ## the house rules
 	@$(BIN)/lint-imports --no-cache
 
+docs: $(BIN)/.ready ## write the generated pages of the documentation anew
+	@$(BIN)/python -m trimtab.aws.operations
+	@$(BIN)/python -m trimtab.cli.reference
+
 bench: $(BIN)/.ready ## the figures of docs/benchmarks.md
 	@$(BIN)/python -m benchmarks
 
