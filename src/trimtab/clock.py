@@ -51,3 +51,7 @@ class ManualClock:
             raise ValueError("time does not go back; `seconds` must be >= 0")
         self._now_s += seconds
         self._monotonic_s += seconds
+
+    def set_wall(self, now_s: float) -> None:
+        """Set the wall clock, forward or back, as NTP or a person would; the monotonic one goes on."""
+        self._now_s = now_s

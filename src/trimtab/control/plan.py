@@ -179,7 +179,8 @@ def _hopeless(turn: Turn, deployment: Deployment) -> Loss | None:
     """The loss that shows that the deployment under way has failed, if one does."""
     for crew in turn.fleet.crews_of(deployment):
         losses = [loss for loss in turn.fleet.losses if loss.demand == crew.demand]
-        since_s = turn.endpoint.pending_since_s
+        # Only new counts can follow crashes of their own generation. Elsewhere a clock set back must not hide any.
+        since_s = turn.endpoint.pending_since_s if turn.record.scaled_from else 0.0
         crashes = [crash for crash in turn.crashes(crew.demand) if crash.at_s >= since_s]
         if losses and has_failed(crashes, count=crew.demand.count):
             return losses[-1]

@@ -263,6 +263,16 @@ def test_a_failed_update_leaves_the_old_version_serving_and_says_why(world: Worl
     assert world.engine.ids() == old
 
 
+def test_a_clock_that_is_set_back_during_a_failing_update_does_not_keep_it_going(world: World) -> None:
+    world.create("ep", world.config("c1"))
+    world.settle()
+    world.engine.standing_faults["c2"] = Fault(failure=RAISED)
+    world.update("ep", world.config("c2"))
+    world.clock.set_wall(world.clock.now_s() - 86_400)
+    world.settle(patience_s=600)
+    assert world.history["ep"][-3:] == [E.UPDATING, E.ROLLING_BACK, E.IN_SERVICE]
+
+
 def test_the_next_good_update_clears_the_failure_reason(world: World) -> None:
     world.create("ep", world.config("c1"))
     world.settle()
