@@ -39,4 +39,4 @@ def test_an_order_given_while_the_connection_is_breaking_goes_to_the_next_nurser
         return born
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        assert runner.run(scene()).pid == 1
+        assert runner.run(asyncio.wait_for(scene(), 20)).pid == 1
