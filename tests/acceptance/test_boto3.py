@@ -243,3 +243,13 @@ def test_an_operation_that_is_not_there_says_so(trimtab: Trimtab) -> None:
             StoppingCondition={"MaxRuntimeInSeconds": 60},
             ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
         )
+
+
+def test_every_step_of_a_start_is_shown_with_its_time(trimtab: Trimtab, name: str, fraud: Any) -> None:
+    model, payments, _ = fraud
+    trimtab.deploy(name, model)
+    trimtab.invoke(name, json.dumps(payments[:1].tolist()).encode())
+    [replica] = json.loads(trimtab.cli("describe", name, "--json"))["replicas"]
+    steps = ("detect", "decide", "place", "fetch", "fork", "import", "load", "warm", "first_answer")
+    budget = {step: replica["budget"][f"{step}_s"] for step in steps}
+    assert all(0 <= seconds < 10 for seconds in budget.values())

@@ -29,7 +29,7 @@ class ReplicaState(enum.StrEnum):
 class StartBudget(Struct, frozen=True, kw_only=True):
     """Where the time of one start went, in seconds; None where the step did not happen or is not over.
 
-    The steps follow one another; the sum of those known is the age at first answer.
+    The steps follow one another; together they are what a request that waited from the beginning would have waited.
     """
 
     detect_s: float | None = None  # from the need (request, death, call) to its observation
@@ -40,7 +40,7 @@ class StartBudget(Struct, frozen=True, kw_only=True):
     import_s: float | None = None  # imports that the nursery had not done yet
     load_s: float | None = None  # model_fn, or reading the file
     warm_s: float | None = None  # warm-up answers
-    first_answer_s: float | None = None  # ready to the first answer to a caller
+    first_answer_s: float | None = None  # what the first request of a caller took in the worker
 
 
 class Failure(Struct, frozen=True, kw_only=True):

@@ -85,6 +85,7 @@ class WorkerDescription(msgspec.Struct, frozen=True, kw_only=True):
     import_s: float | None = None
     load_s: float | None = None
     warm_s: float | None = None
+    first_answer_s: float | None = None
     failure_reason: str = ""
     failure_message: str = ""
     failure_tail: str = ""

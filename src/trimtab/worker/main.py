@@ -65,7 +65,7 @@ def _run(launch: WorkerLaunch) -> NoReturn:
             f"ready: fork {_ms(report.fork_s)}, import {_ms(report.import_s)}, load {_ms(report.load_s)}, "
             f"warm-up {_ms(report.warm_s)}"
         )
-        loop.run(served.answer)
+        loop.run(served.answer, on_first=report.answered_first)
     _end(launch.socket_path)
 
 

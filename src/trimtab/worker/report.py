@@ -15,7 +15,7 @@ from trimtab.wire.frames import WorkerDescription
 class Report:
     """Written by the main thread, read by the attendant. Only changes of state need their lock: both make them.
 
-    `on_change` is called after every change of state, from whichever thread made it.
+    `on_change` is called after every change of state and after the first answer, from whichever thread made it.
     """
 
     def __init__(self, launch: WorkerLaunch, replica_id: str) -> None:
@@ -28,6 +28,7 @@ class Report:
         self.import_s: float | None = None
         self.load_s: float | None = None
         self.warm_s: float | None = None
+        self.first_answer_s: float | None = None
         self.on_change: Callable[[], None] = lambda: None
         self.load: Callable[[], tuple[int, float]] = lambda: (0, 0.0)
         """Requests in hand, and since when the oldest of them waits for the model (monotonic; 0 = idle)."""
@@ -43,6 +44,11 @@ class Report:
         with self._moving:
             if self.state is ReplicaState.STARTING:
                 self.state = ReplicaState.READY
+        self.on_change()
+
+    def answered_first(self, took_s: float) -> None:
+        """The first request of a caller has its answer."""
+        self.first_answer_s = took_s
         self.on_change()
 
     def fail(self, failure: Failure) -> None:
@@ -66,6 +72,7 @@ class Report:
             import_s=self.import_s,
             load_s=self.load_s,
             warm_s=self.warm_s,
+            first_answer_s=self.first_answer_s,
             failure_reason=failure.reason if failure else "",
             failure_message=failure.message if failure else "",
             failure_tail=failure.tail if failure else "",

@@ -108,13 +108,23 @@ class Loop:
 
     # The main thread
 
-    def run(self, answer: AnswerFn) -> None:
-        """Serve until `leave` was called and everything in hand is done."""
+    def run(self, answer: AnswerFn, *, on_first: Callable[[float], None] | None = None) -> None:
+        """Serve until `leave` was called and everything in hand is done.
+
+        `on_first` is told how many seconds the first requests took, once they are answered.
+        """
         while not (self._leaving and self._is_done()):
             with self._reading:
                 self._look(-1)
-            if self._waiting:
+            if not self._waiting:
+                continue
+            if on_first is None:
                 self._work(answer)
+            else:
+                began_s = time.monotonic()
+                self._work(answer)
+                on_first(time.monotonic() - began_s)
+                on_first = None
 
     def _is_done(self) -> bool:
         return not (self._waiting or len(self._streams) or any(c.backlog for c in self._connections.values()))

@@ -17,6 +17,7 @@ from trimtab.logs import fields
 from trimtab.resources.lifecycles import REPLICA, step
 from trimtab.resources.replica import Failure, ReplicaSpec, ReplicaState, ReplicaStatus, StartBudget, Wire
 from trimtab.resources.runtime import RuntimeKind
+from trimtab.wire.frames import WorkerDescription
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +132,7 @@ class LocalReplica:
             in_flight=sum(member.in_flight for member in members),
             gpus=self.place.gpus,
             started_s=self.started_s,
-            budget=self.budget,
+            budget=self._budget_with_first_answer(),
             failure=self.failure,
         )
 
@@ -146,11 +147,18 @@ class LocalReplica:
             self.settled.set()
         self._on_change()
 
+    def _descriptions(self) -> list[WorkerDescription]:
+        workers = (member for member in self.members if isinstance(member, WorkerMember))
+        return [worker.description for worker in workers if worker.description]
+
+    def _budget_with_first_answer(self) -> StartBudget:
+        """A worker tells of its first answer once it has given it; the quickest worker's is the replica's."""
+        first = [said.first_answer_s for said in self._descriptions() if said.first_answer_s is not None]
+        return msgspec.structs.replace(self.budget, first_answer_s=min(first)) if first else self.budget
+
     def _note_budget(self) -> None:
         """The slowest worker's steps are the replica's."""
-        said = [
-            member.description for member in self.members if isinstance(member, WorkerMember) and member.description
-        ]
+        said = self._descriptions()
         if said:
             slow = max(said, key=lambda d: sum(s or 0.0 for s in (d.fork_s, d.import_s, d.load_s, d.warm_s)))
             self.spend(fork_s=slow.fork_s, import_s=slow.import_s, load_s=slow.load_s, warm_s=slow.warm_s)
