@@ -66,7 +66,9 @@ class Pager:
         except (binascii.Error, ValueError):
             raise _bad_token() from None
         mac, payload = raw[:_MAC_SIZE], raw[_MAC_SIZE:]
-        if base64.urlsafe_b64encode(raw).decode("ascii") != token or not hmac.compare_digest(mac, self._mac(listing, payload)):
+        if base64.urlsafe_b64encode(raw).decode("ascii") != token or not hmac.compare_digest(
+            mac, self._mac(listing, payload)
+        ):
             raise _bad_token()
         return msgspec.msgpack.decode(payload, type=tuple[float | str, ...])
 

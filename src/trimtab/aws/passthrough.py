@@ -29,6 +29,7 @@ _IDLE_MOST: Final = 64
 _HOP_FIELDS: Final = frozenset(
     {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "expect"}
 )
+_OWN_FIELDS: Final = _HOP_FIELDS | {"date"}  # of an answer: the public server writes these itself
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 
 
@@ -242,7 +243,7 @@ class _Upstream(asyncio.Protocol):
         if status < 200:
             return
         self._keep_alive = self._parser.should_keep_alive()
-        headers = [pair for pair in self._headers if pair[0].lower() not in _HOP_FIELDS]
+        headers = [pair for pair in self._headers if pair[0].lower() not in _OWN_FIELDS]
         if self._method == "HEAD" and not self._answered:
             self._parser = httptools.HttpResponseParser(self)  # the old one would wait for the body
             self._complete()

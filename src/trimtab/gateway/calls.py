@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from trimtab.errors import TrimtabError
+from trimtab.policies.admission import overlong
 from trimtab.wire.frames import AnswerMeta
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Call:
     done = False
     _meta = AnswerMeta()
     _parts: list[bytes]
+    _collected_bytes = 0
 
     def __init__(self, endpoint: str, body: Sequence[bytes], size_bytes: int) -> None:
         self.endpoint = endpoint
@@ -66,6 +68,11 @@ class Call:
     def received(self, data: bytes) -> None:
         """A piece of a streamed answer. Say `consumed` when it is out of the way, or the model is made to wait."""
         self._parts.append(data)
+        self._collected_bytes += len(data)
+        if self.variant is not None and (error := overlong(self._collected_bytes)) is not None:
+            self._parts.clear()
+            self.variant.give_up(self, error)
+            return
         self.consumed(len(data))
 
     def ended(self) -> None:

@@ -27,6 +27,7 @@ _decode_failure = msgspec.msgpack.Decoder(FailureMeta).decode
 _JOINED_BYTES = 1 << 16  # a turn's frames up to this size are joined into one write
 _SOCKET_BUFFER_BYTES = 1 << 20  # asked for; the kernel gives what it allows
 _UNSENT_BYTES = 1 << 22  # a worker that leaves so much unread gets nothing more for now
+_STREAMS_BESIDE = 64  # as many as a worker sends at once; more count as work in its hands
 _CREDIT_STEP_BYTES = 1 << 18  # credit is given in steps of at least this
 _MAX_STREAM = (1 << 32) - 1
 
@@ -45,6 +46,7 @@ class FramesLane(Lane, asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._decoder = FrameDecoder(self._frame)
         self._calls: dict[int, Call] = {}
+        self._beside: set[int] = set()  # streams that have begun: the worker sends them beside its other work
         self._credits: dict[int, int] = {}  # consumed but not yet granted, by stream
         self._last_stream = 0
         self._draining = False  # the worker hands everything back: it is about to end
@@ -149,7 +151,10 @@ class FramesLane(Lane, asyncio.Protocol):
         elif kind == _CHUNK:
             self.owner.received(call, payload)
         elif kind == _HEAD:
-            self.owner.began(call, _decode_answer(meta))
+            said = _decode_answer(meta)
+            if len(self._beside) < _STREAMS_BESIDE:
+                self._set_beside(call, stream)
+            self.owner.began(call, said)
         elif kind == _END:
             self._settle(call, stream, now_s := self._now_s())
             self.owner.ended(call, now_s)
@@ -168,11 +173,38 @@ class FramesLane(Lane, asyncio.Protocol):
         del self._calls[stream]
         if self._credits:
             self._credits.pop(stream, None)
+        if stream in self._beside:
+            self._end_beside(stream)
+            return
         self.observe_answer(call, now_s)
+        if self._beside:
+            self.window += len(self._beside)
         if self._abandoned and self.route.concurrency == 1:
             # One at a time: an answer means that what was sent before it is over.
             for earlier in [s for s in self._abandoned if s < stream]:
                 self.free_abandoned(earlier)
+
+    def _set_beside(self, call: Call, stream: int) -> None:
+        """A stream has begun. It goes at the pace of whoever reads it, and may not keep others waiting meanwhile."""
+        self.observe_answer(call, self._now_s())
+        self._beside.add(stream)
+        self.outstanding += 1  # it is still work, for routing
+        self.window += len(self._beside)
+        self.owner.has_room()
+
+    def _end_beside(self, stream: int) -> None:
+        self._beside.remove(stream)
+        self.outstanding -= 1
+        self.window -= 1
+
+    def abandon(self, call: Call, *, overdue: bool) -> None:
+        """As any lane; a stream that has begun takes no slot that would have to be waited for."""
+        if call.stream_id not in self._beside:
+            super().abandon(call, overdue=overdue)
+            return
+        self._end_beside(call.stream_id)
+        self._cancel(call)
+        self._disconnect_if_idle()
 
     def _refused(self, call: Call, stream: int) -> None:
         """The worker drains: nothing more goes there until it is replaced."""
@@ -211,6 +243,8 @@ class FramesLane(Lane, asyncio.Protocol):
         unflushed = {id(call) for call in self._unflushed}
         self._out, self._out_bytes, self._unflushed = [], 0, []
         self._credits.clear()
+        self.window -= len(self._beside)
+        self._beside.clear()
         self._abandoned.clear()
         self.outstanding = 0
         self._last_answer_s = 0.0

@@ -13,6 +13,7 @@ from trimtab.gateway.calls import Call
 from trimtab.gateway.lane import Lane, LaneOwner
 from trimtab.policies.routing import Pace
 from trimtab.resources.routing import Lane as LaneRoute
+from trimtab.wire.decoder import MAX_PAYLOAD_BYTES
 from trimtab.wire.frames import INITIAL_CREDIT_BYTES, AnswerMeta
 
 CONNECT_TIMEOUT_S = 0.25  # AWS: "your container must accept a connection within 250 ms"
@@ -149,6 +150,7 @@ class _Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._headers: dict[bytes, bytes] = {}
         self._parts: list[bytes] = []
+        self._parts_bytes = 0
         self._status = 0
         self._keep_alive = False
         self._framed = False  # the answer's end is known by its length or its last chunk
@@ -164,6 +166,7 @@ class _Connection(asyncio.Protocol):
         """Send the call."""
         self.call = call
         self._parts = []
+        self._parts_bytes = 0
         self._unconsumed_bytes = 0
         transport = self._transport
         if transport is None or transport.is_closing():
@@ -250,12 +253,26 @@ class _Connection(asyncio.Protocol):
         call = self.call
         if call is None or not call.streamed:
             self._parts.append(data)
+            self._parts_bytes += len(data)
+            if self._parts_bytes > MAX_PAYLOAD_BYTES:
+                self._overlong(call)
             return
         self._unconsumed_bytes += len(data)
         self._lane.owner.received(call, data)
-        if self._unconsumed_bytes >= INITIAL_CREDIT_BYTES and not self._paused and self._transport is not None:
+        transport = self._transport
+        if transport is None or transport.is_closing() or self._paused:
+            return
+        if self._unconsumed_bytes >= INITIAL_CREDIT_BYTES:
             self._paused = True
-            self._transport.pause_reading()
+            transport.pause_reading()
+
+    def _overlong(self, call: Call | None) -> None:
+        self._parts, self.call = [], None
+        self.close()
+        if call is not None:
+            self._lane.settle(call)
+            text = f"The container's answer is over {MAX_PAYLOAD_BYTES} bytes."
+            self._lane.owner.failed(call, ModelFailed(text, status=500, body=text.encode()))
 
     def on_message_complete(self) -> None:
         """The answer is complete."""

@@ -71,6 +71,11 @@ class Variant:
         self.counters.failed("ClientGone")
         self._remove(call, overdue=False)
 
+    def give_up(self, call: Call, error: TrimtabError) -> None:
+        """The caller cannot take the answer that has begun."""
+        self._remove(call, overdue=False)
+        self.failed(call, error)
+
     def _remove(self, call: Call, *, overdue: bool) -> None:
         if self._queue.pop(id(call), None) is None and call.lane is not None:
             call.lane.abandon(call, overdue=overdue)

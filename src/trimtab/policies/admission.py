@@ -7,6 +7,7 @@ from trimtab.resources.routing import VariantRoute
 
 # AWS: a streamed answer may take 8 minutes in all (docs "Real-time inference", InvokeEndpointWithResponseStream).
 STREAM_TIMEOUT_S = 480.0
+COLLECTED_BYTES = 128 * 2**20  # of an answer that comes in pieces to a caller that wants it whole
 
 
 def oversize(route: VariantRoute, size_bytes: int) -> TooLarge | None:
@@ -30,6 +31,17 @@ def overfull(route: VariantRoute, *, waiting: int) -> QueueFull | None:
         return None
     return QueueFull(
         f"{waiting} requests already wait for variant {route.name}. Try again, or add replicas.", retry_after_s=1.0
+    )
+
+
+def overlong(size_bytes: int) -> ModelFailed | None:
+    """Why no more of an answer in pieces is collected once `size_bytes` have come; None when more may come."""
+    if size_bytes <= COLLECTED_BYTES:
+        return None
+    return ModelFailed(
+        f"The answer comes in pieces and is over {COLLECTED_BYTES} bytes, the most that InvokeEndpoint collects. Use "
+        "InvokeEndpointWithResponseStream, or answer less.",
+        status=500,
     )
 
 

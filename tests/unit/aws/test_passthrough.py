@@ -107,6 +107,7 @@ async def test_a_request_arrives_as_it_was_sent_but_for_the_hops_own_fields(rela
     assert request["headers"] == [["host", "h:1"], ["x-amz-date", "d"], ["content-length", "4"]]
     assert head.startswith("HTTP/1.1 201")
     assert head.count("x-twice") == 2
+    assert head.lower().count("\r\ndate: ") == 1
     assert body == b"body"
 
 

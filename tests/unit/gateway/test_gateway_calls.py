@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from trimtab.errors import Invalid, ModelFailed, NoCapacity, NotFound, QueueFull, ReplicaLost, TooLarge
+from trimtab.policies import admission
 from trimtab.resources.routing import EndpointRoute, VariantRoute
 
 
@@ -337,3 +338,41 @@ async def test_every_answer_belongs_to_its_request_whatever_happens(bench, seed)
         elif not isinstance(outcome, ReplicaLost):
             assert outcome == call.sent_body
     assert kinds["bytes"] > kinds["ReplicaLost"]
+
+
+async def test_a_stream_that_nobody_reads_keeps_no_other_request_waiting(bench, streaming):
+    """The worker sends streams beside its other work; each goes at the pace of its reader."""
+    begun = []
+
+    def behave(got):
+        if got.body == b"stream":
+            begun.append(got)
+            got.head()
+        else:
+            got.answer(got.body)
+
+    worker = await bench.worker(behave)
+    await bench.route(worker)
+    streams = [bench.ask(b"stream", kind=streaming) for _ in range(5)]
+    assert await bench.ask(b"quick").outcome() == b"quick"
+    (lane,) = bench.gateway.variants()[0].lanes
+    assert (len(begun), lane.outstanding) == (5, 5)
+    begun[0].end()
+    await worker.until(lambda: "ended" in streams[0].outcomes)
+    for call in streams[1:3]:
+        call.cancel()
+    await worker.until(lambda: len(worker.cancelled) == 2)
+    assert (lane.outstanding, lane.window) == (2, lane.pace.window + 2)
+    await worker.die()
+    await asyncio.wait_for(streams[4].settled.wait(), 5)
+    assert (lane.outstanding, lane.window) == (0, lane.pace.window)
+
+
+async def test_more_pieces_than_may_be_collected_are_the_models_error(bench, monkeypatch):
+    monkeypatch.setattr(admission, "COLLECTED_BYTES", 100_000)
+    worker = await bench.worker(lambda got: (got.head(), got.chunk(b"z" * 60_000), got.chunk(b"z" * 60_000)))
+    await bench.route(worker)
+    error = await bench.ask().outcome()
+    assert isinstance(error, ModelFailed)
+    assert "InvokeEndpointWithResponseStream" in str(error)
+    await worker.until(lambda: worker.cancelled == [worker.got[0].stream])

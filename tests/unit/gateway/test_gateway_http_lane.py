@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from trimtab.errors import ModelFailed, ReplicaLost
+from trimtab.gateway import http_lane
 from trimtab.resources.replica import Wire
 from trimtab.resources.routing import Lane
 
@@ -252,3 +253,11 @@ async def test_a_cancelled_call_closes_its_connection(bench, container):
     call.cancel()
     await asyncio.wait_for(ended.wait(), 5)
     assert not call.outcomes
+
+
+async def test_an_answer_larger_than_any_worker_may_give_is_the_models_error(bench, container, monkeypatch):
+    monkeypatch.setattr(http_lane, "MAX_PAYLOAD_BYTES", 1000)
+    await container(fixed(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + b"x" * 5000))
+    error = await bench.ask().outcome()
+    assert isinstance(error, ModelFailed)
+    assert "over 1000 bytes" in str(error)

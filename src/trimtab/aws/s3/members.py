@@ -50,6 +50,7 @@ _UNSUPPORTED = (
 )
 _GRANTS = ("GrantFullControl", "GrantRead", "GrantReadACP", "GrantWrite", "GrantWriteACP")
 _OWNERS_ACLS = {"private", "bucket-owner-full-control", "bucket-owner-read"}  # nobody but the owner gains by them
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # what no header value may hold; a tab may stand
 _KEPT_CHUNKING = re.compile(r"(^|,)\s*aws-chunked\s*(?=,|$)")
 
 
@@ -71,6 +72,7 @@ def attributes_of(params: Params) -> Attributes:
             extra={"MaxSizeAllowed": MAX_METADATA_BYTES},
         )
     headers = {kept: params[member] for member, kept in _CONTENT.items() if params.get(member)}
+    check_header_values(metadata | headers)
     if encoding := _KEPT_CHUNKING.sub("", headers.pop("content-encoding", "")).strip(" ,"):
         headers["content-encoding"] = encoding  # aws-chunked was the transport's, and is undone
     if "Expires" in params:
@@ -78,6 +80,14 @@ def attributes_of(params: Params) -> Attributes:
     return Attributes(
         headers=headers | placement_of(params), metadata=metadata, tags=tags_of(params.get("Tagging") or "")
     )
+
+
+def check_header_values(values: Mapping[str, str]) -> None:
+    """Refuse text that an answer's header could not hold, before it is kept or echoed."""
+    for name, value in values.items():
+        if _CONTROL.search(value):
+            message = "Header values must not hold control characters."
+            raise AwsError("InvalidArgument", message, 400, extra={"ArgumentName": name})
 
 
 def placement_of(params: Params) -> dict[str, str]:

@@ -107,6 +107,8 @@ class Multipart:
         asked = (params.get("MultipartUpload") or {}).get("Parts") or []
         if not 1 <= len(asked) <= MAX_PARTS:
             raise AwsError("MalformedXML", "The XML you provided names no parts, or more than 10000.", 400)
+        if not all("PartNumber" in part for part in asked):
+            raise AwsError("MalformedXML", "The XML you provided has a Part without a PartNumber.", 400)
         numbers = [part["PartNumber"] for part in asked]
         if any(after <= before for before, after in itertools.pairwise(numbers)):
             message = "The list of parts was not in ascending order. Parts must be ordered by part number."

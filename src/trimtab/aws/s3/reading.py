@@ -7,6 +7,7 @@ from trimtab.aws.s3.calls import Params, not_implemented, s3
 from trimtab.aws.s3.conditions import Span, check_read, span_of
 from trimtab.aws.s3.members import (
     answered_attributes,
+    check_header_values,
     checksum_members,
     moment,
     part_member,
@@ -95,7 +96,9 @@ class Reading:
 
 
 def _overridden(params: Params) -> Params:
-    return {member: params[name] for name, member in _OVERRIDES.items() if params.get(name)}
+    asked = {name: params[name] for name in _OVERRIDES if params.get(name)}
+    check_header_values({name: value for name, value in asked.items() if isinstance(value, str)})
+    return {_OVERRIDES[name]: value for name, value in asked.items()}
 
 
 def _parts(reader: ObjectReader, params: Params) -> Params:

@@ -14,6 +14,7 @@ import httptools
 
 from trimtab.aws.server.body import ArrivingBody
 from trimtab.aws.server.exchange import Exchange
+from trimtab.aws.server.heads import ambiguous, origin_form
 from trimtab.aws.server.phases import Phase, Stopwatch, overdue
 from trimtab.aws.server.rendering import status_line
 from trimtab.errors import TooLarge, Unavailable
@@ -32,6 +33,7 @@ class Connection(asyncio.BufferedProtocol):
     __slots__ = (
         "_active",
         "_advancing",
+        "_completed_s",
         "_deaf",
         "_discarded_bytes",
         "_feeding_bytes",
@@ -74,6 +76,7 @@ class Connection(asyncio.BufferedProtocol):
         self._feeding_bytes = 0
         self._discarded_bytes = 0
         self._received = 0  # requests, for the sweep
+        self._completed_s = 0.0  # when the last one was here whole
         self._stopwatch = Stopwatch(server.now_s)
 
     # --- transport ---------------------------------------------------------------------------------------------
@@ -112,8 +115,23 @@ class Connection(asyncio.BufferedProtocol):
             if self._head_bytes > self.server.limits.head_bytes:
                 self._refuse(431, f"The request's head is over {self.server.limits.head_bytes} bytes.")
 
-    def eof_received(self) -> None:
-        """The client has gone; the transport closes, and `connection_lost` tells the exchanges."""
+    def eof_received(self) -> bool:
+        """The client sends no more. True: it still wants an answer; False: it has gone, and the transport closes.
+
+        A client that is leaving and one that only closes its sending half (`nc -N`, some HTTP/1.0 clients) look the
+        same. Those that still listen close it right behind their request; whoever gives up does so later.
+        """
+        active = self._active
+        if active is None or not active.complete or self._receiving is not None or self._in_head or self._deaf:
+            return False
+        if (
+            active.answering
+            or self._waiting
+            or self.server.monotonic_s() - self._completed_s > self.server.limits.half_close_s
+        ):
+            return False
+        self.closing = True
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing more can be sent or received."""
@@ -163,7 +181,7 @@ class Connection(asyncio.BufferedProtocol):
         exchange = Exchange(
             self,
             parser.get_method(),
-            self._target if self._target.startswith(b"/") else _origin_form(self._target),
+            self._target if self._target.startswith(b"/") else origin_form(self._target),
             self._headers,
             keep_alive=parser.should_keep_alive(),
             old=parser.get_http_version() == "1.0",
@@ -173,6 +191,9 @@ class Connection(asyncio.BufferedProtocol):
             return
         if parser.should_upgrade():
             self._refuse(400, "This server does not upgrade or tunnel connections: send plain HTTP/1.1.")
+            return
+        if refusal := ambiguous(exchange):
+            self._refuse(*refusal)
             return
         if b"expect" in exchange.fields:
             exchange.continues = exchange.fields[b"expect"].strip().lower() == b"100-continue"
@@ -207,6 +228,7 @@ class Connection(asyncio.BufferedProtocol):
         if exchange is None:
             return
         self._received += 1
+        self._completed_s = self.server.monotonic_s()
         exchange.complete = True
         exchange.continues = False
         if exchange.body is not None:
@@ -425,9 +447,3 @@ class Connection(asyncio.BufferedProtocol):
 
 def _too_large(limit_bytes: int) -> TooLarge:
     return TooLarge(f"The request body is over {limit_bytes} bytes.", limit_bytes=limit_bytes)
-
-
-def _origin_form(target: bytes) -> bytes:
-    """`http://host/path` (as to a proxy) to `/path`; anything else unchanged."""
-    _, scheme, rest = target.partition(b"://")
-    return b"/" + rest.partition(b"/")[2] if scheme else target

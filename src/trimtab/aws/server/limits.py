@@ -16,6 +16,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     body_grace_s: float = 30.0  # a body may take this long, ...
     body_bytes_per_s: int = 1024  # ... and a second more for each of these that has arrived
     write_timeout_s: float = 60.0  # a client that takes nothing of its answer for so long is cut off
+    half_close_s: float = 0.05  # a client that closes its sending half within this after a request awaits the answer
     linger_s: float = 2.0  # after an early refusal: how long to swallow what is still being sent
     discard_bytes: int = 128 * 2**20  # most that is swallowed of a body that nobody wants
     buffered_bytes: int = 2**30  # bodies in memory, over all connections; more: 503

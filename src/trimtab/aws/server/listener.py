@@ -86,7 +86,7 @@ class HttpServer:
         self.buffered_bytes = 0
         self.stopping = False
         self._wall_s = wall_s
-        self._monotonic_s = monotonic_s
+        self.monotonic_s = monotonic_s
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -162,7 +162,7 @@ class HttpServer:
     # --- time --------------------------------------------------------------------------------------------------
 
     def _sweep(self) -> None:
-        self.now_s = self._monotonic_s()
+        self.now_s = self.monotonic_s()
         self.date = date_line(self._wall_s())
         self._sweep_slice(iter(list(self.connections)))
         self._timer = asyncio.get_running_loop().call_later(_SWEEP_INTERVAL_S, self._sweep)

@@ -93,6 +93,8 @@ def test_a_completion_that_cannot_be_is_refused(s3, bucket, refused):
     assert (error["Code"], error["MinSizeAllowed"]) == ("EntityTooSmall", "5242880")
     backwards = {"Parts": both["Parts"][::-1]}
     assert refused(s3.complete_multipart_upload, **upload, MultipartUpload=backwards)["Code"] == "InvalidPartOrder"
+    nameless = {"Parts": [{"ETag": "x"}]}
+    assert refused(s3.complete_multipart_upload, **upload, MultipartUpload=nameless)["Code"] == "MalformedXML"
     unknown = {"Parts": [{"PartNumber": 3, "ETag": "x"}]}
     assert refused(s3.complete_multipart_upload, **upload, MultipartUpload=unknown)["Code"] == "InvalidPart"
     assert refused(s3.complete_multipart_upload, **upload, MultipartUpload={"Parts": []})["Code"] == "MalformedXML"

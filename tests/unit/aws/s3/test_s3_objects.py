@@ -292,3 +292,10 @@ def test_file_objects_and_streams_are_put(s3, bucket):
     into = io.BytesIO()
     s3.download_fileobj(bucket, "f", into)
     assert into.getvalue() == data
+
+
+def test_a_header_that_no_answer_could_hold_is_refused(s3, bucket, refused):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    error = refused(s3.get_object, Bucket=bucket, Key="k", ResponseContentType="a\x1bb")
+    assert (error["Code"], error["Status"]) == ("InvalidArgument", 400)
+    assert s3.get_object(Bucket=bucket, Key="k", ResponseContentType="a\tb")["ContentType"] == "a\tb"

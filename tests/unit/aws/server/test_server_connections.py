@@ -446,3 +446,29 @@ async def test_ten_thousand_idle_connections_cost_little_and_hinder_nobody(harne
         crowd.stdin.close()
         await crowd.wait()
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_a_client_that_closes_its_sending_half_behind_its_request_is_answered(harness):
+    release = asyncio.Event()
+
+    async def handler(request):
+        await release.wait()
+        return HttpResponse(body=await request.body.read(100))
+
+    await harness.start(handler)
+    client = await harness.client()
+    client.send(post(b"body"))
+    client.writer.write_eof()
+    await harness.until(lambda: any(connection.closing for connection in harness.server.connections))
+    release.set()
+    answer = await client.answer()
+    assert (answer.status, answer.body) == (200, b"body")
+    assert await client.closed() == b""
+
+
+async def test_a_client_that_closes_its_sending_half_within_a_request_is_gone(harness, echo_handler):
+    await harness.start(echo_handler)
+    client = await harness.client()
+    client.send(b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nab")
+    client.writer.write_eof()
+    assert await client.closed() == b""

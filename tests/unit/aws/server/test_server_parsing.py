@@ -240,3 +240,24 @@ def test_an_answer_after_the_client_left_goes_nowhere():
     exchange.respond(b"HTTP/1.1 200 OK\r\n", b"late")
     assert gone == [True]
     assert transport.written == b""
+
+
+def test_a_coding_that_nobody_would_undo_and_a_second_host_are_refused():
+    for bad, status in (
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", b"501"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n", b"400"),
+    ):
+        recorder = Recorder()
+        connection, transport = connect(recorder)
+        feed(connection, bad + b"GET /smuggled HTTP/1.1\r\n\r\n")
+        assert transport.written.startswith(b"HTTP/1.1 " + status)
+        assert not recorder.seen
+
+
+def test_a_client_that_leaves_some_time_after_its_request_is_gone():
+    recorder = Recorder(later=True)
+    connection, _ = connect(recorder)
+    feed(connection, b"GET / HTTP/1.1\r\n\r\n")
+    assert connection.eof_received()  # right behind the request: only its sending half
+    connection._completed_s -= connection.server.limits.half_close_s * 2
+    assert not connection.eof_received()
