@@ -19,7 +19,7 @@ import msgspec
 
 from trimtab import logs
 from trimtab.clock import SystemClock
-from trimtab.config import Auth, Config
+from trimtab.config import HOUSE_VARIABLE, Auth, Config
 from trimtab.errors import Invalid
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from trimtab.resources.runtime import Runtime
 
 CONFIG_VARIABLE = "TRIMTAB_PROCESS_CONFIG"
-HOUSE_VARIABLE = "TRIMTAB_HOUSE"  # names one supervisor's life: what is born in it dies with it
 ENOUGH_FILES = 65_536
 KEYS_LOOKED_AT_EVERY_S = 0.5
 WORKER_IMPORTS = (

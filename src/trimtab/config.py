@@ -14,6 +14,10 @@ from msgspec import Struct
 _RUN_BASE_BYTES = 36
 
 
+HOUSE_VARIABLE = "TRIMTAB_HOUSE"
+"""Environment variable that names one supervisor's life: what is born in it carries the name, and dies with it."""
+
+
 class Auth(enum.StrEnum):
     """Whether callers must sign."""
 

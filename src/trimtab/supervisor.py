@@ -231,9 +231,10 @@ def main() -> int:
         print(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} supervisor: {message}", file=sys.stderr, flush=True)
 
     def end_strays() -> None:
+        from trimtab.config import HOUSE_VARIABLE
         from trimtab.engines.local import strays  # not before it is needed: this process is to stay small
 
-        for stray in strays.find(os.getpid(), pathlib.Path(orders["workers_dir"])):
+        for stray in strays.find(os.getpid(), pathlib.Path(orders["workers_dir"]), os.environ.get(HOUSE_VARIABLE, "")):
             strays.end(stray)
 
     supervisor = Supervisor(children, on_ready, log, end_strays)

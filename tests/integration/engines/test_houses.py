@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import subprocess
 import signal
 from pathlib import Path
 
@@ -85,7 +86,7 @@ async def test_what_a_dead_model_left_behind_is_ended_and_a_living_ones_daemon_i
     house: House, tmp_path: Path
 ) -> None:
     strays.adopt_orphans()  # this process stands for the supervisor
-    engine = await house.engine(supervisor_pid=os.getpid())
+    engine = await house.engine(supervisor_pid=os.getpid(), house="this")
     assert house.nursery is not None
     script = tmp_path / "with_daemon.py"
     script.write_text(DAEMON_THEN_SERVE.format(note=str(tmp_path / "pid"), server=str(SERVER)))
@@ -103,6 +104,16 @@ async def test_what_a_dead_model_left_behind_is_ended_and_a_living_ones_daemon_i
     async with asyncio.timeout(10):
         while processes.start_ticks(second) is not None:
             await asyncio.sleep(0.01)
+
+
+def test_what_the_program_that_became_the_supervisor_had_started_is_left_alone(house: House) -> None:
+    bystander = subprocess.Popen(["sleep", "1000"])
+    try:
+        found = strays.find(os.getpid(), house.paths.workers_dir, "this")
+        assert bystander.pid not in {pid for pid, _ in found}
+    finally:
+        bystander.kill()
+        bystander.wait()
 
 
 DAEMON_THEN_SERVE = """

@@ -374,7 +374,7 @@ class LocalEngine:
         if not self._supervisor_pid or not self._stray_looks:
             return
         self._stray_looks -= 1
-        found = strays.find(self._supervisor_pid, self._paths.workers_dir)
+        found = strays.find(self._supervisor_pid, self._paths.workers_dir, self._house)
         for stray in found & self._strays:
             logger.warning("ended what a model left behind %s", fields(pid=stray[0]))
             strays.end(stray)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from trimtab.config import Paths
+from trimtab.config import HOUSE_VARIABLE, Paths
 from trimtab.engines.local import failures, gpus, processes, records
 from trimtab.engines.local.client import NurseryClient
 from trimtab.engines.local.containers import Containers
@@ -201,6 +201,7 @@ class Starter:
         spec, place = replica.spec, replica.place
         cwd = model_dir or str(_made(self._paths.run_dir / "empty"))
         environment = {k: v for k, v in os.environ.items() if not k.startswith("TRIMTAB_")}
+        environment[HOUSE_VARIABLE] = self._house  # by which what it leaves behind is known
         record = self._record(replica, 0, f"tcp:127.0.0.1:{port}", model_dir)
         own = {"AWS_REGION": self._region, "AWS_DEFAULT_REGION": self._region}
         own |= gpus.environment(place.gpus, self._gpus)

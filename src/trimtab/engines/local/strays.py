@@ -2,7 +2,9 @@
 
 A model server is the child subreaper of all that its model starts (`adopt_orphans`), so a daemon that a model has made
 stays below it for as long as it lives. Once it is dead, its daemons become children of the supervisor, and there they
-are found: a child of the supervisor that is none of trimtab's own and has no birth record is a stray.
+are found: a child of the supervisor that came out of a worker, or carries this house's name in its environment, but
+is none of trimtab's own and has no birth record, is a stray. Other children (of the program that became the supervisor
+by exec, say) are nobody's business here.
 """
 
 from __future__ import annotations
@@ -13,11 +15,13 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+from trimtab.config import HOUSE_VARIABLE
 from trimtab.engines.local import processes, records
 
 _PR_SET_CHILD_SUBREAPER = 36
 _OWN = (b"trimtab: control", b"trimtab: gateway", b"trimtab: nursery")  # as they name themselves
 _OWN_BEFORE = (b"trimtab.app",)  # and what they are started as
+_WORKER = b"trimtab: worker"  # a fork of a worker keeps its name
 
 _libc = ctypes.CDLL(None, use_errno=True)  # loaded before any fork
 
@@ -29,11 +33,11 @@ def adopt_orphans() -> None:
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def find(supervisor_pid: int, workers_dir: Path) -> set[Stray]:
-    """The strays of now. One that is born this very moment may look like one: believe it when it is found twice."""
+def find(supervisor_pid: int, workers_dir: Path, house: str) -> set[Stray]:
+    """The strays of now in `house`. A process born this very moment may look like one: believe it when found twice."""
     answered_for = {record.pid for _, record in records.all_records(workers_dir) if record is not None}
     found = ((pid, processes.start_ticks(pid)) for pid in _children(supervisor_pid) if pid not in answered_for)
-    return {(pid, ticks) for pid, ticks in found if ticks is not None and not _is_own(pid)}
+    return {(pid, ticks) for pid, ticks in found if ticks is not None and _is_stray(pid, house)}
 
 
 def _children(parent_pid: int) -> Iterator[int]:
@@ -58,9 +62,12 @@ def end(stray: Stray) -> None:
         return
 
 
-def _is_own(pid: int) -> bool:
+def _is_stray(pid: int, house: str) -> bool:
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):  # gone, or somebody else's
         return False
-    return command.startswith(_OWN) or any(name in command.split(b"\0") for name in _OWN_BEFORE)
+    if command.startswith(_OWN) or any(name in command.split(b"\0") for name in _OWN_BEFORE):
+        return False
+    return command.startswith(_WORKER) or f"{HOUSE_VARIABLE}={house}".encode() in environment.split(b"\0")
