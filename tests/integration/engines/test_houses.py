@@ -2,8 +2,8 @@
 
 import asyncio
 import os
-import subprocess
 import signal
+import subprocess
 from pathlib import Path
 
 import msgspec

@@ -63,7 +63,7 @@ async def test_a_program_gets_its_port_environment_and_folder(house: House, tmp_
     assert seen["environment"]["SAGEMAKER_BIND_TO_PORT"] == port
     low, high = seen["environment"]["SAGEMAKER_SAFE_PORT_RANGE"].split("-")
     assert int(port) < int(low) < int(high)
-    assert not [name for name in seen["environment"] if name.startswith("TRIMTAB_")]
+    assert [name for name in seen["environment"] if name.startswith("TRIMTAB_")] == ["TRIMTAB_HOUSE"]
     assert "serving" in engine.tail("c1")
     assert [path.name for path in engine.log_files("c1")] == ["c1-0.log"]
 
