@@ -73,7 +73,7 @@ class Supervisor:
             if not announced and time.monotonic() > deadline_s:
                 missing = ", ".join(child.name for child in self.children if not child.ready)
                 self.log(f"not ready after {READY_TIMEOUT_S:.0f} s: {missing}; see the log above for the cause")
-                break
+                self.stopping = True
         self._stop()
         return 0 if announced else 1
 

@@ -14,6 +14,7 @@ from trimtab import logs
 from trimtab.errors import Broken, ModelFailed
 from trimtab.gateway.calls import Call
 from trimtab.gateway.lane import Lane, LaneOwner
+from trimtab.gateway.looker import Looker
 from trimtab.resources.routing import Lane as LaneRoute
 from trimtab.wire.decoder import FrameDecoder
 from trimtab.wire.frames import HEADER, AnswerMeta, FailureMeta, Kind, RequestMeta, pack
@@ -40,8 +41,10 @@ _REQUEST = int(Kind.REQUEST)
 class FramesLane(Lane, asyncio.Protocol):
     """One connection. Frames of one turn of the event loop leave in one write."""
 
-    def __init__(self, route: LaneRoute, owner: LaneOwner, now_s: Callable[[], float]) -> None:
+    def __init__(self, route: LaneRoute, owner: LaneOwner, now_s: Callable[[], float], looker: Looker) -> None:
         super().__init__(route, owner, now_s)
+        self._looker = looker
+        self._alone_in_a_row = 0  # requests that found no other of the variant in hand
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._decoder = FrameDecoder(self._frame)
@@ -67,6 +70,8 @@ class FramesLane(Lane, asyncio.Protocol):
         call.lane = self
         call.stream_id = stream
         call.sent_s = sent_s = self._now_s()
+        alone = not self.owner.busy()
+        self._alone_in_a_row = self._alone_in_a_row + 1 if alone else 0
         self.outstanding += 1
         self._calls[stream] = call
         self._unflushed.append(call)
@@ -79,6 +84,7 @@ class FramesLane(Lane, asyncio.Protocol):
                 call.target_model,
                 call.session_id,
                 call.deadline_s - sent_s,
+                alone,
             )
         )
         self._put(HEADER.pack(call.size_bytes, stream, len(meta), _REQUEST, 0) + meta)
@@ -87,6 +93,8 @@ class FramesLane(Lane, asyncio.Protocol):
             self._out_bytes += call.size_bytes
         if self.outstanding == 1:
             self._flush()  # an idle worker starts at once; what comes behind it in this turn leaves together
+            if alone and self.pace.gap_s:
+                self._looker.expect(call, self.pace.gap_s, self._alone_in_a_row)
 
     def credit(self, call: Call, size_bytes: int) -> None:
         """Let the worker send more of a stream; small consumptions are added up."""

@@ -16,6 +16,7 @@ from trimtab.gateway.calls import Call
 from trimtab.gateway.frames_lane import FramesLane
 from trimtab.gateway.http_lane import CONNECT_TIMEOUT_S, HttpLane
 from trimtab.gateway.lane import Lane
+from trimtab.gateway.looker import Looker
 from trimtab.gateway.variant import Variant
 from trimtab.policies.routing import SmoothWeighted
 from trimtab.resources.replica import Wire
@@ -71,6 +72,7 @@ class Gateway:
         self.endpoints: dict[str, EndpointEntry] = {}
         self._now_s = now_s
         self._draw = draw
+        self._looker = Looker(now_s)
         self._retired: list[Variant] = []  # lanes of theirs still finish what they have
         self._timer: asyncio.TimerHandle | None = None
         self._applying = asyncio.Lock()
@@ -153,8 +155,9 @@ class Gateway:
         return plan
 
     def _new_lane(self, route: LaneRoute, variant: Variant) -> Lane:
-        kind = FramesLane if route.wire is Wire.FRAMES else HttpLane
-        return kind(route, variant, self._now_s)
+        if route.wire is Wire.FRAMES:
+            return FramesLane(route, variant, self._now_s, self._looker)
+        return HttpLane(route, variant, self._now_s)
 
     def _switch(self, table: RouteTable, plan: _Plan) -> None:
         endpoints: dict[str, EndpointEntry] = {}

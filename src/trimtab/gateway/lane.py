@@ -53,6 +53,10 @@ class LaneOwner(Protocol):
         """A lane can take (more) requests."""
         ...
 
+    def busy(self) -> bool:
+        """Whether any of its lanes has a request in hand."""
+        ...
+
 
 class Lane(ABC):
     """Sends calls to one address and reports to its owner. Reconnects as long as it is not retired.

@@ -96,6 +96,13 @@ class Variant:
             _, call = queue.popitem(last=False)
             lane.send(call)
 
+    def busy(self) -> bool:
+        """Whether any lane has a request in hand."""
+        for lane in self.lanes:
+            if lane.outstanding:
+                return True
+        return False
+
     def answered(self, call: Call, meta: AnswerMeta, body: bytes, now_s: float) -> None:
         """A lane has the whole answer."""
         call.done = True

@@ -53,6 +53,7 @@ class RequestMeta(msgspec.Struct, array_like=True, frozen=True):
     target_model: str = ""
     session_id: str = ""
     timeout_s: float = 60.0
+    alone: bool = False  # the variant has nothing else in hand in this gateway: requests come one at a time
 
 
 class AnswerMeta(msgspec.Struct, array_like=True, frozen=True):

@@ -18,6 +18,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from trimtab.policies.patience import Gaps, look_s
 from trimtab.wire.frames import HEADER, AnswerMeta, FailureMeta, Kind, RequestMeta, pack
 from trimtab.worker.answers import Answer, Buffer, Fault, Streamed
 from trimtab.worker.connection import LARGE_BYTES, Connection, Malformed, Take
@@ -53,6 +54,8 @@ class Loop:
         self._waiting_bytes = 0
         self._reading = threading.Lock()
         self._busy_since_s = 0.0
+        self._gaps = Gaps()
+        self._alone_in_a_row = 0  # requests that were the gateway's only one
         self._refusing = False
         self._leaving = False
         self._streams = Streams(self, on_end=self._wake)
@@ -114,8 +117,7 @@ class Loop:
         `on_first` is told how many seconds the first requests took, once they are answered.
         """
         while not (self._leaving and self._is_done()):
-            with self._reading:
-                self._look(-1)
+            self._await_news()
             if not self._waiting:
                 continue
             if on_first is None:
@@ -126,6 +128,20 @@ class Loop:
                 on_first(time.monotonic() - began_s)
                 on_first = None
 
+    def _await_news(self) -> None:
+        """Sleep until something comes; while requests come one at a time, look for the next one first."""
+        clock = time.monotonic
+        idle_since_s = clock()
+        with self._reading:
+            until_s = idle_since_s + look_s(self._gaps.average_s, self._alone_in_a_row)
+            while clock() < until_s:
+                if self._look(0):
+                    break
+            else:
+                self._look(-1)
+        if self._waiting:
+            self._gaps.observe(clock() - idle_since_s)
+
     def _is_done(self) -> bool:
         return not (self._waiting or len(self._streams) or any(c.backlog for c in self._connections.values()))
 
@@ -134,6 +150,7 @@ class Loop:
         waiting, clock = self._waiting, time.monotonic
         began_s = sent_s = looked_s = clock()
         burst_of: Connection | None = None
+        self._alone_in_a_row = self._alone_in_a_row + 1 if len(waiting) == 1 and waiting[0][2].alone else 0
         while waiting:
             connection, stream, meta, body = waiting.popleft()
             self._waiting_bytes -= len(body)
@@ -191,8 +208,10 @@ class Loop:
 
     # Reading (whoever holds `_reading`)
 
-    def _look(self, timeout_s: float) -> None:
-        for fd, mask in self._epoll.poll(timeout_s):
+    def _look(self, timeout_s: float) -> bool:
+        """Take what has come; whether anything had."""
+        events = self._epoll.poll(timeout_s)
+        for fd, mask in events:
             if fd == self._wake_fd:
                 os.eventfd_read(fd)
                 self._admit()
@@ -204,6 +223,7 @@ class Loop:
                 self._watch(connection)
             if mask & ~_OUT and not self._whole(connection.receive):
                 self._drop(connection)
+        return bool(events)
 
     def _whole(self, read: Callable[[Take], bool]) -> bool:
         """Read frames by `read`; False when the connection is over, by its peer's will or fault."""
