@@ -1,4 +1,4 @@
-"""Looker: keeps a gateway's event loop looking for an answer that is about to come, instead of sleeping until it does."""
+"""Looker: keeps a gateway's event loop looking for an answer that is about to come, instead of sleeping."""
 
 from __future__ import annotations
 

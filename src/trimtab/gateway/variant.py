@@ -98,7 +98,7 @@ class Variant:
 
     def busy(self) -> bool:
         """Whether any lane has a request in hand."""
-        for lane in self.lanes:
+        for lane in self.lanes:  # noqa: SIM110 a generator would cost more than the look
             if lane.outstanding:
                 return True
         return False

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from trimtab.policies.patience import ALONE_IN_A_ROW, LOOK_MOST_S, Gaps
 from trimtab.policies.patience import look_s as look_after
 
-
 gaps = st.floats(0, 100, allow_nan=False)
 
 
