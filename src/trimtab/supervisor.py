@@ -23,8 +23,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 READY_TIMEOUT_S = 30.0
-STABLE_AFTER_S = 5.0  # a child that lived this long starts over with no back-off
-MAX_BACKOFF_S = 5.0
+STABLE_AFTER_S = 1.0  # a child that lived this long starts over with no back-off
+MAX_BACKOFF_S = 2.0
 STOP_TIMEOUT_S = 70.0  # a little more than the grace that requests in hand get
 _PR_SET_CHILD_SUBREAPER = 36
 
