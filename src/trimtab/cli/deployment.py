@@ -130,7 +130,8 @@ class Deployment:
         if tree.is_archive:
             return packed_file(tree.source)
         total = sum(tree.files.values())
-        self._progress.step(f"packing {len(tree.files)} files, {size(total)}")
+        count = len(tree.files)
+        self._progress.step(f"packing {count} file{'' if count == 1 else 's'}, {size(total)}")
         return pack(
             tree.origin,
             scratch / "model.tar.gz",
