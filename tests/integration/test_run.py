@@ -102,7 +102,7 @@ def environment(tmp_path: Path, **more: str) -> dict[str, str]:
         if not name.startswith("AWS_") and "PROXY" not in name.upper() and not name.endswith("_CA_BUNDLE")
     }
     home = {"HOME": str(tmp_path), "XDG_CONFIG_DIRS": str(tmp_path / "xdg")}
-    return clean | home | {"XDG_RUNTIME_DIR": str(tmp_path), "TRIMTAB_DEBUG": "1"} | more
+    return clean | home | {"TRIMTAB_DEBUG": "1"} | more
 
 
 def under_run(tmp_path: Path, data_dir: Path, code: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -110,8 +110,9 @@ def under_run(tmp_path: Path, data_dir: Path, code: str, **more: str) -> subproc
     return subprocess.run(command, env=environment(tmp_path, **more), capture_output=True, text=True, timeout=60)
 
 
-def left_behind(tmp_path: Path) -> list[Path]:
-    return [path for folder in tmp_path.glob("trimtab-*/programs") for path in folder.iterdir()]
+def left_behind(data_dir: Path) -> list[Path]:
+    folder = Paths(data_dir).run_dir / "programs"
+    return list(folder.iterdir()) if folder.exists() else []
 
 
 IDENTITY = """
@@ -130,7 +131,7 @@ def test_the_hard_coded_sts_host_is_answered_by_trimtab(tmp_path: Path, data_dir
     assert account == ACCOUNT
     assert arn.startswith(f"arn:aws:sts::{ACCOUNT}:assumed-role/{sts.EXECUTION_ROLE}/")
     assert edge.hosts == ["sts.us-east-1.amazonaws.com"] * 3
-    assert left_behind(tmp_path) == []
+    assert left_behind(data_dir) == []
 
 
 def test_no_proxy_lists_that_cover_amazon_do_not_lead_past_trimtab(tmp_path: Path, data_dir: Path, edge: Edge) -> None:
@@ -275,7 +276,7 @@ def test_a_program_that_is_killed_ends_run_the_same_way(
 ) -> None:
     done = under_run(tmp_path, data_dir, f"import os; os.kill(os.getpid(), {int(number)})")
     assert done.returncode == -number
-    assert left_behind(tmp_path) == []
+    assert left_behind(data_dir) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
@@ -302,11 +303,11 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path, data_dir:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         assert under_run(tmp_path, data_dir, "print(1)").stdout == "1\n"
-        assert len(left_behind(tmp_path)) == 1  # the living one's
+        assert len(left_behind(data_dir)) == 1  # the living one's
         process.kill()
-    assert len(left_behind(tmp_path)) == 1
+    assert len(left_behind(data_dir)) == 1
     assert under_run(tmp_path, data_dir, "print(1)").stdout == "1\n"
-    assert left_behind(tmp_path) == []
+    assert left_behind(data_dir) == []
 
 
 def test_stdin_and_stdout_are_the_programs(tmp_path: Path, data_dir: Path, edge: Edge) -> None:

@@ -19,7 +19,6 @@ from trimtab.datadir import MIN_FREE_BYTES
 from trimtab.errors import TrimtabError
 
 _COMFORTABLE_BYTES = 2 * 2**30
-_MAX_SOCKET_PATH = 107  # bytes: sun_path
 
 
 def check_data_dir(data_dir: Path, port: int) -> Iterator[Finding]:
@@ -111,14 +110,6 @@ def _disk(paths: Paths) -> Iterator[Finding]:
 
 
 def _sockets(paths: Paths) -> Iterator[Finding]:
-    longest = len(os.fsencode(paths.workers_dir)) + len("/") + 48  # a replica's id and index
-    if longest > _MAX_SOCKET_PATH:
-        yield problem(
-            "sockets",
-            f"the path {paths.workers_dir} is too long for Unix sockets",
-            "Set XDG_RUNTIME_DIR (or TMPDIR) to a short path, such as /tmp.",
-        )
-        return
     if paths.run_dir.exists():
         status = paths.run_dir.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
