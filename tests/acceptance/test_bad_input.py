@@ -289,49 +289,25 @@ class TestArtifacts:
 
 class TestSignatures:
     def test_a_wrong_secret(self, trimtab: Trimtab) -> None:
-        import boto3
-
         for service, code in (("sagemaker", "InvalidSignatureException"), ("s3", "SignatureDoesNotMatch")):
-            client = boto3.client(
-                service,
-                endpoint_url=trimtab.url,
-                region_name="us-east-1",
-                aws_access_key_id=trimtab.env["AWS_ACCESS_KEY_ID"],
-                aws_secret_access_key="wrong",
-            )
+            client = trimtab.client(service, key=(trimtab.env["AWS_ACCESS_KEY_ID"], "wrong"))
             call = client.list_models if service == "sagemaker" else client.list_buckets
             assert refused(call)["Error"]["Code"] == code
 
     def test_an_unknown_key(self, trimtab: Trimtab, name: str) -> None:
-        import boto3
-
         for service, code in (("sagemaker-runtime", "UnrecognizedClientException"), ("sts", "InvalidClientTokenId")):
-            client = boto3.client(
-                service,
-                endpoint_url=trimtab.url,
-                region_name="us-east-1",
-                aws_access_key_id="AKIANOBODY0000000000",
-                aws_secret_access_key="x",
-            )
+            client = trimtab.client(service, key=("AKIANOBODY0000000000", "x"))
             arguments = {"EndpointName": name, "Body": b""} if service == "sagemaker-runtime" else {}
             call = client.invoke_endpoint if service == "sagemaker-runtime" else client.get_caller_identity
             assert refused(call, **arguments)["Error"]["Code"] == code
 
     def test_a_key_limited_to_one_endpoint_cannot_touch_another(self, trimtab: Trimtab, name: str) -> None:
-        import boto3
-
         trimtab.deploy(name, script(ECHO))
         trimtab.deploy(f"{name}-other", script(ECHO))
         key = json.loads(
             trimtab.cli("keys", "create", "--action", "sagemaker:InvokeEndpoint", "--endpoint", name, "--json")
         )
-        limited = boto3.client(
-            "sagemaker-runtime",
-            endpoint_url=trimtab.url,
-            region_name="us-east-1",
-            aws_access_key_id=key["id"],
-            aws_secret_access_key=key["secret"],
-        )
+        limited = trimtab.client("sagemaker-runtime", key=(key["id"], key["secret"]))
         deadline_s = time.monotonic() + 5
         while True:  # the running server notices the new key by itself
             try:

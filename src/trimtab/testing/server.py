@@ -32,6 +32,7 @@ class Trimtab:
 
     def __init__(self, data_dir: Path, *options: str) -> None:
         self.data_dir = data_dir
+        self._clients: list[Any] = []
         self.log_path = data_dir.parent / f"{data_dir.name}.log"
         self._log = self.log_path.open("ab")
         command = [str(PROGRAM), "serve", "--port", "0", "--data-dir", str(data_dir), *options]
@@ -55,8 +56,11 @@ class Trimtab:
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def client(self, service: str, **config: Any) -> Any:
-        """A plain boto3 client: only endpoint and credentials differ from AWS. Errors are not retried."""
+    def client(self, service: str, *, key: tuple[str, str] | None = None, **config: Any) -> Any:
+        """A plain boto3 client: only endpoint and credentials differ from AWS. Errors are not retried.
+
+        `key` is another access key and its secret. `stop` closes the client.
+        """
         settings: dict[str, Any] = {
             "retries": {"total_max_attempts": 1},
             "max_pool_connections": 64,
@@ -65,14 +69,17 @@ class Trimtab:
         import boto3
         from botocore.config import Config
 
-        return boto3.client(
+        key_id, secret = key or (self.env["AWS_ACCESS_KEY_ID"], self.env["AWS_SECRET_ACCESS_KEY"])
+        client = boto3.client(
             service,
             endpoint_url=self.url,
             region_name=self.env["AWS_DEFAULT_REGION"],
-            aws_access_key_id=self.env["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=self.env["AWS_SECRET_ACCESS_KEY"],
+            aws_access_key_id=key_id,
+            aws_secret_access_key=secret,
             config=Config(**settings),
         )
+        self._clients.append(client)
+        return client
 
     @cached_property
     def sagemaker(self) -> Any:
@@ -146,6 +153,8 @@ class Trimtab:
 
     def stop(self) -> int:
         """SIGTERM, and the exit status. Once it has ended, by whatever cause, only lets go of its output."""
+        for client in self._clients:
+            client.close()
         self.process.terminate()
         status = self.process.wait(timeout=90)
         assert self.process.stdout is not None
