@@ -97,6 +97,7 @@ def test_a_streamed_answer_arrives_in_parts(trimtab: Trimtab, name: str) -> None
         EndpointName=name, Body=b"one two three", ContentType="text/plain"
     )
     parts = [event["PayloadPart"]["Bytes"] for event in answer["Body"]]
+    answer["Body"].close()
     assert b"".join(parts) == b"onetwothree"
     assert answer["ContentType"] == "text/plain"
 
@@ -108,6 +109,7 @@ def test_a_failure_in_mid_stream_is_an_event_in_the_stream(trimtab: Trimtab, nam
     )
     with pytest.raises(EventStreamError, match="ModelStreamError"):
         list(answer["Body"])
+    answer["Body"].close()
 
 
 def test_describe_says_what_was_declared_and_what_runs(trimtab: Trimtab, name: str) -> None:
