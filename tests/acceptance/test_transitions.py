@@ -140,7 +140,7 @@ def test_a_stop_in_the_middle_of_requests_answers_them_first(serve: Serve, name:
         import time
         def model_fn(d): return 1
         def transform_fn(m, body, content_type, accept):
-            time.sleep(1)
+            time.sleep(8)
             return body, "text/plain"
         """),
     )

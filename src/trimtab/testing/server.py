@@ -153,10 +153,10 @@ class Trimtab:
 
     def stop(self) -> int:
         """SIGTERM, and the exit status. Once it has ended, by whatever cause, only lets go of its output."""
-        for client in self._clients:
-            client.close()
         self.process.terminate()
         status = self.process.wait(timeout=90)
+        for client in self._clients:
+            client.close()
         assert self.process.stdout is not None
         self.process.stdout.close()
         self._log.close()
