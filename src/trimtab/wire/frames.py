@@ -54,6 +54,7 @@ class RequestMeta(msgspec.Struct, array_like=True, frozen=True):
     session_id: str = ""
     timeout_s: float = 60.0
     alone: bool = False  # the variant has nothing else in hand in this gateway: requests come one at a time
+    trace: str = ""  # W3C traceparent of the gateway's span; empty: not traced
 
 
 class AnswerMeta(msgspec.Struct, array_like=True, frozen=True):
@@ -61,7 +62,9 @@ class AnswerMeta(msgspec.Struct, array_like=True, frozen=True):
 
     content_type: str = ""
     custom_attributes: str = ""
-    compute_us: int = 0  # time in the model's handlers
+    compute_us: int = 0  # time in the model's handlers; of a batch, the whole batch's
+    wait_us: int = 0  # in the worker, until it was worked on
+    batch: int = 0  # requests that were worked on together; 0: the worker does not batch
 
 
 class FailureMeta(msgspec.Struct, array_like=True, frozen=True):

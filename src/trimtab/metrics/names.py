@@ -1,0 +1,117 @@
+"""Every metric that trimtab publishes of itself: name, unit, dimensions, meaning. docs/metrics.md is made of this.
+
+What AWS publishes has AWS's name, unit and dimensions (SageMaker developer guide, "Monitor Amazon SageMaker AI with
+Amazon CloudWatch"); what it does not is in the namespace `trimtab/Endpoints`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+SAGEMAKER: Final = "AWS/SageMaker"
+INSTANCES: Final = "/aws/sagemaker/Endpoints"
+TRIMTAB: Final = "trimtab/Endpoints"
+
+ENDPOINT: Final = "EndpointName"
+VARIANT: Final = "VariantName"
+VERSION: Final = "ModelVersion"  # the deployment that a variant's replicas were born of
+REPLICA: Final = "ReplicaId"
+CAUSE: Final = "Cause"  # of a start: Deployment, Restart, ScaleOut
+REASON: Final = "Reason"  # of an error: the name in docs/errors
+
+PER_VARIANT: Final = (ENDPOINT, VARIANT)
+PER_VERSION: Final = (ENDPOINT, VARIANT, VERSION)
+
+
+class Metric(Struct, frozen=True):
+    """One metric. `dimension_sets` lists each set of dimensions that it is published under."""
+
+    namespace: str
+    name: str
+    unit: str
+    meaning: str
+    dimension_sets: tuple[tuple[str, ...], ...] = (PER_VARIANT,)
+
+
+METRICS: Final = (
+    Metric(SAGEMAKER, "Invocations", "None", "1 for each request; Sum. Zeros are published while an endpoint is idle."),
+    Metric(
+        SAGEMAKER,
+        "InvocationsPerInstance",
+        "None",
+        "1/n for each request, n = ready replicas; only Sum means anything.",
+    ),
+    Metric(
+        SAGEMAKER, "Invocation4XXErrors", "None", "0 or 1 for each request, by the model's status; Average is the rate."
+    ),
+    Metric(SAGEMAKER, "Invocation5XXErrors", "None", "0 or 1 for each request; time-outs and lost replicas count."),
+    Metric(SAGEMAKER, "InvocationModelErrors", "None", "0 or 1: requests that did not end in 2XX from the model."),
+    Metric(SAGEMAKER, "ModelLatency", "Microseconds", "Sent to a replica until its (whole) answer is here."),
+    Metric(SAGEMAKER, "OverheadLatency", "Microseconds", "Received until answered, less ModelLatency."),
+    Metric(SAGEMAKER, "FirstChunkLatency", "Microseconds", "Streams: received until the first chunk is sent on."),
+    Metric(SAGEMAKER, "FirstChunkModelLatency", "Microseconds", "Streams: sent to a replica until its first chunk."),
+    Metric(SAGEMAKER, "FirstChunkOverheadLatency", "Microseconds", "FirstChunkLatency less FirstChunkModelLatency."),
+    Metric(SAGEMAKER, "MidStreamErrors", "None", "1 for each stream that failed after its first chunk."),
+    Metric(
+        SAGEMAKER,
+        "ConcurrentRequestsPerModel",
+        "None",
+        "In progress and queued; Min and Max; every second here, AWS: 10 s.",
+    ),
+    Metric(INSTANCES, "CPUUtilization", "Percent", "0 to 100 x cores, of a replica's processes; a sample per replica."),
+    Metric(
+        INSTANCES,
+        "MemoryUtilization",
+        "Percent",
+        "0 to 100 of the instance type's memory (of the machine's when shapes are not enforced).",
+    ),
+    Metric(INSTANCES, "DiskUtilization", "Percent", "0 to 100 of the file system that the data directory is on."),
+    Metric(INSTANCES, "GPUUtilization", "Percent", "0 to 100 x GPUs, by NVML; absent without GPUs."),
+    Metric(INSTANCES, "GPUMemoryUtilization", "Percent", "0 to 100 x GPUs, by NVML; absent without GPUs."),
+    Metric(
+        TRIMTAB,
+        "Latency",
+        "Microseconds",
+        "Received until answered, of answers without error.",
+        (PER_VARIANT, PER_VERSION),
+    ),
+    Metric(
+        TRIMTAB,
+        "Errors",
+        "Count",
+        "0 or 1 for each request; Average is the error rate.",
+        (PER_VARIANT, PER_VERSION, (ENDPOINT, VARIANT, REASON)),
+    ),
+    Metric(TRIMTAB, "QueueDepth", "Count", "Requests that wait in gateways for a replica; Min, Max."),
+    Metric(TRIMTAB, "QueueTime", "Microseconds", "Received until sent to a replica."),
+    Metric(TRIMTAB, "ComputeTime", "Microseconds", "In the model's handlers."),
+    Metric(
+        TRIMTAB,
+        "BatchSize",
+        "Count",
+        "Requests in a batch; SampleCount is the number of batches, Sum that of batched requests.",
+    ),
+    Metric(TRIMTAB, "Throttles", "Count", "Requests refused because a queue was full."),
+    Metric(TRIMTAB, "Retries", "Count", "Requests handed back untouched by a replica and sent to another."),
+    Metric(TRIMTAB, "ClientsGone", "Count", "Callers who left before their answer."),
+    Metric(TRIMTAB, "Utilization", "Percent", "0 to 100: part of the time in which a replica's model works."),
+    Metric(TRIMTAB, "MemoryBytes", "Bytes", "Proportional set size of a replica's processes; a sample per replica."),
+    Metric(TRIMTAB, "ReplicasReady", "Count", "Replicas that take requests."),
+    Metric(TRIMTAB, "ReplicasDesired", "Count", "Replicas that there should be."),
+    Metric(
+        TRIMTAB,
+        "ModelLoadTime",
+        "Milliseconds",
+        "From the decision to start a replica until it is ready.",
+        (PER_VARIANT, (ENDPOINT, VARIANT, CAUSE)),
+    ),
+    Metric(TRIMTAB, "ReplicasLost", "Count", "Replicas that died or were killed."),
+    Metric(
+        TRIMTAB,
+        "ReplicasOutOfMemory",
+        "Count",
+        "Of these, those that the kernel killed for memory, or whose model raised MemoryError.",
+    ),
+)
