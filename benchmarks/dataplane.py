@@ -78,7 +78,7 @@ def run_gateway(port_fd: int, data_dir: str, profile: str) -> None:
         gateway = Gateway()
         verifier = Verifier(lambda: {key.id: key for key in gateway.table.keys}, region=REGION)
         sock = socket.socket(fileno=port_fd)
-        await serve(sock, Config(data_dir=Path(data_dir)), gateway=gateway, verify=verifier.verify, stop=stop)
+        await serve(sock, Config(data_dir=Path(data_dir)), gateway=gateway, verifier=verifier, stop=stop)
 
     def run() -> None:
         uvloop.run(main())

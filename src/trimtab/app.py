@@ -189,7 +189,7 @@ async def gateway(config: Config, listener_fd: int, stop: asyncio.Event) -> None
         socket.socket(fileno=listener_fd),
         config,
         gateway=here,
-        verify=verifier.verify,
+        verifier=verifier,
         stop=stop,
         on_ready=tell_ready,
     )

@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 from trimtab import allocator, logs
 from trimtab.aws.passthrough import Passthrough
-from trimtab.aws.runtime import RuntimeEdge, Verify
+from trimtab.aws.runtime import RuntimeEdge
 from trimtab.aws.server import HttpServer, Limits
+from trimtab.aws.sigv4 import Verifier
 from trimtab.config import Config
 from trimtab.gateway.gateway import Gateway
 from trimtab.gateway.routes import RouteClient
@@ -24,22 +25,22 @@ async def serve(
     config: Config,
     *,
     gateway: Gateway,
-    verify: Verify,
+    verifier: Verifier,
     stop: asyncio.Event,
     limits: Limits | None = None,
     on_ready: Callable[[], None] | None = None,
 ) -> None:
     """Serve on `sock` (bound) until `stop` is set, then finish what is in hand and return.
 
-    `gateway` is made by the caller, so that it can read the counters of its variants; `verify` should look its keys up
-    in `gateway.table.keys`. `on_ready` is called once connections are accepted. Starts from the last published routes,
-    so it serves even when control is away.
+    `gateway` is made by the caller, so that it can read the meters of its variants; `verifier` should look its keys
+    up in `gateway.table.keys`. `on_ready` is called once connections are accepted. Starts from the last published
+    routes, so it serves even when control is away.
     """
     allocator.keep_freed_memory()
     paths = config.paths
     routes = RouteClient(gateway, socket_path=paths.routes_socket, file_path=paths.routes)
     passthrough = Passthrough(paths.control_socket)
-    server = HttpServer(passthrough, fast=RuntimeEdge(gateway, verify), limits=limits)
+    server = HttpServer(passthrough, fast=RuntimeEdge(gateway, verifier), limits=limits)
     await routes.load()
     follower = asyncio.create_task(routes.run())
     await server.start(sock)

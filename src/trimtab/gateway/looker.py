@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 
 from trimtab.gateway.calls import Call
@@ -30,4 +31,5 @@ class Looker:
         if call is None or call.done or self._now_s() >= self._until_s:
             self._call = None
         else:
+            os.sched_yield()  # whoever else wants this processor comes first
             asyncio.get_running_loop().call_soon(self._turn)

@@ -137,6 +137,7 @@ class Loop:
             while clock() < until_s:
                 if self._look(0):
                     break
+                os.sched_yield()  # whoever else wants this processor comes first
             else:
                 self._look(-1)
         if self._waiting:

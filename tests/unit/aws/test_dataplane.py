@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from trimtab.aws.dataplane import serve
+from trimtab.aws.sigv4 import Verifier
 from trimtab.config import Config
 from trimtab.gateway.gateway import Gateway
 from trimtab.resources.routing import EndpointRoute, RouteTable, VariantRoute
@@ -43,7 +44,13 @@ async def test_a_gateway_serves_without_control_and_drains_on_stop(folder, monke
     port = sock.getsockname()[1]
     stop = asyncio.Event()
     serving = asyncio.ensure_future(
-        serve(sock, config, gateway=Gateway(), verify=lambda *request: pytest.fail("no auth wanted"), stop=stop)
+        serve(
+            sock,
+            config,
+            gateway=Gateway(),
+            verifier=Verifier(lambda: pytest.fail("no auth wanted"), region="us-east-1"),
+            stop=stop,
+        )
     )
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(INVOKE)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import logging
 import secrets
-import time
-from collections.abc import Callable, Sequence
 from typing import Final
 
-from trimtab.aws.arns import sagemaker_arn
 from trimtab.aws.fault_shapes import runtime_error_response
-from trimtab.aws.permissions import check_action, check_endpoints
 from trimtab.aws.registry import AwsError
+from trimtab.aws.runtime.callers import Callers
 from trimtab.aws.runtime.invocations import Invocation, StreamInvocation
 from trimtab.aws.runtime.requests import (
     CUSTOM_ATTRIBUTES,
@@ -28,14 +25,11 @@ from trimtab.aws.runtime.requests import (
 )
 from trimtab.aws.server.exchange import Exchange
 from trimtab.aws.server.rendering import head_of
+from trimtab.aws.sigv4 import Verifier
 from trimtab.errors import TooLarge, TrimtabError, Unavailable
 from trimtab.gateway.gateway import Gateway
-from trimtab.resources.routing import AccessKey
 
 logger = logging.getLogger(__name__)
-
-Verify = Callable[[str, str, str, Sequence[tuple[str, str]], bytes, float], AccessKey]
-"""method, raw path, query, headers (names lower case), body, wall time in s -> whose request this is; raises Denied."""
 
 _TARGETS_KEPT: Final = 4096
 _ANY_ENDPOINT_BYTES: Final = 26_214_400  # an unknown endpoint's body is read before the answer says so
@@ -44,10 +38,9 @@ _ANY_ENDPOINT_BYTES: Final = 26_214_400  # an unknown endpoint's body is read be
 class RuntimeEdge:
     """`aws.server.FastPath` for everything below `/endpoints/`."""
 
-    def __init__(self, gateway: Gateway, verify: Verify, *, now_s: Callable[[], float] = time.time) -> None:
+    def __init__(self, gateway: Gateway, verifier: Verifier) -> None:
         self._gateway = gateway
-        self._verify = verify
-        self._now_s = now_s
+        self._callers = Callers(verifier)
         self._targets: dict[bytes, Target] = {}
         self._request_prefix = _uuid_prefix()
         self._requests = secrets.randbits(40)
@@ -69,7 +62,7 @@ class RuntimeEdge:
         target = self._target(exchange.target)
         try:
             if self._gateway.table.require_auth:
-                self._authorize(exchange, target)
+                self._callers.admit(exchange, target, self._gateway.table)
             if target.operation is Operation.INVOKE or target.operation is Operation.STREAM:
                 self._invoke(exchange, target, request_id)
             else:
@@ -111,20 +104,6 @@ class RuntimeEdge:
             call.target_variant = variant_name(variant)
         exchange.on_gone = call.cancel
         self._gateway.submit(call)
-
-    def _authorize(self, exchange: Exchange, target: Target) -> None:
-        headers = [(str(n, "latin-1").lower(), str(v, "latin-1").strip()) for n, v in exchange.headers]
-        chunks = exchange.chunks
-        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        method = exchange.method.decode("latin-1")
-        key = self._verify(method, target.raw_path, target.query, headers, body, self._now_s())
-        if key.actions or key.endpoints:
-            table = self._gateway.table
-            caller = f"arn:aws:iam::{table.account}:user/{key.id}"
-            operation = target.operation.value
-            check_action(key, "sagemaker-runtime", operation, caller=caller)
-            prefix = sagemaker_arn(table.region, table.account, "endpoint", "")
-            check_endpoints(key, "sagemaker-runtime", operation, (target.endpoint,), caller=caller, arn_prefix=prefix)
 
     def _not_an_invocation(self, target: Target, exchange: Exchange) -> AwsError:
         if target.operation is Operation.ASYNC and exchange.method == b"POST":

@@ -11,6 +11,7 @@ from urllib.parse import unquote_to_bytes
 from msgspec import Struct
 
 from trimtab.aws.registry import AwsError
+from trimtab.aws.sigv4.canonical import canonical_path
 from trimtab.errors import Invalid
 
 PREFIX: Final = b"/endpoints/"
@@ -49,17 +50,20 @@ class Target(Struct, frozen=True):
     endpoint: str
     raw_path: str
     query: str
+    plain_path: bytes  # the path as it is signed, where that is how it was sent, without a query; else empty
 
 
 def read_target(raw: bytes) -> Target:
     """Read a request target that begins with PREFIX. Anything that is no operation of the runtime is UNKNOWN."""
     path, _, query = raw.partition(b"?")
     name, _, rest = path.removeprefix(PREFIX).partition(b"/")
+    raw_path = path.decode("latin-1")
     return Target(
         operation=_OPERATIONS.get(rest, Operation.UNKNOWN),
         endpoint=unquote_to_bytes(name).decode("utf-8", "replace"),
-        raw_path=path.decode("latin-1"),
+        raw_path=raw_path,
         query=query.decode("latin-1"),
+        plain_path=raw if raw == path and canonical_path(raw_path, s3=False) == raw_path else b"",
     )
 
 

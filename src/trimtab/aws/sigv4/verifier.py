@@ -29,7 +29,7 @@ from trimtab.aws.sigv4.canonical import (
     canonical_request,
     merged,
 )
-from trimtab.aws.sigv4.claim import ALGORITHM, Claim, claim_of_header, claim_of_query, iso_basic, missing_token
+from trimtab.aws.sigv4.claim import ALGORITHM, Claim, Scope, claim_of_header, claim_of_query, iso_basic, missing_token
 from trimtab.errors import Denied
 from trimtab.resources.routing import AccessKey
 
@@ -42,7 +42,7 @@ MISMATCH: Final = (
 )
 _GLOBAL_SERVICES: Final = frozenset({"iam", "sts", "s3"})
 _GLOBAL_REGIONS: Final = frozenset({"us-east-1", "aws-global"})
-_SKEW_S: Final = 300  # AWS services
+SKEW_S: Final = 300  # AWS services
 _S3_SKEW_S: Final = 900
 _MAX_SIGNING_KEYS: Final = 1024
 
@@ -63,7 +63,7 @@ class Verifier:
     """
 
     def __init__(self, keys: Keys, *, region: str) -> None:
-        self._keys = keys
+        self.keys = keys
         self._region = region
         self._signing_keys: dict[tuple[str, str], bytes] = {}
 
@@ -109,14 +109,14 @@ class Verifier:
         self._check_scope(claim, service)
         _check_clock(claim, service, now_s)
         _check_signed_headers(claim, service, fields)
-        signing_key = self._signing_key(key.secret, claim)
+        signing_key = self.signing_key(key.secret, claim.scope)
         expected = _signature(claim, signing_key, method, raw_path, query, fields, payload_hash, service)
         if not hmac.compare_digest(expected, claim.signature):
             raise Denied(MISMATCH, code=INVALID_SIGNATURE)
         return Proof(key, claim, signing_key)
 
     def _key_of(self, claim: Claim, service: str) -> AccessKey:
-        key = self._keys().get(claim.scope.key_id)
+        key = self.keys().get(claim.scope.key_id)
         if key is None:
             raise unknown_key(service)
         if claim.token:
@@ -141,16 +141,17 @@ class Verifier:
                 code=WRONG_SCOPE,
             )
 
-    def _signing_key(self, secret: str, claim: Claim) -> bytes:
-        cached = self._signing_keys.get((secret, claim.scope.text))
+    def signing_key(self, secret: str, scope: Scope) -> bytes:
+        """The key that signs for `scope`; made once a day."""
+        cached = self._signing_keys.get((secret, scope.text))
         if cached is not None:
             return cached
         key = f"AWS4{secret}".encode()
-        for part in (claim.scope.date, claim.scope.region, claim.scope.service, claim.scope.terminator):
+        for part in (scope.date, scope.region, scope.service, scope.terminator):
             key = hmac.digest(key, part.encode(), "sha256")
         if len(self._signing_keys) >= _MAX_SIGNING_KEYS:
             self._signing_keys.clear()
-        self._signing_keys[(secret, claim.scope.text)] = key
+        self._signing_keys[(secret, scope.text)] = key
         return key
 
 
@@ -181,7 +182,7 @@ def invalid_token(service: str) -> Denied:
 
 
 def _check_clock(claim: Claim, service: str, now_s: float) -> None:
-    skew_s = _S3_SKEW_S if service == "s3" else _SKEW_S
+    skew_s = _S3_SKEW_S if service == "s3" else SKEW_S
     if claim.expires_s is not None:
         _check_lifetime(claim, service, skew_s, now_s)
     elif service == "s3" and abs(now_s - claim.signed_at_s) > skew_s:

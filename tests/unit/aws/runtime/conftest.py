@@ -33,7 +33,7 @@ class Place:
         self.gateway = Gateway()
         verifier = Verifier(lambda: {key.id: key for key in self.gateway.table.keys}, region="us-east-1")
         self.server = HttpServer(
-            Passthrough(folder / "control.sock", hold_s=0.1), fast=RuntimeEdge(self.gateway, verifier.verify)
+            Passthrough(folder / "control.sock", hold_s=0.1), fast=RuntimeEdge(self.gateway, verifier)
         )
         self.worker = FakeWorker(folder / "w.sock", lambda got: got.answer(got.body, "text/plain"))
         self._clients = []
