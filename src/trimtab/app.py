@@ -204,6 +204,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     from trimtab.control.seen import Settings
     from trimtab.control.service import Control
     from trimtab.engines.local.engine import LocalEngine
+    from trimtab.metrics.sqlite import SqliteMetricStore
     from trimtab.objects.artifacts import ArtifactCache
     from trimtab.objects.indexed import open_object_store
     from trimtab.objects.leases import Leases
@@ -222,6 +223,8 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         expected_gateways=config.gateways,
     )
     async with AsyncExitStack() as parts:
+        metrics = SqliteMetricStore(paths.metrics, clock)
+        parts.callback(metrics.close)
         objects = open_object_store(paths.objects, clock)
         parts.push_async_callback(objects.close)
         await objects.start()

@@ -61,6 +61,7 @@ class Paths:
         self.keys = data_dir / "keys.json"  # owner-readable only
         self.server = data_dir / "server.json"  # {"url", "region", "pid"} of the trimtab that runs here
         self.database = data_dir / "trimtab.db"
+        self.metrics = data_dir / "metrics.db"  # apart: it may be deleted, and nothing but history is lost
         self.objects = data_dir / "objects"
         self.artifacts = data_dir / "cache" / "artifacts"
         self.layers = data_dir / "cache" / "layers"

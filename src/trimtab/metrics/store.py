@@ -48,10 +48,10 @@ class MetricStore(Protocol):
         ...
 
     def query(self, key: MetricKey, start_s: int, end_s: int, period_s: int, *, unit: str = "") -> list[Point]:
-        """Points with data, oldest first, of whole periods from `start_s` (inclusive) to `end_s` (exclusive).
+        """Points with data, oldest first, of the whole periods that [start_s, end_s) touches.
 
-        Periods are aligned to multiples of `period_s` since the epoch. `unit` "" takes any; points of different units
-        are not merged.
+        Periods are aligned to multiples of `period_s` since the epoch: the first is the one that `start_s` is in.
+        `unit` "" takes any; points of different units are not merged.
         """
         ...
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from trimtab.metrics.store import MetricKey, Point, Sample
 
 
@@ -15,15 +17,18 @@ class MemoryMetricStore:
 
     def record(self, samples: Sequence[Sample], *, durable: bool = False) -> None:
         """See `MetricStore`."""
-        self.samples.extend(samples)
+        self.samples += [msgspec.structs.replace(sample, sketch=sample.sketch.copy()) for sample in samples]
 
     def query(self, key: MetricKey, start_s: int, end_s: int, period_s: int, *, unit: str = "") -> list[Point]:
         """See `MetricStore`."""
+        if period_s < 1:
+            raise ValueError("a period has at least one second")
         found: dict[tuple[int, str], Point] = {}
         for sample in self.samples:
-            if sample.key != key or unit not in ("", sample.unit) or not start_s <= sample.start_s < end_s:
-                continue
             start = sample.start_s - sample.start_s % period_s
+            whole = start_s - start_s % period_s <= start < end_s
+            if sample.key != key or unit not in ("", sample.unit) or not whole or not sample.sketch.count:
+                continue
             point = found.get((start, sample.unit))
             if point is None:
                 found[(start, sample.unit)] = Point(start, sample.sketch.copy(), sample.unit)

@@ -1,0 +1,282 @@
+"""Keeper: the writing side of the metrics file: commits batches, rolls finer points up, forgets what is too old.
+
+Used by one thread at a time. Every step is one transaction and short, so that a durable write waits for little.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from trimtab.clock import Clock
+from trimtab.logs import fields
+from trimtab.metrics.age import TrustedTime
+from trimtab.metrics.batch import Batch
+from trimtab.metrics.database import add_seconds, expire, put, used_bytes
+from trimtab.metrics.encoding import merged, packed
+from trimtab.metrics.levels import ALL, CHAIN, DIRECT, FIVES, HOURS, MINUTES, aligned, sources
+
+logger = logging.getLogger(__name__)
+
+_encode = msgspec.json.encode
+
+# A period is rolled up once nothing has come to it for so long: by then its stream of points is over.
+_QUIET_S: Final = (0.0, 30.0, 120.0, 420.0)
+_LATE_S: Final = 600.0  # so close to a level's end, points go to the next coarser one
+_SLICE: Final = 128  # series in one transaction
+_PASS_S: Final = 300.0  # in which every series is looked at for old rows
+_FORGET_MOST: Final = 2000  # series in one transaction
+_LEAST_KEPT_S: Final = (300, 3600, 86_400)  # by level, however full the disk
+
+
+class Keeper:
+    """See the module. `db` is its own; `max_bytes` bounds the file: the finest points go first when it is reached."""
+
+    def __init__(self, db: sqlite3.Connection, clock: Clock, *, max_bytes: int) -> None:
+        self._db = db
+        self._clock = clock
+        self._max_bytes = max_bytes
+        self.generation, trusted_s = db.execute("SELECT generation, trusted_s FROM about").fetchone()
+        self._time = TrustedTime(trusted_s)
+        self._kept_s = [level.kept_s for level in CHAIN]
+        # (level, start) to the series that have got something new there, and to the (monotonic) time of the last
+        self._stale: dict[tuple[int, int], set[int]] = {}
+        self._touched_s: dict[tuple[int, int], float] = {}
+        self._pass: list[int] = []  # series that this pass still has to look at
+        self._pass_size = 0
+        self._now_s = self._time.now_s(clock.now_s(), clock.monotonic_s())
+        self._load_stale()
+        self.cuts = self._cuts()
+
+    def _load_stale(self) -> None:
+        now_s = self._clock.monotonic_s()
+        for level, series, start_s in self._db.execute("SELECT level, series, start_s FROM stale"):
+            self._stale.setdefault((level, start_s), set()).add(series)
+            self._touched_s[(level, start_s)] = now_s
+
+    # --- time ------------------------------------------------------------------------------------------------------
+
+    def look_at_clock(self) -> None:
+        """Read the clocks; `cuts` follows. Before `forget`, so that readers know first."""
+        self._now_s = self._time.now_s(self._clock.now_s(), self._clock.monotonic_s())
+        self.cuts = self._cuts()
+
+    def _cuts(self, *, protect: bool = False) -> tuple[int, ...]:
+        """By level, the time before which it is not read; with `protect`, before which nothing is needed any more.
+
+        What is still to be rolled up from a level stays in it.
+        """
+        cuts = []
+        for index in range(len(CHAIN)):
+            cut_s = int(self._now_s) - self._kept_s[index]
+            if protect:
+                cut_s = min([cut_s, *(start for of, start in self._stale if of == index + 1)])
+            cuts.append(aligned(cut_s, CHAIN[min(index + 1, len(CHAIN) - 1)].step_s))
+        return tuple(cuts)
+
+    def is_late(self, start_s: int) -> bool:
+        """Whether a point of 1 s comes too late for the finest level."""
+        return start_s < self.cuts[0] + _LATE_S
+
+    # --- writing ---------------------------------------------------------------------------------------------------
+
+    def commit(self, batch: Batch, *, durable: bool) -> None:
+        """Write a batch in one transaction. With `durable`, not even a power cut takes it back."""
+        db = self._db
+        rows = [
+            (series, start, packed(sketch))
+            for series, points in batch.seconds.items()
+            for start, sketch in points.items()
+        ]
+        direct = [
+            (series, start, packed(sketch))
+            for series, points in batch.direct.items()
+            for start, sketch in points.items()
+        ]
+        marks = self._marks(batch, direct)
+        db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            self._write_series(batch)
+            add_seconds(db, rows)
+            for series, start, sketch in direct:
+                self._put_direct(series, start, sketch)
+            db.executemany("INSERT OR IGNORE INTO stale VALUES (?,?,?)", marks)
+            self._write_notes(batch)
+            db.execute("UPDATE about SET generation=?, trusted_s=?", (batch.generation, self._time.trusted_s))
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        self.generation = batch.generation
+        self._mark(marks)
+        for touched in batch.touched.values():
+            touched.stored_s = max(touched.stored_s, _stored(touched.last_s))
+
+    def _put_direct(self, series: int, start_s: int, sketch: bytes) -> None:
+        """What came as 60 s; so old that the level has forgotten it, it goes where it is still kept."""
+        if start_s >= self.cuts[1] + _LATE_S:
+            put(self._db, DIRECT, series, start_s, sketch, add=True)
+        elif start_s >= self.cuts[2] + _LATE_S:
+            put(self._db, FIVES, series, aligned(start_s, FIVES.step_s), sketch, add=True)
+        else:
+            put(self._db, HOURS, series, aligned(start_s, HOURS.step_s), sketch, add=True)
+
+    def _marks(self, batch: Batch, direct: Sequence[tuple[int, int, bytes]]) -> list[tuple[int, int, int]]:
+        """(level, series, start) of the periods that `batch` makes stale and that are not so yet."""
+        found: set[tuple[int, int, int]] = set()
+        now_s = self._clock.monotonic_s()
+        touch = self._touched_s
+
+        def mark(index: int, series: int, start_s: int) -> None:
+            place = (index, aligned(start_s, CHAIN[index].step_s))
+            touch[place] = now_s
+            if series not in self._stale.get(place, ()):
+                found.add((index, series, place[1]))
+
+        for series, points in batch.seconds.items():
+            minutes = {aligned(start, MINUTES.step_s) for start in points}
+            for minute in minutes:
+                for index in (1, 2, 3):
+                    mark(index, series, minute)
+        for series, start, _ in direct:
+            if start >= self.cuts[1] + _LATE_S:
+                mark(2, series, start)
+            if start >= self.cuts[2] + _LATE_S:
+                mark(3, series, start)
+        return list(found)
+
+    def _mark(self, marks: Iterable[tuple[int, int, int]]) -> None:
+        for index, series, start_s in marks:
+            self._stale.setdefault((index, start_s), set()).add(series)
+
+    def _write_series(self, batch: Batch) -> None:
+        self._db.executemany(
+            "INSERT OR IGNORE INTO series VALUES (?,?,?,?,?,?)",
+            [
+                (s.id, s.key.namespace, s.key.name, _encode(s.key.dimensions).decode(), s.unit, _stored(s.last_s))
+                for s in batch.made
+            ],
+        )
+        self._db.executemany(
+            "UPDATE series SET last_s=? WHERE id=?",
+            [(_stored(s.last_s), s.id) for s in batch.touched.values() if _stored(s.last_s) > s.stored_s],
+        )
+
+    def _write_notes(self, batch: Batch) -> None:
+        for name, value in batch.notes.items():
+            if value is None:
+                self._db.execute("DELETE FROM notes WHERE name=?", (name,))
+            else:
+                self._db.execute(
+                    "INSERT INTO notes VALUES (?,?) ON CONFLICT (name) DO UPDATE SET value=excluded.value",
+                    (name, value),
+                )
+
+    # --- rolling up ------------------------------------------------------------------------------------------------
+
+    def roll_up(self, budget_s: float) -> bool:
+        """Make stale periods that have become quiet again from the level below, for `budget_s`. True: more is due."""
+        until_s = time.monotonic() + budget_s
+        now_s = self._clock.monotonic_s()
+        due = [place for place, at_s in self._touched_s.items() if now_s - at_s >= _QUIET_S[place[0]]]
+        for place in sorted(due):
+            while waiting := self._stale.get(place):
+                if time.monotonic() >= until_s:
+                    return True
+                self._roll(place, [series for series, _ in zip(waiting, range(_SLICE), strict=False)])
+            self._stale.pop(place, None)
+            self._touched_s.pop(place, None)
+        return False
+
+    def _roll(self, place: tuple[int, int], slice_of: list[int]) -> None:
+        index, start_s = place
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            for series in slice_of:
+                if pieces := sources(db, series, index, start_s):
+                    put(db, CHAIN[index], series, start_s, merged(pieces), add=False)
+            db.executemany(
+                "DELETE FROM stale WHERE level=? AND series=? AND start_s=?",
+                [(index, series, start_s) for series in slice_of],
+            )
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        self._stale[place].difference_update(slice_of)
+
+    # --- forgetting ------------------------------------------------------------------------------------------------
+
+    @property
+    def pass_over(self) -> bool:
+        """Whether every series has been looked at for old rows since `begin_pass`."""
+        return not self._pass
+
+    def begin_pass(self, serieses: list[int]) -> None:
+        """`forget` is to look at these series, all of them within `_PASS_S`."""
+        self._fit_disk()
+        self._pass = serieses
+        self._pass_size = len(serieses)
+
+    def forget(self, passed_s: float) -> None:
+        """Delete old rows of as many series as is due `passed_s` after the call before."""
+        count = min(_FORGET_MOST, max(1, int(self._pass_size * passed_s / _PASS_S)))
+        turn, self._pass = self._pass[:count], self._pass[count:]
+        cuts = self._cuts(protect=True)
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        for series in turn:
+            for level, cut_s in zip((*CHAIN, DIRECT), (*cuts, cuts[1]), strict=True):
+                expire(db, level, series, cut_s)
+        db.execute("COMMIT")
+
+    def _fit_disk(self) -> None:
+        """Keep less of the finest points while the file is over its bound, and more again when there is room."""
+        used = used_bytes(self._db)
+        kept = self._kept_s
+        if used > self._max_bytes:
+            for index, least_s in enumerate(_LEAST_KEPT_S):
+                if kept[index] > least_s:
+                    kept[index] = max(least_s, kept[index] // 2)
+                    logger.warning(
+                        "metrics file is full: fine points are kept for a shorter time %s",
+                        fields(bytes=used, max_bytes=self._max_bytes, step_s=CHAIN[index].step_s, kept_s=kept[index]),
+                    )
+                    break
+        elif used < self._max_bytes // 2:
+            for index, level in enumerate(CHAIN):
+                kept[index] = min(level.kept_s, kept[index] * 2)
+        self._db.execute("PRAGMA incremental_vacuum(1024)").fetchall()
+
+    def drop(self, serieses: Iterable[int]) -> None:
+        """Forget some series altogether."""
+        gone = list(serieses)
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        for series in gone:
+            for level in ALL:
+                db.execute(f"DELETE FROM {level.table} WHERE series=?", (series,))
+            for index in (1, 2, 3):
+                db.execute("DELETE FROM stale WHERE level=? AND series=?", (index, series))
+            db.execute("DELETE FROM series WHERE id=?", (series,))
+        db.execute("COMMIT")
+        for waiting in self._stale.values():
+            waiting.difference_update(gone)
+
+    def is_over(self, last_s: int) -> bool:
+        """Whether nothing is left of a series whose newest sample began at `last_s`."""
+        return last_s < self.cuts[-1]
+
+
+def _stored(last_s: int) -> int:
+    """Written once a minute, not with every sample."""
+    return aligned(last_s, 60)
