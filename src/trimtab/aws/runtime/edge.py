@@ -19,6 +19,7 @@ from trimtab.aws.runtime.requests import (
     Operation,
     Target,
     check_contradictions,
+    common_text,
     read_target,
     text,
     variant_name,
@@ -93,9 +94,9 @@ class RuntimeEdge:
             call = StreamInvocation(self, exchange, target.endpoint, request_id)
             accept = get(STREAM_ACCEPT)
         if accept:
-            call.accept = text(accept, "accept")
+            call.accept = common_text(accept, "accept")
         if content_type := get(b"content-type"):
-            call.content_type = text(content_type, "contentType")
+            call.content_type = common_text(content_type, "contentType")
         if attributes := get(CUSTOM_ATTRIBUTES):
             call.custom_attributes = text(attributes, "customAttributes")
         if inference_id := get(INFERENCE_ID):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from trimtab.aws import eventstream
@@ -27,11 +28,10 @@ class Invocation(Call):
     def answered(self, meta: AnswerMeta, body: bytes) -> None:
         """200 with the model's bytes as they are."""
         exchange = self.exchange
-        head = b"HTTP/1.1 200 OK\r\n%bx-amzn-RequestId: %b\r\nx-Amzn-Invoked-Production-Variant: %b\r\n%b" % (
+        head = b"HTTP/1.1 200 OK\r\n%bx-amzn-RequestId: %b\r\n%b" % (
             exchange.date,
             self.request_id,
-            self.variant_name(),
-            b"Content-Type: %b\r\n" % header_value(meta.content_type) if meta.content_type else b"",
+            _origin(self.variant_name(), "Content-Type", meta.content_type),
         )
         if meta.custom_attributes:
             head += b"X-Amzn-SageMaker-Custom-Attributes: %b\r\n" % header_value(meta.custom_attributes)
@@ -42,9 +42,16 @@ class Invocation(Call):
         container = self.variant.route.container if self.variant is not None else "primary"
         self.edge.fail(self.exchange, error, self.request_id, endpoint=self.endpoint, container=container)
 
-    def variant_name(self) -> bytes:
+    def variant_name(self) -> str:
         """The variant that answered."""
-        return self.variant.route.name.encode() if self.variant is not None else b""
+        return self.variant.route.name if self.variant is not None else ""
+
+
+@lru_cache(maxsize=1024)
+def _origin(variant: str, field: str, content_type: str) -> bytes:
+    """The header lines that say where an answer comes from and what it is (in `field`); few differ."""
+    lines = b"x-Amzn-Invoked-Production-Variant: %b\r\n" % variant.encode()
+    return lines + (f"{field}: ".encode() + header_value(content_type) + b"\r\n" if content_type else b"")
 
 
 class StreamInvocation(Invocation):
@@ -57,13 +64,11 @@ class StreamInvocation(Invocation):
         """The stream opens: from here on, failures are events."""
         exchange = self.exchange
         head = (
-            b"HTTP/1.1 200 OK\r\n%bx-amzn-RequestId: %b\r\nx-Amzn-Invoked-Production-Variant: %b\r\n"
-            b"Content-Type: application/vnd.amazon.eventstream\r\n%b"
+            b"HTTP/1.1 200 OK\r\n%bx-amzn-RequestId: %b\r\nContent-Type: application/vnd.amazon.eventstream\r\n%b"
         ) % (
             exchange.date,
             self.request_id,
-            self.variant_name(),
-            b"X-Amzn-SageMaker-Content-Type: %b\r\n" % header_value(meta.content_type) if meta.content_type else b"",
+            _origin(self.variant_name(), "X-Amzn-SageMaker-Content-Type", meta.content_type),
         )
         if meta.custom_attributes:
             head += b"X-Amzn-SageMaker-Custom-Attributes: %b\r\n" % header_value(meta.custom_attributes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -81,6 +82,12 @@ def text(raw: bytes, member: str, *, most: int = _LONGEST_TEXT) -> str:
     return value
 
 
+@lru_cache(maxsize=1024)
+def common_text(raw: bytes, member: str) -> str:
+    """`text` of a header of which clients send few different values."""
+    return text(raw, member)
+
+
 def variant_name(raw: bytes) -> str:
     """The name in a TargetVariant header. Invalid when no variant can have it."""
     value = text(raw, "targetVariant", most=63)
@@ -101,7 +108,7 @@ def check_contradictions(fields: Mapping[bytes, bytes], endpoint: str) -> None:
     Endpoints are single-model here: multi-model, multi-container, inference-component and session headers contradict
     them, as on AWS.
     """
-    if _CONTRADICTIONS.isdisjoint(fields):
+    if fields.keys().isdisjoint(_CONTRADICTIONS):
         return
     if fields.get(_TARGET_MODEL):
         raise _validation(

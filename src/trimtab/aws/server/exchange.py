@@ -75,16 +75,15 @@ class Exchange:
         connection = self._connection
         if connection is None:
             return
-        if self._keep_alive and not connection.closing and not self._old and not self.continues:
-            parts = (head, b"Content-Length: %d\r\n\r\n" % len(body))
-        else:
-            parts = (head, b"%bContent-Length: %d\r\n\r\n" % (self._connection_line(), len(body)))
+        if not self._keep_alive or connection.closing or self._old or self.continues:
+            head += self._connection_line()
+        size_bytes = len(body)
         if self.method == b"HEAD":
-            connection.send(b"".join(parts))
-        elif len(body) <= _JOINED_BYTES:
-            connection.send(b"".join((*parts, body)))
+            connection.send(b"%bContent-Length: %d\r\n\r\n" % (head, size_bytes))
+        elif size_bytes <= _JOINED_BYTES:
+            connection.send(b"%bContent-Length: %d\r\n\r\n%b" % (head, size_bytes, body))
         else:
-            connection.send_lines((*parts, body))
+            connection.send_lines((b"%bContent-Length: %d\r\n\r\n" % (head, size_bytes), body))
         self._finished(connection)
 
     def start(self, head: bytes, length: int | None = None, *, status: int = 200) -> None:
