@@ -1,0 +1,115 @@
+"""The order of measurements, and their running one after the other."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from benchmarks.peers import measure, results
+from benchmarks.peers.models import Model, session
+from benchmarks.peers.peer import Peer
+from benchmarks.peers.server import Failed, running
+
+WARM_UP_S = 2
+START_AND_STOP_S = {"ray-serve": 14.0, "trimtab": 3.0, "trimtab+sigv4": 3.5, "trimtab-unbatched": 3.0}  # for the estimate; others 2
+
+
+class Place(tuple[int, Peer, str]):
+    """Round, peer, model."""
+
+    @property
+    def round(self) -> int:
+        """Counted from 0."""
+        return self[0]
+
+    @property
+    def peer(self) -> Peer:
+        """Whose turn it is."""
+        return self[1]
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self[2]
+
+
+def order(peers: Sequence[Peer], models: Iterable[str], rounds: int, seed: int) -> list[Place]:
+    """All turns: every round in another random order, the same for the same seed."""
+    pairs = [(peer, model) for model in models for peer in peers if model in peer.models]
+    places = []
+    for number in range(rounds):
+        mixed = pairs.copy()
+        random.Random(f"{seed}:{number}").shuffle(mixed)
+        places += [Place((number, peer, model)) for peer, model in mixed]
+    return places
+
+
+def estimate_s(places: Iterable[Place], settings: results.Settings) -> float:
+    """About how long these turns take on a quiet machine."""
+    load_s = WARM_UP_S + len(settings.concurrency) * (settings.seconds + 0.3)
+    return sum(START_AND_STOP_S.get(place.peer.name, 2.0) + load_s for place in places)
+
+
+def run(
+    places: Sequence[Place],
+    models: dict[str, Model],
+    found: results.Results,
+    file: Path | None,
+    *,
+    say: Callable[[str], None],
+    repeat: bool = True,
+) -> None:
+    """Take every turn that is not done. A server that fails is noted and left out of later rounds; the others go on."""
+    failed: set[tuple[str, str]] = set()
+    for count, place in enumerate(places, start=1):
+        peer, model = place.peer, models[place.model]
+        if found.done(place.round, peer.name, model.name) or (peer.name, model.name) in failed:
+            continue
+        began_s = time.monotonic()
+        turn = take(place, model, found.settings, repeat=repeat)
+        if turn.failed:
+            failed.add((peer.name, model.name))
+        found.add(turn)
+        results.save(file, found)
+        say(f"{count}/{len(places)} {_told(turn)}, {time.monotonic() - began_s:.0f} s")
+
+
+def take(place: Place, model: Model, settings: results.Settings, *, repeat: bool) -> results.Turn:
+    """Start the server, measure it, end it. Whatever goes wrong with this server becomes the turn's `failed`."""
+    name = place.peer.name
+    try:
+        with running(place.peer, model) as server:
+            measure.warm_up(server, connections=max(settings.concurrency), seconds=WARM_UP_S)
+            cells = tuple(
+                measure.cell(server, concurrency=number, seconds=settings.seconds, repeat=repeat)
+                for number in settings.concurrency
+            )
+            server.check()
+            return results.Turn(place.round, name, model.name, server.first_answer_s, cells)
+    except Failed as error:
+        return results.Turn(place.round, name, model.name, failed=str(error))
+    except Exception as error:  # noqa: BLE001: one server must not cost the others their figures
+        return results.Turn(place.round, name, model.name, failed=f"{type(error).__name__}: {error}")
+
+
+def _told(turn: results.Turn) -> str:
+    where = f"round {turn.round + 1}, {turn.model}, {turn.peer}"
+    if turn.failed:
+        return f"{where}: FAILED: {turn.failed.splitlines()[0]}"
+    return f"{where}: " + ", ".join(f"{c.figures.rate:,.0f}/s at {c.concurrency}" for c in turn.cells)
+
+
+def bare_loop(model: Model, rows: int, seconds: float = 2.0) -> float:
+    """Rows/s of the same session in this process, asked for full batches and nothing else: what batching can reach at most."""
+    import numpy as np
+
+    ask = session(model.path)
+    batch = np.array((model.rows * (rows // len(model.rows) + 1))[:rows], np.float32)
+    ask(batch)
+    done, began_s = 0, time.perf_counter()
+    while (passed_s := time.perf_counter() - began_s) < seconds:
+        ask(batch)
+        done += rows
+    return done / passed_s
