@@ -12,7 +12,6 @@ from benchmarks.peers.models import Model, session
 from benchmarks.peers.peer import Peer
 from benchmarks.peers.server import Failed, running
 
-WARM_UP_S = 2
 START_AND_STOP_S = {"ray-serve": 14.0, "trimtab": 3.0, "trimtab+sigv4": 3.5, "trimtab-unbatched": 3.0}  # for the estimate; others 2
 
 
@@ -48,8 +47,9 @@ def order(peers: Sequence[Peer], models: Iterable[str], rounds: int, seed: int) 
 
 def estimate_s(places: Iterable[Place], settings: results.Settings) -> float:
     """About how long these turns take on a quiet machine."""
-    load_s = WARM_UP_S + len(settings.concurrency) * (settings.seconds + 0.3)
-    return sum(START_AND_STOP_S.get(place.peer.name, 2.0) + load_s for place in places)
+    load_s = len(settings.concurrency) * (settings.seconds + 0.3)
+    peers = [place.peer for place in places]
+    return sum(START_AND_STOP_S.get(peer.name, 2.0) + peer.warm_up_s + load_s for peer in peers)
 
 
 def run(
@@ -81,7 +81,7 @@ def take(place: Place, model: Model, settings: results.Settings, *, repeat: bool
     name = place.peer.name
     try:
         with running(place.peer, model) as server:
-            measure.warm_up(server, connections=max(settings.concurrency), seconds=WARM_UP_S)
+            measure.warm_up(server, connections=max(settings.concurrency), seconds=place.peer.warm_up_s)
             cells = tuple(
                 measure.cell(server, concurrency=number, seconds=settings.seconds, repeat=repeat)
                 for number in settings.concurrency

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -69,14 +71,20 @@ class Peer:
     needs: tuple[str, ...] = ()  # programs that must be on the PATH
     extra: tuple[str, ...] = ()  # requirements installed by plain pip
     start_timeout_s: float = 60.0
+    warm_up_s: int = 2
     ours: bool = False  # trimtab
     yardstick: bool = False  # no model server: not counted as best peer
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server((HOST, 0)) as listener:
-        return int(listener.getsockname()[1])
+    """A port that nobody listens on, below the kernel's range for clients, which could take it meanwhile.
+
+    Below 32768 also because Multi Model Server takes no higher one.
+    """
+    while True:
+        port = random.randrange(20_000, 32_768)
+        with contextlib.suppress(OSError), socket.create_server((HOST, port)):
+            return port
 
 
 def program_env(job: Job) -> dict[str, str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.peers.models import MAX_BATCH, MAX_DELAY_MS
 from benchmarks.peers.peer import HOST, PROGRAMS, Job, NotReady, Peer, Service, free_port, program_env
 
+WARM_UP_S = 4  # Java compiles what is used often
 QUIET = """<?xml version="1.0" encoding="UTF-8"?>
 <Configuration>
   <Appenders><Console name="out" target="SYSTEM_OUT"><PatternLayout pattern="%d [%-5p] %c - %m%n"/></Console></Appenders>
@@ -99,6 +100,7 @@ TORCHSERVE = Peer(
     },
     service=_torchserve,
     needs=("java",),
+    warm_up_s=WARM_UP_S,
     extra=("torch==2.13.0",),
 )
 MMS = Peer(
@@ -109,4 +111,5 @@ MMS = Peer(
     does={"metering": "yes", "isolation": "yes", "limits": "job_queue_size", "batching": "fixed window"},
     service=_mms,
     needs=("java",),
+    warm_up_s=WARM_UP_S,
 )

@@ -33,7 +33,7 @@ def _service(job: Job) -> Service:
     argv += ["--backend-config=python,shm-default-byte-size=1048576", f"--backend-config=python,shm-region-prefix-name=b{job.port}"]
     env = {
         **program_env(job),
-        "PYTHONPATH": f"{PROGRAMS}:{packages}",
+        "PYTHONPATH": str(packages),
         "LD_LIBRARY_PATH": f"{packages / 'nvidia_pytriton.libs'}:{libraries}",
     }
     return Service(argv, "/v2/models/model/infer", env, encode=tensors, decode=tensor)
@@ -43,6 +43,7 @@ def _repository(job: Job) -> None:
     folder = job.folder / "models" / "model"
     (folder / "1").mkdir(parents=True)
     shutil.copy(PROGRAMS / "triton_model.py", folder / "1" / "model.py")
+    shutil.copy(PROGRAMS / "scoring.py", folder / "1")  # the backend has a search path of its own
     window = f"dynamic_batching {{ max_queue_delay_microseconds: {MAX_DELAY_MS * 1000} }}" if job.model.batched else ""
     config = CONFIG.format(
         max_batch=MAX_BATCH if job.model.batched else 1, width=job.model.width, outputs=job.model.outputs, batching=window
