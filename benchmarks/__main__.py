@@ -1,27 +1,37 @@
-"""All figures of docs/benchmarks.md, one program after the other (`make bench`; about ten minutes).
+"""All figures of docs/benchmarks.md, one program after the other (`make bench`; about 45 minutes, half of it the peers).
 
-python -m benchmarks [NAME ...]      only these, by file name
+python -m benchmarks [NAME ...]      only these, by name
 """
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-PROGRAMS = {
-    "dataplane": [],
-    "sigv4": [],
-    "worker_dataplane": [],
-    "startup": [],
-    "birth": [],
-    "transitions": [],
-    "fuzz_edge": ["--requests", "100000", "--seed", "1"],
+from benchmarks.peers.wrk import INSTALL
+
+PROGRAMS: dict[str, tuple[str, list[str]]] = {
+    # name: module, arguments
+    "dataplane": ("dataplane", []),
+    "sigv4": ("sigv4", []),
+    "worker_dataplane": ("worker_dataplane", []),
+    "startup": ("startup", []),
+    "birth": ("birth", []),
+    "transitions": ("transitions", []),
+    "fuzz_edge": ("fuzz_edge", ["--requests", "100000", "--seed", "1"]),
+    "streams": ("streams", []),
+    "overload": ("overload", []),
+    "endurance": ("endurance", ["--minutes", "5"]),
+    "peers": ("peers", ["--models", "fraud"]),
+    "peers_batching": ("peers", ["--models", "mlp-batched", "--seconds", "3"]),
 }
+NEED_WRK = ("overload", "endurance", "peers", "peers_batching")
 
 
 def main() -> int:
-    """Run them; 1 when one of them failed or is unknown."""
+    """Run them; 1 when one of them failed or is unknown. What this machine cannot run is left out, with a message."""
     wanted = sys.argv[1:] or list(PROGRAMS)
     if unknown := [name for name in wanted if name not in PROGRAMS]:
         print(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(PROGRAMS)}", file=sys.stderr)
@@ -29,9 +39,11 @@ def main() -> int:
     failed = []
     for name in wanted:
         print(f"\n== {name} ==", flush=True)
-        done = subprocess.run(
-            [sys.executable, "-m", f"benchmarks.{name}", *PROGRAMS[name]], cwd=Path(__file__).parents[1]
-        )
+        if name in NEED_WRK and shutil.which("wrk") is None:
+            print(f"left out: {INSTALL}", flush=True)
+            continue
+        module, arguments = PROGRAMS[name]
+        done = subprocess.run([sys.executable, "-m", f"benchmarks.{module}", *arguments], cwd=Path(__file__).parents[1])
         if done.returncode:
             failed.append(name)
     if failed:

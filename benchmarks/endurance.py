@@ -98,7 +98,9 @@ def drift(samples: list[Sample], seconds: float) -> dict[str, float]:
     return {name: middle(late, name) / middle(early, name) - 1 for name in sorted(names)}
 
 
-async def load(trimtab: Trimtab, url: str, fraud: models.Model, rate: float, seconds: float) -> tuple[openloop.Outcome, list[Sample]]:
+async def load(
+    trimtab: Trimtab, url: str, fraud: models.Model, rate: float, seconds: float
+) -> tuple[openloop.Outcome, list[Sample]]:
     """The even load, and samples of memory beside it."""
     port = urlsplit(url).port
     assert port is not None

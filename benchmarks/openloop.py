@@ -71,6 +71,7 @@ class Client:
         self._open: set[_Connection] = set()
         self._opening = 0
         self._ends_s = 0.0
+        self._progress = asyncio.Event()
         self._waiting: deque[float] = deque()  # when each was due
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -89,9 +90,16 @@ class Client:
 
     async def drained(self, patience_s: float) -> None:
         """Until nothing is in hand."""
-        until_s = time.perf_counter() + patience_s
-        while (self._waiting or self._opening or len(self._idle) < len(self._open)) and time.perf_counter() < until_s:
-            await asyncio.sleep(0.01)
+        try:
+            async with asyncio.timeout(patience_s):
+                while self._in_hand():
+                    self._progress.clear()
+                    await self._progress.wait()
+        except TimeoutError:
+            pass  # what is missing is missing in the counts
+
+    def _in_hand(self) -> bool:
+        return bool(self._waiting) or self._opening > 0 or len(self._idle) < len(self._open)
 
     def close(self) -> None:
         """Close every connection."""
@@ -105,6 +113,9 @@ class Client:
             self._write(self._idle.pop(), due_s)
             return
         self._waiting.append(due_s)
+        self._open_more()
+
+    def _open_more(self) -> None:
         if len(self._open) + self._opening < self._most and self._opening < len(self._waiting):
             self._opening += 1
             task = asyncio.get_running_loop().create_task(self._connect())
@@ -124,11 +135,13 @@ class Client:
             )
         except OSError:
             self.outcome.statuses[0] += 1
+            self._opening -= 1
+            self._progress.set()
             if self._waiting:
                 self._waiting.popleft()
+            self._open_more()
             return
-        finally:
-            self._opening -= 1
+        self._opening -= 1
         self._open.add(connection)
         self._next(connection)
 
@@ -151,6 +164,7 @@ class Client:
             outcome.refused_s.append(latency_s)
             outcome.refusals[header(head, b"x-amzn-errortype").decode() or str(status)] += 1
         self._next(connection)
+        self._progress.set()
 
     def lost(self, connection: _Connection) -> None:
         """A connection ended."""
@@ -159,6 +173,8 @@ class Client:
             self.outcome.statuses[0] += 1
         elif connection in self._idle:
             self._idle.remove(connection)
+        self._open_more()
+        self._progress.set()
 
 
 def header(head: bytes, name: bytes) -> bytes:
@@ -169,5 +185,7 @@ def header(head: bytes, name: bytes) -> bytes:
 
 def request(path: str, body: bytes) -> bytes:
     """A POST of JSON without a signature."""
-    head = f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
     return head.encode() + body

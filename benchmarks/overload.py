@@ -129,7 +129,9 @@ def busy(trimtab: Trimtab, url: str, seconds: int, report: Table) -> bool:
     seen = uvloop.run(load())
     good = seen.in_time / seconds
     report.add_row("script of 5 ms", "capacity", f"{able:,.0f}/s")
-    report.add_row("", "offered", f"{seen.sent / seconds:,.0f}/s, evenly; at most {seen.last_sent_late_s * 1000:.0f} ms late")
+    report.add_row(
+        "", "offered", f"{seen.sent / seconds:,.0f}/s, evenly; at most {seen.last_sent_late_s * 1000:.0f} ms late"
+    )
     report.add_row("", "goodput", f"{good:,.0f}/s: {good / able:.1%} of capacity (goal: {GOAL:.0%})")
     report.add_row("", "refused", ", ".join(f"{n:,} x {kind}" for kind, n in seen.refusals.items()) or "none")
     report.add_row("", "a refusal takes", tail(seen.refused_s))
@@ -155,7 +157,9 @@ def flood(trimtab: Trimtab, url: str, seconds: int, report: Table, body: bytes) 
     report.add_row("fraud", "capacity", f"{able:,.0f}/s")
     report.add_row("", "offered", f"{seen.rate:,.0f}/s: {seen.rate / able:.1f} x capacity, on {FLOOD:,} connections")
     report.add_row("", "goodput", f"{good:,.0f}/s: {good / able:.1%} of capacity (goal: {GOAL:.0%}, with CPU to spare)")
-    report.add_row("", "CPU, in cores", ", ".join(f"{name} {share:.2f}" for name, share in shares.items() if share > 0.01))
+    report.add_row(
+        "", "CPU, in cores", ", ".join(f"{name} {share:.2f}" for name, share in shares.items() if share > 0.01)
+    )
     report.add_row("", "refused", f"{seen.refused:,}: {', '.join(sorted(probe.kinds)) or 'none seen by the probe'}")
     report.add_row("", "a refusal takes", tail(probe.refused_s))
     report.add_row("", "an answer takes", tail(probe.ok_s))

@@ -94,7 +94,7 @@ class Streams:
             while (chunk := _chunk(rest)) is not None:
                 payload, rest = chunk
                 events.add_data(payload)
-            for event in events:
+            for event in events:  # botocore's buffer gives each once
                 if event.headers[":message-type"] != "event":
                     raise RuntimeError(str(event.headers))
                 yield now_ns, json.loads(event.payload)

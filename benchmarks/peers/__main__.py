@@ -23,7 +23,7 @@ from rich.console import Console
 
 from benchmarks.peers import campaign, environments, processes, results, tables, wrk
 from benchmarks.peers.catalogue import PEERS
-from benchmarks.peers.models import ABOUT, MAX_BATCH, model
+from benchmarks.peers.models import ABOUT, model
 from benchmarks.peers.peer import Peer
 
 
@@ -41,7 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("stopped; every server is gone. What was measured is in the --json file, if one was named.", file=sys.stderr)
+        print(
+            "stopped; every server is gone. What was measured is in the --json file, if one was named.", file=sys.stderr
+        )
         return 130
 
 
@@ -57,9 +59,6 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     console.print(f"{len(left)} turns, about {campaign.estimate_s(left, settings) / 60:.0f} minutes on a quiet machine")
     with tempfile.TemporaryDirectory(prefix="trimtab-peers-") as folder:
         models = {name: model(name, Path(folder)) for name in options.models}
-        for name in options.models:
-            if models[name].batched and name not in found.bare_rows_per_s:
-                found.bare_rows_per_s[name] = [campaign.bare_loop(models[name], MAX_BATCH) for _ in range(3)]
         began_s = time.monotonic()
         campaign.run(places, models, found, options.json, say=_teller(console, began_s), repeat=not options.no_repeat)
     results.save(options.json, found)
@@ -119,7 +118,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=_positive, default=3)
     parser.add_argument("--seconds", type=_positive, default=4, help="of each load; default 4")
     parser.add_argument("--seed", type=int, default=1, help="of the order")
-    parser.add_argument("--json", type=Path, help="keep results here after every turn; a run with the same settings goes on")
+    parser.add_argument(
+        "--json", type=Path, help="keep results here after every turn; a run with the same settings goes on"
+    )
     parser.add_argument("--markdown", type=Path, help="write the tables here too")
     parser.add_argument("--no-repeat", action="store_true", help="do not repeat a load that other work disturbed")
     parser.add_argument("--setup-only", action="store_true", help="make the environments and stop")

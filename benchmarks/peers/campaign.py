@@ -8,11 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.peers import measure, results
-from benchmarks.peers.models import Model, session
+from benchmarks.peers.models import MAX_BATCH, Model, session
 from benchmarks.peers.peer import Peer
 from benchmarks.peers.server import Failed, running
-
-START_AND_STOP_S = {"ray-serve": 14.0, "trimtab": 3.0, "trimtab+sigv4": 3.5, "trimtab-unbatched": 3.0}  # for the estimate; others 2
 
 
 class Place(tuple[int, Peer, str]):
@@ -49,7 +47,7 @@ def estimate_s(places: Iterable[Place], settings: results.Settings) -> float:
     """About how long these turns take on a quiet machine."""
     load_s = len(settings.concurrency) * (settings.seconds + 0.3)
     peers = [place.peer for place in places]
-    return sum(START_AND_STOP_S.get(peer.name, 2.0) + peer.warm_up_s + load_s for peer in peers)
+    return sum(peer.start_and_stop_s + peer.warm_up_s + load_s for peer in peers)
 
 
 def run(
@@ -67,6 +65,8 @@ def run(
         peer, model = place.peer, models[place.model]
         if found.done(place.round, peer.name, model.name) or (peer.name, model.name) in failed:
             continue
+        if model.batched and len(found.bare_rows_per_s.setdefault(model.name, [])) <= place.round:
+            found.bare_rows_per_s[model.name].append(bare_loop(model, MAX_BATCH))
         began_s = time.monotonic()
         turn = take(place, model, found.settings, repeat=repeat)
         if turn.failed:
@@ -90,7 +90,7 @@ def take(place: Place, model: Model, settings: results.Settings, *, repeat: bool
             return results.Turn(place.round, name, model.name, server.first_answer_s, cells)
     except Failed as error:
         return results.Turn(place.round, name, model.name, failed=str(error))
-    except Exception as error:  # noqa: BLE001: one server must not cost the others their figures
+    except Exception as error:  # noqa: BLE001 one server must not cost the others their figures
         return results.Turn(place.round, name, model.name, failed=f"{type(error).__name__}: {error}")
 
 

@@ -10,8 +10,8 @@ from benchmarks.peers.entries.litserve import LITSERVE
 from benchmarks.peers.entries.mlserver import MLSERVER
 from benchmarks.peers.entries.mosec import MOSEC
 from benchmarks.peers.entries.ray import RAY
-from benchmarks.peers.entries.triton import TRITON
 from benchmarks.peers.entries.trimtab import SIGNED, TRIMTAB, UNBATCHED
+from benchmarks.peers.entries.triton import TRITON
 from benchmarks.peers.peer import Peer
 
 PEERS: dict[str, Peer] = {

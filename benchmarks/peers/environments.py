@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.peers.peer import Peer
@@ -32,7 +33,9 @@ def set_up(peer: Peer) -> str:
     """
     for program in peer.needs:
         if shutil.which(program) is None:
-            raise CannotHave(f"needs {program}, which is not installed (`apt-get install default-jre-headless` for java)")
+            raise CannotHave(
+                f"needs {program}, which is not installed (`apt-get install default-jre-headless` for java)"
+            )
     if not peer.environment:
         return ""
     folder = ENVIRONMENTS / peer.environment
@@ -64,11 +67,20 @@ def _install(peer: Peer, folder: Path, pins: Path) -> None:
     _run([uv, "venv", "--quiet", "--python", sys.executable, folder])
     _run([uv, "pip", "install", "--quiet", "--require-hashes", "--python", python, "-r", pins])
     for requirement in peer.extra:  # by plain pip, which takes a CPU build of PyTorch where one is offered
-        pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--disable-pip-version-check"]
+        pip: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            python,
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ]
         _run([*pip, requirement])
 
 
-def _run(command: list[str | Path]) -> None:
+def _run(command: Sequence[str | Path]) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr or done.stdout).strip().splitlines()[-3:]

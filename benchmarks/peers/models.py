@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -121,9 +122,12 @@ def _mlp() -> bytes:
     random = np.random.default_rng(SEED)
     sizes = [512, 2048, 2048, 512, 1]
     nodes, weights, last = [], [], "rows"
-    for i, (wide, next_wide) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for i, (wide, next_wide) in enumerate(itertools.pairwise(sizes)):
         matrix = (random.normal(size=(wide, next_wide)) / np.sqrt(wide)).astype(np.float32)
-        weights += [numpy_helper.from_array(matrix, f"w{i}"), numpy_helper.from_array(np.zeros(next_wide, np.float32), f"b{i}")]
+        weights += [
+            numpy_helper.from_array(matrix, f"w{i}"),
+            numpy_helper.from_array(np.zeros(next_wide, np.float32), f"b{i}"),
+        ]
         nodes.append(helper.make_node("Gemm", [last, f"w{i}", f"b{i}"], [f"g{i}"]))
         last = f"g{i}"
         if i < len(sizes) - 2:

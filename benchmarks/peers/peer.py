@@ -72,6 +72,7 @@ class Peer:
     extra: tuple[str, ...] = ()  # requirements installed by plain pip
     start_timeout_s: float = 60.0
     warm_up_s: int = 2
+    start_and_stop_s: float = 2.5  # about; for the estimate of a run's length
     ours: bool = False  # trimtab
     yardstick: bool = False  # no model server: not counted as best peer
 

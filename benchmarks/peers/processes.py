@@ -70,7 +70,7 @@ def busy_s() -> float:
     return float(times.user + times.nice + times.system + times.irq + times.softirq)
 
 
-def end_all(grace_s: float = 5.0) -> None:
+def end_all(grace_s: float = 2.0) -> None:
     """End every descendant: politely, and after `grace_s` by force. Returns once none is left."""
     usual = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave servers behind
     try:

@@ -93,7 +93,9 @@ def machine() -> str:
         (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
         platform.processor(),
     )
-    system = next((line.partition("=")[2].strip('"') for line in _lines("/etc/os-release") if line.startswith("PRETTY_NAME")), "")
+    system = next(
+        (line.partition("=")[2].strip('"') for line in _lines("/etc/os-release") if line.startswith("PRETTY_NAME")), ""
+    )
     return f"{os.cpu_count()} cores ({model}), {memory_gib:.0f} GiB, {system}, Python {platform.python_version()}"
 
 

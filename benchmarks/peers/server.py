@@ -50,7 +50,9 @@ class Server:
         try:
             right = self.job.model.is_right(number, self.service.decode(answer))
         except (ValueError, LookupError, TypeError) as error:
-            raise self._failed(f"answers something else ({error!r}): {answer[:300].decode(errors='replace')}") from error
+            raise self._failed(
+                f"answers something else ({error!r}): {answer[:300].decode(errors='replace')}"
+            ) from error
         if not right:
             raise self._failed(f"answers wrongly: {answer[:300].decode(errors='replace')}")
 

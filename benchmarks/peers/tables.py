@@ -20,7 +20,7 @@ class Sheet:
 
     title: str
     columns: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
 
 
 def sheets(found: Results, peers: Sequence[Peer]) -> list[Sheet]:
@@ -51,14 +51,13 @@ def load_sheet(found: Results, peers: Sequence[Peer], model: str, concurrency: i
     """One model under one load; the fastest first, those without figures last."""
     cells = {peer.name: found.cells(peer.name, model, concurrency) for peer in peers if model in peer.models}
     rates = {name: spread(c.figures.rate for c in got) for name, got in cells.items() if got}
-    trimtab, best = rates.get("trimtab"), best_peer(peers, rates)
+    best = best_peer(peers, rates)
+    trimtab_rate = rates["trimtab"].median if "trimtab" in rates else None
+    best_rate = rates[best].median if best else None
     names = sorted(rates, key=lambda name: -rates[name].median)
-    rows = [
-        _load_row(name, cells[name], rates[name], trimtab and trimtab.median, best and rates[best].median)
-        for name in names
-    ]
-    for name in cells.keys() - rates.keys():
-        if why := found.failure(name, model):
+    rows = [_load_row(name, cells[name], rates[name], trimtab_rate, best_rate) for name in names]
+    for name in cells:
+        if name not in rates and (why := found.failure(name, model)):
             rows.append((name, f"failed: {why.splitlines()[0][:60]}", *[""] * (len(LOAD_COLUMNS) - 2)))
     loops = found.bare_rows_per_s.get(model, [])
     bare = f"; the bare loop of full batches makes {spread(loops).median:,.0f} rows/s" if loops else ""
@@ -73,9 +72,7 @@ def best_peer(peers: Iterable[Peer], rates: dict[str, Spread]) -> str | None:
     return max(names, key=lambda name: rates[name].median, default=None)
 
 
-def _load_row(
-    name: str, cells: list[Cell], rate: Spread, trimtab: float | None, best: float | None
-) -> tuple[str, ...]:
+def _load_row(name: str, cells: list[Cell], rate: Spread, trimtab: float | None, best: float | None) -> tuple[str, ...]:
     def middle(value: Callable[[Cell], float]) -> float:
         return spread(value(cell) for cell in cells).median
 

@@ -99,7 +99,10 @@ def command(url: str, lua: Path, *, connections: int, seconds: int) -> list[str]
 def run(url: str, lua: Path, *, connections: int, seconds: int) -> Figures:
     """Load for `seconds`. Raises Missing, and RuntimeError where wrk itself fails."""
     done = subprocess.run(
-        command(url, lua, connections=connections, seconds=seconds), capture_output=True, text=True, timeout=seconds + 60
+        command(url, lua, connections=connections, seconds=seconds),
+        capture_output=True,
+        text=True,
+        timeout=seconds + 60,
     )
     if done.returncode:
         raise RuntimeError(f"wrk failed: {done.stderr.strip() or done.stdout.strip()}")

@@ -9,7 +9,18 @@ from benchmarks.peers.peer import HOST, PROGRAMS, Job, Peer, Service, program_en
 
 def _service(app: str) -> Callable[[Job], Service]:
     def service(job: Job) -> Service:
-        argv = [str(job.python), "-m", "uvicorn", app, "--app-dir", str(PROGRAMS), "--host", HOST, "--port", str(job.port)]
+        argv = [
+            str(job.python),
+            "-m",
+            "uvicorn",
+            app,
+            "--app-dir",
+            str(PROGRAMS),
+            "--host",
+            HOST,
+            "--port",
+            str(job.port),
+        ]
         options = ["--no-access-log", "--log-level", "warning", "--loop", "uvloop", "--http", "httptools"]
         return Service([*argv, *options], "/predict", program_env(job))
 

@@ -6,12 +6,13 @@ import json
 import urllib.error
 import urllib.request
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.peers.models import MAX_BATCH, MAX_DELAY_MS
 from benchmarks.peers.peer import HOST, PROGRAMS, Job, NotReady, Peer, Service, free_port, program_env
 
-WARM_UP_S = 4  # Java compiles what is used often
+WARM_UP_S = 3  # Java compiles what is used often
 QUIET = """<?xml version="1.0" encoding="UTF-8"?>
 <Configuration>
   <Appenders><Console name="out" target="SYSTEM_OUT"><PatternLayout pattern="%d [%-5p] %c - %m%n"/></Console></Appenders>
@@ -34,7 +35,7 @@ def _files(job: Job) -> tuple[Path, Path, dict[str, str]]:
     return store, logs, {**program_env(job), **places, "BENCH_PROGRAMS": str(PROGRAMS)}
 
 
-def _archive(path: Path, manifest: dict[str, object], member: str) -> None:
+def _archive(path: Path, manifest: Mapping[str, object], member: str) -> None:
     """A .mar: a zip of the handler and a manifest."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(member, json.dumps(manifest))
@@ -102,6 +103,7 @@ TORCHSERVE = Peer(
     needs=("java",),
     warm_up_s=WARM_UP_S,
     extra=("torch==2.13.0",),
+    start_and_stop_s=5,
 )
 MMS = Peer(
     name="mms",

@@ -31,4 +31,5 @@ RAY = Peer(
     },
     service=_service,
     start_timeout_s=90,
+    start_and_stop_s=11,
 )

@@ -98,7 +98,11 @@ def deploy(url: str, key: Mapping[str, str], packed: bytes, environment: Mapping
     except BotoCoreError as error:
         raise NotReady from error
     s3.put_object(Bucket="models", Key="model.tar.gz", Body=packed)
-    container = {"Image": "trimtab://python", "ModelDataUrl": "s3://models/model.tar.gz", "Environment": dict(environment)}
+    container = {
+        "Image": "trimtab://python",
+        "ModelDataUrl": "s3://models/model.tar.gz",
+        "Environment": dict(environment),
+    }
     sagemaker.create_model(ModelName="model", ExecutionRoleArn=ROLE, PrimaryContainer=container)
     variant = {"VariantName": "blue", "ModelName": "model", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
     sagemaker.create_endpoint_config(EndpointConfigName="model", ProductionVariants=[variant])

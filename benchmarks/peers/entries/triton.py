@@ -30,7 +30,10 @@ def _service(job: Job) -> Service:
     argv = [str(home / "bin" / "tritonserver"), "--model-repository", str(job.folder / "models")]
     argv += ["--backend-directory", str(backends), "--http-address", HOST, "--http-port", str(job.port)]
     argv += ["--allow-grpc=false", "--allow-metrics=false", "--http-thread-count=2", "--log-info=false"]
-    argv += ["--backend-config=python,shm-default-byte-size=1048576", f"--backend-config=python,shm-region-prefix-name=b{job.port}"]
+    argv += [
+        "--backend-config=python,shm-default-byte-size=1048576",
+        f"--backend-config=python,shm-region-prefix-name=b{job.port}",
+    ]
     env = {
         **program_env(job),
         "PYTHONPATH": str(packages),
@@ -46,7 +49,10 @@ def _repository(job: Job) -> None:
     shutil.copy(PROGRAMS / "scoring.py", folder / "1")  # the backend has a search path of its own
     window = f"dynamic_batching {{ max_queue_delay_microseconds: {MAX_DELAY_MS * 1000} }}" if job.model.batched else ""
     config = CONFIG.format(
-        max_batch=MAX_BATCH if job.model.batched else 1, width=job.model.width, outputs=job.model.outputs, batching=window
+        max_batch=MAX_BATCH if job.model.batched else 1,
+        width=job.model.width,
+        outputs=job.model.outputs,
+        batching=window,
     )
     (folder / "config.pbtxt").write_text(config)
 
@@ -72,4 +78,5 @@ TRITON = Peer(
         "batching": "fixed window",
     },
     service=_service,
+    start_and_stop_s=4,
 )

@@ -38,4 +38,11 @@ if __name__ == "__main__":
     model = Model(max_batch_size=MAX_BATCH, batch_timeout=MAX_DELAY_S) if MAX_BATCH else Model()
     server = litserve.LitServer(model, accelerator="cpu", workers_per_device=1, fast_queue=True)
     port = int(os.environ["BENCH_PORT"])
-    server.run(host="127.0.0.1", port=port, num_api_servers=1, generate_client_file=False, log_level="warning", access_log=False)
+    server.run(
+        host="127.0.0.1",
+        port=port,
+        num_api_servers=1,
+        generate_client_file=False,
+        log_level="warning",
+        access_log=False,
+    )

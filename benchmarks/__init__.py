@@ -1,0 +1,1 @@
+"""Programs that measure trimtab: `make bench` runs them all."""
