@@ -31,10 +31,11 @@ def main(arguments: list[str] | None = None) -> int:
     """1 where something is missing or a server failed."""
     options = _options(arguments)
     console = Console(width=None if sys.stdout.isatty() else 190, highlight=False)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through every `finally`
     try:
         if not options.setup_only:
             wrk.installed()
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through every `finally`
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell started this in the background
         processes.adopt_orphans()
         return _run(options, console)
     except (wrk.Missing, results.OtherRun) as error:
