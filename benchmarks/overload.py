@@ -1,13 +1,13 @@
 """What happens at three times the capacity of an endpoint.
 
-    python -m benchmarks.overload [--seconds 10]
+    python -m benchmarks.overload [--seconds 10] [--connections 2048]
 
 First its capacity is measured (wrk, 16 or 64 connections). Then:
 
   * a script that computes for 5 ms gets three times its capacity, evenly, whatever comes back (open loop). Goodput must
     stay at 95 % of the capacity; the rest must be refused at once as ThrottlingException;
   * the fraud model gets what wrk can send on 2,048 connections, twice as many as may wait: a refused one asks again at
-    once. A client of its own asks 50 times a second beside it and looks at what a refusal is and how long it takes.
+    once. Clients of their own ask 50 times a second beside it and look at what a refusal is and how long it takes.
 
 On a machine of few cores the second load takes its CPU from the server: the share of each is shown.
 """
@@ -51,7 +51,6 @@ def transform_fn(model, body, content_type, accept):
     return body, content_type
 """
 TIMES = 3
-FLOOD = 2048  # connections; trimtab lets 1,024 wait
 GOAL = 0.95
 
 
@@ -75,7 +74,7 @@ def lua(body: bytes) -> Iterator[Path]:
 
 
 class Probe:
-    """One client that asks 50 times a second, on one connection after the other, and keeps what it saw."""
+    """Ten clients that ask five times a second each, and keep what they saw."""
 
     def __init__(self, url: str, body: bytes) -> None:
         self.refused_s: list[float] = []
@@ -141,8 +140,9 @@ def busy(trimtab: Trimtab, url: str, seconds: int, report: Table) -> bool:
     return good >= GOAL * able and set(seen.refusals) == {"ThrottlingException"} and not seen.wrong + seen.statuses[0]
 
 
-def flood(trimtab: Trimtab, url: str, seconds: int, report: Table, body: bytes) -> bool:
+def flood(trimtab: Trimtab, url: str, options: argparse.Namespace, report: Table, body: bytes) -> bool:
     """The fraud model, by as many requests as wrk can send."""
+    seconds, connections = options.seconds, options.connections
     able = capacity(url, body, 64, max(2, seconds // 3)).rate
     before = footprints(trimtab)
     supervisor = psutil.Process(trimtab.process.pid)
@@ -150,12 +150,14 @@ def flood(trimtab: Trimtab, url: str, seconds: int, report: Table, body: bytes) 
         own = {p.pid: p for p in supervisor.children(recursive=True)}
         cpu_before_s = {pid: processes.cpu_s([p]) for pid, p in own.items()}
         began_s = time.monotonic()
-        seen = wrk.run(url, path, connections=FLOOD, seconds=seconds)
+        seen = wrk.run(url, path, connections=connections, seconds=seconds)
         wall_s = time.monotonic() - began_s
         shares = {process_name(p): (processes.cpu_s([p]) - cpu_before_s[pid]) / wall_s for pid, p in own.items()}
     good = (seen.requests - seen.refused) / seen.seconds
     report.add_row("fraud", "capacity", f"{able:,.0f}/s")
-    report.add_row("", "offered", f"{seen.rate:,.0f}/s: {seen.rate / able:.1f} x capacity, on {FLOOD:,} connections")
+    report.add_row(
+        "", "offered", f"{seen.rate:,.0f}/s: {seen.rate / able:.1f} x capacity, on {connections:,} connections"
+    )
     report.add_row("", "goodput", f"{good:,.0f}/s: {good / able:.1%} of capacity (goal: {GOAL:.0%}, with CPU to spare)")
     report.add_row(
         "", "CPU, in cores", ", ".join(f"{name} {share:.2f}" for name, share in shares.items() if share > 0.01)
@@ -195,7 +197,10 @@ def main() -> int:
     """1 where the goals are missed or something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=10, help="of each overload; at least 5, so that the queue fills")
-    seconds = max(5, parser.parse_args().seconds)
+    parser.add_argument("--connections", type=int, default=2048, help="of the flood; 1,024 requests may wait")
+    parser.add_argument("--only", choices=["script", "fraud"], default="", help="one of the two")
+    options = parser.parse_args()
+    seconds = options.seconds = max(5, options.seconds)
     report = Table(title=f"Overload, {seconds} s each, {psutil.cpu_count()} cores", title_justify="left")
     for column in ("model", "what", "figure"):
         report.add_column(column)
@@ -204,16 +209,19 @@ def main() -> int:
     except wrk.Missing as error:
         print(error, file=sys.stderr)
         return 1
+    good = True
     with tempfile.TemporaryDirectory() as folder, serving("--auth", "none") as trimtab:
-        fraud = models.model("fraud", Path(folder))
-        trimtab.deploy("busy", script(BUSY))
-        good = busy(trimtab, f"{trimtab.url}/endpoints/busy/invocations", seconds, report)
-        trimtab.sagemaker.delete_endpoint(EndpointName="busy")
-        report.add_section()
-        trimtab.deploy("fraud", archive(model_onnx=fraud.path.read_bytes()))
-        body = models.payload([fraud.rows[0]])
-        assert fraud.is_right(0, json.loads(trimtab.invoke("fraud", body))[0])
-        good &= flood(trimtab, f"{trimtab.url}/endpoints/fraud/invocations", seconds, report, body)
+        if options.only != "fraud":
+            trimtab.deploy("busy", script(BUSY))
+            good &= busy(trimtab, f"{trimtab.url}/endpoints/busy/invocations", seconds, report)
+            trimtab.sagemaker.delete_endpoint(EndpointName="busy")
+            report.add_section()
+        if options.only != "script":
+            fraud = models.model("fraud", Path(folder))
+            trimtab.deploy("fraud", archive(model_onnx=fraud.path.read_bytes()))
+            body = models.payload([fraud.rows[0]])
+            assert fraud.is_right(0, json.loads(trimtab.invoke("fraud", body))[0])
+            good &= flood(trimtab, f"{trimtab.url}/endpoints/fraud/invocations", options, report, body)
     Console(width=150).print(report)
     return 0 if good else 1
 
