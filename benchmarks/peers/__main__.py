@@ -4,7 +4,7 @@
     python -m benchmarks.peers --models mlp-batched                       dynamic batching, the peers that have it
     python -m benchmarks.peers --peers trimtab,mosec,triton --json /tmp/run.json    goes on where the file ends
 
-The first run makes an environment for every peer under `.venvs/peers` (2.6 GiB with all of them, about 1 GiB of it
+The first run makes an environment for every peer under `.venvs/peers` (2.1 GiB with all of them, half of it
 PyTorch for TorchServe). Needs wrk; TorchServe and Multi Model Server need Java and are left out where there is none.
 One server runs at a time. Servers take turns in an order that is random in every round.
 """

@@ -101,9 +101,9 @@ def program_env(job: Job) -> dict[str, str]:
     }
 
 
-def instances(rows: list[list[float]]) -> bytes:
-    """TensorFlow Serving's V1 protocol, which KServe takes."""
-    return b'{"instances":' + payload(rows) + b"}"
+def under(name: str) -> Callable[[list[list[float]]], bytes]:
+    """Rows as the field `name` of a JSON object; `instances` is TensorFlow Serving's V1 protocol, which KServe takes."""
+    return lambda rows: b'{"%b":%b}' % (name.encode(), payload(rows))
 
 
 def tensors(rows: list[list[float]]) -> bytes:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from benchmarks.peers.models import payload
-from benchmarks.peers.peer import HOST, PROGRAMS, Job, Peer, Service, program_env
-
-
-def _rows(rows: list[list[float]]) -> bytes:
-    return b'{"rows":' + payload(rows) + b"}"
+from benchmarks.peers.peer import HOST, PROGRAMS, Job, Peer, Service, program_env, under
 
 
 def _service(job: Job) -> Service:
     argv = [str(job.python), "-m", "bentoml", "serve", "bentoml_service:Model", "--working-dir", str(PROGRAMS)]
     env = {**program_env(job), "BENTOML_HOME": str(job.folder), "BENTOML_DO_NOT_TRACK": "True"}
-    return Service([*argv, "--host", HOST, "--port", str(job.port)], "/predict", env, encode=_rows)
+    return Service([*argv, "--host", HOST, "--port", str(job.port)], "/predict", env, encode=under("rows"))
 
 
 BENTOML = Peer(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from benchmarks.peers.peer import PROGRAMS, Job, Peer, Service, field_of, instances, program_env
+from benchmarks.peers.peer import PROGRAMS, Job, Peer, Service, field_of, program_env, under
 
 
 def _service(job: Job) -> Service:
     argv = [str(job.python), str(PROGRAMS / "kserve_server.py")]
     path = "/v1/models/model:predict"
-    return Service(argv, path, program_env(job), encode=instances, decode=field_of("predictions"))
+    return Service(argv, path, program_env(job), encode=under("instances"), decode=field_of("predictions"))
 
 
 KSERVE = Peer(

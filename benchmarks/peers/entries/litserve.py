@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from benchmarks.peers.models import payload
-from benchmarks.peers.peer import PROGRAMS, Job, Peer, Service, field_of, program_env
-
-
-def _rows(rows: list[list[float]]) -> bytes:
-    return b'{"rows":' + payload(rows) + b"}"
+from benchmarks.peers.peer import PROGRAMS, Job, Peer, Service, field_of, program_env, under
 
 
 def _service(job: Job) -> Service:
     argv = [str(job.python), str(PROGRAMS / "litserve_server.py")]
-    return Service(argv, "/predict", program_env(job), encode=_rows, decode=field_of("answers"))
+    return Service(argv, "/predict", program_env(job), encode=under("rows"), decode=field_of("answers"))
 
 
 LITSERVE = Peer(

@@ -90,13 +90,17 @@ def _client(service: str, url: str, key: Mapping[str, str]) -> Any:
 
 def deploy(url: str, key: Mapping[str, str], packed: bytes, environment: Mapping[str, str]) -> None:
     """Bucket, model, config and endpoint by boto3; returns once it is in service. Raises NotReady before trimtab listens."""
-    from botocore.exceptions import BotoCoreError
+    from botocore.exceptions import BotoCoreError, ClientError
 
     s3, sagemaker = _client("s3", url, key), _client("sagemaker", url, key)
     try:
         s3.create_bucket(Bucket="models")
     except BotoCoreError as error:
         raise NotReady from error
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 503:
+            raise NotReady from error
+        raise
     s3.put_object(Bucket="models", Key="model.tar.gz", Body=packed)
     container = {
         "Image": "trimtab://python",

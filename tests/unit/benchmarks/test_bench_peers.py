@@ -16,7 +16,7 @@ from benchmarks.peers.catalogue import PEERS
 from benchmarks.peers.environments import REQUIREMENTS
 from benchmarks.peers.measure import Cell
 from benchmarks.peers.models import ABOUT, Model
-from benchmarks.peers.peer import FEATURES, Peer, instances, tensor, tensors
+from benchmarks.peers.peer import FEATURES, Peer, tensor, tensors, under
 from benchmarks.peers.processes import Memory
 from benchmarks.peers.stats import ratio, spread
 from benchmarks.peers.wrk import Figures
@@ -194,7 +194,7 @@ def test_everything_a_server_needs_is_pinned_with_hashes(peer: Peer) -> None:
 
 
 def test_the_protocols_of_the_peers_carry_rows_and_answers() -> None:
-    assert instances([[1.0, 2.0]]) == b'{"instances":[[1.0,2.0]]}'
+    assert under("instances")([[1.0, 2.0]]) == b'{"instances":[[1.0,2.0]]}'
     assert b'"shape":[2,1]' in tensors([[1.0], [2.0]])
     assert tensor(b'{"outputs":[{"name":"answers","data":[0.25,0.75]}]}') == [0.25, 0.75]
 
