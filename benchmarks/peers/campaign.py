@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.peers import measure, results
 from benchmarks.peers.models import MAX_BATCH, Model, session
@@ -13,23 +14,12 @@ from benchmarks.peers.peer import Peer
 from benchmarks.peers.server import Failed, running
 
 
-class Place(tuple[int, Peer, str]):
-    """Round, peer, model."""
+class Place(NamedTuple):
+    """A turn to take."""
 
-    @property
-    def round(self) -> int:
-        """Counted from 0."""
-        return self[0]
-
-    @property
-    def peer(self) -> Peer:
-        """Whose turn it is."""
-        return self[1]
-
-    @property
-    def model(self) -> str:
-        """The model's name."""
-        return self[2]
+    round: int  # counted from 0
+    peer: Peer
+    model: str  # its name
 
 
 def order(peers: Sequence[Peer], models: Iterable[str], rounds: int, seed: int) -> list[Place]:
@@ -39,7 +29,7 @@ def order(peers: Sequence[Peer], models: Iterable[str], rounds: int, seed: int) 
     for number in range(rounds):
         mixed = pairs.copy()
         random.Random(f"{seed}:{number}").shuffle(mixed)
-        places += [Place((number, peer, model)) for peer, model in mixed]
+        places += [Place(number, peer, model) for peer, model in mixed]
     return places
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import tempfile
 import time
 from pathlib import Path
@@ -69,8 +70,6 @@ def _measure(server: Server, concurrency: int, seconds: int) -> Cell:
 
 def _own_s() -> float:
     """CPU of this process and of wrk, which it has waited for."""
-    import resource
-
     found = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(use.ru_utime + use.ru_stime for use in found)
 

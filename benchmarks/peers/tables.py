@@ -131,9 +131,9 @@ def configured_sheet(peers: Sequence[Peer], versions: dict[str, str]) -> Sheet:
 def terminal(sheet: Sheet) -> Table:
     """A table of rich."""
     table = Table(title=sheet.title, title_justify="left", title_style="bold")
-    words = sheet.columns[1:] == LOAD_COLUMNS[1:] or "PSS MiB" in sheet.columns
+    has_figures = sheet.columns[1:] == LOAD_COLUMNS[1:] or "PSS MiB" in sheet.columns
     for number, column in enumerate(sheet.columns):
-        table.add_column(column, justify="right" if number and words else "left")
+        table.add_column(column, justify="right" if number and has_figures else "left")
     for row in sheet.rows:
         table.add_row(*(text.replace("[", r"\[") for text in row))
     return table

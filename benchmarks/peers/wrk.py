@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-INSTALL = "wrk is not installed. `apt-get install wrk` (Debian, Ubuntu), `brew install wrk` (macOS), or build it from https://github.com/wg/wrk."
+INSTALL = "wrk is not installed. `apt-get install wrk` (Debian, Ubuntu), or build it from https://github.com/wg/wrk."
 
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _TIMES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
