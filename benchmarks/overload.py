@@ -198,7 +198,9 @@ def tail(latencies_s: list[float]) -> str:
 def main() -> int:
     """1 where the goals are missed or something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=int, default=10, help="of each overload; more where the queue needs it to fill")
+    parser.add_argument(
+        "--seconds", type=int, default=10, help="of each overload; more where the queue needs it to fill"
+    )
     parser.add_argument("--connections", type=int, default=2048, help="of the flood; 1,024 requests may wait")
     parser.add_argument("--only", choices=["script", "fraud"], default="", help="one of the two")
     options = parser.parse_args()
