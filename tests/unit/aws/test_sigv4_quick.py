@@ -121,7 +121,10 @@ def test_timestamps_that_are_none_are_left_to_the_full_check(both):
         assert both.quick({**fields, b"x-amz-date": bad}) is None
 
 
-VALUES = st.text(st.characters(min_codepoint=9, max_codepoint=255, exclude_characters="\n\r\x0b\x0c"), max_size=12)
+# What the HTTP parser lets through: of the control characters, the tab.
+VALUES = st.text(
+    st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f") | st.just("\t"), max_size=12
+)
 
 
 @given(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
+from collections.abc import Callable
 from typing import Final
 
 from trimtab.aws.fault_shapes import runtime_error_response
@@ -27,8 +29,9 @@ from trimtab.aws.runtime.requests import (
 from trimtab.aws.server.exchange import Exchange
 from trimtab.aws.server.rendering import head_of
 from trimtab.aws.sigv4 import Verifier
-from trimtab.errors import TooLarge, TrimtabError, Unavailable
+from trimtab.errors import QueueFull, TooLarge, TrimtabError, Unavailable
 from trimtab.gateway.gateway import Gateway
+from trimtab.policies.admission import Refusals
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +42,12 @@ _ANY_ENDPOINT_BYTES: Final = 26_214_400  # an unknown endpoint's body is read be
 class RuntimeEdge:
     """`aws.server.FastPath` for everything below `/endpoints/`."""
 
-    def __init__(self, gateway: Gateway, verifier: Verifier) -> None:
+    def __init__(
+        self, gateway: Gateway, verifier: Verifier, *, monotonic_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self._gateway = gateway
+        self._refusals = Refusals()
+        self._monotonic_s = monotonic_s
         self._callers = Callers(verifier)
         self._targets: dict[bytes, Target] = {}
         self._request_prefix = _uuid_prefix()
@@ -136,6 +143,8 @@ class RuntimeEdge:
         container: str = "primary",
     ) -> None:
         """Answer an error."""
+        if isinstance(error, QueueFull):
+            exchange.hold_connection(self._refusals.pause_s(self._monotonic_s()))
         table = self._gateway.table
         response = runtime_error_response(
             error,

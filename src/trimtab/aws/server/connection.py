@@ -15,6 +15,7 @@ import httptools
 from trimtab.aws.server.body import ArrivingBody
 from trimtab.aws.server.exchange import Exchange
 from trimtab.aws.server.heads import ambiguous, origin_form
+from trimtab.aws.server.intake import Intake
 from trimtab.aws.server.phases import Phase, Stopwatch, overdue
 from trimtab.aws.server.rendering import status_line
 from trimtab.errors import TooLarge, Unavailable
@@ -40,9 +41,9 @@ class Connection(asyncio.BufferedProtocol):
         "_head_bytes",
         "_headers",
         "_in_head",
+        "_intake",
         "_lingering",
         "_parser",
-        "_reading",
         "_received",
         "_receiving",
         "_stopwatch",
@@ -66,7 +67,7 @@ class Connection(asyncio.BufferedProtocol):
         self._receiving: Exchange | None = None  # whose bytes are arriving
         self._waiting: deque[Exchange] = deque()  # parsed ahead
         self._advancing = False
-        self._reading = True
+        self._intake = Intake()
         self._lingering = False
         self._deaf = False  # what follows cannot be understood
         self._in_head = False
@@ -85,6 +86,7 @@ class Connection(asyncio.BufferedProtocol):
         """A client came; one too many is told so."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by class
         self._transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
+        self._intake.transport = self._transport
         peer = self._transport.get_extra_info("peername")
         self.peer = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else ""
         self._parser = httptools.HttpRequestParser(self)
@@ -136,7 +138,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing more can be sent or received."""
         self.server.forget(self)
-        self._transport = self._parser = None
+        self._transport = self._intake.transport = self._parser = None
         active, receiving, self._active, self._receiving = self._active, self._receiving, None, None
         waiting = list(self._waiting)
         self._waiting.clear()
@@ -198,11 +200,11 @@ class Connection(asyncio.BufferedProtocol):
         if b"expect" in exchange.fields:
             exchange.continues = exchange.fields[b"expect"].strip().lower() == b"100-continue"
         self._receiving = exchange
-        if self._active is None and not self._waiting:
+        if self._active is None and not self._waiting and not self._intake.held:
             self._start(exchange)
         else:
             self._waiting.append(exchange)
-            self._pause()
+            self._intake.pause()
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
@@ -214,7 +216,7 @@ class Connection(asyncio.BufferedProtocol):
             self._swallow(len(data))
         elif exchange.body is not None:
             if not exchange.body.feed(data):
-                self._pause()
+                self._intake.pause()
         elif not exchange.started or exchange.size_bytes <= exchange.limit_bytes:
             exchange.chunks.append(data)
             if not self.server.reserve(len(data)):
@@ -285,7 +287,7 @@ class Connection(asyncio.BufferedProtocol):
                 self.close()
             else:
                 self._linger()
-        elif not self._reading:
+        elif not self._intake.reads:
             self._advance()
 
     def _advance(self) -> None:
@@ -294,7 +296,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._advancing = True
         try:
-            while self._waiting and self._active is None and not self._lingering:
+            while self._waiting and self._active is None and not self._lingering and not self._intake.held:
                 self._start(self._waiting.popleft())
         finally:
             self._advancing = False
@@ -326,17 +328,15 @@ class Connection(asyncio.BufferedProtocol):
         size_bytes = len(exchange.target) + sum(len(name) + len(value) + 4 for name, value in exchange.headers)
         return size_bytes > limits.head_bytes
 
-    def _pause(self) -> None:
-        if self._reading and self._transport is not None and not self._transport.is_closing():
-            self._reading = False
-            self._transport.pause_reading()
-
     def resume_body(self) -> None:
         """Read on, unless parsed requests still wait for their turn."""
-        if self._reading or self._waiting or self._transport is None or self._transport.is_closing():
-            return
-        self._reading = True
-        self._transport.resume_reading()
+        if not self._waiting:
+            self._intake.resume()
+
+    def hold(self, pause_s: float) -> None:
+        """Read and start nothing more for `pause_s` seconds."""
+        if not self._lingering:
+            self._intake.hold(pause_s, self._advance)
 
     # --- endings -----------------------------------------------------------------------------------------------
 
@@ -370,7 +370,7 @@ class Connection(asyncio.BufferedProtocol):
         active, self._active = self._active, None
         if active is not None and active.complete:
             self._active = active
-            self._pause()
+            self._intake.pause()
             return
         if active is not None:
             self.server.release(active)
@@ -395,9 +395,7 @@ class Connection(asyncio.BufferedProtocol):
                 self.server.release(exchange)
         if transport.can_write_eof():
             transport.write_eof()
-        if not self._reading:
-            self._reading = True
-            transport.resume_reading()
+        self._intake.unhold()
 
     def _swallow(self, nbytes: int) -> None:
         self._discarded_bytes += nbytes
@@ -434,7 +432,7 @@ class Connection(asyncio.BufferedProtocol):
             return Phase.WRITE, unsent_bytes
         if self._in_head and self._active is None:
             return Phase.HEAD, unsent_bytes
-        if self._receiving is not None and self._reading:
+        if self._receiving is not None and self._intake.reads:
             return Phase.BODY, unsent_bytes
         return (Phase.BUSY if self._active is not None else Phase.IDLE), unsent_bytes
 
