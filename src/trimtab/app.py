@@ -183,7 +183,7 @@ async def gateway(config: Config, listener_fd: int, stop: asyncio.Event) -> None
     from trimtab.aws.sigv4 import Verifier
     from trimtab.gateway.gateway import Gateway
 
-    here = Gateway()
+    here = Gateway(metered=config.meters)
     verifier = Verifier(keys_of(here), region=config.region)
     await serve_data_plane(
         socket.socket(fileno=listener_fd),
