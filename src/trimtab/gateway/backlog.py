@@ -12,7 +12,7 @@ from trimtab.wire.reports import Report
 
 logger = logging.getLogger(__name__)
 
-SECONDS_KEPT: Final = 120  # reports of a second each; older ones become minutes
+SECONDS_KEPT_S: Final = 120  # older reports of a second become minutes
 MINUTES_KEPT: Final = 180
 MOST: Final = 20_000  # variants in all of them, of about 1 to 2 KB each
 
@@ -32,12 +32,18 @@ class Backlog:
         """A second's report."""
         self._seconds.append(report)
         self._size += len(report.variants)
-        while len(self._seconds) > SECONDS_KEPT or (self._size > MOST and len(self._seconds) > 1):
+        while self._is_long():
             self._merge(self._seconds.popleft())
         while len(self._minutes) > MINUTES_KEPT or (self._size > MOST and self._minutes):
             lost = self._minutes.popleft()
             self._size -= len(lost.variants)
             logger.warning("metrics lost: control is away too long %s", logs.fields(start_s=lost.start_s))
+
+    def _is_long(self) -> bool:
+        seconds = self._seconds
+        if not seconds:
+            return False
+        return self._size > MOST or seconds[-1].start_s - seconds[0].start_s >= SECONDS_KEPT_S
 
     def put_back(self, report: Report) -> None:
         """A report that was taken, and not received; of several the newest first."""

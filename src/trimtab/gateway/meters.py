@@ -115,7 +115,7 @@ class VersionMeter:
             counts.model_faults += 1
             if 400 <= error.status < 500:
                 counts.client_faults += 1
-            else:
+            elif error.status == 0 or error.status >= 500:  # 0: not in time
                 counts.server_faults += 1
         elif isinstance(error, ReplicaLost):
             counts.model_faults += 1

@@ -24,7 +24,8 @@ from trimtab.wire.reports import NUMBER, SIZE, Hello, Report
 logger = logging.getLogger(__name__)
 
 _RETRY_S: Final = 0.25
-_UNACKNOWLEDGED_MOST: Final = 8  # sent and not acknowledged: then control is slow, and the rest is kept here
+_UNACKNOWLEDGED_MOST: Final = 400  # sent and not acknowledged: then control is slow, and the rest is kept here
+_VARIANTS_MOST: Final = 100  # in one report: control takes one in a few ms
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -65,8 +66,11 @@ class Reporter:
 
     def tick(self) -> None:
         """A second is over."""
-        if variants := self._gateway.reports():
-            self._backlog.add(Report(number=0, start_s=int(self._wall_s() - 0.5), variants=variants))
+        variants = self._gateway.reports()
+        start_s = int(self._wall_s() - 0.5)
+        for first in range(0, len(variants), _VARIANTS_MOST):
+            part = variants[first : first + _VARIANTS_MOST]
+            self._backlog.add(Report(number=0, start_s=start_s, variants=part))
         self._send()
 
     async def _keep_connected(self) -> None:
