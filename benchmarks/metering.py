@@ -221,7 +221,9 @@ def scrapes(options: argparse.Namespace) -> None:
     with plane(variants=options.variants) as (port, _, control):
         first_s, size_bytes = scrape(port)
         report(f"a scrape of {options.variants:,} variants", f"{size_bytes / 1e6:.1f} MB")
-        report("    the first: everything is rendered", f"{first_s * 1e3:.0f} ms", "goal <= 200 ms")
+        report("    the first", f"{first_s * 1e3:.0f} ms")
+        all_s = [scrape(port, "?all")[0] for _ in range(5)]
+        report("    everything changed since (median)", f"{statistics.median(all_s) * 1e3:.0f} ms", "goal <= 200 ms")
         again = [scrape(port)[0] for _ in range(7)]
         report(
             "    nearly nothing changed since (median)", f"{statistics.median(again) * 1e3:.0f} ms", "goal <= 200 ms"

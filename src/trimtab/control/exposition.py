@@ -6,8 +6,8 @@ Text format 0.0.4, or OpenMetrics 1.0: they differ in how a counter's family is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from itertools import islice
+from collections.abc import AsyncIterator, Callable
+from itertools import accumulate
 from typing import Final
 
 from trimtab.control.metering import Metering, Place, Variant
@@ -18,6 +18,8 @@ from trimtab.metrics.families import BOUNDS_S, FAMILIES, SAMPLED, Family
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 OPEN_METRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
+_NAMES: Final = tuple(family.name for family in FAMILIES)
+_SAMPLED: Final = {sampled.metric: sampled.family for sampled in SAMPLED}
 _RENDERED_IN_A_TURN: Final = 100  # variants; 1 to 2 ms
 _JOINED: Final = 500  # texts of variants in one piece
 
@@ -36,7 +38,7 @@ class Exposition:
 
     def __init__(self, metering: Metering) -> None:
         self._metering = metering
-        self._texts: dict[str, dict[Place, str]] = {family.name: {} for family in FAMILIES}
+        self._rows: dict[Place, list[str]] = {}  # by variant, a text for each of FAMILIES
         self._rendering = asyncio.Lock()
 
     async def text(
@@ -44,16 +46,14 @@ class Exposition:
     ) -> AsyncIterator[bytes]:
         """The text in pieces; the loop has its turn between them. `visible` chooses endpoints by name."""
         await self._refresh()
-        for family in FAMILIES:
-            texts = self._texts[family.name]
-            if not texts:
-                continue
-            yield _header(family, open_metrics=open_metrics)
-            shown = list(texts.values()) if visible is None else [t for p, t in texts.items() if visible(p[0])]
-            pieces = iter(shown)
-            while part := "".join(islice(pieces, _JOINED)):
-                yield part.encode()
-                await asyncio.sleep(0)
+        rows = [row for place, row in self._rows.items() if visible is None or visible(place[0])]
+        for index, family in enumerate(FAMILIES):
+            head = _header(family, open_metrics=open_metrics)
+            for first in range(0, len(rows), _JOINED):
+                if part := "".join([row[index] for row in rows[first : first + _JOINED]]):
+                    yield head + part.encode()
+                    head = b""
+                    await asyncio.sleep(0)
         if open_metrics:
             yield b"# EOF\n"
 
@@ -67,98 +67,78 @@ class Exposition:
 
     def _render(self, place: Place) -> None:
         variant = self._metering.variants.get(place)
-        new = dict(rendered(place, variant)) if variant is not None else {}
-        for name, texts in self._texts.items():
-            if text := new.get(name):
-                texts[place] = text
-            else:
-                texts.pop(place, None)
+        if variant is None:
+            self._rows.pop(place, None)
+        else:
+            self._rows[place] = rendered(place, variant)
 
 
-def rendered(place: Place, variant: Variant) -> Iterator[tuple[str, str]]:
-    """The lines of a variant by family. Of what it has never had there are none, but its requests are always there."""
+def rendered(place: Place, variant: Variant) -> list[str]:
+    """The lines of a variant: a text for each of FAMILIES, "" for what it has never had."""
     labels = f'endpoint="{escaped(place[0])}",variant="{escaped(place[1])}"'
+    texts = dict.fromkeys(_NAMES, "")
     totals = variant.totals
-    yield _line(f.INVOCATIONS, labels, totals.received)
-    yield _line(f.IN_PROGRESS, labels, variant.in_hand)
-    yield _line(f.QUEUED, labels, variant.waiting)
-    yield _line(f.UTILIZATION, labels, variant.busy)
-    yield _line(f.READY, labels, len({lane.replica_id for lane in variant.route.lanes}))
+
+    def put(family: Family, value: float) -> None:
+        texts[family.name] = f"{family.name}{{{labels}}} {value!r}\n"
+
+    put(f.INVOCATIONS, totals.received)
+    put(f.IN_PROGRESS, variant.in_hand)
+    put(f.QUEUED, variant.waiting)
+    put(f.UTILIZATION, variant.busy)
+    put(f.READY, len({lane.replica_id for lane in variant.route.lanes}))
     if totals.received:
-        yield _line(f.THROTTLED, labels, totals.throttled)
-        yield _line(f.RETRIES, labels, totals.retried)
-        yield _line(f.CLIENTS_GONE, labels, totals.clients_gone)
-    for sampled in SAMPLED:
-        total = totals.sampled.get(sampled.metric)
-        if sampled.how != "total":
-            if sampled.metric in variant.sampled:
-                yield _line(sampled.family, labels, variant.sampled[sampled.metric])
-        elif total is not None and sampled.family.kind == "counter":
-            yield _line(sampled.family, labels, total.sum)
-        elif total is not None:
-            yield sampled.family.name, _summary(sampled.family, labels, total)
-    versions = [(f'{labels},version="{escaped(name)}"', version) for name, version in totals.versions.items()]
-    if versions:
-        for family, texts in _of_versions(versions):
-            yield family.name, "".join(texts)
+        put(f.THROTTLED, totals.throttled)
+        put(f.RETRIES, totals.retried)
+        put(f.CLIENTS_GONE, totals.clients_gone)
+    for metric, value in variant.sampled.items():
+        put(_SAMPLED[metric], value)
+    for metric, total in totals.sampled.items():
+        family = _SAMPLED[metric]
+        if family.kind == "counter":
+            put(family, total.sum)
+        else:
+            texts[family.name] = _summary(family, labels, total)
+    for name, version in totals.versions.items():
+        _put_version(texts, f'{labels},version="{escaped(name)}"', version)
+    return list(texts.values())
 
 
-def _of_versions(versions: list[tuple[str, VersionTotals]]) -> Iterator[tuple[Family, Iterator[str]]]:
-    yield f.ERRORS, (_errors(labels, version) for labels, version in versions)
-    yield f.MODEL_ERRORS, (_model_errors(labels, version) for labels, version in versions)
-    yield f.DURATION, (_histogram(labels, version) for labels, version in versions)
-    yield f.MODEL_DURATION, (_seconds(f.MODEL_DURATION, labels, v.model) for labels, v in versions)
-    yield f.QUEUE_DURATION, (_seconds(f.QUEUE_DURATION, labels, v.queue) for labels, v in versions)
-    yield f.COMPUTE_DURATION, (_seconds(f.COMPUTE_DURATION, labels, v.compute) for labels, v in versions)
-    yield f.FIRST_CHUNK, (_seconds(f.FIRST_CHUNK, labels, v.first_chunk) for labels, v in versions)
-    yield f.BATCH_SIZE, (_summary(f.BATCH_SIZE, labels, v.batches) for labels, v in versions if v.batches.count)
-    yield (
-        f.STREAM_ERRORS,
-        (f"{f.STREAM_ERRORS.name}{{{labels}}} {v.broken_streams}\n" for labels, v in versions if v.first_chunk.count),
+def _put_version(texts: dict[str, str], labels: str, version: VersionTotals) -> None:
+    texts[f.DURATION.name] += _histogram(labels, version)
+    for family, total in (
+        (f.MODEL_DURATION, version.model),
+        (f.QUEUE_DURATION, version.queue),
+        (f.COMPUTE_DURATION, version.compute),
+        (f.FIRST_CHUNK, version.first_chunk),
+    ):
+        if total.count:
+            texts[family.name] += _summary(family, labels, total, 1e-6)
+    texts[f.MODEL_ERRORS.name] += (
+        f'{f.MODEL_ERRORS.name}{{{labels},class="4xx"}} {version.client_faults}\n'
+        f'{f.MODEL_ERRORS.name}{{{labels},class="5xx"}} {version.server_faults}\n'
     )
-
-
-def _line(family: Family, labels: str, value: float) -> tuple[str, str]:
-    return family.name, f"{family.name}{{{labels}}} {value!r}\n"
-
-
-def _errors(labels: str, version: VersionTotals) -> str:
-    name = f.ERRORS.name
-    return "".join(f'{name}{{{labels},reason="{escaped(r)}"}} {count}\n' for r, count in version.errors.items())
-
-
-def _model_errors(labels: str, version: VersionTotals) -> str:
-    name = f.MODEL_ERRORS.name
-    return (
-        f'{name}{{{labels},class="4xx"}} {version.client_faults}\n'
-        f'{name}{{{labels},class="5xx"}} {version.server_faults}\n'
-    )
+    for reason, count in version.errors.items():
+        texts[f.ERRORS.name] += f'{f.ERRORS.name}{{{labels},reason="{escaped(reason)}"}} {count}\n'
+    if version.first_chunk.count:
+        texts[f.STREAM_ERRORS.name] += f"{f.STREAM_ERRORS.name}{{{labels}}} {version.broken_streams}\n"
+    if version.batches.count:
+        texts[f.BATCH_SIZE.name] += _summary(f.BATCH_SIZE, labels, version.batches)
 
 
 def _histogram(labels: str, version: VersionTotals) -> str:
-    counts: list[float] = []
-    seen = 0
-    for count in version.below:
-        seen += count
-        counts.append(seen)
-    return (_HISTOGRAM % (*counts, version.duration.sum / 1e6, version.duration.count)).replace(_LABELS, labels)
+    total = version.duration
+    return (_HISTOGRAM % (*accumulate(version.below), total.sum * 1e-6, total.count)).replace(_LABELS, labels)
 
 
-def _seconds(family: Family, labels: str, total: Sum) -> str:
-    return _summary(family, labels, Sum(total.count, total.sum / 1e6)) if total.count else ""
-
-
-def _summary(family: Family, labels: str, total: Sum) -> str:
+def _summary(family: Family, labels: str, total: Sum, scale: float = 1.0) -> str:
     name = family.name
-    return f"{name}_sum{{{labels}}} {total.sum!r}\n{name}_count{{{labels}}} {round(total.count)}\n"
+    return f"{name}_sum{{{labels}}} {total.sum * scale!r}\n{name}_count{{{labels}}} {round(total.count)}\n"
 
 
 def _header(family: Family, *, open_metrics: bool) -> bytes:
     name = family.name.removesuffix("_total") if open_metrics and family.kind == "counter" else family.name
-    meaning = family.meaning.replace("\\", "\\\\").replace("\n", "\\n")
-    if open_metrics:
-        meaning = meaning.replace('"', '\\"')
-    return f"# HELP {name} {meaning}\n# TYPE {name} {family.kind}\n".encode()
+    return f"# HELP {name} {family.meaning}\n# TYPE {name} {family.kind}\n".encode()
 
 
 def escaped(value: str) -> str:
