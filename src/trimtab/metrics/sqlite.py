@@ -150,7 +150,7 @@ class SqliteMetricStore:
             return
         if start_s > series.last_s:
             series.last_s = start_s
-        if sample.resolution_s < MINUTES.step_s and not self._keeper.is_late(start_s):
+        if sample.resolution_s < MINUTES.step_s:
             batch.add(batch.seconds, series, start_s, sample.sketch)
         else:
             batch.add(batch.direct, series, aligned(start_s, MINUTES.step_s), sample.sketch)
