@@ -115,7 +115,9 @@ async def test_versions_are_told_apart_and_forgotten(bench):
     old, new = await bench.worker(lambda got: got.answer(b"")), await bench.worker(lambda got: got.answer(b""))
 
     def route(worker, version):
-        return EndpointRoute(name="e", variants=(VariantRoute(name="v", weight=1, lanes=(worker.lane(),), version=version),))
+        return EndpointRoute(
+            name="e", variants=(VariantRoute(name="v", weight=1, lanes=(worker.lane(),), version=version),)
+        )
 
     await bench.gateway.apply(bench.table(route(old, "config-1")))
     await bench.ask().outcome()
