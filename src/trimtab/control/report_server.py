@@ -46,6 +46,7 @@ class ReportServer:
         self._server: asyncio.Server | None = None
         self.gateways: dict[str, _Connection] = {}
         self._connections: set[_Connection] = set()
+        self._closing = False
 
     async def open(self) -> None:
         """Listen, owner only."""
@@ -57,6 +58,7 @@ class ReportServer:
 
     async def close(self) -> None:
         """Take nothing more. What was taken and not acknowledged is sent to the next control."""
+        self._closing = True
         if self._server is not None:
             self._server.close()
         for connection in list(self._connections):
@@ -68,6 +70,8 @@ class ReportServer:
     def joined(self, connection: _Connection) -> None:
         """A connection is made."""
         self._connections.add(connection)
+        if self._closing:  # it was accepted a moment before
+            connection.drop()
 
     def named(self, gateway: str, connection: _Connection) -> None:
         """A gateway has said who it is."""
