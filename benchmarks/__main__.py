@@ -15,6 +15,7 @@ from benchmarks.peers.wrk import INSTALL
 PROGRAMS: dict[str, tuple[str, list[str]]] = {
     # name: module, arguments
     "dataplane": ("dataplane", []),
+    "metering": ("metering", []),
     "sigv4": ("sigv4", []),
     "worker_dataplane": ("worker_dataplane", []),
     "startup": ("startup", []),

@@ -35,6 +35,7 @@ from pathlib import Path
 SMALL = 512
 LARGE = 1 << 20
 ENDPOINT = "echo"
+METERS_VARIABLE = "TRIMTAB_BENCH_METERS"  # "off": the gateway counts nothing (benchmarks/metering.py)
 KEY_ID, SECRET, REGION = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "us-east-1"
 
 
@@ -75,7 +76,7 @@ def run_gateway(port_fd: int, data_dir: str, profile: str) -> None:
     async def main() -> None:
         stop = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-        gateway = Gateway()
+        gateway = Gateway(metered=os.environ.get(METERS_VARIABLE) != "off")
         verifier = Verifier(lambda: {key.id: key for key in gateway.table.keys}, region=REGION)
         sock = socket.socket(fileno=port_fd)
         await serve(sock, Config(data_dir=Path(data_dir)), gateway=gateway, verifier=verifier, stop=stop)

@@ -183,7 +183,7 @@ async def gateway(config: Config, listener_fd: int, stop: asyncio.Event) -> None
     from trimtab.aws.sigv4 import Verifier
     from trimtab.gateway.gateway import Gateway
 
-    here = Gateway()
+    here = Gateway(metered=config.meters)
     verifier = Verifier(keys_of(here), region=config.region)
     await serve_data_plane(
         socket.socket(fileno=listener_fd),
@@ -199,7 +199,11 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     """The control plane: AWS's APIs, the store, the engine, and the loop that makes intent true."""
     from trimtab.aws.auth import Authenticator
     from trimtab.aws.keys import KeyRing
+    from trimtab.aws.prometheus import Prometheus
     from trimtab.aws.server import HttpServer
+    from trimtab.control.exposition import Exposition
+    from trimtab.control.metering import Metering
+    from trimtab.control.report_server import ReportServer
     from trimtab.control.routes import RoutePublisher
     from trimtab.control.seen import Settings
     from trimtab.control.service import Control
@@ -225,6 +229,11 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     async with AsyncExitStack() as parts:
         metrics = SqliteMetricStore(paths.metrics, clock)
         parts.callback(metrics.close)
+        metering = Metering(metrics, lambda: publisher.book.table, clock)
+        metrics.watch(metering.watch)
+        reports = ReportServer(paths.reports_socket, metering)
+        parts.push_async_callback(reports.close)
+        await reports.open()
         objects = open_object_store(paths.objects, clock)
         parts.push_async_callback(objects.close)
         await objects.start()
@@ -265,25 +274,32 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         )
         parts.push_async_callback(plane.close)
         await plane.open()
-        authenticator = Authenticator(keys, region=config.region, clock=clock, required=config.auth is Auth.SIGV4)
-        server = HttpServer(control_handler(config, plane, objects, authenticator))
+        signed = config.auth is Auth.SIGV4
+        authenticator = Authenticator(keys, region=config.region, clock=clock, required=signed)
+        prometheus = Prometheus(Exposition(metering), keys, authenticator, required=signed)
+        server = HttpServer(control_handler(config, plane, objects, authenticator, prometheus))
         await server.start(unix_listener(paths.control_socket))
         parts.push_async_callback(server.stop, grace_s=5.0)
         tell_ready()
-        await until_stopped(stop, plane.run(), watch_keys(keys, publisher.set_keys))
+        await until_stopped(stop, plane.run(), metering.run(), watch_keys(keys, publisher.set_keys))
 
 
-def control_handler(config: Config, plane: Control, objects: IndexedObjectStore, authenticate: Authenticate) -> Handler:
-    """Everything that is not data plane: trimtab's own API, then AWS's services."""
+def control_handler(
+    config: Config, plane: Control, objects: IndexedObjectStore, authenticate: Authenticate, prometheus: Handler
+) -> Handler:
+    """Everything that is not data plane: Prometheus's scrapes, trimtab's own API, then AWS's services."""
     from trimtab.aws.dispatch import Dispatcher
     from trimtab.aws.http import HttpRequest, HttpResponse
     from trimtab.aws.native import PREFIX, native_api
+    from trimtab.aws.prometheus import is_scrape
 
     about = {"region": config.region, "account": config.account}
     aws = Dispatcher(aws_handlers(config, plane, objects), authenticate, **about)
     native = native_api(plane, authenticate, config.paths.logs, about)
 
     async def handle(request: HttpRequest) -> HttpResponse:
+        if is_scrape(request):
+            return await prometheus(request)
         return await (native if request.raw_path.startswith(PREFIX) else aws)(request)
 
     return handle

@@ -42,6 +42,7 @@ class Config(Struct, frozen=True, kw_only=True):
     max_payload_bytes: int = 26_214_400  # AWS: 25 MB per real-time request
     invocation_timeout_s: float = 60.0
     drain_grace_s: float = 60.0
+    meters: bool = True  # whether gateways count; off only to measure what counting costs
 
     @property
     def paths(self) -> Paths:
@@ -87,6 +88,11 @@ class Paths:
     def routes_socket(self) -> Path:
         """Where control publishes the route table to gateways and takes their acknowledgements."""
         return self.run_dir / "routes.sock"
+
+    @property
+    def reports_socket(self) -> Path:
+        """Where gateways report to control what they have counted."""
+        return self.run_dir / "reports.sock"
 
     @property
     def nursery_socket(self) -> Path:

@@ -15,6 +15,7 @@ from trimtab.aws.server import HttpServer, Limits
 from trimtab.aws.sigv4 import Verifier
 from trimtab.config import Config
 from trimtab.gateway.gateway import Gateway
+from trimtab.gateway.reporter import Reporter
 from trimtab.gateway.routes import RouteClient
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ async def serve(
 ) -> None:
     """Serve on `sock` (bound) until `stop` is set, then finish what is in hand and return.
 
-    `gateway` is made by the caller, so that it can read the meters of its variants; `verifier` should look its keys
+    `gateway` is made by the caller, so that it can ask for its reports; `verifier` should look its keys
     up in `gateway.table.keys`. `on_ready` is called once connections are accepted. Starts from the last published
     routes, so it serves even when control is away.
     """
@@ -42,7 +43,7 @@ async def serve(
     passthrough = Passthrough(paths.control_socket)
     server = HttpServer(passthrough, fast=RuntimeEdge(gateway, verifier), limits=limits)
     await routes.load()
-    follower = asyncio.create_task(routes.run())
+    works = [asyncio.create_task(routes.run()), asyncio.create_task(Reporter(gateway, paths.reports_socket).run())]
     await server.start(sock)
     logger.info("gateway serves %s", logs.fields(address=sock.getsockname(), routes=gateway.table.version))
     gc.collect()
@@ -51,13 +52,15 @@ async def serve(
         on_ready()
     stopped = asyncio.create_task(stop.wait())
     try:
-        done, _ = await asyncio.wait((stopped, follower), return_when=asyncio.FIRST_COMPLETED)
-        if follower in done:
-            follower.result()  # it ends only by a bug: show it, and let the supervisor start a fresh process
+        done, _ = await asyncio.wait((stopped, *works), return_when=asyncio.FIRST_COMPLETED)
+        for work in works:
+            if work in done:
+                work.result()  # it ends only by a bug: show it, and let the supervisor start a fresh process
     finally:
         await server.stop(grace_s=config.drain_grace_s)  # still following routes: what is in hand may need them
         stopped.cancel()
-        follower.cancel()
-        await asyncio.gather(stopped, follower, return_exceptions=True)
+        for work in works:
+            work.cancel()
+        await asyncio.gather(stopped, *works, return_exceptions=True)
         await gateway.close()
         await passthrough.close()

@@ -39,6 +39,7 @@ class Call:
     arrived_s = 0.0
     sent_s = 0.0
     deadline_s = 0.0
+    first_chunk_s = 0.0  # of a stream, when its first piece came
     streamed = False  # a streamed answer has begun
     done = False
     _meta = AnswerMeta()

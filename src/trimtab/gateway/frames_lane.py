@@ -92,6 +92,7 @@ class FramesLane(Lane, asyncio.Protocol):
             self._out.extend(call.body)
             self._out_bytes += call.size_bytes
         if self.outstanding == 1:
+            self.busy_since_s = sent_s
             self._flush()  # an idle worker starts at once; what comes behind it in this turn leaves together
             if alone and self.pace.gap_s:
                 self._looker.expect(call, self.pace.gap_s, self._alone_in_a_row)

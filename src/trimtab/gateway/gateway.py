@@ -22,6 +22,7 @@ from trimtab.policies.routing import SmoothWeighted
 from trimtab.resources.replica import Wire
 from trimtab.resources.routing import EndpointRoute, RouteTable, VariantRoute
 from trimtab.resources.routing import Lane as LaneRoute
+from trimtab.wire.reports import VariantReport
 
 logger = logging.getLogger(__name__)
 
@@ -67,13 +68,16 @@ class Gateway:
         *,
         now_s: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
+        metered: bool = True,
     ) -> None:
         self.table = RouteTable(version=0)
         self.endpoints: dict[str, EndpointEntry] = {}
         self._now_s = now_s
         self._draw = draw
+        self._metered = metered
         self._looker = Looker(now_s)
         self._retired: list[Variant] = []  # lanes of theirs still finish what they have
+        self._unreported: list[VariantReport] = []  # of variants that are no more
         self._timer: asyncio.TimerHandle | None = None
         self._applying = asyncio.Lock()
 
@@ -102,9 +106,25 @@ class Gateway:
         busy = False
         for variant in self.variants():
             busy = variant.sweep(now_s) or busy
-        self._retired = [v for v in self._retired if any(lane.calls() for lane in v.retiring)]
+        self._let_go(now_s)
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(_SWEEP_INTERVAL_S, self._sweep) if busy else None
+
+    def _let_go(self, now_s: float) -> None:
+        """Forget retired variants that have finished."""
+        finished = [v for v in self._retired if not any(lane.calls() for lane in v.retiring)]
+        for variant in finished:
+            self._retired.remove(variant)
+            if (report := variant.report(now_s)) is not None:
+                self._unreported.append(report)
+
+    def reports(self) -> list[VariantReport]:
+        """What happened at each variant since this was last asked."""
+        now_s = self._now_s()
+        self._let_go(now_s)
+        reports, self._unreported = self._unreported, []
+        reports += [report for variant in self.variants() if (report := variant.report(now_s)) is not None]
+        return reports
 
     def variants(self) -> list[Variant]:
         """All variants, those that are finishing included."""
@@ -147,17 +167,32 @@ class Gateway:
             for route in endpoint.variants:
                 variant = before.by_name.get(route.name) if before is not None else None
                 if variant is None:
-                    variant = Variant(route, now_s=self._now_s, random=self._draw, readmit=self.submit)
+                    variant = self._new_variant(endpoint.name, route)
                 known = {_lane_key(lane.route): lane for lane in variant.lanes}
-                lanes = tuple(known.get(_lane_key(r)) or self._new_lane(r, variant) for r in route.lanes)
+                lanes = tuple(known.get(_lane_key(r)) or self._new_lane(r, variant, route.version) for r in route.lanes)
                 rows.append((variant, route, lanes))
             plan.append((endpoint, rows))
         return plan
 
-    def _new_lane(self, route: LaneRoute, variant: Variant) -> Lane:
+    def _new_variant(self, endpoint: str, route: VariantRoute) -> Variant:
+        return Variant(
+            route,
+            now_s=self._now_s,
+            random=self._draw,
+            readmit=self.submit,
+            endpoint=endpoint,
+            metered=self._metered,
+        )
+
+    def _new_lane(self, route: LaneRoute, variant: Variant, version: str) -> Lane:
+        lane: Lane
         if route.wire is Wire.FRAMES:
-            return FramesLane(route, variant, self._now_s, self._looker)
-        return HttpLane(route, variant, self._now_s)
+            lane = FramesLane(route, variant, self._now_s, self._looker)
+        else:
+            lane = HttpLane(route, variant, self._now_s)
+        if variant.meter is not None:
+            lane.meter = variant.meter.version(version)
+        return lane
 
     def _switch(self, table: RouteTable, plan: _Plan) -> None:
         endpoints: dict[str, EndpointEntry] = {}

@@ -51,6 +51,8 @@ class HttpLane(Lane):
         call.stream_id = self._last_id
         call.sent_s = now_s = self._now_s()
         self.outstanding += 1
+        if self.outstanding == 1:
+            self.busy_since_s = now_s
         while self._idle:
             connection = self._idle.pop()
             if connection.usable(now_s):

@@ -11,6 +11,7 @@ from typing import Protocol
 from trimtab import logs
 from trimtab.errors import ReplicaLost, TrimtabError
 from trimtab.gateway.calls import Call
+from trimtab.gateway.meters import VersionMeter
 from trimtab.policies.routing import Pace
 from trimtab.resources.routing import Lane as LaneRoute
 from trimtab.wire.frames import AnswerMeta
@@ -74,6 +75,9 @@ class Lane(ABC):
         self.pace = Pace(route.concurrency)
         self.window = self.pace.window
         self.retired = False
+        self.meter = VersionMeter("")  # of the version that it serves; the gateway gives the variant's own
+        self.busy_since_s = 0.0  # 0: idle
+        self._busy_s = 0.0  # before that, since the last `take_busy`
         self._now_s = now_s
         self._last_answer_s = 0.0
         self._abandoned: dict[int, float] = {}  # stream id to the time at which its slot is taken to be free
@@ -153,6 +157,17 @@ class Lane(ABC):
         begun_s = call.sent_s if call.sent_s > self._last_answer_s else self._last_answer_s
         self._last_answer_s = now_s
         self.window = self.pace.observe(now_s - begun_s)
+        if self.outstanding == 0:
+            self._busy_s += now_s - self.busy_since_s
+            self.busy_since_s = 0.0
+
+    def take_busy(self, now_s: float) -> float:
+        """Seconds in which it had a request in hand, since this was last asked."""
+        busy_s, self._busy_s = self._busy_s, 0.0
+        if self.busy_since_s:
+            busy_s += now_s - self.busy_since_s
+        self.busy_since_s = now_s if self.outstanding else 0.0
+        return busy_s
 
     def abandon(self, call: Call, *, overdue: bool) -> None:
         """The caller is gone, or its time is up. The slot stays taken until the worker is done with it, or may be."""

@@ -8,12 +8,13 @@ from collections.abc import Callable
 
 from trimtab.errors import TrimtabError
 from trimtab.gateway.calls import Call
-from trimtab.gateway.counters import VariantCounters
 from trimtab.gateway.lane import Lane
+from trimtab.gateway.meters import FOLD_AT, Meter, VersionMeter
 from trimtab.policies.admission import STREAM_TIMEOUT_S, overdue, overfull, oversize
 from trimtab.policies.routing import least_outstanding
 from trimtab.resources.routing import VariantRoute
 from trimtab.wire.frames import AnswerMeta
+from trimtab.wire.reports import VariantReport
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 class Variant:
     """Takes calls in, gives each to the least busy lane with room, and queues what no lane can take yet.
 
-    `readmit` is given the calls that wait here when the variant goes away.
+    `readmit` is given the calls that wait here when the variant goes away. With `metered` false nothing is counted.
     """
 
     def __init__(
@@ -31,11 +32,14 @@ class Variant:
         now_s: Callable[[], float],
         random: Callable[[], float],
         readmit: Callable[[Call], None],
+        endpoint: str = "",
+        metered: bool = True,
     ) -> None:
         self.route = route
+        self.endpoint = endpoint
         self.lanes: tuple[Lane, ...] = ()
         self.retiring: list[Lane] = []  # no longer routed to; finishing what they have
-        self.counters = VariantCounters()
+        self.meter = Meter() if metered else None
         self.retired = False
         self._now_s = now_s
         self._random = random
@@ -47,8 +51,10 @@ class Variant:
     def admit(self, call: Call) -> None:
         """Take a call in: send it, queue it, or fail it."""
         route = self.route
-        counters = self.counters
-        counters.requests += 1
+        if (meter := self.meter) is not None:
+            meter.in_hand = in_hand = meter.in_hand + 1
+            if in_hand > meter.most:
+                meter.most = in_hand
         call.variant = self
         if not call.arrived_s:
             call.arrived_s = self._now_s()
@@ -64,11 +70,15 @@ class Variant:
             self.failed(call, full)
             return
         self._queue[id(call)] = call
+        if meter is not None and len(self._queue) > meter.waiting_most:
+            meter.waiting_most = len(self._queue)
 
     def cancel(self, call: Call) -> None:
         """The caller has gone."""
         call.done = True
-        self.counters.failed("ClientGone")
+        if (meter := self.meter) is not None:
+            meter.left()
+            meter.clients_gone += 1
         self._remove(call, overdue=False)
 
     def give_up(self, call: Call, error: TrimtabError) -> None:
@@ -106,9 +116,17 @@ class Variant:
     def answered(self, call: Call, meta: AnswerMeta, body: bytes, now_s: float) -> None:
         """A lane has the whole answer."""
         call.done = True
-        counters = self.counters
-        counters.latency.add(now_s - call.arrived_s)
-        counters.model_latency.add(now_s - call.sent_s)
+        if (meter := self.meter) is not None:
+            meter.in_hand = in_hand = meter.in_hand - 1
+            if in_hand < meter.least:
+                meter.least = in_hand
+            version = call.lane.meter  # type: ignore[union-attr]
+            log = version.log
+            log.extend((call.arrived_s, call.sent_s, now_s, meta.compute_us))
+            if len(log) >= FOLD_AT:
+                version.fold()
+            if meta.batch:
+                version.batched(meta.batch)
         try:
             call.answered(meta, body)
         except Exception:  # one caller's bug must not take down the lane that others share
@@ -125,29 +143,35 @@ class Variant:
 
     def received(self, call: Call, data: bytes) -> None:
         """A piece of a streamed answer."""
+        if call.wants_stream and not call.first_chunk_s and self.meter is not None:
+            call.first_chunk_s = now_s = self._now_s()
+            self._version(call).began(call.arrived_s, call.sent_s, now_s)
         self._guarded(call, lambda: call.received(data))
 
     def ended(self, call: Call, now_s: float) -> None:
         """A streamed answer is complete."""
         call.done = True
-        self.counters.latency.add(now_s - call.arrived_s)
-        self.counters.model_latency.add(now_s - call.sent_s)
+        if (meter := self.meter) is not None:
+            meter.left()
+            self._version(call).log.extend((call.arrived_s, call.sent_s, now_s, 0.0))
         self._guarded(call, call.ended)
         self.has_room()
 
     def failed(self, call: Call, error: TrimtabError) -> None:
         """There is no (more of an) answer."""
         call.done = True
-        self.counters.failed(error.reason)
+        if (meter := self.meter) is not None:
+            meter.failed(self._version(call), error, streaming=call.streamed)
         self._guarded(call, lambda: call.failed(error))
         self.has_room()
 
     def returned(self, call: Call) -> None:
         """A lane did not work on it: it is the next to go elsewhere."""
-        self.counters.retried += 1
+        if self.meter is not None:
+            self.meter.retried += 1
         call.lane = None
         if self.retired:
-            self._readmit(call)
+            self._move(call)
             return
         self._queue[id(call)] = call
         self._queue.move_to_end(id(call), last=False)
@@ -183,6 +207,9 @@ class Variant:
         self.route = route
         leaving = [lane for lane in self.lanes if lane not in lanes]
         self.lanes = lanes
+        if self.meter is not None:
+            for lane in lanes:  # made a while ago: its version may have been forgotten since
+                lane.meter = self.meter.version(lane.meter.version)
         self.retiring = [lane for lane in self.retiring if lane.calls()] + leaving
         for lane in leaving:
             lane.retire()
@@ -194,9 +221,33 @@ class Variant:
         self.change(self.route, ())
         while self._queue:
             _, call = self._queue.popitem(last=False)
-            self._readmit(call)
+            self._move(call)
 
-    def gauges(self) -> None:
-        """Bring `counters.in_flight` and `counters.queued` up to date."""
-        self.counters.queued = len(self._queue)
-        self.counters.in_flight = sum(len(lane.calls()) for lane in (*self.lanes, *self.retiring))
+    def _move(self, call: Call) -> None:
+        if self.meter is not None:
+            self.meter.left()  # as if it had never come here
+        self._readmit(call)
+
+    # --- meters ------------------------------------------------------------------------------------------------
+
+    def _version(self, call: Call) -> VersionMeter:
+        """The meter of the version that a call is with, or would be."""
+        if call.lane is not None:
+            return call.lane.meter
+        assert self.meter is not None
+        return self.meter.version(self.route.version)
+
+    def report(self, now_s: float) -> VariantReport | None:
+        """All that happened since the last report; None when nothing did."""
+        if self.meter is None:
+            return None
+        busy_s: dict[str, float] = {}
+        current = {self.route.version, *(lane.meter.version for lane in self.lanes)}
+        for lane in (*self.lanes, *self.retiring):
+            if lane.outstanding:
+                current.add(lane.meter.version)
+            if lane_busy_s := lane.take_busy(now_s):
+                replica = lane.route.replica_id
+                busy_s[replica] = busy_s.get(replica, 0.0) + lane_busy_s
+        waiting = len(self._queue)
+        return self.meter.take(self.endpoint, self.route.name, waiting=waiting, busy_s=busy_s, current=current)

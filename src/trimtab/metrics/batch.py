@@ -28,7 +28,7 @@ class Batch(Struct):
 
     generation: int = 0
     seconds: Points = field(default_factory=dict)
-    direct: Points = field(default_factory=dict)  # those that came as 60 s, or too late for the finest level
+    direct: Points = field(default_factory=dict)  # those that came as 60 s
     notes: dict[str, bytes | None] = field(default_factory=dict)
     made: list[Series] = field(default_factory=list)
     touched: dict[int, Series] = field(default_factory=dict)

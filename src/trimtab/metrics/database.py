@@ -10,7 +10,7 @@ from typing import Final
 
 from trimtab.logs import fields
 from trimtab.metrics.encoding import merged
-from trimtab.metrics.levels import ALL, RUN_MOST, Level
+from trimtab.metrics.levels import ALL, FAR_S, RUN_MOST, Level
 
 logger = logging.getLogger(__name__)
 
@@ -18,8 +18,10 @@ FORMAT: Final = 1
 _BUSY_TIMEOUT_S: Final = 10.0
 
 _TABLES: Final = (
-    "CREATE TABLE about (generation INTEGER NOT NULL, trusted_s REAL NOT NULL)",
-    "INSERT INTO about VALUES (0, 0)",
+    # `gone_*_s`: before it, points of that level may have been forgotten
+    "CREATE TABLE about (generation INTEGER NOT NULL, trusted_s REAL NOT NULL, gone_1_s INTEGER NOT NULL, "
+    "gone_60_s INTEGER NOT NULL, gone_300_s INTEGER NOT NULL)",
+    f"INSERT INTO about VALUES (0, 0, {-FAR_S}, {-FAR_S}, {-FAR_S})",
     "CREATE TABLE series (id INTEGER PRIMARY KEY, namespace TEXT NOT NULL, name TEXT NOT NULL, "
     "dimensions TEXT NOT NULL, unit TEXT NOT NULL, last_s INTEGER NOT NULL)",
     "CREATE TABLE points_1 (series INTEGER, start_s INTEGER, sketch BLOB NOT NULL, PRIMARY KEY (series, start_s)) "

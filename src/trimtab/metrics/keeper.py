@@ -19,15 +19,17 @@ from trimtab.metrics.age import TrustedTime
 from trimtab.metrics.batch import Batch
 from trimtab.metrics.database import add_seconds, expire, put, used_bytes
 from trimtab.metrics.encoding import merged, packed
-from trimtab.metrics.levels import ALL, CHAIN, DIRECT, FIVES, HOURS, MINUTES, aligned, sources
+from trimtab.metrics.levels import ALL, CHAIN, DIRECT, MINUTES, aligned, is_rolled_up, sources
 
 logger = logging.getLogger(__name__)
 
 _encode = msgspec.json.encode
 
+_Row = tuple[int, int, bytes]  # series, start, packed sketch
+_DirectRow = tuple[int, int, int, bytes]  # the level first
+
 # A period is rolled up once nothing has come to it for so long: by then its stream of points is over.
 _QUIET_S: Final = (0.0, 30.0, 120.0, 420.0)
-_LATE_S: Final = 600.0  # so close to a level's end, points go to the next coarser one
 _SLICE: Final = 128  # series in one transaction
 _PASS_S: Final = 300.0  # in which every series is looked at for old rows
 _FORGET_MOST: Final = 2000  # series in one transaction
@@ -41,7 +43,7 @@ class Keeper:
         self._db = db
         self._clock = clock
         self._max_bytes = max_bytes
-        self.generation, trusted_s = db.execute("SELECT generation, trusted_s FROM about").fetchone()
+        self.generation, trusted_s, *self._gone_s = db.execute("SELECT * FROM about").fetchone()
         self._time = TrustedTime(trusted_s)
         self._kept_s = [level.kept_s for level in CHAIN]
         # (level, start) to the series that have got something new there, and to the (monotonic) time of the last
@@ -79,33 +81,20 @@ class Keeper:
             cuts.append(aligned(cut_s, CHAIN[min(index + 1, len(CHAIN) - 1)].step_s))
         return tuple(cuts)
 
-    def is_late(self, start_s: int) -> bool:
-        """Whether a point of 1 s comes too late for the finest level."""
-        return start_s < self.cuts[0] + _LATE_S
-
     # --- writing ---------------------------------------------------------------------------------------------------
 
     def commit(self, batch: Batch, *, durable: bool) -> None:
         """Write a batch in one transaction. With `durable`, not even a power cut takes it back."""
         db = self._db
-        rows = [
-            (series, start, packed(sketch))
-            for series, points in batch.seconds.items()
-            for start, sketch in points.items()
-        ]
-        direct = [
-            (series, start, packed(sketch))
-            for series, points in batch.direct.items()
-            for start, sketch in points.items()
-        ]
-        marks = self._marks(batch, direct)
+        rows, direct = self._placed(batch)
+        marks = self._marks(rows, direct)
         db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         db.execute("BEGIN IMMEDIATE")
         try:
             self._write_series(batch)
             add_seconds(db, rows)
-            for series, start, sketch in direct:
-                self._put_direct(series, start, sketch)
+            for index, series, start, sketch in direct:
+                put(db, DIRECT[index], series, start, sketch, add=True)
             db.executemany("INSERT OR IGNORE INTO stale VALUES (?,?,?)", marks)
             self._write_notes(batch)
             db.execute("UPDATE about SET generation=?, trusted_s=?", (batch.generation, self._time.trusted_s))
@@ -119,37 +108,43 @@ class Keeper:
         for touched in batch.touched.values():
             touched.stored_s = max(touched.stored_s, _stored(touched.last_s))
 
-    def _put_direct(self, series: int, start_s: int, sketch: bytes) -> None:
-        """What came as 60 s; so old that the level has forgotten it, it goes where it is still kept."""
-        if start_s >= self.cuts[1] + _LATE_S:
-            put(self._db, DIRECT, series, start_s, sketch, add=True)
-        elif start_s >= self.cuts[2] + _LATE_S:
-            put(self._db, FIVES, series, aligned(start_s, FIVES.step_s), sketch, add=True)
-        else:
-            put(self._db, HOURS, series, aligned(start_s, HOURS.step_s), sketch, add=True)
+    def _placed(self, batch: Batch) -> tuple[list[_Row], list[_DirectRow]]:
+        """Rows of 1 s, and rows that go directly to a coarser level: those that were recorded so, and those whose time
+        is so long ago that the level they belong to has forgotten what it was rolled up from."""
+        rows: list[_Row] = []
+        direct: list[_DirectRow] = []
+        for finest, by_series in ((0, batch.seconds), (1, batch.direct)):
+            for series, points in by_series.items():
+                for start_s, sketch in points.items():
+                    index = self._level_of(series, start_s, finest)
+                    if index == 0:
+                        rows.append((series, start_s, packed(sketch)))
+                    else:
+                        direct.append((index, series, aligned(start_s, CHAIN[index].step_s), packed(sketch)))
+        return rows, direct
 
-    def _marks(self, batch: Batch, direct: Sequence[tuple[int, int, bytes]]) -> list[tuple[int, int, int]]:
-        """(level, series, start) of the periods that `batch` makes stale and that are not so yet."""
+    def _level_of(self, series: int, start_s: int, finest: int) -> int:
+        """The finest level, from `finest` on, that a point can go to so that every coarser one can be made again."""
+        found = finest
+        for index in range(finest + 1, len(CHAIN)):
+            if start_s >= self._gone_s[index - 1]:
+                continue
+            place = (index, aligned(start_s, CHAIN[index].step_s))
+            if series not in self._stale.get(place, ()) and is_rolled_up(self._db, series, index, start_s):
+                found = index
+        return found
+
+    def _marks(self, rows: Sequence[_Row], direct: Sequence[_DirectRow]) -> list[tuple[int, int, int]]:
+        """(level, series, start) of the periods that these rows make stale and that are not so yet."""
         found: set[tuple[int, int, int]] = set()
         now_s = self._clock.monotonic_s()
-        touch = self._touched_s
-
-        def mark(index: int, series: int, start_s: int) -> None:
-            place = (index, aligned(start_s, CHAIN[index].step_s))
-            touch[place] = now_s
-            if series not in self._stale.get(place, ()):
-                found.add((index, series, place[1]))
-
-        for series, points in batch.seconds.items():
-            minutes = {aligned(start, MINUTES.step_s) for start in points}
-            for minute in minutes:
-                for index in (1, 2, 3):
-                    mark(index, series, minute)
-        for series, start, _ in direct:
-            if start >= self.cuts[1] + _LATE_S:
-                mark(2, series, start)
-            if start >= self.cuts[2] + _LATE_S:
-                mark(3, series, start)
+        minutes = {(0, series, aligned(start, MINUTES.step_s)) for series, start, _ in rows}
+        for finest, series, start_s in minutes.union((index, series, start) for index, series, start, _ in direct):
+            for index in range(finest + 1, len(CHAIN)):
+                place = (index, aligned(start_s, CHAIN[index].step_s))
+                self._touched_s[place] = now_s
+                if series not in self._stale.get(place, ()):
+                    found.add((index, series, place[1]))
         return list(found)
 
     def _mark(self, marks: Iterable[tuple[int, int, int]]) -> None:
@@ -232,12 +227,15 @@ class Keeper:
         count = min(_FORGET_MOST, max(1, int(self._pass_size * passed_s / _PASS_S)))
         turn, self._pass = self._pass[:count], self._pass[count:]
         cuts = self._cuts(protect=True)
+        gone_s = [max(gone, cut) for gone, cut in zip(self._gone_s, cuts, strict=False)]
         db = self._db
         db.execute("BEGIN IMMEDIATE")
         for series in turn:
-            for level, cut_s in zip((*CHAIN, DIRECT), (*cuts, cuts[1]), strict=True):
+            for level, cut_s in zip((*CHAIN, *DIRECT[1:]), (*cuts, *cuts[1:]), strict=True):
                 expire(db, level, series, cut_s)
+        db.execute("UPDATE about SET gone_1_s=?, gone_60_s=?, gone_300_s=?", gone_s)
         db.execute("COMMIT")
+        self._gone_s = gone_s
 
     def _fit_disk(self) -> None:
         """Keep less of the finest points while the file is over its bound, and more again when there is room."""

@@ -1,38 +1,41 @@
 """Sketch: the distribution of some values, small enough to send each second and to add up over months.
 
-Values fall into buckets that grow by `GAMMA` (the scheme of DDSketch: Masson, Rim, Lee, "DDSketch: a fast and
-fully-mergeable quantile sketch with relative-error guarantees", VLDB 2019). The value told for a bucket is within
-`RELATIVE_ERROR` of every value in it, so any quantile is. Sum, count, minimum and maximum are exact.
+Values fall into buckets: each doubling is divided into `PER_DOUBLING` equal ones (the scheme of HdrHistogram and of
+OpenTelemetry's log-linear histograms). The value told for a bucket is within `RELATIVE_ERROR` of every value in it, so
+any quantile is. Sum, count, minimum and maximum are exact. A bucket is the first bits of a float's own representation:
+gateways find it without arithmetic (`gateway/meters.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import ceil, exp, log
+from math import frexp, ldexp
 
 from msgspec import Struct, field
 
-GAMMA = 1.0195  # (1 + e) / (1 - e) for an error e just below 1 %
-RELATIVE_ERROR = (GAMMA - 1) / (GAMMA + 1)
-PER_LOG = 1 / log(GAMMA)
+PER_DOUBLING = 64
+RELATIVE_ERROR = 1 / (2 * PER_DOUBLING + 1)  # 0.78 %
 ZERO = 0
-_OFFSET = 40_000  # beyond the index of any positive float, so that a bucket's sign is its values' sign
+OFFSET = 1100 * PER_DOUBLING  # so that the bucket of every positive float is positive, and its sign its values' sign
 
 
 def bucket_of(value: float) -> int:
     """The bucket of a finite value: negative, `ZERO` or positive as the value is; larger for larger values."""
+    if value == 0.0:
+        return ZERO
+    part, power = frexp(value)  # 0.5 <= |part| < 1
     if value > 0.0:
-        return ceil(log(value) * PER_LOG) + _OFFSET
-    if value < 0.0:
-        return -(ceil(log(-value) * PER_LOG) + _OFFSET)
-    return ZERO
+        return power * PER_DOUBLING + int(part * (2 * PER_DOUBLING)) + (OFFSET - PER_DOUBLING)
+    return -(power * PER_DOUBLING + int(part * (-2 * PER_DOUBLING)) + (OFFSET - PER_DOUBLING))
 
 
 def value_of(bucket: int) -> float:
     """The value told for a bucket: within `RELATIVE_ERROR` of every value that falls into it."""
     if bucket == ZERO:
         return 0.0
-    size = 2.0 * exp((abs(bucket) - _OFFSET) / PER_LOG) / (1.0 + GAMMA)
+    power, part = divmod(abs(bucket) - OFFSET, PER_DOUBLING)
+    low, high = PER_DOUBLING + part, PER_DOUBLING + part + 1  # of the bucket, in units of 2**(power-1) / PER_DOUBLING
+    size = ldexp(2.0 * low * high / (low + high) / (2 * PER_DOUBLING), power)
     return size if bucket > 0 else -size
 
 

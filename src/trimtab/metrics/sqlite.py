@@ -64,6 +64,7 @@ class SqliteMetricStore:
         self._under_way: Batch | None = None
         self._damaged = False
         self._refused = 0
+        self._watchers: list[Callable[[Sequence[Sample]], None]] = []
         self._stepped_s = 0.0
         self._open()
         self._index: dict[MetricKey, dict[str, Series]] = {}
@@ -131,8 +132,14 @@ class SqliteMetricStore:
                 batch.notes.update(notes)
             if committed is not None:
                 batch.committed.append(committed)
+        for watch in self._watchers if samples else ():
+            watch(samples)
         if durable and not self._commit(durable=True):
             raise Unavailable("Metrics cannot be written now; the log of trimtab says why. Try again.")
+
+    def watch(self, watcher: Callable[[Sequence[Sample]], None]) -> None:
+        """Call `watcher` with all samples from now on, from where they are recorded."""
+        self._watchers.append(watcher)
 
     def _add(self, batch: Batch, sample: Sample) -> None:
         if not sample.sketch.count:
@@ -143,7 +150,7 @@ class SqliteMetricStore:
             return
         if start_s > series.last_s:
             series.last_s = start_s
-        if sample.resolution_s < MINUTES.step_s and not self._keeper.is_late(start_s):
+        if sample.resolution_s < MINUTES.step_s:
             batch.add(batch.seconds, series, start_s, sample.sketch)
         else:
             batch.add(batch.direct, series, aligned(start_s, MINUTES.step_s), sample.sketch)

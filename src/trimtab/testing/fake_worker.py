@@ -24,9 +24,17 @@ class Got(Struct):
     meta: RequestMeta
     body: bytes
 
-    def answer(self, body: bytes, content_type: str = "text/plain", custom_attributes: str = "") -> None:
+    def answer(
+        self,
+        body: bytes,
+        content_type: str = "text/plain",
+        custom_attributes: str = "",
+        *,
+        compute_us: int = 0,
+        batch: int = 0,
+    ) -> None:
         """ANSWER."""
-        meta = msgspec.msgpack.encode(AnswerMeta(content_type, custom_attributes))
+        meta = msgspec.msgpack.encode(AnswerMeta(content_type, custom_attributes, compute_us, batch=batch))
         self.connection.send(Kind.ANSWER, self.stream, meta, body)
 
     def fail(self, status: int, text: bytes) -> None:

@@ -9,7 +9,7 @@ import pytest
 from trimtab.metrics.sketch import Sketch
 from trimtab.metrics.store import MetricKey, MetricStore, Sample
 
-NOW_S = 1_700_000_040  # 40 s into a minute
+NOW_S = 1_700_000_040  # the start of a minute
 LATENCY = MetricKey("AWS/SageMaker", "ModelLatency", (("EndpointName", "a"), ("VariantName", "main")))
 COUNT = MetricKey("AWS/SageMaker", "Invocations", (("EndpointName", "a"), ("VariantName", "main")))
 

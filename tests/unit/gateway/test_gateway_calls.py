@@ -25,7 +25,8 @@ async def test_a_call_gets_the_answer_and_the_worker_its_headers(bench):
     meta = worker.got[0].meta
     assert (meta.content_type, meta.accept, meta.custom_attributes, meta.inference_id) == ("text/csv", "a/b", "c", "i")
     assert 59 < meta.timeout_s <= 60
-    assert bench.variant.counters.requests == bench.variant.counters.latency.count == 1
+    (report,) = bench.gateway.reports()
+    assert report.received == report.versions[0].latency.count == 1
 
 
 async def test_an_unknown_endpoint_or_variant_is_not_found(bench):
@@ -81,7 +82,9 @@ async def test_a_full_queue_refuses_at_once(bench):
     calls = [bench.ask() for _ in range(4)]
     assert isinstance(await calls[3].outcome(), QueueFull)
     assert not calls[2].outcomes
-    assert bench.variant.counters.errors == {"QueueFull": 1}
+    (report,) = bench.gateway.reports()
+    assert report.versions[0].errors == {"QueueFull": 1}
+    assert report.throttled == 1
 
 
 async def test_a_body_over_the_variants_limit_is_refused(bench):

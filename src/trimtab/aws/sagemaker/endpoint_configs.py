@@ -19,6 +19,7 @@ from trimtab.resources.endpoint_config import EndpointConfig, VariantSpec
 
 _REFUSED = ("AsyncInferenceConfig", "ExplainerConfig", "ShadowProductionVariants", "CrossRegionTrafficConfig")
 _REFUSED_IN_VARIANT = ("ServerlessConfig", "AcceleratorType", "InstancePools", "AcceleratorPartitionLayouts")
+_PUBLISH_EVERY_S = (10, 30, 60, 120, 180, 240, 300)  # AWS: valid values of MetricPublishFrequencyInSeconds
 _ROUTING = ("LEAST_OUTSTANDING_REQUESTS", "RANDOM")
 
 
@@ -34,8 +35,9 @@ class EndpointConfigs:
         "sagemaker",
         "CreateEndpointConfig",
         missing="Production variants of real-time endpoints. KmsKeyId, VpcConfig, EnableNetworkIsolation, "
-        "ExecutionRoleArn, MetricsConfig, VolumeSizeInGB, CoreDumpConfig, EnableSSMAccess, InferenceAmiVersion and "
-        "CapacityReservationConfig are kept and described but have no effect; requests always go "
+        "ExecutionRoleArn, VolumeSizeInGB, CoreDumpConfig, EnableSSMAccess, InferenceAmiVersion and "
+        "CapacityReservationConfig are kept and described but have no effect; so is MetricsConfig once it is checked: "
+        "metrics are there each second in any case; requests always go "
         "to the replica with the fewest outstanding. Refused: ServerlessConfig, AsyncInferenceConfig, shadow "
         "variants, enabled data capture, "
         "explainers, inference components (a variant without ModelName), accelerators, instance pools, managed "
@@ -96,6 +98,10 @@ def _refuse_unsupported(params: Mapping[str, Any]) -> None:
     for member in _REFUSED:
         if params.get(member):
             raise not_supported_yet(member)
+    every_s = params.get("MetricsConfig", {}).get("MetricPublishFrequencyInSeconds", 60)
+    if every_s not in _PUBLISH_EVERY_S:
+        valid = ", ".join(map(str, _PUBLISH_EVERY_S))
+        raise Invalid(f"MetricPublishFrequencyInSeconds must be one of {valid}, not {every_s}.")
     capture = params.get("DataCaptureConfig")
     if capture and capture.get("EnableCapture", True):  # AWS: "defaults to enabled"
         raise not_supported_yet("DataCaptureConfig", "Leave it out, or set EnableCapture to false.")

@@ -1,0 +1,138 @@
+"""ReportServer: takes the gateways' reports on a Unix socket and acknowledges what is durable (`wire/reports.py`)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol, cast
+
+import msgspec
+
+from trimtab.logs import fields
+from trimtab.wire.reports import MAX_BYTES, NUMBER, SIZE, Hello, Report
+
+logger = logging.getLogger(__name__)
+
+_decode_hello = msgspec.msgpack.Decoder(Hello).decode
+_decode_report = msgspec.msgpack.Decoder(Report).decode
+
+
+class Takes(Protocol):
+    """Who is given the reports."""
+
+    def welcome(self, gateway: str, answer: Callable[[int], None]) -> None:
+        """A gateway has connected: call `answer` with the number of its last report, once that one is durable."""
+        ...
+
+    def take(self, gateway: str, report: Report, acknowledge: Callable[[int], None]) -> None:
+        """A report that is new: call `acknowledge` with its number once it is durable."""
+        ...
+
+    def left(self, gateway: str) -> None:
+        """A gateway is not connected any more."""
+        ...
+
+
+class ReportServer:
+    """One connection for each gateway; of two with the same name the later one counts."""
+
+    def __init__(self, socket: Path, takes: Takes) -> None:
+        self._socket = socket
+        self.takes = takes
+        self._server: asyncio.Server | None = None
+        self.gateways: dict[str, _Connection] = {}
+        self._connections: set[_Connection] = set()
+        self._closing = False
+
+    async def open(self) -> None:
+        """Listen, owner only."""
+        with suppress(FileNotFoundError):
+            self._socket.unlink()
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(lambda: _Connection(self), str(self._socket))
+        os.chmod(self._socket, 0o600)
+
+    async def close(self) -> None:
+        """Take nothing more. What was taken and not acknowledged is sent to the next control."""
+        self._closing = True
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            connection.drop()
+        if self._server is not None:
+            await self._server.wait_closed()
+            self._server = None
+
+    def joined(self, connection: _Connection) -> None:
+        """A connection is made."""
+        self._connections.add(connection)
+        if self._closing:  # it was accepted a moment before
+            connection.drop()
+
+    def named(self, gateway: str, connection: _Connection) -> None:
+        """A gateway has said who it is."""
+        if (before := self.gateways.get(gateway)) is not None:
+            before.drop()
+        self.gateways[gateway] = connection
+
+    def gone(self, connection: _Connection) -> None:
+        """A connection is over."""
+        self._connections.discard(connection)
+        if connection.gateway and self.gateways.get(connection.gateway) is connection:
+            del self.gateways[connection.gateway]
+            self.takes.left(connection.gateway)
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, server: ReportServer) -> None:
+        self.gateway = ""
+        self._server = server
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are not subclasses
+        self._server.joined(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        try:
+            self._read()
+        except (ValueError, msgspec.MsgspecError) as error:
+            logger.error("gateway sent a report that cannot be read %s", fields(gateway=self.gateway, error=error))
+            self.drop()
+
+    def _read(self) -> None:
+        while len(self._buffer) >= SIZE.size and self._transport is not None:
+            (size_bytes,) = SIZE.unpack_from(self._buffer)
+            if size_bytes > MAX_BYTES:
+                raise ValueError(f"a report of {size_bytes} bytes")
+            end = SIZE.size + size_bytes
+            if len(self._buffer) < end:
+                return
+            message = bytes(self._buffer[SIZE.size : end])
+            del self._buffer[:end]
+            if not self.gateway:
+                self.gateway = _decode_hello(message).gateway
+                self._server.named(self.gateway, self)
+                self._server.takes.welcome(self.gateway, self._answer)
+            else:
+                self._server.takes.take(self.gateway, _decode_report(message), self._answer)
+
+    def _answer(self, number: int) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(NUMBER.pack(number))
+
+    def drop(self) -> None:
+        """End the connection now."""
+        if self._transport is not None:
+            self._transport.abort()
+        self.connection_lost(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._server.gone(self)

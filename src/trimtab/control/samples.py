@@ -1,0 +1,180 @@
+"""From what gateways counted to samples with AWS's names, units and dimensions (`metrics/names.py`). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Protocol
+
+from trimtab.metrics.names import ENDPOINT, METRICS, REASON, SAGEMAKER, TRIMTAB, VARIANT, VERSION
+from trimtab.metrics.sketch import ZERO, Sketch, bucket_of
+from trimtab.metrics.store import MetricKey, Sample
+from trimtab.resources.routing import VariantRoute
+from trimtab.wire.reports import Range, Tally, VariantReport, VersionReport
+
+_UNITS: Final = {(metric.namespace, metric.name): metric.unit for metric in METRICS}
+_ONE: Final = bucket_of(1.0)
+_IDLE: Final = (
+    (SAGEMAKER, "Invocations"),
+    (SAGEMAKER, "InvocationsPerInstance"),
+    (SAGEMAKER, "ConcurrentRequestsPerModel"),
+    (TRIMTAB, "Utilization"),
+)
+MINUTE_S: Final = 60
+_KEYS_KEPT: Final = 300_000
+
+
+class Adds(Protocol):
+    """Takes a sketch under a name; `extra` and `value` are one more dimension."""
+
+    def __call__(self, namespace: str, name: str, sketch: Sketch, extra: str = "", value: str = "") -> None: ...
+
+
+class SampleMaker:
+    """Makes the samples of one report at a time. Keys are kept: there are few, and they are used every second."""
+
+    def __init__(self) -> None:
+        self._keys: dict[tuple[str, str, str, str, str, str], MetricKey] = {}
+
+    def key(self, of: VariantReport, namespace: str, name: str, extra: str = "", value: str = "") -> MetricKey:
+        """The key of a variant's metric; `extra` is one more dimension."""
+        place = (of.endpoint, of.variant, namespace, name, extra, value)
+        made = self._keys.get(place)
+        if made is None:
+            if len(self._keys) >= _KEYS_KEPT:
+                self._keys.clear()  # of endpoints that are no more
+            dimensions = {ENDPOINT: of.endpoint, VARIANT: of.variant, **({extra: value} if extra else {})}
+            made = self._keys[place] = MetricKey(namespace, name, tuple(sorted(dimensions.items())))
+        return made
+
+    def active(self, report: VariantReport, start_s: int, span_s: int, route: VariantRoute | None) -> list[Sample]:
+        """What one variant did in `span_s` seconds from `start_s`, in all gateways. `route`: as it is routed to now."""
+        made: list[Sample] = []
+
+        def add(namespace: str, name: str, sketch: Sketch, extra: str = "", value: str = "") -> None:
+            if sketch.count:
+                key = self.key(report, namespace, name, extra, value)
+                resolution_s = 1 if span_s < MINUTE_S else MINUTE_S
+                made.append(Sample(key, start_s, sketch, _UNITS[(namespace, name)], resolution_s))
+
+        ready = len({lane.replica_id for lane in route.lanes}) if route is not None else 0
+        received = report.received
+        if received > 0:
+            add(SAGEMAKER, "Invocations", _times(1.0, received))
+            add(SAGEMAKER, "InvocationsPerInstance", _times(1.0 / max(1, ready), received))
+        add(SAGEMAKER, "ConcurrentRequestsPerModel", _between(report.in_hand))
+        add(TRIMTAB, "QueueDepth", _between(report.waiting))
+        for name, count in (
+            ("Throttles", report.throttled),
+            ("Retries", report.retried),
+            ("ClientsGone", report.clients_gone),
+        ):
+            if count:
+                add(TRIMTAB, name, _times(1.0, count))
+        add(TRIMTAB, "Utilization", utilization(report.busy_s, span_s, route))
+        for version in report.versions:
+            add(TRIMTAB, "Latency", sketch_of(version.latency), VERSION, version.version)
+            failed = sum(version.errors.values())
+            add(TRIMTAB, "Errors", _rate(failed, version.ended), VERSION, version.version)
+        self._of_all_versions(report.versions, add)
+        return made
+
+    @staticmethod
+    def _of_all_versions(versions: Sequence[VersionReport], add: Adds) -> None:
+        ended = sum(version.ended for version in versions)
+        for name, count in (
+            ("Invocation4XXErrors", sum(version.client_faults for version in versions)),
+            ("Invocation5XXErrors", sum(version.server_faults for version in versions)),
+            ("InvocationModelErrors", sum(version.model_faults for version in versions)),
+        ):
+            add(SAGEMAKER, name, _rate(count, ended))
+        errors: dict[str, int] = {}
+        for version in versions:
+            for reason, count in version.errors.items():
+                errors[reason] = errors.get(reason, 0) + count
+        add(TRIMTAB, "Errors", _rate(sum(errors.values()), ended))
+        for reason, count in errors.items():
+            add(TRIMTAB, "Errors", _rate(count, ended), REASON, reason)
+        queue = _merged(version.queue_time for version in versions)
+        first, first_model = (
+            _merged(version.first_chunk for version in versions),
+            _merged(version.first_chunk_model for version in versions),
+        )
+        add(SAGEMAKER, "ModelLatency", _merged(version.model_latency for version in versions))
+        add(SAGEMAKER, "OverheadLatency", queue)
+        add(SAGEMAKER, "FirstChunkLatency", first)
+        add(SAGEMAKER, "FirstChunkModelLatency", first_model)
+        if first.count:
+            add(SAGEMAKER, "FirstChunkOverheadLatency", _less(first, first_model))
+        if broken := sum(version.broken_streams for version in versions):
+            add(SAGEMAKER, "MidStreamErrors", _times(1.0, broken))
+        add(TRIMTAB, "Latency", _merged(version.latency for version in versions))
+        add(TRIMTAB, "QueueTime", queue.copy())
+        add(TRIMTAB, "ComputeTime", _merged(version.compute_time for version in versions))
+        add(TRIMTAB, "BatchSize", batch_sizes(versions))
+
+    def idle(self, endpoint: str, variant: str, start_s: int) -> list[Sample]:
+        """Zeros of a minute in which a variant has nothing to do, or not all the time (AWS publishes them)."""
+        of = VariantReport(endpoint=endpoint, variant=variant)
+        zero = Sketch(1.0, 0.0, 0.0, 0.0, {ZERO: 1.0})
+        return [
+            Sample(self.key(of, namespace, name), start_s, zero, _UNITS[(namespace, name)], MINUTE_S)
+            for namespace, name in _IDLE
+        ]
+
+
+def sketch_of(tally: Tally) -> Sketch:
+    """The same distribution."""
+    return Sketch(float(tally.count), tally.sum, tally.min, tally.max, {b: float(n) for b, n in tally.buckets.items()})
+
+
+def utilization(busy_s: Mapping[str, float], span_s: int, route: VariantRoute | None) -> Sketch:
+    """A sample for each ready replica: the percentage of the time in which it had a request in hand."""
+    if route is None:
+        return Sketch()
+    lanes: dict[str, int] = {}
+    for lane in route.lanes:
+        lanes[lane.replica_id] = lanes.get(lane.replica_id, 0) + 1
+    return Sketch.of(
+        min(100.0, 100.0 * busy_s.get(replica, 0.0) / (span_s * count)) for replica, count in lanes.items()
+    )
+
+
+def batch_sizes(versions: Iterable[VersionReport]) -> Sketch:
+    """A value for each batch. A batch of n was seen by n answers, so each of them is a part of 1/n of it."""
+    made = Sketch()
+    for version in versions:
+        for size, answers in version.batched.items():
+            made.add(float(size), answers / size)
+    return made
+
+
+def _times(value: float, count: int) -> Sketch:
+    return Sketch(float(count), value * count, value, value, {bucket_of(value): float(count)})
+
+
+def _rate(ones: int, of: int) -> Sketch:
+    """0 for each of `of`, but 1 for `ones` of them."""
+    zeros = of - ones
+    buckets = {bucket: float(count) for bucket, count in ((ZERO, zeros), (_ONE, ones)) if count}
+    return Sketch(float(of), float(ones), 0.0 if zeros else 1.0, 1.0 if ones else 0.0, buckets) if of else Sketch()
+
+
+def _between(gauge: Range) -> Sketch:
+    return Sketch.of((float(gauge.least), float(gauge.most)))
+
+
+def _merged(tallies: Iterable[Tally]) -> Sketch:
+    made = Sketch()
+    for tally in tallies:
+        if tally.count:
+            made.merge(sketch_of(tally))
+    return made
+
+
+def _less(whole: Sketch, part: Sketch) -> Sketch:
+    """The difference of two times of the same requests: exact in sum and count, without a distribution."""
+    low, high = max(0.0, whole.min - part.min), max(0.0, whole.max - part.max)
+    total = max(0.0, whole.sum - part.sum)
+    if whole.count == 1:
+        return Sketch.of([total])
+    return Sketch(whole.count, total, min(low, total / whole.count), max(high, total / whole.count))

@@ -1,0 +1,223 @@
+"""Meters: what happened to the requests of one variant, cheap to add to, and taken once a second to be reported.
+
+The hot path appends a few floats to a list. From time to time the list is folded into distributions, by loops that run
+in C: a float of 32 bits has its bucket (`metrics.sketch`) in its upper half, one bit too many.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+from sys import byteorder
+
+from trimtab.errors import ModelFailed, QueueFull, ReplicaLost, TrimtabError
+from trimtab.metrics.sketch import OFFSET, PER_DOUBLING, bucket_of
+from trimtab.wire.reports import Range, Tally, VariantReport, VersionReport
+
+ROW = 4  # floats for each answer: received, sent, answered (monotonic, s), computed (us)
+FOLD_AT = 512 * ROW  # so that folding is neither often nor long (0.2 ms)
+
+_LEAST_US = 1e-3  # clocks do not tell less; zero and less have no bucket among the halves
+_UPPER = 1 if byteorder == "little" else 0
+_HALVES_BEGIN = OFFSET - 126 * PER_DOUBLING  # the bucket of a float's upper half h is h // 2 + this
+
+
+class Values:
+    """A distribution: like `Sketch`, but fed in bulk."""
+
+    __slots__ = ("count", "halves", "max", "min", "sum")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.sum = 0.0
+        self.min = 0.0
+        self.max = 0.0
+        self.halves: Counter[int] = Counter()
+
+    def add(self, values: Sequence[float]) -> None:
+        """Count `values` (each at least 0 and finite)."""
+        if not values:
+            return
+        low, high = min(values), max(values)
+        if low < _LEAST_US:
+            values = [value if value > _LEAST_US else _LEAST_US for value in values]
+            low = max(low, 0.0)
+        self.min = low if not self.count or low < self.min else self.min
+        self.max = high if high > self.max else self.max
+        self.count += len(values)
+        self.sum += sum(values)
+        self.halves.update(memoryview(array("f", values)).cast("B").cast("H")[_UPPER::2])
+
+    def take(self) -> Tally:
+        """All that was counted; counts from zero again."""
+        if not self.count:
+            return Tally()
+        buckets: dict[int, int] = {}
+        for half, count in self.halves.items():
+            bucket = (half >> 1) + _HALVES_BEGIN
+            buckets[bucket] = buckets.get(bucket, 0) + count
+        taken = Tally(self.count, self.sum, self.min, self.max, buckets)
+        self.count, self.sum, self.min, self.max = 0, 0.0, 0.0, 0.0
+        self.halves.clear()
+        return taken
+
+
+class Whole:
+    """A distribution of whole numbers of which few differ: cheaper than `Values`."""
+
+    __slots__ = ("counts",)
+
+    def __init__(self) -> None:
+        self.counts: Counter[float] = Counter()
+
+    def take(self) -> Tally:
+        """All that was counted, but zeros: they say that there is nothing to count; counts from zero again."""
+        counts, self.counts = self.counts, Counter()
+        counts.pop(0, None)
+        if not counts:
+            return Tally()
+        buckets: dict[int, int] = {}
+        for value, count in counts.items():
+            bucket = bucket_of(value)
+            buckets[bucket] = buckets.get(bucket, 0) + count
+        total = sum(value * count for value, count in counts.items())
+        return Tally(counts.total(), total, min(counts), max(counts), buckets)
+
+
+class VersionMeter:
+    """What came of the requests of one version of a variant: the deployment that its lanes belong to."""
+
+    __slots__ = ("_batched", "_compute", "_counts", "_first", "_first_model", "_latency", "_model", "_queue", "log",
+                 "version")  # fmt: skip
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+        self.log: list[float] = []  # `ROW` floats for each answer without error
+        self._latency = Values()
+        self._model = Values()
+        self._queue = Values()
+        self._compute = Whole()
+        self._first = Values()
+        self._first_model = Values()
+        self._batched: dict[int, int] = {}
+        self._counts = VersionReport(version=version)
+
+    def fold(self) -> None:
+        """Empty the log into the distributions."""
+        log = self.log
+        if not log:
+            return
+        received, sent, answered, computed = log[0::ROW], log[1::ROW], log[2::ROW], log[3::ROW]
+        log.clear()
+        self._latency.add(_microseconds(received, answered))
+        self._model.add(_microseconds(sent, answered))
+        self._queue.add(_microseconds(received, sent))
+        self._compute.counts.update(computed)
+        self._counts.ended += len(answered)
+
+    def batched(self, size: int) -> None:
+        """An answer was computed together with others, `size` in all."""
+        self._batched[size] = self._batched.get(size, 0) + 1
+
+    def began(self, received_s: float, sent_s: float, now_s: float) -> None:
+        """A stream's first piece is here."""
+        self._first.add([(now_s - received_s) * 1e6])
+        self._first_model.add([(now_s - sent_s) * 1e6])
+
+    def failed(self, error: TrimtabError, *, streaming: bool) -> None:
+        """A request ended in `error`; `streaming`: after its answer had begun."""
+        counts = self._counts
+        counts.ended += 1
+        counts.errors[error.reason] = counts.errors.get(error.reason, 0) + 1
+        counts.broken_streams += streaming
+        if isinstance(error, ModelFailed):
+            counts.model_faults += 1
+            if 400 <= error.status < 500:
+                counts.client_faults += 1
+            elif error.status == 0 or error.status >= 500:  # 0: not in time
+                counts.server_faults += 1
+        elif isinstance(error, ReplicaLost):
+            counts.model_faults += 1
+            counts.server_faults += 1
+
+    def take(self) -> VersionReport | None:
+        """All since the last time; None when there was nothing."""
+        self.fold()
+        taken = self._counts
+        taken.first_chunk = self._first.take()
+        if not (taken.ended or taken.first_chunk.count):
+            return None
+        taken.latency, taken.model_latency = self._latency.take(), self._model.take()
+        taken.queue_time, taken.compute_time = self._queue.take(), self._compute.take()
+        taken.first_chunk_model = self._first_model.take()
+        taken.batched, self._batched = self._batched, {}
+        self._counts = VersionReport(version=self.version)
+        return taken
+
+
+class Meter:
+    """What happens at one variant. `in_hand` is the requests that wait or are with replicas.
+
+    The hot path (`Variant.admit`, `Variant.answered`) changes the public numbers itself.
+    """
+
+    __slots__ = ("_before", "_waiting", "clients_gone", "in_hand", "least", "most", "retried", "throttled", "versions",
+                 "waiting_most")  # fmt: skip
+
+    def __init__(self) -> None:
+        self.versions: dict[str, VersionMeter] = {}
+        self.in_hand = self.least = self.most = 0
+        self.throttled = self.retried = self.clients_gone = 0
+        self.waiting_most = 0
+        self._before = 0  # `in_hand` at the last report
+        self._waiting = 0  # waited at the last report
+
+    def version(self, name: str) -> VersionMeter:
+        """The meter of a version, made when it is new."""
+        return self.versions.get(name) or self.versions.setdefault(name, VersionMeter(name))
+
+    def left(self) -> None:
+        """A request is here no more, and was not answered."""
+        self.in_hand = in_hand = self.in_hand - 1
+        if in_hand < self.least:
+            self.least = in_hand
+
+    def failed(self, version: VersionMeter, error: TrimtabError, *, streaming: bool) -> None:
+        """A request has ended in an error."""
+        self.left()
+        self.throttled += isinstance(error, QueueFull)
+        version.failed(error, streaming=streaming)
+
+    def take(
+        self, endpoint: str, variant: str, *, waiting: int, busy_s: dict[str, float], current: set[str]
+    ) -> VariantReport | None:
+        """All since the last time; None when nothing happened.
+
+        `waiting` is the requests that wait now; versions other than `current` are forgotten.
+        """
+        versions = [taken for meter in self.versions.values() if (taken := meter.take()) is not None]
+        ended = sum(taken.ended for taken in versions) + self.clients_gone
+        report = VariantReport(
+            endpoint=endpoint,
+            variant=variant,
+            received=ended + self.in_hand - self._before,
+            throttled=self.throttled,
+            retried=self.retried,
+            clients_gone=self.clients_gone,
+            in_hand=Range(self.least, self.most),
+            waiting=Range(min(self._waiting, waiting), max(self.waiting_most, self._waiting, waiting)),
+            busy_s=busy_s,
+            versions=versions,
+        )
+        happened = bool(versions or ended or self.most or self._before or waiting or self.retried)
+        self._before = self.least = self.most = self.in_hand
+        self._waiting, self.waiting_most = waiting, waiting
+        self.throttled = self.retried = self.clients_gone = 0
+        for name in [name for name in self.versions if name not in current]:
+            del self.versions[name]
+        return report if happened else None
+
+
+def _microseconds(since_s: Sequence[float], until_s: Sequence[float]) -> list[float]:
+    return [(until - since) * 1e6 for since, until in zip(since_s, until_s, strict=True)]

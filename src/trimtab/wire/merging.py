@@ -1,0 +1,77 @@
+"""Reports added up: of several seconds, or of several gateways."""
+
+from __future__ import annotations
+
+from typing import Final, TypeVar
+
+from trimtab.wire.reports import Range, Report, Tally, VariantReport, VersionReport
+
+K = TypeVar("K")
+N = TypeVar("N", int, float)
+
+_TALLIES: Final = (
+    "latency", "model_latency", "queue_time", "compute_time", "first_chunk", "first_chunk_model",
+)  # fmt: skip
+_VERSION_COUNTS: Final = ("ended", "client_faults", "server_faults", "model_faults", "broken_streams")
+_VARIANT_COUNTS: Final = ("received", "throttled", "retried", "clients_gone")
+
+
+def merge_reports(into: Report, other: Report) -> None:
+    """Add what `other` counted, of a later time."""
+    into.span_s = max(1, other.start_s + other.span_s - into.start_s)
+    held = {(variant.endpoint, variant.variant): variant for variant in into.variants}
+    for variant in other.variants:
+        if (mine := held.get((variant.endpoint, variant.variant))) is None:
+            into.variants.append(variant)
+        else:
+            merge_variants(mine, variant)
+
+
+def merge_variants(into: VariantReport, other: VariantReport, *, at_once: bool = False) -> None:
+    """Add what `other` counted, of another time; with `at_once` in another gateway at the same time: gauges add up."""
+    for name in _VARIANT_COUNTS:
+        setattr(into, name, getattr(into, name) + getattr(other, name))
+    together = _sum if at_once else _widened
+    into.in_hand = together(into.in_hand, other.in_hand)
+    into.waiting = together(into.waiting, other.waiting)
+    _add_counts(into.busy_s, other.busy_s)
+    held = {version.version: version for version in into.versions}
+    for version in other.versions:
+        if (mine := held.get(version.version)) is None:
+            into.versions.append(version)
+        else:
+            merge_versions(mine, version)
+
+
+def merge_versions(into: VersionReport, other: VersionReport) -> None:
+    """Add what `other` counted."""
+    for name in _VERSION_COUNTS:
+        setattr(into, name, getattr(into, name) + getattr(other, name))
+    _add_counts(into.errors, other.errors)
+    _add_counts(into.batched, other.batched)
+    for name in _TALLIES:
+        merge_tallies(getattr(into, name), getattr(other, name))
+
+
+def merge_tallies(into: Tally, other: Tally) -> None:
+    """Add what `other` counted."""
+    if not other.count:
+        return
+    into.min = min(into.min, other.min) if into.count else other.min
+    into.max = max(into.max, other.max) if into.count else other.max
+    into.count += other.count
+    into.sum += other.sum
+    _add_counts(into.buckets, other.buckets)
+
+
+def _sum(one: Range, other: Range) -> Range:
+    return Range(one.least + other.least, one.most + other.most)
+
+
+def _widened(one: Range, other: Range) -> Range:
+    return Range(min(one.least, other.least), max(one.most, other.most))
+
+
+def _add_counts(into: dict[K, N], other: dict[K, N]) -> None:
+    for key, count in other.items():
+        into[key] = into[key] + count if key in into else count
