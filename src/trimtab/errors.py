@@ -3,7 +3,7 @@
     TrimtabError
       RequestError   the caller's: the same call fails again
       Unavailable    ours, for now: try again in `retry_after_s`
-      ModelFailed    the customer's code: its status and text are kept
+      ModelFailed    the customer's code: its status and text are kept (ModelOutOfMemory: it had too little memory)
       Broken         an invariant of ours does not hold: ends the request, never the loop
 
 Messages say what was wrong and what to do next. They hold no ARNs and no AWS shape names: those begin in `aws`.
@@ -149,6 +149,18 @@ class ModelFailed(TrimtabError):
         self.status = status
         self.body = body
         self.content_type = content_type
+
+
+class ModelOutOfMemory(ModelFailed):
+    """The model ran out of memory while it answered: it said so with HTTP 507, as multi-model containers do."""
+
+    reason = "OutOfMemory"
+
+
+def model_answered(status: int, body: bytes, content_type: str = "") -> ModelFailed:
+    """The error that a model server's answer with an error `status` is."""
+    kind = ModelOutOfMemory if status == 507 else ModelFailed
+    return kind(body.decode("utf-8", "replace"), status=status, body=body, content_type=content_type)
 
 
 class Broken(TrimtabError):

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from trimtab.resources.endpoint import Endpoint, EndpointView
+from trimtab.resources.endpoint import Endpoint, EndpointView, Event
 from trimtab.resources.endpoint_config import EndpointConfig
 from trimtab.resources.model import Model
+from trimtab.resources.replica import ReplicaStatus
 
 
 class ControlApi(Protocol):
@@ -68,6 +69,14 @@ class ControlApi(Protocol):
 
     def get_endpoint(self, name: str) -> EndpointView:
         """NotFound("endpoint")."""
+        ...
+
+    def get_events(self, name: str, *, last: int) -> Sequence[Event]:
+        """The `last` newest events of an endpoint, newest last; none for one that is not there."""
+        ...
+
+    def list_replicas(self) -> Sequence[ReplicaStatus]:
+        """What runs, of all endpoints. Cheap."""
         ...
 
     def list_endpoints(self) -> Sequence[Endpoint]: ...

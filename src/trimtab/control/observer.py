@@ -179,4 +179,5 @@ def _made_up(spec: ReplicaSpec, state: ReplicaState, now_s: float) -> ReplicaSta
         version=spec.version,
         state=state,
         started_s=now_s,
+        cause=spec.cause,
     )

@@ -33,6 +33,7 @@ from trimtab.policies.rollout import has_failed
 from trimtab.resources.deployment import Deployment, EndpointRecord
 from trimtab.resources.endpoint import EndpointStatus as E
 from trimtab.resources.endpoint import VariantState
+from trimtab.resources.replica import StartCause
 
 _NOTHING_PENDING: Mapping[str, Any] = {"pending_config_name": "", "pending_since_s": 0.0, "pending_variants": ()}
 
@@ -72,7 +73,7 @@ def _creating(turn: Turn) -> None:
     if lost := _hopeless(turn, serving):
         turn.become(E.FAILED, failure_reason(turn.name, lost, times=_times(turn, lost)))
         return
-    turn.start(serving, "create")
+    turn.start(serving, "create", StartCause.DEPLOYMENT)
     ready = turn.fleet.complete(serving)
     turn.route_to(serving if ready else None, turn.endpoint.variants, "all replicas are ready")
     turn.retire("not wanted")
@@ -100,7 +101,7 @@ def _replacing(turn: Turn, incoming: Deployment) -> None:
     if lost := _hopeless(turn, incoming):
         _undo_update(turn, incoming, lost)
         return
-    turn.start(incoming, f"update to {incoming.config_name}")
+    turn.start(incoming, f"update to {incoming.config_name}", StartCause.DEPLOYMENT)
     ready = turn.fleet.complete(incoming)
     if serving and not ready:
         turn.start(serving, "keep the desired count during the update")
@@ -133,7 +134,7 @@ def _scaling(turn: Turn, serving: Deployment) -> None:
         reason = failure_reason(turn.name, lost, before=before, times=_times(turn, lost))
         turn.become(E.ROLLING_BACK, reason, variants=turn.record.scaled_from, pending_since_s=0.0, scaled_from=())
         return
-    turn.start(serving, "scale out")
+    turn.start(serving, "scale out", StartCause.SCALE_OUT)
     turn.route_to(serving, turn.endpoint.variants, "counts or weights changed")
     turn.retire("scale in")
     if turn.routed and not turn.fleet.surplus and turn.fleet.complete(serving):

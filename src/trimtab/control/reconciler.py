@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -26,6 +27,7 @@ from trimtab.control.seen import Seen
 from trimtab.engines.engine import Engine
 from trimtab.errors import NoCapacity
 from trimtab.logs import fields
+from trimtab.resources.endpoint import Event
 from trimtab.resources.names import key_of
 from trimtab.resources.replica import Failure
 from trimtab.store.store import Stale, Store
@@ -41,15 +43,28 @@ class Outcome(Struct, frozen=True, kw_only=True):
     wake_in_s: float | None
 
 
+Told = Callable[[str, Sequence[Event]], None]
+"""Told of an endpoint's events (by its name) when they are on disk: what is counted of them is counted once."""
+
+
 class Reconciler:
     """Makes the record of an endpoint true, a turn at a time. Each action is safe to repeat, and so is each turn."""
 
-    def __init__(self, store: Store, engine: Engine, book: RouteBook, observer: Observer, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        engine: Engine,
+        book: RouteBook,
+        observer: Observer,
+        clock: Clock,
+        told: Told,
+    ) -> None:
         self._store = store
         self._engine = engine
         self._book = book
         self._observer = observer
         self._clock = clock
+        self._told = told
 
     async def turn(self, key: str, *, woken_monotonic_s: float | None = None) -> Outcome:
         """Observe, plan, apply. A record that was written meanwhile ends the turn early: the next one sees it."""
@@ -87,10 +102,12 @@ class Reconciler:
             case Save():
                 self._store.save_endpoint(action.record, action.events)
                 endpoint = action.record.endpoint
+                self._told(endpoint.name, action.events)
                 log = logger.warning if endpoint.failure_reason else logger.info
                 log("%s %s", action.why, fields(endpoint=endpoint.name, reason=endpoint.failure_reason or "-"))
             case Record():
                 self._store.add_events(action.endpoint, action.events)
+                self._told(action.endpoint, action.events)
             case Remove():
                 self._store.remove_endpoint(action.endpoint, revision=action.revision)
                 logger.info("endpoint removed %s", fields(endpoint=action.endpoint))

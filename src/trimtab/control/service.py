@@ -10,16 +10,17 @@ from trimtab.control.api import ControlApi
 from trimtab.control.intent import EndpointIntent
 from trimtab.control.loop import ControlLoop
 from trimtab.control.observer import Observer
-from trimtab.control.reconciler import Reconciler
+from trimtab.control.reconciler import Reconciler, Told
 from trimtab.control.routes import RoutePublisher
 from trimtab.control.seen import Settings
 from trimtab.control.validate import check_config, check_model, check_tags
 from trimtab.engines.engine import Engine
 from trimtab.errors import Invalid
-from trimtab.resources.endpoint import Endpoint, EndpointView
+from trimtab.resources.endpoint import Endpoint, EndpointView, Event
 from trimtab.resources.endpoint_config import EndpointConfig
 from trimtab.resources.model import Model
 from trimtab.resources.names import key_of
+from trimtab.resources.replica import ReplicaStatus
 from trimtab.resources.runtime import Runtime
 from trimtab.store.store import Store
 
@@ -43,7 +44,9 @@ class Control(ControlApi):
         resolve_runtime: ResolveRuntime,
         artifact_exists: ArtifactExists,
         settings: Settings = Settings(),  # noqa: B008 frozen
+        told: Told = lambda endpoint, events: None,
     ) -> None:
+        """`told` hears of each endpoint's events once they are recorded."""
         self._store = store
         self._engine = engine
         self._publisher = publisher
@@ -52,7 +55,7 @@ class Control(ControlApi):
         self._clock = clock
         self._intent = EndpointIntent(store, clock, resolve_runtime)
         self.observer = Observer(store, engine, publisher.book, clock, settings)
-        self.reconciler = Reconciler(store, engine, publisher.book, self.observer, clock)
+        self.reconciler = Reconciler(store, engine, publisher.book, self.observer, clock, told)
         self._loop = ControlLoop(store, engine, self.observer, self.reconciler, clock)
         publisher.book.on_settled = self._loop.wake
 
@@ -149,6 +152,14 @@ class Control(ControlApi):
             replicas=tuple(replica for replica in self._engine.observe() if key_of(replica.endpoint) == key),
             events=tuple(self._store.list_events(name)),
         )
+
+    def get_events(self, name: str, *, last: int) -> Sequence[Event]:
+        """See ControlApi."""
+        return self._store.list_events(name, last=last)
+
+    def list_replicas(self) -> Sequence[ReplicaStatus]:
+        """See ControlApi."""
+        return self._engine.observe()
 
     def list_endpoints(self) -> Sequence[Endpoint]:
         """All, in no particular order."""

@@ -27,9 +27,10 @@ from trimtab.policies.restart import restart_in_s, streak
 from trimtab.resources.deployment import Crash, Deployment, EndpointRecord, replica_prefix
 from trimtab.resources.endpoint import Endpoint, EndpointStatus, Event, VariantState
 from trimtab.resources.lifecycles import ENDPOINT, step
-from trimtab.resources.replica import ReplicaSpec, ReplicaState
+from trimtab.resources.replica import ReplicaSpec, ReplicaState, ReplicaStatus, StartCause
 from trimtab.resources.routing import EndpointRoute
 
+REPLICA_LOST, REPLICA_IN_ROUTING = "replica lost", "replica in routing"  # events that metrics are made of
 _CRASHES_KEPT = 16  # per variant, or four rounds of all its replicas
 
 
@@ -50,7 +51,8 @@ class Turn:
         self._removed = False
         self._wakes_s: list[float] = []
         for loss in self.fleet.losses:
-            self._event("replica lost", f"{loss.failure.reason}: {loss.failure.message}", loss.replica.id)
+            reason = f"{loss.failure.reason}: {loss.failure.message}"
+            self._event(REPLICA_LOST, reason, loss.replica, failure=loss.failure.reason)
         if seen.recheck_in_s is not None:
             self._wakes_s.append(seen.recheck_in_s)
         if self.fleet.next_deadline_in_s is not None:
@@ -79,7 +81,7 @@ class Turn:
         before = [c for c in self.record.crashes if (c.generation, c.variant) == mine]
         return before + [loss.crash for loss in self.fleet.losses if loss.demand == demand]
 
-    def start(self, deployment: Deployment, why: str) -> None:
+    def start(self, deployment: Deployment, why: str, cause: StartCause = StartCause.RESTART) -> None:
         """Order what is missing of a deployment, as far as back-off and the limit on concurrent starts allow."""
         room = self.seen.settings.max_starting - sum(len(c.starting) for c in self.fleet.crews) - len(self._starts)
         for crew in self.fleet.crews_of(deployment):
@@ -96,10 +98,12 @@ class Turn:
             for number in range(min(crew.missing, room)):
                 room -= 1
                 reason = f"replaces {lost[number].replica.id}" if number < len(lost) else why
-                self._starts.append(StartReplica(spec=self._spec(crew), why=reason))
-                self._event("replica ordered", reason, self._starts[-1].spec.id)
+                again = number < len(lost) or failed  # after a back-off, what was lost is known by the crashes
+                spec = self._spec(crew, StartCause.RESTART if again else cause)
+                self._starts.append(StartReplica(spec=spec, why=reason))
+                self._event("replica ordered", reason, spec)
 
-    def _spec(self, crew: Crew) -> ReplicaSpec:
+    def _spec(self, crew: Crew, cause: StartCause) -> ReplicaSpec:
         demand, seen = crew.demand, self.seen
         variant = demand.variant
         artifact = variant.container.artifact
@@ -119,6 +123,7 @@ class Turn:
             download_timeout_s=variant.spec.download_timeout_s,
             decided_monotonic_s=seen.monotonic_s,
             detect_s=seen.detect_s,
+            cause=cause,
         )
 
     def route_to(self, deployment: Deployment | None, sizes: Sequence[VariantState], why: str) -> None:
@@ -135,11 +140,13 @@ class Turn:
         self._routes.append(Publish(endpoint=self.name, route=route, why=why))
         before = lanes_of(self.seen)
         after = lanes_of(replace(self.seen, published=route))
-        budgets = {r.id: budget_text(r.budget) for r in self.seen.replicas}
-        for replica_id in sorted(after - before):
-            self._event("replica in routing", "; ".join(filter(None, (why, budgets.get(replica_id, "")))), replica_id)
+        replicas = {r.id: r for r in self.seen.replicas}
+        for replica in (replicas[replica_id] for replica_id in sorted(after - before)):
+            reason = "; ".join(filter(None, (why, budget_text(replica.budget))))
+            took_s = replica.budget.load_time_s
+            self._event(REPLICA_IN_ROUTING, reason, replica, cause=replica.cause.value, load_time_s=took_s)
         for replica_id in sorted(before - after):
-            self._event("replica out of routing", why, replica_id)
+            self._event("replica out of routing", why, replicas.get(replica_id), replica_id=replica_id)
 
     def retire(self, why: str) -> None:
         """Let go of what is not wanted: drain what may have work once nobody sends it more, stop the rest."""
@@ -148,11 +155,11 @@ class Turn:
                 continue
             if replica.state is ReplicaState.STARTING:
                 self._departures.append(StopReplica(replica_id=replica.id, why=why))
-                self._event("replica stopped", why, replica.id)
+                self._event("replica stopped", why, replica)
             elif replica.state is ReplicaState.READY and self.routed and replica.id not in lanes_of(self.seen):
                 grace_s = self.seen.settings.drain_grace_s
                 self._departures.append(DrainReplica(replica_id=replica.id, grace_s=grace_s, why=why))
-                self._event("replica drained", why, replica.id)
+                self._event("replica drained", why, replica)
         counted = {crash.replica_id for crash in self.seen.record.crashes} if self.seen.record else set()
         uncounted = {loss.replica.id for loss in self.fleet.losses} - counted
         for replica in self.fleet.dead:
@@ -199,5 +206,9 @@ class Turn:
                 kept += self.crashes(demand)[-max(_CRASHES_KEPT, 4 * demand.count) :]
         return replace(record, crashes=tuple(kept))
 
-    def _event(self, what: str, reason: str = "", replica_id: str = "") -> None:
-        self._events.append(Event(at_s=self.now_s, what=what, reason=reason, replica_id=replica_id))
+    def _event(
+        self, what: str, reason: str = "", replica: ReplicaStatus | ReplicaSpec | None = None, **more: Any
+    ) -> None:
+        if replica is not None:
+            more |= {"replica_id": replica.id, "variant": replica.variant}
+        self._events.append(Event(at_s=self.now_s, what=what, reason=reason, **more))

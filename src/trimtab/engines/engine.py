@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from trimtab.resources.replica import ReplicaSpec, ReplicaStatus
+from trimtab.resources.usage import ReplicaUsage
 
 
 class Engine(Protocol):
@@ -36,6 +37,11 @@ class Engine(Protocol):
 
     def observe(self) -> Sequence[ReplicaStatus]:
         """All replicas that this engine owns, strays of earlier controls included. Cheap; no I/O."""
+        ...
+
+    async def measure(self) -> Sequence[ReplicaUsage]:
+        """What each replica that has processes takes now. For one caller, about once a second: CPU is told since its
+        last call. May do I/O, but holds up nobody; what cannot be measured is None, never zero."""
         ...
 
     def on_change(self, wake: Callable[[], None]) -> None:

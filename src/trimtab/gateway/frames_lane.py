@@ -11,7 +11,7 @@ from typing import cast
 import msgspec
 
 from trimtab import logs
-from trimtab.errors import Broken, ModelFailed
+from trimtab.errors import Broken, model_answered
 from trimtab.gateway.calls import Call
 from trimtab.gateway.lane import Lane, LaneOwner
 from trimtab.gateway.looker import Looker
@@ -170,9 +170,7 @@ class FramesLane(Lane, asyncio.Protocol):
         elif kind == _FAILURE:
             failure = _decode_failure(meta)
             self._settle(call, stream, self._now_s())
-            text = payload.decode("utf-8", "replace")
-            error = ModelFailed(text, status=failure.status, body=payload, content_type=failure.content_type)
-            self.owner.failed(call, error)
+            self.owner.failed(call, model_answered(failure.status, payload, failure.content_type))
         elif kind == _REFUSED:
             self._refused(call, stream)
         if self.retired:

@@ -8,7 +8,7 @@ from typing import cast
 
 import httptools
 
-from trimtab.errors import ModelFailed
+from trimtab.errors import ModelFailed, model_answered
 from trimtab.gateway.calls import Call
 from trimtab.gateway.lane import Lane, LaneOwner
 from trimtab.policies.routing import Pace
@@ -301,8 +301,7 @@ class _Connection(asyncio.Protocol):
         else:
             body = b"".join(parts)
             kind = self._headers.get(b"content-type", b"").decode("latin-1")
-            error = ModelFailed(body.decode("utf-8", "replace"), status=status, body=body, content_type=kind)
-            owner.failed(call, error)
+            owner.failed(call, model_answered(status, body, kind))
 
     def _meta(self) -> AnswerMeta:
         headers = self._headers

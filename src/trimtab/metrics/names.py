@@ -107,11 +107,19 @@ METRICS: Final = (
         "From the decision to start a replica until it is ready.",
         (PER_VARIANT, (ENDPOINT, VARIANT, CAUSE)),
     ),
-    Metric(TRIMTAB, "ReplicasLost", "Count", "Replicas that died or were killed."),
+    Metric(
+        TRIMTAB,
+        "ReplicasLost",
+        "Count",
+        "Replicas that ended, or failed to start, while they were wanted. Reason is that of docs/guides/watching.md.",
+        (PER_VARIANT, (ENDPOINT, VARIANT, REASON)),
+    ),
     Metric(
         TRIMTAB,
         "ReplicasOutOfMemory",
         "Count",
-        "Of these, those that the kernel killed for memory, or whose model raised MemoryError.",
+        "Of these, those that the kernel killed for memory, that took more than their instance type has, or whose "
+        "model raised MemoryError while it was loaded. One that does so in a request fails that request: Errors with "
+        "Reason OutOfMemory.",
     ),
 )

@@ -64,9 +64,16 @@ class EndpointView(Struct, frozen=True, kw_only=True):
 
 
 class Event(Struct, frozen=True, kw_only=True):
-    """One thing that happened to an endpoint, with its reason. Newest last."""
+    """One thing that happened to an endpoint, with its reason. Newest last.
+
+    What is counted of it (metrics/names.py: ModelLoadTime, ReplicasLost, ...) is derived from it where it is written.
+    """
 
     at_s: float
     what: str  # e.g. "replica started", "update failed", "endpoint InService"
     reason: str = ""
     replica_id: str = ""
+    variant: str = ""  # of the replica
+    cause: str = ""  # a StartCause: of the start that brought the replica into routing
+    load_time_s: float | None = None  # of that start: from the decision until it was ready
+    failure: str = ""  # the one stable word (Failure.reason) of a loss

@@ -26,6 +26,14 @@ class ReplicaState(enum.StrEnum):
     GONE = "Gone"
 
 
+class StartCause(enum.StrEnum):
+    """Why a replica was started."""
+
+    DEPLOYMENT = "Deployment"  # an endpoint was created or updated
+    RESTART = "Restart"  # another one was lost
+    SCALE_OUT = "ScaleOut"  # more of them are wanted
+
+
 class StartBudget(Struct, frozen=True, kw_only=True):
     """Where the time of one start went, in seconds; None where the step did not happen or is not over.
 
@@ -41,6 +49,13 @@ class StartBudget(Struct, frozen=True, kw_only=True):
     load_s: float | None = None  # model_fn, or reading the file
     warm_s: float | None = None  # warm-up answers
     first_answer_s: float | None = None  # what the first request of a caller took in the worker
+
+    @property
+    def load_time_s(self) -> float | None:
+        """From the decision until it was ready; None when nothing of it was measured."""
+        steps = (self.place_s, self.fetch_s, self.fork_s, self.import_s, self.load_s, self.warm_s)
+        known = [seconds for seconds in steps if seconds is not None]
+        return sum(known) if known else None
 
 
 class Failure(Struct, frozen=True, kw_only=True):
@@ -74,6 +89,7 @@ class ReplicaSpec(Struct, frozen=True, kw_only=True):
     decided_monotonic_s: float = 0.0  # when the plan decided on it; budgets count from here
     detect_s: float | None = None
     decide_s: float | None = None
+    cause: StartCause = StartCause.DEPLOYMENT
 
 
 class ReplicaStatus(Struct, frozen=True, kw_only=True):
@@ -91,5 +107,6 @@ class ReplicaStatus(Struct, frozen=True, kw_only=True):
     in_flight: int = 0
     gpus: tuple[int, ...] = ()
     started_s: float = 0.0  # wall time of the order to start
+    cause: StartCause = StartCause.DEPLOYMENT
     budget: StartBudget = StartBudget()
     failure: Failure | None = None

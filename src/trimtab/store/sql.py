@@ -27,6 +27,7 @@ _TABLES: Mapping[str, Table] = {
     "endpoint-config": schema.configs,
     "endpoint": schema.endpoints,
 }
+_KEYS_AT_ONCE = 500  # in one query: databases limit how many values it may have
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -35,6 +36,7 @@ class SqlStore:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._endpoints: dict[str, tuple[int, EndpointRecord]] = {}  # by key, with the revision that was read
         with self._write() as connection:
             migrate(connection)
 
@@ -80,6 +82,7 @@ class SqlStore:
         """See Store."""
         record = _revised(record, 1)
         name = record.endpoint.name
+        self._endpoints.pop(key_of(name), None)  # revisions begin anew
         self._add("endpoint", name, tags, {"value": _encode(record), "revision": 1}, events)
         return record
 
@@ -88,8 +91,22 @@ class SqlStore:
         return self._get("endpoint", name, EndpointRecord)
 
     def list_endpoints(self) -> Sequence[EndpointRecord]:
-        """See Store."""
-        return self._list("endpoint", EndpointRecord)
+        """See Store. Only what was written since the last time is read and decoded: this is asked every second."""
+        table = schema.endpoints
+        known = self._endpoints
+        with self._read() as connection:
+            rows = connection.execute(select(table.c.key, table.c.revision))
+            revisions: dict[str, int] = {row.key: row.revision for row in rows}
+            changed = [key for key, revision in revisions.items() if key not in known or known[key][0] != revision]
+            for start in range(0, len(changed), _KEYS_AT_ONCE):
+                some = table.c.key.in_(changed[start : start + _KEYS_AT_ONCE])
+                for key, revision, value in connection.execute(
+                    select(table.c.key, table.c.revision, table.c.value).where(some)
+                ):
+                    known[key] = (revision, msgspec.msgpack.decode(value, type=EndpointRecord))
+        for key in known.keys() - revisions.keys():
+            del known[key]
+        return [record for _, record in known.values()]
 
     def save_endpoint(self, record: EndpointRecord, events: Sequence[Event] = ()) -> EndpointRecord:
         """See Store."""
@@ -125,12 +142,14 @@ class SqlStore:
             if _exists(connection, "endpoint", key):
                 _append(connection, key, events)
 
-    def list_events(self, endpoint: str) -> Sequence[Event]:
+    def list_events(self, endpoint: str, *, last: int = EVENTS_KEPT) -> Sequence[Event]:
         """See Store."""
         table = schema.events
-        query = select(table.c.value).where(table.c.endpoint == key_of(endpoint)).order_by(table.c.id)
+        mine = table.c.endpoint == key_of(endpoint)
+        query = select(table.c.value).where(mine).order_by(table.c.id.desc()).limit(last)
         with self._read() as connection:
-            return [msgspec.msgpack.decode(value, type=Event) for (value,) in connection.execute(query)]
+            found = [msgspec.msgpack.decode(value, type=Event) for (value,) in connection.execute(query)]
+        return found[::-1]
 
     # tags
 

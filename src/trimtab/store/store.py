@@ -87,8 +87,8 @@ class Store(Protocol):
         """Append; the newest EVENTS_KEPT are kept. No effect for an endpoint that is not there."""
         ...
 
-    def list_events(self, endpoint: str) -> Sequence[Event]:
-        """Newest last; empty for an endpoint that is not there."""
+    def list_events(self, endpoint: str, *, last: int = EVENTS_KEPT) -> Sequence[Event]:
+        """The `last` newest, newest last; empty for an endpoint that is not there."""
         ...
 
     def get_tags(self, kind: str, name: str) -> Mapping[str, str]:

@@ -13,6 +13,7 @@ from trimtab.clock import Clock
 from trimtab.errors import NoCapacity
 from trimtab.resources.lifecycles import REPLICA, step
 from trimtab.resources.replica import Failure, ReplicaSpec, ReplicaState, ReplicaStatus, StartBudget
+from trimtab.resources.usage import ReplicaUsage
 
 S = ReplicaState
 
@@ -53,6 +54,8 @@ class FakeEngine:
         self._ever: set[str] = set()
         self._wakes: list[Callable[[], None]] = []
         self._stepping = False
+        self._measured: set[str] = set()
+        self.usages: dict[str, ReplicaUsage] = {}  # by replica
         self.faults: deque[Fault] = deque()
         self.standing_faults: dict[str, Fault] = {}  # version -> what each of its starts does
         self.orders: list[tuple[str, str]] = []  # ("start" | "drain" | "stop", replica id)
@@ -71,6 +74,22 @@ class FakeEngine:
     def observe(self) -> Sequence[ReplicaStatus]:
         """See Engine."""
         return list(self._statuses.values())
+
+    async def measure(self) -> Sequence[ReplicaUsage]:
+        """See Engine. `usages` has what a test wants to be read of a replica; CPU is unknown in the first reading."""
+        found = []
+        for status in self.alive():
+            usage = self.usages.get(status.id) or ReplicaUsage(
+                replica_id=status.id,
+                endpoint=status.endpoint,
+                variant=status.variant,
+                cpu_percent=1.0,
+                memory_bytes=1 << 20,
+                memory_percent=0.1,
+            )
+            found.append(usage if status.id in self._measured else replace(usage, cpu_percent=None))
+        self._measured = {usage.replica_id for usage in found}
+        return found
 
     async def start(self, spec: ReplicaSpec) -> None:
         """See Engine."""
@@ -97,6 +116,7 @@ class FakeEngine:
                 version=spec.version,
                 state=S.STARTING,
                 started_s=self._clock.now_s(),
+                cause=spec.cause,
                 budget=StartBudget(detect_s=spec.detect_s, decide_s=spec.decide_s, fetch_s=0.0),
             )
         )

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from trimtab.engines.engine import Engine
-from trimtab.resources.replica import ReplicaSpec, ReplicaState, ReplicaStatus
+from trimtab.resources.replica import ReplicaSpec, ReplicaState, ReplicaStatus, StartCause
 
 LIMIT_S = 20.0
 MakeEngine = Callable[[], Awaitable[Engine]]
@@ -139,6 +139,25 @@ class EngineSuite:
         assert again.state is ReplicaState.FAILED
         await engine.stop(broken_spec.id)
         await absent(engine, broken_spec.id)
+
+    async def test_what_a_ready_replica_takes_is_measured(self, engine: Engine, spec: ReplicaSpec) -> None:
+        assert list(await engine.measure()) == []
+        await engine.start(spec)
+        await settled(engine, spec.id, ReplicaState.READY)
+        [first] = await engine.measure()
+        assert (first.replica_id, first.endpoint, first.variant) == (spec.id, spec.endpoint, spec.variant)
+        assert first.cpu_percent is None  # there is no reading before
+        assert first.memory_bytes
+        [second] = await engine.measure()
+        assert second.cpu_percent is not None
+        assert second.cpu_percent >= 0
+        await engine.stop(spec.id)
+        await absent(engine, spec.id)
+        assert list(await engine.measure()) == []
+
+    async def test_a_replica_is_listed_with_the_cause_of_its_start(self, engine: Engine, spec: ReplicaSpec) -> None:
+        await engine.start(replace(spec, cause=StartCause.SCALE_OUT))
+        assert (await settled(engine, spec.id, ReplicaState.READY)).cause is StartCause.SCALE_OUT
 
     async def test_replicas_outlive_their_engine_and_are_adopted(
         self, make_engine: MakeEngine, spec: ReplicaSpec

@@ -131,6 +131,15 @@ class FakeControl:
         endpoint = _get(self.endpoints, "endpoint", name)
         return EndpointView(endpoint=endpoint, replicas=self.replicas.get(name, ()), events=self.events.get(name, ()))
 
+    def get_events(self, name: str, *, last: int) -> Sequence[Event]:
+        """The newest of those that the test gave it."""
+        events = self.events.get(name, ())
+        return events[max(0, len(events) - last) :]
+
+    def list_replicas(self) -> Sequence[ReplicaStatus]:
+        """Those that the test gave the endpoints."""
+        return [replica for replicas in self.replicas.values() for replica in replicas]
+
     def list_endpoints(self) -> Sequence[Endpoint]:
         """All endpoints."""
         return list(self.endpoints.values())

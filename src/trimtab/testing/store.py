@@ -55,6 +55,29 @@ class StoreSuite:
         """A new, empty store."""
         raise NotImplementedError("a subclass gives the store")
 
+    def test_endpoints_are_listed_as_they_were_written_last(self, store: Store) -> None:
+        first = store.add_endpoint(a_record("one"), {})
+        store.add_endpoint(a_record("two"), {})
+        assert {record.endpoint.name for record in store.list_endpoints()} == {"one", "two"}
+        changed = replace(first, endpoint=replace(first.endpoint, failure_reason="changed"))
+        saved = store.save_endpoint(changed)
+        assert saved in store.list_endpoints()
+        store.remove_endpoint("one", revision=saved.endpoint.revision)
+        assert [record.endpoint.name for record in store.list_endpoints()] == ["two"]
+
+    def test_an_endpoint_that_was_made_anew_is_not_taken_for_the_one_before(self, store: Store) -> None:
+        old = store.add_endpoint(a_record("one"), {})
+        assert list(store.list_endpoints()) == [old]
+        store.remove_endpoint("one", revision=old.endpoint.revision)
+        new = store.add_endpoint(replace(a_record("one"), uid="another"), {})
+        assert new.endpoint.revision == old.endpoint.revision
+        assert list(store.list_endpoints()) == [new]
+
+    def test_the_last_events_can_be_had_alone(self, store: Store) -> None:
+        store.add_endpoint(a_record(), {}, [Event(at_s=1.0, what=str(number)) for number in range(5)])
+        assert [event.what for event in store.list_events("fraud", last=2)] == ["3", "4"]
+        assert list(store.list_events("fraud", last=0)) == []
+
     def test_what_was_added_comes_back_whole(self, store: Store) -> None:
         store.add_model(a_model(), {})
         store.add_config(a_config(), {})

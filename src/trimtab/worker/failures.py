@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 
 from trimtab.resources.replica import Failure
-from trimtab.worker.faults import said
+from trimtab.worker.faults import is_out_of_memory, said
 
 _TAIL_LINES = 30
 _TAIL_CHARS = 4000
@@ -58,7 +58,7 @@ def of(error: BaseException, doing: str) -> Failure:
         return error.failure
     reason, what = "ModelLoadFailed", f"{type(error).__name__}: {said(error)}"
     cure = "The traceback shows where; the replica's log holds all that was printed."
-    if isinstance(error, MemoryError):
+    if is_out_of_memory(error):
         reason, cure = "OutOfMemory", "Use a larger instance type, or a smaller model."
     elif isinstance(error, SystemExit):
         what = f"the model's code called sys.exit({error.code!r})"

@@ -18,7 +18,7 @@ def fault_of(error: BaseException) -> Fault:
     if isinstance(error, Fault):
         return error
     trace = "".join(traceback.format_exception(error))
-    if isinstance(error, MemoryError):
+    if is_out_of_memory(error):
         return Fault(OUT_OF_MEMORY, f"The model ran out of memory while it answered. {said(error)}\n{trace}")
     if isinstance(error, SystemExit):
         return Fault(500, f"The model's code called sys.exit({error.code!r}) while it answered.\n{trace}")
@@ -26,6 +26,14 @@ def fault_of(error: BaseException) -> Fault:
     if not isinstance(status, int) or not 400 <= status <= 599:
         status = 500
     return Fault(status, f"{message if isinstance(message, str) else said(error)}\n{trace}")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the machine's memory or a GPU's was too small: Python's own error, and those of the libraries that have
+    theirs (torch and cupy: a class OutOfMemoryError; ONNX Runtime: words)."""
+    if isinstance(error, MemoryError) or any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
+        return True
+    return type(error).__module__.startswith("onnxruntime") and "Failed to allocate memory" in said(error)
 
 
 def said(error: BaseException) -> str:
@@ -40,7 +48,7 @@ def hugging_face_fault_of(error: BaseException) -> Fault:
     """Hugging Face's toolkit answers HTTP 400 to any exception of a handler, so that 424 says "client error"."""
     import json
 
-    if isinstance(error, MemoryError):
+    if is_out_of_memory(error):
         return fault_of(error)
     text = json.dumps({"code": 400, "type": "InternalServerException", "message": said(error)})
     return Fault(400, text, content_type="application/json")

@@ -64,6 +64,15 @@ class Containers:
             argv += ["-e", f"{variable}={value}" if variable in os.environ else variable]
         return [*argv, image, "serve"]
 
+    async def pid(self, name: str) -> int | None:
+        """The process id of a running container's first process; None when there is none, or nobody to ask."""
+        try:
+            command = await self.command()
+        except StartFailed:
+            return None
+        status, output = await _run([command, "inspect", "--format", "{{.State.Pid}}", name], PROBE_LIMIT_S)
+        return int(output) if status == 0 and output.isascii() and output.isdigit() and int(output) else None
+
     def remove(self, name: str) -> None:
         """Remove a container that may have outlived its command; goes on in the background."""
         task = asyncio.create_task(self._remove(name), name=f"remove container {name}")

@@ -20,7 +20,7 @@ from trimtab.engines.local.client import NurseryClient
 from trimtab.engines.local.containers import Containers
 from trimtab.engines.local.failures import StartFailed
 from trimtab.engines.local.layers import Layers
-from trimtab.engines.local.members import Member
+from trimtab.engines.local.measuring import Measuring
 from trimtab.engines.local.orders import BirthRecord
 from trimtab.engines.local.placement import Machine, Place, Placer, this_machine
 from trimtab.engines.local.ports import Ports
@@ -33,6 +33,7 @@ from trimtab.errors import Invalid, NoCapacity
 from trimtab.logs import fields
 from trimtab.resources.replica import Failure, ReplicaSpec, ReplicaState, ReplicaStatus
 from trimtab.resources.runtime import RuntimeKind
+from trimtab.resources.usage import ReplicaUsage
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ class LocalEngine:
         self._nursery = NurseryClient(paths.nursery_socket, patience_s=nursery_patience_s)
         self._layers = Layers(paths.layers, installer)
         self._containers = Containers()
+        self._usage = Measuring(paths.data_dir, machine, self._containers, clock)
         self._ports = Ports(rng or random.Random())
         self._starter = Starter(
             paths,
@@ -184,6 +186,10 @@ class LocalEngine:
         """All replicas, those of earlier controls included. A failed one stays until it is stopped."""
         return [replica.status() for replica in self._replicas.values()]
 
+    async def measure(self) -> Sequence[ReplicaUsage]:
+        """What the processes of each replica take. A container's are found by the engine that runs it."""
+        return await self._usage.measure(list(self._replicas.values()))
+
     def on_change(self, wake: Callable[[], None]) -> None:
         """Call `wake` once per turn of the loop in which anything has changed."""
         self._wakes.append(wake)
@@ -196,6 +202,7 @@ class LocalEngine:
         replicas = [*self._replicas.values(), *self._ending.values()]
         await asyncio.gather(*(member.close() for replica in replicas for member in replica.members))
         await self._layers.close()
+        await self._usage.close()
         await self._containers.close()
         await self._nursery.close()
 
@@ -351,8 +358,10 @@ class LocalEngine:
             now_s = self._clock.monotonic_s()
             on_time = now_s - looked_s < self._look_every_s + _LATE_S
             looked_s = now_s
+            oom_kills = processes.oom_kills()
             for replica in list(self._replicas.values()):
                 for member in replica.members:
+                    member.note_oom_kills(oom_kills)
                     if isinstance(member, WorkerMember):
                         if on_time:
                             member.check_hung(self._hung_after_s, now_s)
@@ -417,14 +426,11 @@ class LocalEngine:
     def _changed(self) -> None:
         for replica in self._replicas.values():
             if replica.state is ReplicaState.FAILED and replica.ending is None:
-                replica.ending = self._background(self._end_failed(replica.members), f"end {replica.spec.id}")
+                # What is left of a failed replica must not go on beside its successor.
+                replica.ending = self._background(end_members(replica.members), f"end {replica.spec.id}")
         if not self._wake_due:
             self._wake_due = True
             asyncio.get_running_loop().call_soon(self._wake)
-
-    async def _end_failed(self, members: Sequence[Member]) -> None:
-        """What is left of a failed replica must not go on beside its successor."""
-        await end_members(members)
 
     def _wake(self) -> None:
         self._wake_due = False

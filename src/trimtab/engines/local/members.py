@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
 from trimtab.engines.local import processes, records
 from trimtab.engines.local.client import NurseryClient
 from trimtab.engines.local.failures import exited
-from trimtab.engines.local.orders import BirthRecord
+from trimtab.engines.local.orders import BirthRecord, Exited
 from trimtab.logs import fields
 from trimtab.resources.replica import Failure, ReplicaState
 
 logger = logging.getLogger(__name__)
 
+_OOM_LOOKS = 10  # seconds before a death in which the kernel may have killed: ending a large process takes it long
+_KILLED_EXIT = 128 + signal.SIGKILL  # what a container's command exits with when the kernel killed what it ran
 _EXIT_NEWS_S = 0.1  # how long the nursery's word on how a process ended is waited for
 
 
@@ -37,7 +41,7 @@ class Member:
         self.path = path
         self._nursery = nursery
         self._on_change = on_change
-        self._oom_kills = processes.oom_kills()
+        self._oom_kills = deque([processes.oom_kills()], _OOM_LOOKS)
         self._ending: asyncio.Task[None] | None = None
         self._death = processes.DeathWatch(record.pid, record.start_ticks, self._died)
 
@@ -62,6 +66,10 @@ class Member:
             self.failure = failure
         self.state = ReplicaState.FAILED
         self._on_change()
+
+    def note_oom_kills(self, count: int) -> None:
+        """So many processes of the machine have been killed for memory up to now. To be told about once a second."""
+        self._oom_kills.append(count)
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         """Signal its whole process group."""
@@ -98,8 +106,7 @@ class Member:
         """Find out how it ended, end what it leaves behind, remove its record."""
         end = await self._nursery.exit_of(self.record.pid, within_s=_EXIT_NEWS_S)
         self.kill()
-        killed = end is not None and end.status == signal.SIGKILL
-        memory = killed and processes.oom_kills() > self._oom_kills
+        memory = self._was_killed(end) and processes.oom_kills() > self._oom_kills[0]
         if self.failure is None:
             self.failure = exited(self.what, end, self.log_tail(), out_of_memory=memory)
         logger.info(
@@ -110,6 +117,12 @@ class Member:
         self.dead.set()
         self.known.set()
         self._on_change()
+
+    def _was_killed(self, end: Exited | None) -> bool:
+        if end is None:
+            return False
+        code = os.waitstatus_to_exitcode(end.status)
+        return code == -signal.SIGKILL or (bool(self.record.container) and code == _KILLED_EXIT)
 
     def _forget(self) -> None:
         records.forget(self.path)

@@ -132,6 +132,7 @@ class LocalReplica:
             in_flight=sum(member.in_flight for member in members),
             gpus=self.place.gpus,
             started_s=self.started_s,
+            cause=spec.cause,
             budget=self._budget_with_first_answer(),
             failure=self.failure,
         )

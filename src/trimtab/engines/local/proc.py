@@ -1,0 +1,83 @@
+"""What /proc tells of a process's CPU time and memory. Linux's proc(5)."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+CLOCK_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+PROC = Path("/proc")
+
+
+class Stat(Struct, frozen=True):
+    """One reading of /proc/PID/stat; a zombie's too, which has no memory any more but its CPU time still."""
+
+    parent: int
+    start_ticks: int  # with the process id unique until the machine restarts
+    own_cpu_s: float
+    reaped_cpu_s: float  # of children that have ended and that it has waited for, and of theirs
+    resident_bytes: int
+
+    @property
+    def cpu_s(self) -> float:
+        """All that its parent will have reaped once it has waited for it."""
+        return self.own_cpu_s + self.reaped_cpu_s
+
+
+def stat(pid: int, root: Path = PROC) -> Stat | None:
+    """Read a process; None when it is gone."""
+    try:
+        text = (root / str(pid) / "stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    after_name = text[text.rindex(b")") + 2 :].split()  # the name may hold spaces and parentheses
+    user, system, reaped_user, reaped_system = map(int, after_name[11:15])
+    return Stat(
+        parent=int(after_name[1]),
+        start_ticks=int(after_name[19]),
+        own_cpu_s=(user + system) * CLOCK_TICK_S,
+        reaped_cpu_s=(reaped_user + reaped_system) * CLOCK_TICK_S,
+        resident_bytes=int(after_name[21]) * PAGE_BYTES,
+    )
+
+
+def proportional_bytes(pid: int, root: Path = PROC) -> int | None:
+    """The proportional set size; None when the process is gone, or the kernel does not tell (not us, or nobody).
+
+    The kernel looks at each of the process's pages for this: about 0.5 ms for every 100 MB.
+    """
+    try:
+        text = (root / str(pid) / "smaps_rollup").read_bytes()
+    except OSError:  # gone (ENOENT, ESRCH), somebody else's (EACCES), a kernel before 4.14 (ENOENT)
+        return None
+    for line in text.splitlines():
+        if line.startswith(b"Pss:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def children_by_parent(root: Path = PROC) -> dict[int, list[int]]:
+    """Every process of the machine under its parent. About 15 us for each."""
+    found: dict[int, list[int]] = {}
+    for name in filter(str.isdecimal, os.listdir(root)):
+        if (read := stat(int(name), root)) is not None:
+            found.setdefault(read.parent, []).append(int(name))
+    return found
+
+
+def descendants(roots: Collection[int], children: Mapping[int, Sequence[int]]) -> dict[int, int]:
+    """Each process below one of `roots` with the nearest of them above it: parents before their children."""
+    owner: dict[int, int] = {}
+    for root in roots:
+        waiting = deque(children.get(root, ()))
+        while waiting:
+            pid = waiting.popleft()
+            if pid not in roots and pid not in owner:
+                owner[pid] = root
+                waiting.extend(children.get(pid, ()))
+    return owner
