@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from trimtab.aws.registry import Authenticate, Handlers
     from trimtab.control.api import ControlApi
     from trimtab.control.service import Control
+    from trimtab.control.top import Overview
     from trimtab.gateway.gateway import Gateway
     from trimtab.objects.indexed import IndexedObjectStore
     from trimtab.objects.store import ObjectStore
@@ -205,8 +206,10 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     from trimtab.control.metering import Metering
     from trimtab.control.report_server import ReportServer
     from trimtab.control.routes import RoutePublisher
+    from trimtab.control.sampler import Sampler
     from trimtab.control.seen import Settings
     from trimtab.control.service import Control
+    from trimtab.control.top import Overview
     from trimtab.engines.local.engine import LocalEngine
     from trimtab.metrics.sqlite import SqliteMetricStore
     from trimtab.objects.artifacts import ArtifactCache
@@ -259,8 +262,10 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             house=os.environ[HOUSE_VARIABLE],
             supervisor_pid=os.getppid(),
         )
+        store = open_sqlite(paths.database)
+        sampler = Sampler(engine, store, metrics, clock)
         plane = Control(
-            store=open_sqlite(paths.database),
+            store=store,
             engine=engine,
             publisher=publisher,
             clock=clock,
@@ -271,21 +276,28 @@ async def control(config: Config, stop: asyncio.Event) -> None:
                 timeout_s=config.invocation_timeout_s,
                 max_payload_bytes=config.max_payload_bytes,
             ),
+            told=sampler.told,
         )
         parts.push_async_callback(plane.close)
         await plane.open()
         signed = config.auth is Auth.SIGV4
         authenticator = Authenticator(keys, region=config.region, clock=clock, required=signed)
         prometheus = Prometheus(Exposition(metering), keys, authenticator, required=signed)
-        server = HttpServer(control_handler(config, plane, objects, authenticator, prometheus))
+        overview = Overview(plane, metrics, lambda: sampler.usages, clock)
+        server = HttpServer(control_handler(config, plane, overview, objects, authenticator, prometheus))
         await server.start(unix_listener(paths.control_socket))
         parts.push_async_callback(server.stop, grace_s=5.0)
         tell_ready()
-        await until_stopped(stop, plane.run(), metering.run(), watch_keys(keys, publisher.set_keys))
+        await until_stopped(stop, plane.run(), metering.run(), sampler.run(), watch_keys(keys, publisher.set_keys))
 
 
 def control_handler(
-    config: Config, plane: Control, objects: IndexedObjectStore, authenticate: Authenticate, prometheus: Handler
+    config: Config,
+    plane: Control,
+    overview: Overview,
+    objects: IndexedObjectStore,
+    authenticate: Authenticate,
+    prometheus: Handler,
 ) -> Handler:
     """Everything that is not data plane: Prometheus's scrapes, trimtab's own API, then AWS's services."""
     from trimtab.aws.dispatch import Dispatcher
@@ -295,7 +307,7 @@ def control_handler(
 
     about = {"region": config.region, "account": config.account}
     aws = Dispatcher(aws_handlers(config, plane, objects), authenticate, **about)
-    native = native_api(plane, authenticate, config.paths.logs, about)
+    native = native_api(plane, overview, authenticate, config.paths.logs, about)
 
     async def handle(request: HttpRequest) -> HttpResponse:
         if is_scrape(request):

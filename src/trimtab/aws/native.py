@@ -3,6 +3,7 @@
     GET /_trimtab/v1/health                        who answers
     GET /_trimtab/v1/endpoints                     every endpoint in short
     GET /_trimtab/v1/endpoints/NAME                replicas, start budgets, failures, events with their reasons
+    GET /_trimtab/v1/top                           rates, latencies, CPU, memory (aws/native_top.py)
     GET /_trimtab/v1/endpoints/NAME/logs           log lines as JSON Lines; variant=, replica=, tail=N, follow=true
 
 Names are snake_case with their units, times are seconds since the epoch. What is not known is left out. Errors are
@@ -25,9 +26,11 @@ from msgspec.structs import replace
 import trimtab
 from trimtab.aws.http import Handler, HttpRequest, HttpResponse
 from trimtab.aws.native_logs import LogFiles, LogLine
+from trimtab.aws.native_top import top_query
 from trimtab.aws.permissions import check_action, check_endpoints
 from trimtab.aws.registry import Authenticate
 from trimtab.control.api import ControlApi
+from trimtab.control.top import Overview, Top
 from trimtab.errors import Denied, Invalid, NotFound, RequestError, TrimtabError, Unavailable
 from trimtab.logs import fields
 from trimtab.resources.endpoint import Endpoint, EndpointView
@@ -42,9 +45,11 @@ _MAX_TAIL = 1_000_000
 _log = logging.getLogger(__name__)
 
 
-def native_api(control: ControlApi, authenticate: Authenticate, logs: Path, about: Mapping[str, str]) -> Handler:
+def native_api(
+    control: ControlApi, overview: Overview, authenticate: Authenticate, logs: Path, about: Mapping[str, str]
+) -> Handler:
     """The handler of every path below `PREFIX`. `logs` is `Paths.logs`; `about` (region, ...) is told by `health`."""
-    api = _Api(control, logs, about)
+    api = _Api(control, overview, logs, about)
 
     async def handle(request: HttpRequest) -> HttpResponse:
         try:
@@ -60,8 +65,9 @@ def native_api(control: ControlApi, authenticate: Authenticate, logs: Path, abou
 
 
 class _Api:
-    def __init__(self, control: ControlApi, logs: Path, about: Mapping[str, str]) -> None:
+    def __init__(self, control: ControlApi, overview: Overview, logs: Path, about: Mapping[str, str]) -> None:
         self._control = control
+        self._overview = overview
         self._logs = logs
         self._about = about
 
@@ -74,6 +80,8 @@ class _Api:
                 return _json(200, {"status": "ok", "version": trimtab.__version__, **self._about})
             case ["endpoints"]:
                 return self._endpoints(key)
+            case ["top"]:
+                return await self._top(key, request.query)
             case ["endpoints", name]:
                 _require(key, "sagemaker", "DescribeEndpoint", name)
                 return _json(200, endpoint_document(self._control.get_endpoint(name)))
@@ -90,6 +98,14 @@ class _Api:
             if _sees(key, endpoint.name) and (view := self._view(endpoint)) is not None
         ]
         return _json(200, {"endpoints": found})
+
+    async def _top(self, key: AccessKey | None, query: str) -> HttpResponse:
+        asked = top_query(query)
+        if asked.endpoint:
+            _require(key, "sagemaker", "DescribeEndpoint", asked.endpoint)
+        else:
+            check_action(key, "sagemaker", "ListEndpoints", caller=_caller(key))
+        return _json(200, await self._overview.top(asked, lambda name: _sees(key, name)))
 
     def _view(self, endpoint: Endpoint) -> EndpointView | None:
         try:
@@ -197,7 +213,7 @@ def _failed(error: TrimtabError) -> HttpResponse:
     return _json(status, {"error": {"code": error.reason, "message": str(error)}})
 
 
-def _json(status: int, document: Mapping[str, Any]) -> HttpResponse:
+def _json(status: int, document: Mapping[str, Any] | Top) -> HttpResponse:
     return HttpResponse(
         status=status, headers=[("Content-Type", "application/json")], body=msgspec.json.encode(document) + b"\n"
     )

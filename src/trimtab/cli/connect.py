@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _UNSIGNED = "unsigned"  # what a client signs with where the server does not look (`--auth none`)
 
 
-def connect(data_dir: Path | None) -> Client:
+def connect(data_dir: Path | None, *, read_timeout_s: float = 70.0) -> Client:
     """A client of the trimtab that is meant: `--data-dir`, else AWS_ENDPOINT_URL, else the default data directory.
 
     Raises CliError when no trimtab runs on the data directory.
@@ -24,8 +24,8 @@ def connect(data_dir: Path | None) -> Client:
 
     url = os.environ.get("AWS_ENDPOINT_URL", "")
     if data_dir is None and url:
-        return Client(_of_environment(url))
-    return Client(_of_data_dir(data_dir or default_data_dir()))
+        return Client(_of_environment(url), read_timeout_s=read_timeout_s)
+    return Client(_of_data_dir(data_dir or default_data_dir()), read_timeout_s=read_timeout_s)
 
 
 def _of_data_dir(data_dir: Path) -> Server:

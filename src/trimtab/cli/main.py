@@ -31,6 +31,7 @@ VERBS: dict[str, Verb] = {
     "invoke": Verb("trimtab.cli.invoke:invoke", "Send one request to an endpoint."),
     "endpoints": Verb("trimtab.cli.endpoints:endpoints", "List the endpoints."),
     "describe": Verb("trimtab.cli.describe:describe", "Show an endpoint: replicas, start budgets, reasons."),
+    "top": Verb("trimtab.cli.top:top", "Rates, latencies, CPU and memory, live."),
     "logs": Verb("trimtab.cli.logs:logs", "Show what an endpoint's replicas wrote."),
     "keys": Verb("trimtab.cli.keys:keys", "Access keys, also with limits."),
     "doctor": Verb("trimtab.cli.doctor:doctor", "What is wrong with this machine or model, and the cure."),

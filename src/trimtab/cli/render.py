@@ -99,6 +99,11 @@ _STYLES = {
 }
 
 
+def style_of(word: str) -> str:
+    """The style of a status word; "" for any other."""
+    return _STYLES.get(word, "")
+
+
 def milliseconds(seconds: float | None) -> str:
     """`0.0123` as `12.3`; a dash where nothing was measured."""
     if seconds is None:

@@ -63,7 +63,7 @@ class EndpointView(Struct, frozen=True, kw_only=True):
     events: tuple[Event, ...] = ()
 
 
-class Event(Struct, frozen=True, kw_only=True):
+class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One thing that happened to an endpoint, with its reason. Newest last.
 
     What is counted of it (metrics/names.py: ModelLoadTime, ReplicasLost, ...) is derived from it where it is written.

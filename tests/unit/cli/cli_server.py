@@ -22,8 +22,11 @@ from trimtab.aws.paging import Pager
 from trimtab.aws.registry import AwsError, Call, handlers_of, merge, operation
 from trimtab.aws.sagemaker import sagemaker_handlers
 from trimtab.clock import SystemClock
+from trimtab.control.top import Overview
 from trimtab.resources.routing import AccessKey
+from trimtab.resources.usage import ReplicaUsage
 from trimtab.testing.fake_control import FakeControl
+from trimtab.testing.metrics import MemoryMetricStore
 
 KEY = AccessKey(id="AKIDTEST", secret="secret")
 REGION = "eu-west-1"
@@ -124,7 +127,10 @@ class World:
             handlers_of(sts),
         )
         self._edge = Dispatcher(handlers, authenticate, region=REGION, account="123456789012")
-        self._native = native_api(self.control, authenticate, logs, {})
+        self.metrics = MemoryMetricStore()
+        self.usages: dict[str, ReplicaUsage] = {}
+        overview = Overview(self.control, self.metrics, lambda: self.usages, SystemClock())
+        self._native = native_api(self.control, overview, authenticate, logs, {})
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
         if request.raw_path.startswith(PREFIX):

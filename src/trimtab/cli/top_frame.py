@@ -1,0 +1,170 @@
+"""One frame of `trimtab top`: a document of `GET /_trimtab/v1/top`, drawn into a width and a height. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from trimtab.cli.render import at, style_of
+from trimtab.cli.top_columns import COLUMNS, GAP, NAME_LEAST, NAME_MOST, Column, cell, fitting
+
+LEAST_WIDTH, LEAST_HEIGHT = 40, 8
+STATE_WIDTH, READY_WIDTH = 9, 5
+DEPTHS = ("endpoints", "variants", "replicas")
+KEYS = "q quit  s sort  d depth  up, down, page up, page down scroll"
+_EVENT_LINES = 12  # at most
+
+Segment = tuple[str, str]
+"""Text and style."""
+Line = list[Segment]
+Document = Mapping[str, Any]
+
+
+class Row(Struct, frozen=True):
+    """A line of the table before it is cut to a width. `note` takes the place of the figures."""
+
+    depth: int
+    name: str
+    state: str
+    ready: str
+    figures: Mapping[str, Any]
+    note: str = ""
+
+
+def table_rows(endpoints: Sequence[Document], depth: int) -> Iterator[Row]:
+    """The tree: endpoints, their variants, their replicas, as deep as `depth` says (an index of DEPTHS)."""
+    for endpoint in endpoints:
+        yield Row(0, endpoint["name"], endpoint["status"], _ready(endpoint), endpoint["figures"])
+        for variant in endpoint["variants"] if depth >= 1 else ():
+            weight = f"w {variant['weight']:.3g}"
+            yield Row(1, variant["name"], weight, _ready(variant), variant["figures"])
+            for replica in variant["replicas"] if depth >= 2 else ():
+                figures = {**replica["figures"], "concurrency": replica["in_flight"]}
+                yield Row(2, replica["id"], replica["state"], "", figures, replica.get("failure", ""))
+
+
+def depth_that_fits(endpoints: Sequence[Document], lines: int) -> int:
+    """The deepest tree that has at most so many lines; at least the endpoints."""
+    for depth in (2, 1):
+        if sum(1 for _ in table_rows(endpoints, depth)) <= lines:
+            return depth
+    return 0
+
+
+def frame(
+    document: Document, width: int, height: int | None, *, where: str, message: str = "", depth: int | None = None
+) -> list[Line]:
+    """The lines, each at most `width` wide, at most `height` of them (None: as many as there are).
+
+    `depth` None shows as much of the tree as there is room for. `message` is told above the table.
+    """
+    if width < LEAST_WIDTH or (height is not None and height < LEAST_HEIGHT):
+        text = f"{width}x{height} is too small for top: {LEAST_WIDTH}x{LEAST_HEIGHT}"
+        return [[(text[:width], "")]]
+    endpoints = document.get("endpoints", ())
+    head = [_cut(line, width) for line in _head(document, where, message)]
+    events = list(_events(endpoints, width))
+    if height is None:
+        rows = list(table_rows(endpoints, len(DEPTHS) - 1 if depth is None else depth))
+        return [*head, *_table(rows, width), [], *events]
+    free = height - len(head) - 1  # the last line names the keys
+    most = min(_EVENT_LINES, free // 3)
+    events = events[: most + 1] if most else []
+    room = free - len(events) - 1  # below the titles
+    rows = list(table_rows(endpoints, depth_that_fits(endpoints, room) if depth is None else depth))
+    body = list(_table(rows, width))
+    if len(rows) > room:
+        hidden = sum(row.depth == 0 for row in rows[room - 1 :])
+        what = f"{hidden} endpoints" if hidden else f"{len(rows) - room + 1} lines"
+        body = [*body[:room], [(f"... {what} more", "dim")]]
+    filling: list[Line] = [[] for _ in range(free - len(body) - len(events))]
+    return [*head, *body, *filling, *events, _cut([(KEYS, "dim")], width)]
+
+
+def _ready(document: Document) -> str:
+    return f"{document['replicas_ready']}/{document['replicas_desired']}"
+
+
+def _head(document: Document, where: str, message: str) -> Iterator[Line]:
+    first: Line = [("trimtab top", "bold")]
+    if document:
+        shown = len(document["endpoints"])
+        before, total = document["offset"], document["endpoints_total"]
+        part = f" ({before + 1}-{before + shown})" if shown and shown < total else ""
+        facts = [
+            at(document["at_s"]),
+            f"{total} endpoint{'' if total == 1 else 's'}{part}",
+            f"{_ready(document)} replicas",
+            f"last {document['window_s']} s",
+            f"by {document['sort']}",
+            where,
+        ]
+        first.append(("  " + "  ".join(facts), ""))
+    yield first
+    yield [(message, "bold yellow")] if message else []
+
+
+def _table(rows: Sequence[Row], width: int) -> Iterator[Line]:
+    has_gpus = any(row.figures.get("gpu_percent") is not None or row.figures.get("gpu_memory_bytes") for row in rows)
+    columns = [column for column in COLUMNS if has_gpus or not column.title.startswith("GPU")]
+    taken = STATE_WIDTH + READY_WIDTH + 2 * GAP
+    chosen = fitting(columns, width, taken=taken)
+    left = width - taken - sum(column.width + GAP for column in chosen)
+    longest = max((2 * row.depth + len(row.name) for row in rows), default=0)
+    name_width = min(left, max(NAME_LEAST, min(longest, NAME_MOST)))
+    titles = [f"{'NAME':{name_width}}", f"{'STATE':{STATE_WIDTH}}", f"{'READY':>{READY_WIDTH}}"]
+    yield [(" ".join([*titles, *(f"{column.title:>{column.width}}" for column in chosen)]), "bold")]
+    for row in rows:
+        yield _cut(_row(row, name_width, chosen), width)
+
+
+def _row(row: Row, name_width: int, columns: Sequence[Column]) -> Line:
+    name = _shortened("  " * row.depth + row.name, name_width)
+    line: Line = [
+        (f"{name:{name_width}} ", "bold" if row.depth == 0 else ""),
+        (f"{row.state[:STATE_WIDTH]:{STATE_WIDTH}}", style_of(row.state)),
+        (f" {row.ready:>{READY_WIDTH}}", ""),
+    ]
+    if row.note:
+        return [*line, (" " + " ".join(row.note.split()), "red")]
+    for column in columns:
+        text = cell(column, row.figures)
+        alarming = column.figure == "errors_per_s" and row.figures.get(column.figure)
+        line.append((f" {text:>{column.width}}", "red" if alarming else ""))
+    return line
+
+
+def _events(endpoints: Sequence[Document], width: int) -> Iterator[Line]:
+    """What happened last, newest first; before that, why endpoints are as they are."""
+    reasons = [(e["name"], e["failure_reason"]) for e in endpoints if e.get("failure_reason")]
+    events = [(event["at_s"], e["name"], event) for e in endpoints for event in e.get("events", ())]
+    if not reasons and not events:
+        return
+    yield [("REASONS", "bold")]
+    for name, reason in reasons:
+        yield _cut([(f"{name}: ", "bold"), (" ".join(reason.split()), "red")], width)
+    for at_s, name, event in sorted(events, key=lambda entry: entry[0], reverse=True):
+        said = ": ".join(filter(None, (event["what"], " ".join(event.get("reason", "").split()))))
+        of = f"{name} {event.get('replica_id', '')}".rstrip()
+        style = "red" if event.get("failure") else ""
+        yield _cut([(f"{at(at_s)}  ", "dim"), (f"{of}  ", ""), (said, style)], width)
+
+
+def _shortened(text: str, width: int) -> str:
+    """Cut in the middle: both ends of a name tell it from others."""
+    if len(text) <= width:
+        return text
+    kept = width - 1
+    return f"{text[: kept - kept // 3]}~{text[len(text) - kept // 3 :]}"
+
+
+def _cut(line: Line, width: int) -> Line:
+    cut: Line = []
+    for text, style in line:
+        if len(text) >= width:
+            return [*cut, (text[:width], style)]
+        cut.append((text, style))
+        width -= len(text)
+    return cut
