@@ -64,7 +64,7 @@ class Reconciler:
         self._book = book
         self._observer = observer
         self._clock = clock
-        self._told = told
+        self.told = told
 
     async def turn(self, key: str, *, woken_monotonic_s: float | None = None) -> Outcome:
         """Observe, plan, apply. A record that was written meanwhile ends the turn early: the next one sees it."""
@@ -102,12 +102,12 @@ class Reconciler:
             case Save():
                 self._store.save_endpoint(action.record, action.events)
                 endpoint = action.record.endpoint
-                self._told(endpoint.name, action.events)
+                self.told(endpoint.name, action.events)
                 log = logger.warning if endpoint.failure_reason else logger.info
                 log("%s %s", action.why, fields(endpoint=endpoint.name, reason=endpoint.failure_reason or "-"))
             case Record():
                 self._store.add_events(action.endpoint, action.events)
-                self._told(action.endpoint, action.events)
+                self.told(action.endpoint, action.events)
             case Remove():
                 self._store.remove_endpoint(action.endpoint, revision=action.revision)
                 logger.info("endpoint removed %s", fields(endpoint=action.endpoint))

@@ -98,10 +98,18 @@ class Turn:
             for number in range(min(crew.missing, room)):
                 room -= 1
                 reason = f"replaces {lost[number].replica.id}" if number < len(lost) else why
-                again = number < len(lost) or failed  # after a back-off, what was lost is known by the crashes
+                again = number < len(lost) or self._was_there(crew, number, cause, crashes)
                 spec = self._spec(crew, StartCause.RESTART if again else cause)
                 self._starts.append(StartReplica(spec=spec, why=reason))
                 self._event("replica ordered", reason, spec)
+
+    def _was_there(self, crew: Crew, number: int, cause: StartCause, crashes: Sequence[Crash]) -> bool:
+        """Whether a replica was there, or on its way, in whose place the `number`-th that is missing comes."""
+        place = crew.demand.count - crew.missing + number
+        if cause is StartCause.SCALE_OUT:
+            before = {state.name: state.desired_count for state in self.record.scaled_from}
+            return place < before.get(crew.demand.name, 0)
+        return place >= crew.demand.count - len(crashes)
 
     def _spec(self, crew: Crew, cause: StartCause) -> ReplicaSpec:
         demand, seen = crew.demand, self.seen

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -41,8 +41,17 @@ class Subject(Struct, frozen=True, kw_only=True):
 class UsageMeter:
     """Remembers the reading before. Called by one thread at a time, never by the event loop's: it reads files."""
 
-    def __init__(self, data_dir: Path, gpus: GpuMeter | None, *, cores: int, root: Path = proc.PROC) -> None:
-        """`gpus` is None on machines without. `root` is where /proc is."""
+    def __init__(
+        self,
+        data_dir: Path,
+        gpus: GpuMeter | None,
+        *,
+        cores: int,
+        root: Path = proc.PROC,
+        cpu_s: Callable[[], float] = time.thread_time,
+    ) -> None:
+        """`gpus` is None on machines without. `root` is where /proc is, `cpu_s` what this thread has cost."""
+        self._cpu_s = cpu_s
         self._data_dir = data_dir
         self._gpus = gpus
         self._cores = cores
@@ -93,12 +102,12 @@ class UsageMeter:
         for process in sorted(processes, key=lambda process: process.proportional_at_s):
             if self._allowance_s <= 0.0 or process.proportional_at_s >= now_s:
                 return
-            began_s = time.thread_time()
+            began_s = self._cpu_s()
             process.proportional_at_s = now_s
             found = proc.proportional_bytes(process.pid, self._root)
             if found is not None:
                 process.proportional = (found, process.now.resident_bytes)
-            self._allowance_s -= time.thread_time() - began_s
+            self._allowance_s -= self._cpu_s() - began_s
 
     def _usage(
         self, subject: Subject, *, cpu_percent: float | None, disk_percent: float | None, cards: Sequence[GpuReading]
