@@ -32,7 +32,7 @@ def top(
 ) -> None:
     """Show what endpoints, variants and replicas do and take, live. In a pipe: one frame, as with --once."""
     client = _connect(data_dir)
-    view = View(endpoint=name, sort=sort.value, window_s=window, where=client.url)
+    view = View(endpoint=name, sort=sort.value, window_s=window, where=client.url, interval_s=interval)
     live = sys.stdout.isatty() and not once and not as_json
     width, height = shutil.get_terminal_size(_SIZE_WITHOUT_TERMINAL)
     document = client.get("top", **view.query(height if live else None), **({} if live else {"limit": "1000"}))

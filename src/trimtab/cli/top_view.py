@@ -12,11 +12,15 @@ SORTS = tuple(sort.value for sort in Sort)
 UP, DOWN, PAGE_UP, PAGE_DOWN, HOME = "up", "down", "page up", "page down", "home"
 
 
+_LATE_S = 3.0  # without an answer that long, what is shown is old
+
+
 class View:
     """`quit` is True once the person has asked for it."""
 
-    def __init__(self, *, endpoint: str, sort: str, window_s: int, where: str) -> None:
+    def __init__(self, *, endpoint: str, sort: str, window_s: int, where: str, interval_s: float = 1.0) -> None:
         self.quit = False
+        self._late_s = max(_LATE_S, 2 * interval_s)
         self._endpoint = endpoint
         self._sort = sort
         self._window_s = window_s
@@ -80,7 +84,7 @@ class View:
 
     def lines(self, width: int, height: int, now_s: float) -> list[Line]:
         """The frame of now."""
-        message = self._trouble
-        if message and self._document:
-            message = f"No answer for {max(0.0, now_s - self._answered_s):.0f} s: {message}"
+        message, age_s = self._trouble, now_s - self._answered_s
+        if self._document and (message or age_s > self._late_s):
+            message = f"No answer for {age_s:.0f} s" + (f": {message}" if message else ".")
         return frame(self._document, width, height, where=self._where, message=message, depth=self._depth)

@@ -8,6 +8,7 @@ import pytest
 from trimtab.aws.http import BytesBody, HttpRequest
 from trimtab.aws.native import native_api
 from trimtab.clock import ManualClock
+from trimtab.control.top import Overview
 from trimtab.errors import Denied
 from trimtab.resources.endpoint import Event
 from trimtab.resources.endpoint_config import EndpointConfig, VariantSpec
@@ -15,6 +16,7 @@ from trimtab.resources.model import Container, Model
 from trimtab.resources.replica import Failure, ReplicaState, ReplicaStatus, StartBudget
 from trimtab.resources.routing import AccessKey
 from trimtab.testing.fake_control import FakeControl
+from trimtab.testing.metrics import MemoryMetricStore
 
 ROOT = AccessKey(id="ROOT", secret="s")
 
@@ -43,7 +45,8 @@ class World:
                 budget=StartBudget(fork_s=0.25, load_s=0.5),
             ),
         )
-        self.api = native_api(self.control, self.authenticate, logs, {"region": "eu-west-1"})
+        overview = Overview(self.control, MemoryMetricStore(), dict, ManualClock())
+        self.api = native_api(self.control, overview, self.authenticate, logs, {"region": "eu-west-1"})
 
     async def authenticate(self, request, service):
         self.services.append(service)
