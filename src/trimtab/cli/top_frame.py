@@ -63,22 +63,14 @@ def frame(
     if width < LEAST_WIDTH or (height is not None and height < LEAST_HEIGHT):
         text = f"{width}x{height} is too small for top: {LEAST_WIDTH}x{LEAST_HEIGHT}"
         return [[(text[:width], "")]]
-    endpoints = document.get("endpoints", ())
     head = [_cut(line, width) for line in _head(document, where, message)]
-    events = list(_events(endpoints, width))
+    events = list(_events(document.get("endpoints", ()), width))
     if height is None:
-        rows = list(table_rows(endpoints, len(DEPTHS) - 1 if depth is None else depth))
-        return [*head, *_table(rows, width), [], *events]
+        return [*head, *_table(document, width, None, depth), [], *events]
     free = height - len(head) - 1  # the last line names the keys
     most = min(_EVENT_LINES, free // 3)
     events = events[: most + 1] if most else []
-    room = free - len(events) - 1  # below the titles
-    rows = list(table_rows(endpoints, depth_that_fits(endpoints, room) if depth is None else depth))
-    body = list(_table(rows, width))
-    if len(rows) > room:
-        hidden = sum(row.depth == 0 for row in rows[room - 1 :])
-        what = f"{hidden} endpoints" if hidden else f"{len(rows) - room + 1} lines"
-        body = [*body[:room], [(f"... {what} more", "dim")]]
+    body = list(_table(document, width, free - len(events), depth))
     filling: list[Line] = [[] for _ in range(free - len(body) - len(events))]
     return [*head, *body, *filling, *events, _cut([(KEYS, "dim")], width)]
 
@@ -90,9 +82,8 @@ def _ready(document: Document) -> str:
 def _head(document: Document, where: str, message: str) -> Iterator[Line]:
     first: Line = [("trimtab top", "bold")]
     if document:
-        shown = len(document["endpoints"])
         before, total = document["offset"], document["endpoints_total"]
-        part = f" ({before + 1}-{before + shown})" if shown and shown < total else ""
+        part = f" (from {before + 1} on)" if before else ""
         facts = [
             at(document["at_s"]),
             f"{total} endpoint{'' if total == 1 else 's'}{part}",
@@ -106,7 +97,25 @@ def _head(document: Document, where: str, message: str) -> Iterator[Line]:
     yield [(message, "bold yellow")] if message else []
 
 
-def _table(rows: Sequence[Row], width: int) -> Iterator[Line]:
+def _table(document: Document, width: int, lines: int | None, depth: int | None) -> Iterator[Line]:
+    """Titles, rows, and how much is left out, in at most so many lines."""
+    endpoints = document.get("endpoints", ())
+    if depth is None:
+        depth = len(DEPTHS) - 1 if lines is None else depth_that_fits(endpoints, lines - 1)
+    rows = list(table_rows(endpoints, depth))
+    behind = document["endpoints_total"] - document["offset"] - len(endpoints) if document else 0
+    cut = lines is not None and len(rows) + (behind > 0) > lines - 1
+    if lines is not None and cut:
+        behind += sum(row.depth == 0 for row in rows[lines - 2 :])
+        rows = rows[: lines - 2]
+    yield from _rows(rows, width)
+    if behind > 0:
+        yield [(f"... {behind} endpoint{'' if behind == 1 else 's'} more", "dim")]
+    elif cut:
+        yield [("... more replicas", "dim")]
+
+
+def _rows(rows: Sequence[Row], width: int) -> Iterator[Line]:
     has_gpus = any(row.figures.get("gpu_percent") is not None or row.figures.get("gpu_memory_bytes") for row in rows)
     columns = [column for column in COLUMNS if has_gpus or not column.title.startswith("GPU")]
     taken = STATE_WIDTH + READY_WIDTH + 2 * GAP

@@ -127,12 +127,15 @@ class World:
             handlers_of(sts),
         )
         self._edge = Dispatcher(handlers, authenticate, region=REGION, account="123456789012")
+        self.trouble = False  # control is away: nobody but a gateway answers
         self.metrics = MemoryMetricStore()
         self.usages: dict[str, ReplicaUsage] = {}
         overview = Overview(self.control, self.metrics, lambda: self.usages, SystemClock())
         self._native = native_api(self.control, overview, authenticate, logs, {})
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
+        if self.trouble:
+            return HttpResponse(status=503, body=b'{"error": {"code": "Unavailable", "message": "Control is away."}}')
         if request.raw_path.startswith(PREFIX):
             return await self._native(request)
         if request.raw_path.endswith("/invocations-response-stream"):

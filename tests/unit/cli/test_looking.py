@@ -119,7 +119,14 @@ def test_an_unknown_endpoint_is_an_error_with_a_hint(trimtab, world, verb) -> No
     )
 
 
-VERBS_THAT_CALL = (("endpoints",), ("describe", "e"), ("logs", "e"), ("invoke", "e", "--body", "1"))
+VERBS_THAT_CALL = (
+    ("endpoints",),
+    ("top",),
+    ("top", "e", "--json"),
+    ("describe", "e"),
+    ("logs", "e"),
+    ("invoke", "e", "--body", "1"),
+)
 
 
 @pytest.mark.parametrize("arguments", VERBS_THAT_CALL)
@@ -203,7 +210,7 @@ def test_help_names_every_verb_and_imports_none(bare, monkeypatch) -> None:
         assert f"\n  {verb} " in out
 
 
-@pytest.mark.parametrize("verb", ["deploy", "invoke", "endpoints", "describe", "logs", "doctor"])
+@pytest.mark.parametrize("verb", ["deploy", "invoke", "endpoints", "describe", "top", "logs", "doctor"])
 def test_every_verb_has_help_and_json(bare, verb) -> None:
     result = bare(verb, "--help")
     assert result.exit_code == 0
