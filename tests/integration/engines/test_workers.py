@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from house import House, a_spec, tiny
@@ -121,6 +122,37 @@ async def test_a_control_that_was_held_up_takes_no_worker_for_hung(house: House)
     status = find(engine, "r1")
     assert status is not None
     assert (status.state, status.pids) == (READY, (pid,))
+
+
+@pytest.mark.parametrize(
+    ("kills", "looks", "reason"),
+    [
+        (1, 0, "OutOfMemory"),  # just now
+        (1, 20, "Exited"),  # somebody else, a while ago
+        (0, 0, "Exited"),  # nobody: a person did it
+    ],
+)
+async def test_a_killed_worker_is_out_of_memory_if_the_kernel_has_just_killed_for_memory(
+    house: House, monkeypatch: pytest.MonkeyPatch, kills: int, looks: int, reason: str
+) -> None:
+    machine = SimpleNamespace(kills=4, looks=0)
+
+    def oom_kills() -> int:
+        machine.looks += 1
+        return machine.kills
+
+    monkeypatch.setattr(processes, "oom_kills", oom_kills)
+    engine = await house.engine(look_every_s=0.01)
+    await engine.start(tiny("ready"))
+    status = await settled(engine, "r1", READY)
+    machine.kills, machine.looks = 4 + kills, 0
+    async with asyncio.timeout(10):
+        while machine.looks < looks:
+            await asyncio.sleep(0.01)
+    os.kill(status.pids[0], signal.SIGKILL)
+    failure = (await settled(engine, "r1", FAILED)).failure
+    assert failure is not None
+    assert failure.reason == reason
 
 
 async def test_a_replica_that_outgrows_its_instance_type_is_out_of_memory(

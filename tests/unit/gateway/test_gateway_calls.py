@@ -136,6 +136,13 @@ async def test_a_hung_replica_gets_no_more_work_while_another_is_free(bench):
     assert len(hung.got) == 1
 
 
+async def test_a_model_that_runs_out_of_memory_is_named(bench):
+    await bench.route(await bench.worker(lambda got: got.fail(507, b"no room")))
+    error = await bench.ask().outcome()
+    assert isinstance(error, ModelFailed)
+    assert (error.reason, error.status, error.body) == ("OutOfMemory", 507, b"no room")
+
+
 async def test_a_models_failure_keeps_its_status_and_text(bench):
     await bench.route(await bench.worker(lambda got: got.fail(415, b"no such type")))
     error = await bench.ask().outcome()

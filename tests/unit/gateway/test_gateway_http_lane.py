@@ -122,6 +122,13 @@ async def test_a_containers_error_keeps_status_and_body(bench, container):
     assert (error.status, error.body, error.content_type) == (503, b"busy", "text/plain")
 
 
+async def test_a_container_that_runs_out_of_memory_is_named(bench, container):
+    await container(fixed(b"HTTP/1.1 507 No Room\r\nContent-Length: 4\r\n\r\nfull"))
+    error = await bench.ask().outcome()
+    assert isinstance(error, ModelFailed)
+    assert (error.reason, error.status, error.body) == ("OutOfMemory", 507, b"full")
+
+
 async def test_an_answer_that_is_no_http_is_the_models_failure(bench, container):
     await container(fixed(b"hello\r\n\r\n"))
     error = await bench.ask().outcome()

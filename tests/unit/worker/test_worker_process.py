@@ -90,6 +90,11 @@ def test_a_request_that_comes_before_the_model_is_loaded_is_held_and_answered(st
         ("import no_such_module", "ModelLoadFailed", "requirements.txt"),
         ("def model_fn(d): raise ValueError('weights are missing')", "ModelLoadFailed", "weights are missing"),
         ("def model_fn(d): raise MemoryError()", "OutOfMemory", "larger instance"),
+        (
+            "class OutOfMemoryError(RuntimeError): 'as torch has it'\ndef model_fn(d): raise OutOfMemoryError('CUDA')",
+            "OutOfMemory",
+            "CUDA",
+        ),
         ("import sys\ndef model_fn(d): sys.exit(3)", "ModelLoadFailed", "sys.exit(3)"),
         ("def model_fn(a, b, c): pass", "ModelLoadFailed", "model_fn must take 1 arguments (model_dir)"),
         (
