@@ -142,7 +142,7 @@ async def test_a_killed_worker_is_out_of_memory_if_the_kernel_has_just_killed_fo
         return machine.kills
 
     monkeypatch.setattr(processes, "oom_kills", oom_kills)
-    engine = await house.engine(look_every_s=0.01)
+    engine = await house.engine(look_every_s=0.01 if looks else 5.0)
     await engine.start(tiny("ready"))
     status = await settled(engine, "r1", READY)
     machine.kills, machine.looks = 4 + kills, 0
