@@ -31,7 +31,7 @@ class Figures(Struct, frozen=True, kw_only=True, omit_defaults=True):
     gpu_memory_bytes: int | None = None
 
 
-# member of Reading -> where its samples are; by what is sorted by it
+# member of Reading -> where its samples are, and which sort needs them
 _SOURCES = {
     "invocations": (names.SAGEMAKER, "Invocations", "rate"),
     "errors": (names.TRIMTAB, "Errors", "errors"),
@@ -41,12 +41,17 @@ _SOURCES = {
     "batches": (names.TRIMTAB, "BatchSize", ""),
     "utilization": (names.TRIMTAB, "Utilization", ""),
 }
+_IDLE_S = 130  # zeros of what is idle are published once a minute
 
 
 class Reading(Struct, frozen=True, kw_only=True):
-    """A variant's samples of a window: points of one second."""
+    """A variant's samples of a window, as points of one second.
 
-    end_s: int
+    `span_s`: how much of the window the variant has been there. `idle`: it is known that nothing came.
+    """
+
+    span_s: float
+    idle: bool = False
     invocations: list[Point] = []
     errors: list[Point] = []
     latency: list[Point] = []
@@ -55,25 +60,57 @@ class Reading(Struct, frozen=True, kw_only=True):
     batches: list[Point] = []
     utilization: list[Point] = []
 
-    def rate_per_s(self, points: Sequence[Point]) -> float | None:
-        """By the seconds since requests were counted first in the window: an endpoint may be younger than it."""
-        if not points:
-            return None
-        since_s = min(point.start_s for point in (*points, *self.invocations))
-        return sum(point.sketch.sum for point in points) / max(1, self.end_s - since_s)
+    def rate_per_s(self) -> float | None:
+        """Requests a second."""
+        return self._zero if not self.invocations else _total(self.invocations) / self.span_s
+
+    def errors_per_s(self) -> float | None:
+        """Errors a second; not known while there are no requests."""
+        return _total(self.errors) / self.span_s if self.errors else None
+
+    def most(self, gauge: Sequence[Point]) -> float | None:
+        """The peak of a gauge."""
+        return max((point.sketch.max for point in gauge), default=self._zero)
+
+    @property
+    def _zero(self) -> float | None:
+        return 0.0 if self.idle else None
 
 
-def read(metrics: MetricStore, endpoint: str, variant: str, start_s: int, end_s: int, *, only: str = "") -> Reading:
-    """The samples of [start_s, end_s). `only`: just those that are needed to sort by that."""
-    dimensions = ((names.ENDPOINT, endpoint), (names.VARIANT, variant))
-    return Reading(
-        end_s=end_s,
-        **{
-            member: metrics.query(MetricKey(namespace, name, dimensions), start_s, end_s, 1)
+class Window:
+    """The samples of [start_s, end_s). Asks the store only for what has had any: most of many endpoints are idle."""
+
+    def __init__(self, metrics: MetricStore, start_s: int, end_s: int) -> None:
+        self._metrics = metrics
+        self._start_s = start_s
+        self._end_s = end_s
+        self._live: dict[str, set[MetricKey]] = {}
+        self._counted: set[MetricKey] | None = None
+
+    def read(self, endpoint: str, variant: str, *, since_s: float, only: str = "") -> Reading:
+        """Those of a variant that has been there since `since_s`. `only`: just what is needed to sort by that."""
+        dimensions = ((names.ENDPOINT, endpoint), (names.VARIANT, variant))
+        points = {
+            member: self._points(member, MetricKey(namespace, name, dimensions))
             for member, (namespace, name, sort) in _SOURCES.items()
             if only in ("", sort)
-        },
-    )
+        }
+        span_s = min(self._end_s - self._start_s, max(1.0, self._end_s - since_s))
+        idle = not any(points.values()) and self._is_counted(MetricKey(*_SOURCES["invocations"][:2], dimensions))
+        return Reading(span_s=span_s, idle=idle, **points)
+
+    def _points(self, member: str, key: MetricKey) -> list[Point]:
+        live = self._live.get(member)
+        if live is None:
+            live = self._live[member] = set(self._metrics.keys(key.namespace, key.name, since_s=self._start_s))
+        return self._metrics.query(key, self._start_s, self._end_s, 1) if key in live else []
+
+    def _is_counted(self, key: MetricKey) -> bool:
+        """Whether requests of it have been counted, if only to be none, not long ago."""
+        if self._counted is None:
+            since_s = self._end_s - _IDLE_S
+            self._counted = set(self._metrics.keys(key.namespace, key.name, since_s=since_s))
+        return key in self._counted
 
 
 def figures(readings: Sequence[Reading], usages: Sequence[ReplicaUsage]) -> Figures:
@@ -82,13 +119,13 @@ def figures(readings: Sequence[Reading], usages: Sequence[ReplicaUsage]) -> Figu
     p50, p95, p99 = (_quantile_ms(latency, q) for q in (0.5, 0.95, 0.99))
     taken = usage_figures(usages)
     return Figures(
-        rate_per_s=_sum(reading.rate_per_s(reading.invocations) for reading in readings),
-        errors_per_s=_sum(reading.rate_per_s(reading.errors) for reading in readings),
+        rate_per_s=_sum(reading.rate_per_s() for reading in readings),
+        errors_per_s=_sum(reading.errors_per_s() for reading in readings),
         p50_ms=p50,
         p95_ms=p95,
         p99_ms=p99,
-        queue=_sum(_most(reading.queue) for reading in readings),
-        concurrency=_sum(_most(reading.concurrency) for reading in readings),
+        queue=_sum(reading.most(reading.queue) for reading in readings),
+        concurrency=_sum(reading.most(reading.concurrency) for reading in readings),
         batch_size=_average(point for reading in readings for point in reading.batches),
         utilization_percent=_average(point for reading in readings for point in reading.utilization),
         cpu_percent=taken.cpu_percent,
@@ -120,12 +157,12 @@ def rank(sort: str, readings: Callable[[], Sequence[Reading]], usages: Sequence[
         return usage_figures(usages).memory_bytes
     found = readings()
     if sort == "rate":
-        return _sum(reading.rate_per_s(reading.invocations) for reading in found)
+        return _sum(reading.rate_per_s() for reading in found)
     if sort == "errors":
-        return _sum(reading.rate_per_s(reading.errors) for reading in found)
+        return _sum(reading.errors_per_s() for reading in found)
     if sort == "p99":
         return _quantile_ms(_merged(point for reading in found for point in reading.latency), 0.99)
-    return _sum(_most(reading.queue) for reading in found)
+    return _sum(reading.most(reading.queue) for reading in found)
 
 
 def _merged(points: Iterable[Point]) -> Sketch:
@@ -139,8 +176,8 @@ def _quantile_ms(latency: Sketch, q: float) -> float | None:
     return latency.quantile(q) / 1000 if latency.has_distribution else None
 
 
-def _most(points: Sequence[Point]) -> float | None:
-    return max((point.sketch.max for point in points), default=None)
+def _total(points: Sequence[Point]) -> float:
+    return sum(point.sketch.sum for point in points)
 
 
 def _average(points: Iterable[Point]) -> float | None:

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from trimtab.clock import Clock
 from trimtab.control.api import ControlApi
-from trimtab.control.figures import Figures, Reading, figures, rank, read, usage_figures
+from trimtab.control.figures import Figures, Reading, Window, figures, rank, usage_figures
 from trimtab.errors import Invalid, NotFound
 from trimtab.metrics.store import MetricStore
 from trimtab.resources.endpoint import Endpoint, Event
@@ -137,7 +137,7 @@ class Overview:
         replicas: dict[str, list[ReplicaStatus]] = {}
         for replica in self._control.list_replicas():
             replicas.setdefault(key_of(replica.endpoint), []).append(replica)
-        asked = _Asked(self._metrics, self._usages(), replicas, end_s - query.window_s, end_s)
+        asked = _Asked(Window(self._metrics, end_s - query.window_s, end_s), self._usages(), replicas)
         page = (await self._sorted(found, query.sort, asked))[query.offset : query.offset + query.limit]
         rows = []
         for number, endpoint in enumerate(page, 1):
@@ -180,30 +180,26 @@ class _Asked:
 
     def __init__(
         self,
-        metrics: MetricStore,
+        window: Window,
         usages: Mapping[str, ReplicaUsage],
         replicas: Mapping[str, Sequence[ReplicaStatus]],
-        start_s: int,
-        end_s: int,
     ) -> None:
-        self._metrics = metrics
+        self._window = window
         self._usages = usages
         self._replicas = replicas
-        self._start_s = start_s
-        self._end_s = end_s
 
     def rank(self, endpoint: Endpoint, sort: str) -> float | None:
         """What an endpoint is sorted by."""
         return rank(
             sort,
-            lambda: [self._reading(endpoint.name, name, only=sort) for name in _variant_names(endpoint, ())],
+            lambda: [self._reading(endpoint, name, only=sort) for name in _variant_names(endpoint, ())],
             self._taken(self._replicas.get(key_of(endpoint.name), ())),
         )
 
     def endpoint(self, endpoint: Endpoint, events: Sequence[Event]) -> EndpointTop:
         replicas = self._replicas.get(key_of(endpoint.name), ())
         names = _variant_names(endpoint, replicas)
-        readings = {name: self._reading(endpoint.name, name) for name in names}
+        readings = {name: self._reading(endpoint, name) for name in names}
         return EndpointTop(
             name=endpoint.name,
             status=endpoint.status.value,
@@ -246,8 +242,8 @@ class _Asked:
     def _taken(self, replicas: Iterable[ReplicaStatus]) -> list[ReplicaUsage]:
         return [self._usages[replica.id] for replica in replicas if replica.id in self._usages]
 
-    def _reading(self, endpoint: str, variant: str, *, only: str = "") -> Reading:
-        return read(self._metrics, endpoint, variant, self._start_s, self._end_s, only=only)
+    def _reading(self, endpoint: Endpoint, variant: str, *, only: str = "") -> Reading:
+        return self._window.read(endpoint.name, variant, since_s=endpoint.created_s, only=only)
 
 
 def _variant_names(endpoint: Endpoint, replicas: Sequence[ReplicaStatus]) -> list[str]:

@@ -8,6 +8,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from trimtab.cli.top_columns import COLUMNS, count, fitting, percent, short, size
 from trimtab.cli.top_frame import KEYS, LEAST_HEIGHT, LEAST_WIDTH, Line, frame
@@ -332,6 +333,7 @@ def fraud(world):
     control.create_endpoint_config(EndpointConfig(name="c", created_s=1.0, variants=variants), {})
     control.create_endpoint("fraud", "c", {}, {})
     control.settle("fraud")
+    control.endpoints["fraud"] = replace(control.endpoints["fraud"], created_s=1.0)
     common = {"endpoint": "fraud", "variant": "blue", "version": "c", "started_s": 1.0}
     failure = Failure(reason="ModelLoadFailed", message="model_fn raised")
     control.replicas["fraud"] = (

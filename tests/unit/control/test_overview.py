@@ -25,7 +25,8 @@ END_S = 1_700_000_099  # the second before the last whole one
 class World:
     def __init__(self) -> None:
         clock = ManualClock(NOW_S)
-        self.control = FakeControl(clock)
+        self.born = ManualClock(NOW_S - 1000)  # endpoints are older than any window
+        self.control = FakeControl(self.born)
         self.metrics = MemoryMetricStore()
         self.usages: dict[str, ReplicaUsage] = {}
         self.overview = Overview(self.control, self.metrics, lambda: self.usages, clock)
@@ -80,9 +81,16 @@ async def test_what_is_not_known_is_left_out_and_not_zero(world: World) -> None:
 
 async def test_an_idle_endpoint_has_a_rate_of_zero_and_no_latency(world: World) -> None:
     world.endpoint("e")
-    world.saw("e", "Invocations", 0.0, ago_s=10)
+    world.saw("e", "Invocations", 0.0, ago_s=70)  # zeros come once a minute
     figures = (await world.only()).figures
-    assert (figures.rate_per_s, figures.p99_ms) == (0.0, None)
+    assert (figures.rate_per_s, figures.concurrency, figures.queue) == (0.0, 0.0, 0.0)
+    assert (figures.p99_ms, figures.errors_per_s, figures.batch_size) == (None, None, None)
+
+
+async def test_an_endpoint_whose_requests_nobody_counts_any_more_has_no_rate(world: World) -> None:
+    world.endpoint("e")
+    world.saw("e", "Invocations", 0.0, ago_s=200)
+    assert (await world.only()).figures.rate_per_s is None
 
 
 async def test_requests_are_counted_over_the_window_and_not_beyond(world: World) -> None:
@@ -94,11 +102,18 @@ async def test_requests_are_counted_over_the_window_and_not_beyond(world: World)
 
 
 async def test_an_endpoint_that_is_younger_than_the_window_is_not_made_to_look_slow(world: World) -> None:
+    world.born.set_wall(END_S - 3)
     world.endpoint("e")
     world.saw("e", "Invocations", *[1.0] * 30, ago_s=3)
     world.saw("e", "Errors", 1.0, 1.0, 1.0, ago_s=1)
     figures = (await world.only()).figures
     assert (figures.rate_per_s, figures.errors_per_s) == (10.0, 1.0)
+
+
+async def test_seldom_requests_are_spread_over_the_window(world: World) -> None:
+    world.endpoint("e")
+    world.saw("e", "Invocations", 1.0, ago_s=1)
+    assert (await world.only(window_s=10)).figures.rate_per_s == 0.1
 
 
 async def test_latencies_are_quantiles_of_all_requests_of_all_variants(world: World) -> None:
