@@ -15,6 +15,7 @@ STATE_WIDTH, READY_WIDTH = 9, 5
 DEPTHS = ("endpoints", "variants", "replicas")
 KEYS = "q quit  s sort  d depth  up, down, page up, page down scroll"
 _EVENT_LINES = 12  # at most
+_LOSSES_FIRST_S = 300.0
 
 Segment = tuple[str, str]
 """Text and style."""
@@ -64,12 +65,10 @@ def frame(
         text = f"{width}x{height} is too small for top: {LEAST_WIDTH}x{LEAST_HEIGHT}"
         return [[(text[:width], "")]]
     head = [_cut(line, width) for line in _head(document, where, message)]
-    events = list(_events(document.get("endpoints", ()), width))
     if height is None:
-        return [*head, *_table(document, width, None, depth), [], *events]
+        return [*head, *_table(document, width, None, depth), [], *_reasons(document, width, None)]
     free = height - len(head) - 1  # the last line names the keys
-    most = min(_EVENT_LINES, free // 3)
-    events = events[: most + 1] if most else []
+    events = list(_reasons(document, width, min(_EVENT_LINES, free // 3)))
     body = list(_table(document, width, free - len(events), depth))
     filling: list[Line] = [[] for _ in range(free - len(body) - len(events))]
     return [*head, *body, *filling, *events, _cut([(KEYS, "dim")], width)]
@@ -145,20 +144,34 @@ def _row(row: Row, name_width: int, columns: Sequence[Column]) -> Line:
     return line
 
 
-def _events(endpoints: Sequence[Document], width: int) -> Iterator[Line]:
-    """What happened last, newest first; before that, why endpoints are as they are."""
-    reasons = [(e["name"], e["failure_reason"]) for e in endpoints if e.get("failure_reason")]
+def _reasons(document: Document, width: int, most: int | None) -> Iterator[Line]:
+    """Why failed endpoints are so, then what happened last, newest first: at most so many lines below their title.
+
+    Where there are not enough lines, a loss of the last minutes has its place before what followed from it.
+    """
+    endpoints = document.get("endpoints", ())
+    lines = [
+        _cut([(f"{e['name']}: ", "bold"), (" ".join(e["failure_reason"].split()), "red")], width)
+        for e in endpoints
+        if e.get("failure_reason")
+    ]
     events = [(event["at_s"], e["name"], event) for e in endpoints for event in e.get("events", ())]
-    if not reasons and not events:
-        return
-    yield [("REASONS", "bold")]
-    for name, reason in reasons:
-        yield _cut([(f"{name}: ", "bold"), (" ".join(reason.split()), "red")], width)
-    for at_s, name, event in sorted(events, key=lambda entry: entry[0], reverse=True):
-        said = ": ".join(filter(None, (event["what"], " ".join(event.get("reason", "").split()))))
-        of = f"{name} {event.get('replica_id', '')}".rstrip()
-        style = "red" if event.get("failure") else ""
-        yield _cut([(f"{at(at_s)}  ", "dim"), (f"{of}  ", ""), (said, style)], width)
+    if most is not None:
+        recent_s = document.get("at_s", 0.0) - _LOSSES_FIRST_S
+        events.sort(key=lambda entry: (bool(entry[2].get("failure")) and entry[0] > recent_s, entry[0]), reverse=True)
+        events = events[: max(0, most - len(lines))]
+        lines = lines[:most]
+    lines += [_event(*entry, width) for entry in sorted(events, key=lambda entry: entry[0], reverse=True)]
+    if lines:
+        yield [("REASONS", "bold")]
+        yield from lines
+
+
+def _event(at_s: float, name: str, event: Document, width: int) -> Line:
+    said = ": ".join(filter(None, (event["what"], " ".join(event.get("reason", "").split()))))
+    of = f"{name} {event.get('replica_id', '')}".rstrip()
+    style = "red" if event.get("failure") else ""
+    return _cut([(f"{at(at_s)}  ", "dim"), (f"{of}  ", ""), (said, style)], width)
 
 
 def _shortened(text: str, width: int) -> str:

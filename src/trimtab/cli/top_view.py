@@ -12,6 +12,7 @@ SORTS = tuple(sort.value for sort in Sort)
 UP, DOWN, PAGE_UP, PAGE_DOWN, HOME = "up", "down", "page up", "page down", "home"
 
 
+_EVENTS = "8"  # of each endpoint
 _LATE_S = 3.0  # without an answer that long, what is shown is old
 
 
@@ -33,7 +34,7 @@ class View:
 
     def query(self, height: int | None) -> dict[str, str]:
         """What to ask: no more endpoints than a terminal of this height can show."""
-        query = {"window_s": str(self._window_s), "sort": self._sort}
+        query = {"window_s": str(self._window_s), "sort": self._sort, "events": _EVENTS}
         if self._endpoint:
             query["endpoint"] = self._endpoint
         if height is not None:

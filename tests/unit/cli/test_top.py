@@ -175,6 +175,19 @@ def test_reasons_are_told_newest_first_after_those_of_failed_endpoints() -> None
     assert reasons[3].endswith("fraud r1  replica lost: Exited: status 3")
 
 
+def test_a_loss_is_told_even_where_few_lines_are_left() -> None:
+    lost = {"at_s": 1_699_999_990.0, "what": "replica lost", "reason": "OutOfMemory: ...", "failure": "OutOfMemory"}
+    later = [{"at_s": 1_699_999_990.0 + n, "what": f"what followed {n}"} for n in range(1, 9)]
+    document = a_document(an_endpoint(events=[lost, *later]))
+    short = drawn(document, height=12)
+    assert "replica lost: OutOfMemory" in short
+    assert short.index("what followed 8") < short.index("replica lost")
+    assert "what followed 1\n" not in short
+    long_ago = {**lost, "at_s": 1_600_000_000.0}
+    assert "replica lost" not in drawn(a_document(an_endpoint(events=[long_ago, *later])), height=12)
+    assert "replica lost" in drawn(a_document(an_endpoint(events=[long_ago, *later])), height=None)
+
+
 def test_as_much_of_the_tree_is_shown_as_there_is_room_for() -> None:
     document = a_document(*(an_endpoint(f"e{n}") for n in range(5)))  # 5 endpoints, 10 with variants, 20 with replicas
     assert "0123abcd" in drawn(document, height=26)
@@ -248,7 +261,7 @@ def view() -> View:
 
 
 def test_no_more_is_asked_for_than_can_be_shown(view: View) -> None:
-    assert view.query(24) == {"window_s": "10", "sort": "name", "limit": "24", "offset": "0"}
+    assert view.query(24) == {"window_s": "10", "sort": "name", "events": "8", "limit": "24", "offset": "0"}
     assert "limit" not in view.query(None)
     assert View(endpoint="e", sort="name", window_s=1, where="").query(None)["endpoint"] == "e"
 
