@@ -155,7 +155,7 @@ def _reasons(document: Document, width: int, most: int | None) -> Iterator[Line]
         for e in endpoints
         if e.get("failure_reason")
     ]
-    events = [(event["at_s"], e["name"], event) for e in endpoints for event in e.get("events", ())]
+    events = [(event["at_s"], e["name"], event) for e in endpoints for event in reversed(e.get("events", ()))]
     if most is not None:
         recent_s = document.get("at_s", 0.0) - _LOSSES_FIRST_S
         events.sort(key=lambda entry: (bool(entry[2].get("failure")) and entry[0] > recent_s, entry[0]), reverse=True)

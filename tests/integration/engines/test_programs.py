@@ -24,11 +24,15 @@ FAKE_DOCKER = """#!{python}
 import os, sys
 if sys.argv[1] == "version":
     sys.exit(0)
+if sys.argv[1] == "inspect":
+    print(open({removed!r} + ".pid").read())
+    sys.exit(0)
 if sys.argv[1] == "rm":
     open({removed!r}, "a").write(sys.argv[-1] + "\\n")
     sys.exit(0)
 at = sys.argv.index("-p")
 port = sys.argv[at + 1].split(":")[1]
+open({removed!r} + ".pid", "w").write(str(os.getpid()))
 os.environ["SEEN"] = " ".join(sys.argv[1:])
 os.execv({python!r}, [{python!r}, {server!r}, port])
 """
@@ -209,6 +213,23 @@ async def test_an_image_is_run_by_the_container_engine(
     async with asyncio.timeout(5):
         while not removed.exists() or removed.read_text() != "trimtab-k1\n":
             await asyncio.sleep(0.01)
+
+
+async def test_what_is_in_a_container_is_measured_once_its_engine_says_where_it_is(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_docker(tmp_path / "bin")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    engine = await house.engine()
+    await engine.start(a_spec("k1", runtime=Runtime(kind=RuntimeKind.CONTAINER, image="shop/scorer:1")))
+    await settled(engine, "k1", READY)
+    [usage] = await engine.measure()
+    assert (usage.cpu_percent, usage.memory_bytes) == (None, None)  # those of the engine's own command mean nothing
+    async with asyncio.timeout(10):
+        while usage.memory_bytes is None:
+            await asyncio.sleep(0.01)
+            [usage] = await engine.measure()
+    assert usage.memory_bytes > 2**20
 
 
 async def test_a_machine_without_container_engine_says_what_to_do(

@@ -166,13 +166,15 @@ def test_a_failed_replica_shows_its_reason_where_its_figures_would_be() -> None:
 def test_reasons_are_told_newest_first_after_those_of_failed_endpoints() -> None:
     events = [
         {"at_s": 1.0, "what": "replica lost", "reason": "Exited: status 3", "replica_id": "r1", "failure": "Exited"},
+        {"at_s": 2.0, "what": "replica ordered", "reason": "replaces r1", "replica_id": "r2"},
         {"at_s": 2.0, "what": "endpoint InService"},
     ]
     out = drawn(a_document(an_endpoint(events=events, failure_reason="it\nfailed")))
     reasons = out[out.index("REASONS") :].splitlines()
     assert reasons[1] == "fraud: it failed"
     assert reasons[2].endswith("fraud  endpoint InService")
-    assert reasons[3].endswith("fraud r1  replica lost: Exited: status 3")
+    assert reasons[3].endswith("fraud r2  replica ordered: replaces r1")
+    assert reasons[4].endswith("fraud r1  replica lost: Exited: status 3")
 
 
 def test_a_loss_is_told_even_where_few_lines_are_left() -> None:

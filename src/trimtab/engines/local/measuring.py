@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -30,14 +30,15 @@ class Measuring:
         self._containers = containers
         self._meter = UsageMeter(data_dir, GpuMeter() if machine.gpus else None, cores=len(machine.cpus))
         self._closed = False
-        self._inside: dict[str, ProcessKey | None] = {}  # container -> its first process
+        self._inside: dict[str, ProcessKey] = {}  # container -> its first process
         self._asked_at_s: dict[str, float] = {}
+        self._asking: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="measure")  # one: readings follow one another
 
     async def measure(self, replicas: Sequence[LocalReplica]) -> Sequence[ReplicaUsage]:
         """Read those that have processes."""
         living = [(r, [m for m in r.members if not m.dead.is_set()]) for r in replicas]
-        await self._look_inside([m.record.container for _, members in living for m in members if m.record.container])
+        self._look_inside({m.record.container for _, members in living for m in members if m.record.container})
         subjects = [self._subject(replica, members) for replica, members in living if members]
         read = functools.partial(self._meter.measure, subjects, self._clock.monotonic_s())
         return await asyncio.get_running_loop().run_in_executor(self._thread, read)
@@ -47,6 +48,9 @@ class Measuring:
         if self._closed:
             return
         self._closed = True
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
         await asyncio.get_running_loop().run_in_executor(self._thread, self._meter.close)
         self._thread.shutdown()
 
@@ -66,15 +70,24 @@ class Measuring:
             return self._inside.get(member.record.container)
         return member.record.pid, member.record.start_ticks
 
-    async def _look_inside(self, containers: Sequence[str]) -> None:
-        """Find the first processes of containers that are new here."""
+    def _look_inside(self, containers: Collection[str]) -> None:
+        """Have the first processes of containers that are new here found. Their engine may take its time."""
         now_s = self._clock.monotonic_s()
-        for name in self._inside.keys() - containers:
-            del self._inside[name], self._asked_at_s[name]
+        for name in self._asked_at_s.keys() - containers:
+            del self._asked_at_s[name]
+            self._inside.pop(name, None)
+        unknown = [
+            name
+            for name in containers
+            if name not in self._inside and now_s - self._asked_at_s.get(name, float("-inf")) >= _ASK_AGAIN_S
+        ]
+        if unknown and (self._asking is None or self._asking.done()):
+            self._asked_at_s.update(dict.fromkeys(unknown, now_s))
+            self._asking = asyncio.create_task(self._ask(unknown), name="find processes of containers")
+
+    async def _ask(self, containers: Sequence[str]) -> None:
         for name in containers:
-            if self._inside.get(name) or now_s - self._asked_at_s.get(name, float("-inf")) < _ASK_AGAIN_S:
-                continue
-            self._asked_at_s[name] = now_s
             pid = await self._containers.pid(name)
             ticks = processes.start_ticks(pid) if pid else None
-            self._inside[name] = (pid, ticks) if pid and ticks is not None else None
+            if pid and ticks is not None:
+                self._inside[name] = (pid, ticks)
