@@ -93,7 +93,7 @@ def _head(document: Document, where: str, message: str) -> Iterator[Line]:
         ]
         first.append(("  " + "  ".join(facts), ""))
     yield first
-    yield [(message, "bold yellow")] if message else []
+    yield [(_one_line(message), "bold yellow")] if message else []
 
 
 def _table(document: Document, width: int, lines: int | None, depth: int | None) -> Iterator[Line]:
@@ -136,7 +136,7 @@ def _row(row: Row, name_width: int, columns: Sequence[Column]) -> Line:
         (f" {row.ready:>{READY_WIDTH}}", ""),
     ]
     if row.note:
-        return [*line, (" " + " ".join(row.note.split()), "red")]
+        return [*line, (" " + _one_line(row.note), "red")]
     for column in columns:
         text = cell(column, row.figures)
         alarming = column.figure == "errors_per_s" and row.figures.get(column.figure)
@@ -151,7 +151,7 @@ def _reasons(document: Document, width: int, most: int | None) -> Iterator[Line]
     """
     endpoints = document.get("endpoints", ())
     lines = [
-        _cut([(f"{e['name']}: ", "bold"), (" ".join(e["failure_reason"].split()), "red")], width)
+        _cut([(f"{e['name']}: ", "bold"), (_one_line(e["failure_reason"]), "red")], width)
         for e in endpoints
         if e.get("failure_reason")
     ]
@@ -168,7 +168,7 @@ def _reasons(document: Document, width: int, most: int | None) -> Iterator[Line]
 
 
 def _event(at_s: float, name: str, event: Document, width: int) -> Line:
-    said = ": ".join(filter(None, (event["what"], " ".join(event.get("reason", "").split()))))
+    said = ": ".join(filter(None, (event["what"], _one_line(event.get("reason", "")))))
     of = f"{name} {event.get('replica_id', '')}".rstrip()
     style = "red" if event.get("failure") else ""
     return _cut([(f"{at(at_s)}  ", "dim"), (f"{of}  ", ""), (said, style)], width)
@@ -180,6 +180,11 @@ def _shortened(text: str, width: int) -> str:
         return text
     kept = width - 1
     return f"{text[: kept - kept // 3]}~{text[len(text) - kept // 3 :]}"
+
+
+def _one_line(text: str) -> str:
+    """What a model or a library has said, without line ends and without codes that a terminal would obey."""
+    return "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))
 
 
 def _cut(line: Line, width: int) -> Line:

@@ -66,6 +66,7 @@ class Live:
         threading.Thread(target=self._ask_for_ever, name="top", daemon=True).start()
         with _keyboard() as keyboard, RichLive(console=self._console, screen=True, auto_refresh=False) as screen:
             signal.signal(signal.SIGWINCH, lambda *_: self._wake())
+            signal.signal(signal.SIGTERM, lambda *_: self._end())
             with contextlib.suppress(KeyboardInterrupt):
                 while not self._view.quit:
                     self._draw(screen)
@@ -114,6 +115,10 @@ class Live:
                 self._client = self._reconnect()
             return _failing(view, why)
         return lambda now_s: view.answered(document, now_s)
+
+    def _end(self) -> None:
+        self._view.quit = True
+        self._wake()
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):

@@ -18,6 +18,7 @@ from trimtab.store.store import Store
 
 logger = logging.getLogger(__name__)
 
+_AFTER_S = 0.05  # gateways report at the beginning of a second: not all at once
 COUNTS_EVERY_S = 10  # numbers of replicas are published when they change, and so often while they do not
 
 
@@ -46,10 +47,9 @@ class Sampler:
     async def run(self) -> None:
         """Once in each second, soon after it has begun, of the second before."""
         while True:
-            now_s = self._clock.now_s()
-            await asyncio.sleep(1.0 - now_s % 1.0)
+            await asyncio.sleep(1.0 - self._clock.now_s() % 1.0 + _AFTER_S)
             try:
-                await self.sample(int(self._clock.now_s()) - 1)
+                await self.sample(int(self._clock.now_s() + 0.5) - 1)
             except Exception:
                 if not self._failing:  # one traceback, not one a second
                     logger.exception("replicas could not be measured")

@@ -240,10 +240,8 @@ def test_a_frame_fits_the_terminal_whatever_is_in_it(
             for n in range(endpoints)
         )
     )
-    lines = text_of(
-        frame(document, width, height, where=WHERE, message=text.splitlines()[0] if text.strip() else "", depth=depth)
-    )
-    assert all(len(line) <= width for line in lines)
+    lines = text_of(frame(document, width, height, where=WHERE, message=text, depth=depth))
+    assert all(len(line) <= width and line.isprintable() for line in lines)
     if width >= LEAST_WIDTH and height >= LEAST_HEIGHT:
         assert len(lines) == height
         assert lines[-1].startswith(KEYS[:40])

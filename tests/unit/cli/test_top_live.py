@@ -139,5 +139,6 @@ def test_an_endpoint_that_is_deleted_meanwhile_is_said_to_be_gone(deployed: Serv
         terminal.shows("Creating")
         terminal.process.send_signal(signal.SIGINT)
         assert terminal.ended() == 0
+        assert termios.tcgetattr(terminal.inside) == terminal.before
     finally:
         terminal.close()
