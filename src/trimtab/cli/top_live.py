@@ -114,6 +114,8 @@ class Live:
             with contextlib.suppress(CliError):
                 self._client = self._reconnect()
             return _failing(view, why)
+        except Exception as error:  # noqa: BLE001 raised again where it ends the program
+            return _raising(error)
         return lambda now_s: view.answered(document, now_s)
 
     def _end(self) -> None:
@@ -127,6 +129,13 @@ class Live:
 
 def _failing(view: View, why: str) -> Callable[[float], None]:
     return lambda now_s: view.failed(why)
+
+
+def _raising(error: Exception) -> Callable[[float], None]:
+    def raise_it(now_s: float) -> None:
+        raise error
+
+    return raise_it
 
 
 @contextlib.contextmanager

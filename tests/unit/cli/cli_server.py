@@ -128,12 +128,15 @@ class World:
         )
         self._edge = Dispatcher(handlers, authenticate, region=REGION, account="123456789012")
         self.trouble = False  # control is away: nobody but a gateway answers
+        self.nonsense = False  # who answers is no trimtab
         self.metrics = MemoryMetricStore()
         self.usages: dict[str, ReplicaUsage] = {}
         overview = Overview(self.control, self.metrics, lambda: self.usages, SystemClock())
         self._native = native_api(self.control, overview, authenticate, logs, {})
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
+        if self.nonsense:
+            return HttpResponse(body=b"<html>")
         if self.trouble:
             return HttpResponse(status=503, body=b'{"error": {"code": "Unavailable", "message": "Control is away."}}')
         if request.raw_path.startswith(PREFIX):

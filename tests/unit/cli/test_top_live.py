@@ -129,6 +129,15 @@ def test_it_goes_on_while_control_is_away(terminal: Terminal, deployed: Server) 
     assert terminal.ended() == 0
 
 
+def test_a_server_that_answers_nonsense_ends_it_with_an_error(terminal: Terminal, deployed: Server) -> None:
+    terminal.shows("2 endpoints")
+    deployed.world.nonsense = True
+    assert terminal.ended() == 1
+    assert b"\x1b[?1049l" in terminal.seen
+    assert b"error: " in terminal.seen
+    assert termios.tcgetattr(terminal.inside) == terminal.before
+
+
 def test_an_endpoint_that_is_deleted_meanwhile_is_said_to_be_gone(deployed: Server, tmp_path: Path) -> None:
     terminal = Terminal(deployed, tmp_path, "fraud")
     try:
