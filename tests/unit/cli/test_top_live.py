@@ -134,7 +134,7 @@ def test_a_server_that_answers_nonsense_ends_it_with_an_error(terminal: Terminal
     deployed.world.nonsense = True
     assert terminal.ended() == 1
     assert b"\x1b[?1049l" in terminal.seen
-    assert b"error: " in terminal.seen
+    assert b"error:" in terminal.seen
     assert termios.tcgetattr(terminal.inside) == terminal.before
 
 
