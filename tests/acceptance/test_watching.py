@@ -69,7 +69,8 @@ def test_an_endpoints_life_is_seen_and_counted(serve: Any, name: str) -> None:
 
     with pytest.raises(ClientError, match="ran out of memory"):
         ask(server, name, "much")
-    assert until(lambda: look(server, name)["figures"].get("errors_per_s"))
+    assert list(until(lambda: look(server, name).get("errors_by_reason"))) == ["OutOfMemory"]
+    assert look(server, name)["figures"]["errors_per_s"] > 0
 
     [replica] = look(server, name)["variants"][0]["replicas"]
     os.kill(replica["pids"][0], signal.SIGKILL)

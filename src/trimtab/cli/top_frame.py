@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from trimtab.cli.render import at, style_of
-from trimtab.cli.top_columns import COLUMNS, GAP, NAME_LEAST, NAME_MOST, Column, cell, fitting
+from trimtab.cli.top_columns import COLUMNS, GAP, NAME_LEAST, NAME_MOST, Column, cell, fitting, short
 
 LEAST_WIDTH, LEAST_HEIGHT = 40, 8
 STATE_WIDTH, READY_WIDTH = 9, 5
@@ -145,7 +145,9 @@ def _row(row: Row, name_width: int, columns: Sequence[Column]) -> Line:
 
 
 def _reasons(document: Document, width: int, most: int | None) -> Iterator[Line]:
-    """Why failed endpoints are so, then what happened last, newest first: at most so many lines below their title.
+    """Why failed endpoints are so, which errors there are, then what happened last, newest first.
+
+    At most so many lines below their title (None: all).
 
     Where there are not enough lines, a loss of the last minutes has its place before what followed from it.
     """
@@ -155,6 +157,10 @@ def _reasons(document: Document, width: int, most: int | None) -> Iterator[Line]
         for e in endpoints
         if e.get("failure_reason")
     ]
+    for endpoint in endpoints:
+        if errors := endpoint.get("errors_by_reason"):
+            told = ", ".join(f"{reason} {short(rate)}/s" for reason, rate in errors.items())
+            lines.append(_cut([(f"{endpoint['name']}: ", "bold"), (f"errors: {_one_line(told)}", "red")], width))
     events = [(event["at_s"], e["name"], event) for e in endpoints for event in reversed(e.get("events", ()))]
     if most is not None:
         recent_s = document.get("at_s", 0.0) - _LOSSES_FIRST_S

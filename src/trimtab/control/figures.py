@@ -86,6 +86,7 @@ class Window:
         self._end_s = end_s
         self._live: dict[str, set[MetricKey]] = {}
         self._counted: set[MetricKey] | None = None
+        self._reasons: dict[str, list[tuple[str, MetricKey]]] | None = None  # endpoint -> of errors in the window
 
     def read(self, endpoint: str, variant: str, *, since_s: float, only: str = "") -> Reading:
         """Those of a variant that has been there since `since_s`. `only`: just what is needed to sort by that."""
@@ -95,15 +96,38 @@ class Window:
             for member, (namespace, name, sort) in _SOURCES.items()
             if only in ("", sort)
         }
-        span_s = min(self._end_s - self._start_s, max(1.0, self._end_s - since_s))
         idle = not any(points.values()) and self._is_counted(MetricKey(*_SOURCES["invocations"][:2], dimensions))
-        return Reading(span_s=span_s, idle=idle, **points)
+        return Reading(span_s=self._span_s(since_s), idle=idle, **points)
+
+    def errors_by_reason(self, endpoint: str, *, since_s: float) -> dict[str, float]:
+        """An endpoint's errors a second by reason, the most frequent first; empty while there are none."""
+        if self._reasons is None:
+            self._reasons = {}
+            for key in self._alive("errors"):
+                dimensions = dict(key.dimensions)
+                if names.REASON in dimensions:
+                    of = self._reasons.setdefault(dimensions.get(names.ENDPOINT, ""), [])
+                    of.append((dimensions[names.REASON], key))
+        rates: dict[str, float] = {}
+        for reason, key in self._reasons.get(endpoint, ()):
+            found = _total(self._metrics.query(key, self._start_s, self._end_s, 1)) / self._span_s(since_s)
+            if found:
+                rates[reason] = rates.get(reason, 0.0) + found
+        return dict(sorted(rates.items(), key=lambda entry: (-entry[1], entry[0])))
+
+    def _span_s(self, since_s: float) -> float:
+        return min(self._end_s - self._start_s, max(1.0, self._end_s - since_s))
 
     def _points(self, member: str, key: MetricKey) -> list[Point]:
+        return self._metrics.query(key, self._start_s, self._end_s, 1) if key in self._alive(member) else []
+
+    def _alive(self, member: str) -> set[MetricKey]:
+        """Those of a source's metrics that have had samples since the window began."""
         live = self._live.get(member)
         if live is None:
-            live = self._live[member] = set(self._metrics.keys(key.namespace, key.name, since_s=self._start_s))
-        return self._metrics.query(key, self._start_s, self._end_s, 1) if key in live else []
+            namespace, name, _ = _SOURCES[member]
+            live = self._live[member] = set(self._metrics.keys(namespace, name, since_s=self._start_s))
+        return live
 
     def _is_counted(self, key: MetricKey) -> bool:
         """Whether requests of it have been counted, if only to be none, not long ago."""

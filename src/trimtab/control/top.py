@@ -97,6 +97,7 @@ class EndpointTop(Struct, frozen=True, kw_only=True, omit_defaults=True):
     figures: Figures
     variants: tuple[VariantTop, ...]
     failure_reason: str = ""
+    errors_by_reason: dict[str, float] = {}  # a second; the most frequent first
     events: tuple[Event, ...] = ()
 
 
@@ -208,6 +209,7 @@ class _Asked:
             figures=figures(list(readings.values()), self._taken(replicas)),
             variants=tuple(self._variant(endpoint, name, replicas, readings[name]) for name in names),
             failure_reason=endpoint.failure_reason,
+            errors_by_reason=self._window.errors_by_reason(endpoint.name, since_s=endpoint.created_s),
             events=tuple(events),
         )
 

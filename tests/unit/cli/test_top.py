@@ -177,6 +177,11 @@ def test_reasons_are_told_newest_first_after_those_of_failed_endpoints() -> None
     assert reasons[4].endswith("fraud r1  replica lost: Exited: status 3")
 
 
+def test_errors_are_told_by_their_reasons() -> None:
+    endpoint = an_endpoint(errors_by_reason={"OutOfMemory": 12.0, "ModelFailed": 0.5})
+    assert "fraud: errors: OutOfMemory 12.0/s, ModelFailed 0.50/s" in drawn(a_document(endpoint))
+
+
 def test_a_loss_is_told_even_where_few_lines_are_left() -> None:
     lost = {"at_s": 1_699_999_990.0, "what": "replica lost", "reason": "OutOfMemory: ...", "failure": "OutOfMemory"}
     later = [{"at_s": 1_699_999_990.0 + n, "what": f"what followed {n}"} for n in range(1, 9)]

@@ -110,6 +110,18 @@ async def test_an_endpoint_that_is_younger_than_the_window_is_not_made_to_look_s
     assert (figures.rate_per_s, figures.errors_per_s) == (10.0, 1.0)
 
 
+async def test_errors_are_told_by_reason_the_most_frequent_first(world: World) -> None:
+    world.endpoint("e", "blue", "green")
+    world.endpoint("well")
+    for variant, reason, count in (("blue", "QueueFull", 20), ("blue", "OutOfMemory", 30), ("green", "QueueFull", 20)):
+        dimensions = (("EndpointName", "e"), ("Reason", reason), ("VariantName", variant))
+        key = MetricKey("trimtab/Endpoints", "Errors", dimensions)
+        world.metrics.record([Sample(key, END_S - 2, Sketch.of([1.0] * count + [0.0] * 50))])
+    found = {endpoint.name: endpoint.errors_by_reason for endpoint in (await world.top()).endpoints}
+    assert list(found["e"].items()) == [("QueueFull", 4.0), ("OutOfMemory", 3.0)]
+    assert found["well"] == {}
+
+
 async def test_seldom_requests_are_spread_over_the_window(world: World) -> None:
     world.endpoint("e")
     world.saw("e", "Invocations", 1.0, ago_s=1)
