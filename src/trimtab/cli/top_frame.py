@@ -147,9 +147,8 @@ def _row(row: Row, name_width: int, columns: Sequence[Column]) -> Line:
 def _reasons(document: Document, width: int, most: int | None) -> Iterator[Line]:
     """Why failed endpoints are so, which errors there are, then what happened last, newest first.
 
-    At most so many lines below their title (None: all).
-
-    Where there are not enough lines, a loss of the last minutes has its place before what followed from it.
+    At most so many lines below their title (None: all). Where they are not enough, a loss of the last minutes has its
+    place before what followed from it.
     """
     endpoints = document.get("endpoints", ())
     lines = [
