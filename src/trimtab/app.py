@@ -323,6 +323,7 @@ def aws_handlers(config: Config, plane: ControlApi, objects: ObjectStore) -> Han
 
     from trimtab.aws import keys, sts
     from trimtab.aws.iam import Iam
+    from trimtab.aws.logs import logs_handlers
     from trimtab.aws.paging import Pager
     from trimtab.aws.registry import handlers_of, merge
     from trimtab.aws.s3 import s3_handlers
@@ -330,10 +331,12 @@ def aws_handlers(config: Config, plane: ControlApi, objects: ObjectStore) -> Han
 
     paths = config.paths
     root = keys.root_of(keys.load(paths.keys), paths.keys)  # tokens stay good when other keys come and go
-    pager = Pager(hashlib.sha256(b"paging" + root.secret.encode()).digest())
+    secret = hashlib.sha256(b"paging" + root.secret.encode()).digest()
+    pager = Pager(secret)
     return merge(
         sagemaker_handlers(plane, SystemClock(), pager),
         s3_handlers(objects),
+        logs_handlers(paths.logs, SystemClock(), secret),
         handlers_of(sts),
         handlers_of(Iam(created_s=paths.version.stat().st_mtime)),
     )

@@ -7,7 +7,6 @@ from __future__ import annotations
 import inspect
 import logging
 import uuid
-from collections.abc import Mapping
 from typing import Any
 
 from trimtab.aws.arns import partition_of, sagemaker_arn
@@ -15,6 +14,7 @@ from trimtab.aws.fault_shapes import error_response, request_id_headers
 from trimtab.aws.faults import OPERATIONS_DOC, Where
 from trimtab.aws.http import Body, HttpRequest, HttpResponse
 from trimtab.aws.identify import Identifier, Target
+from trimtab.aws.logs.naming import endpoint_of
 from trimtab.aws.permissions import check_action, check_endpoints
 from trimtab.aws.protocols import requests, responses
 from trimtab.aws.protocols.validation import validate
@@ -146,7 +146,7 @@ class Dispatcher:
         session = key.id if key is not None else ANONYMOUS
         return f"arn:{partition_of(self._region)}:sts::{self._account}:assumed-role/{EXECUTION_ROLE}/{session}"
 
-    def _check_endpoints(self, call: Call, params: Mapping[str, Any], caller: str) -> None:
+    def _check_endpoints(self, call: Call, params: dict[str, Any], caller: str) -> None:
         if call.identity is None or not call.identity.endpoints:
             return
         prefix = sagemaker_arn(self._region, self._account, "endpoint", "")
@@ -154,6 +154,8 @@ class Dispatcher:
         arn = params.get("ResourceArn")
         if isinstance(arn, str) and ":endpoint/" in arn:
             named.append(arn.partition(":endpoint/")[2])
+        if call.service == "logs" and (endpoint := endpoint_of(params)) is not None:
+            named.append(endpoint)
         check_endpoints(call.identity, call.service, call.operation, named, caller=caller, arn_prefix=prefix)
 
 

@@ -5,7 +5,8 @@ descriptor and is counted by `LogFile.tick`. A pipe to a reader would count exac
 holds the GIL fills it; a file cannot block.
 
 The file and its one predecessor (`NAME.1`) share the allowance: at half of it the file becomes the predecessor.
-A full disk loses log lines, never a request.
+A full disk loses log lines, never a request. When lines were written is kept beside them (`wire/log_times.py`); what C
+code wrote has the time of the tick, a second at most, that noticed it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ import io
 import os
 import sys
 import threading
+import time
 from pathlib import Path
+
+from trimtab.wire.log_times import TimeWriter, previous_path
 
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 _PARTIAL_LINE_CHARS = 64 * 1024  # a line longer than this is written in pieces
@@ -25,7 +29,7 @@ class LogFile:
 
     def __init__(self, path: Path, max_bytes: int) -> None:
         self._path = path
-        self._previous = path.with_name(path.name + ".1")
+        self._previous = previous_path(path)
         self._half_bytes = max(1, max_bytes // 2)
         self._lock = threading.Lock()
         self._size_bytes = 0
@@ -33,6 +37,11 @@ class LogFile:
         self.lost_bytes = 0
         path.parent.mkdir(parents=True, exist_ok=True)
         self._point_here()
+        self._times: TimeWriter | None = None
+        try:
+            self._times = TimeWriter(path, _now_ms())
+        except OSError:  # a log without times is better than no replica
+            pass
 
     def write(self, data: bytes) -> None:
         """Append `data` in one write, after making room for it."""
@@ -43,7 +52,9 @@ class LogFile:
     def tick(self) -> None:
         """Count what was written past `write`; rotate where that is too much. Call about once a second."""
         with self._lock:
-            self._size_bytes = os.fstat(self._fd).st_size
+            self._count()
+            if self._times is not None:
+                self._times.settle(_now_ms())
             if self._size_bytes > self._half_bytes:
                 self._rotate()
             lost = self.lost_bytes
@@ -55,11 +66,23 @@ class LogFile:
             self._rotate()
         if len(data) > self._half_bytes:
             data = data[-self._half_bytes :]
+        now_ms = _now_ms()
+        if self._times is not None and self._times.due(now_ms):
+            self._count()  # so that what C code wrote meanwhile does not shift the mark
         try:
             self._size_bytes += os.write(self._fd, data)
         except OSError:  # disk full, or over a quota: a print must not fail the request that makes it
             return False
+        if self._times is not None:
+            self._times.grown(self._size_bytes, now_ms)
         return True
+
+    def _count(self) -> None:
+        """Learn the file's size; what is more than was known, C code and child processes wrote."""
+        status = os.fstat(self._fd)
+        if self._times is not None and status.st_size > self._size_bytes:
+            self._times.grown(status.st_size, status.st_mtime_ns // 1_000_000)
+        self._size_bytes = status.st_size
 
     def _rotate(self) -> None:
         """The file becomes its own predecessor: whole, or its end when C code wrote more than that may hold."""
@@ -68,9 +91,10 @@ class LogFile:
                 self._keep_end()
             else:
                 os.replace(self._path, self._previous)
-                self._point_here()
+                self._moved_on(self._point_here())
         except OSError:
             os.ftruncate(self._fd, 0)  # no room for a second file: the allowance still holds
+            self._moved_on(self._size_bytes)
             self._size_bytes = 0
 
     def _keep_end(self) -> None:
@@ -79,16 +103,28 @@ class LogFile:
             end = file.read(self._half_bytes)
         self._previous.write_bytes(end)
         os.ftruncate(self._fd, 0)
+        self._moved_on(self._size_bytes)
         self._size_bytes = 0
 
-    def _point_here(self) -> None:
-        fd = os.open(self._path, _FLAGS, 0o600)
+    def _moved_on(self, cut_bytes: int) -> None:
+        if self._times is not None:
+            self._times.moved_on(cut_bytes, os.fstat(self._fd).st_ino)
+
+    def _point_here(self) -> int:
+        """Write to the path from now on; the size of the file that was written to before, now that nobody is late."""
+        fd, before = os.open(self._path, _FLAGS, 0o600), 0
         os.dup2(fd, 1)
         os.dup2(fd, 2)
         self._size_bytes = os.fstat(fd).st_size
         if self._fd >= 0:
+            before = os.fstat(self._fd).st_size
             os.close(self._fd)
         self._fd = fd
+        return before
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 class _RawLog(io.RawIOBase):

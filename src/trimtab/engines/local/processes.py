@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from trimtab.wire.log_times import previous_path, times_path
+
 TAIL_LINES = 30
 TAIL_BYTES = 8192
 
@@ -83,23 +85,24 @@ def tail(path: str | Path, lines: int = TAIL_LINES) -> str:
     return "\n".join(text.splitlines()[-lines:])
 
 
-def trim_log(path: str | Path, limit_bytes: int) -> None:
-    """Keep the last quarter of a log that has grown over `limit_bytes`.
+def trim_log(path: str | Path, limit_bytes: int) -> int:
+    """Keep the last quarter of a log that has grown over `limit_bytes`. Returns how many bytes are gone.
 
     For programs that hold their log open themselves (in append mode): renaming it would change nothing for them.
     What they write during the copy may be lost.
     """
     try:
         if os.stat(path).st_size <= limit_bytes:
-            return
+            return 0
         with open(path, "r+b", buffering=0) as file:
-            file.seek(-(limit_bytes // 4), os.SEEK_END)
+            cut = file.seek(-(limit_bytes // 4), os.SEEK_END)
             kept = file.read()
             file.truncate(0)
         with open(path, "ab") as file:
             file.write(kept)
     except FileNotFoundError:
-        return
+        return 0
+    return cut
 
 
 def prune_logs(folder: Path, keep: int, is_in_use: Callable[[str], bool]) -> None:
@@ -110,7 +113,8 @@ def prune_logs(folder: Path, keep: int, is_in_use: Callable[[str], bool]) -> Non
     idle = sorted((log for log in logs if not is_in_use(log.stem)), key=lambda log: log.stat().st_mtime)
     for log in idle[: len(logs) - keep]:
         log.unlink(missing_ok=True)
-        log.with_name(f"{log.name}.1").unlink(missing_ok=True)  # a worker's log has one predecessor
+        previous_path(log).unlink(missing_ok=True)  # a worker's log has one predecessor
+        times_path(log).unlink(missing_ok=True)
 
 
 class DeathWatch:

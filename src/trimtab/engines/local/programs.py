@@ -8,10 +8,10 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from trimtab.engines.local import processes
 from trimtab.engines.local.client import NurseryClient
 from trimtab.engines.local.members import Member
 from trimtab.engines.local.orders import BirthRecord
+from trimtab.engines.local.program_log import LOOK_EVERY_S, ProgramLog
 from trimtab.logs import fields
 from trimtab.resources.replica import Failure, ReplicaState
 
@@ -21,7 +21,6 @@ PING_LIMIT_S = 2.0  # AWS: a container has 2 s to answer /ping
 PING_EVERY_S = 5.0
 TERM_GRACE_S = 30.0  # AWS: SIGKILL follows SIGTERM after 30 s
 FAILED_PINGS = 3
-LOG_LIMIT_BYTES = 64 * 2**20
 _FIRST_PING_S, _LONGEST_FIRST_PING_S = 0.02, 0.5
 _CONNECTIONS_LOOK_S = 0.05
 
@@ -47,6 +46,8 @@ class ProgramMember(Member):
         self._ping_every_s = ping_every_s
         self._after_death = after_death
         self._task = asyncio.create_task(self._follow(), name=f"ping {record.replica_id}")
+        self._log = ProgramLog(Path(record.log_path))
+        self._log_task = asyncio.create_task(self._keep_log(), name=f"log of {record.replica_id}")
 
     async def drain(self, grace_s: float) -> None:
         """Wait until no connection is open (no gateway routes here any more), then end it; after `grace_s` anyway."""
@@ -75,6 +76,7 @@ class ProgramMember(Member):
     async def close(self) -> None:
         """Stop pinging; the program lives on."""
         self._task.cancel()
+        self._log_task.cancel()
         await super().close()
 
     async def _follow(self) -> None:
@@ -89,7 +91,6 @@ class ProgramMember(Member):
         while failed < FAILED_PINGS:
             await asyncio.sleep(self._ping_every_s)
             failed = 0 if await ping(self.port) else failed + 1
-            await asyncio.to_thread(processes.trim_log, self.record.log_path, LOG_LIMIT_BYTES)
         self.fail(
             Failure(
                 reason="HealthCheckFailed",
@@ -99,8 +100,15 @@ class ProgramMember(Member):
             )
         )
 
+    async def _keep_log(self) -> None:
+        while True:
+            await asyncio.to_thread(self._log.look)
+            await asyncio.sleep(LOOK_EVERY_S)
+
     def _forget(self) -> None:
         self._task.cancel()
+        self._log_task.cancel()
+        asyncio.get_running_loop().run_in_executor(None, self._log.finish)
         super()._forget()
         if self._after_death is not None:
             self._after_death(self.record)

@@ -1,0 +1,111 @@
+"""Log groups and streams: `logs/ENDPOINT/VARIANT/REPLICA-INDEX.log` under AWS's names.
+
+Group `/aws/sagemaker/Endpoints/ENDPOINT`; stream `VARIANT/REPLICA` (as AWS's `VARIANT/i-0123...`), and
+`VARIANT/REPLICA-INDEX` for the further processes of a replica that has several. Names that a caller gives are compared
+with what the folder holds and never become part of a path.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from trimtab.aws.logs.view import LogView
+from trimtab.wire.log_times import previous_path
+
+GROUP_PREFIX: Final = "/aws/sagemaker/Endpoints/"
+_SUFFIX: Final = ".log"
+_FIRST: Final = "-0"
+
+
+class Stream(Struct, frozen=True):
+    """A stream and its file."""
+
+    name: str
+    path: Path
+
+
+class StreamFacts(Struct, frozen=True):
+    """What DescribeLogStreams tells of a stream. Times in ms since the epoch; None where there was no event."""
+
+    name: str
+    created_ms: int
+    first_ms: int | None
+    last_ms: int | None
+    written_ms: int
+    size_bytes: int
+
+
+class LogFolder:
+    """The logs of all endpoints, those of deleted ones too. Every method does I/O."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` is `Paths.logs`; it may come into being later."""
+        self._folder = folder
+
+    def groups(self) -> list[str]:
+        """The names of all groups, in order."""
+        return [GROUP_PREFIX + name for name in _folders(self._folder)]
+
+    def created_ms(self, group: str) -> int:
+        """When a group's first replica logged, as far as its logs are kept; 0 when it has none."""
+        return min((facts.created_ms for facts in map(self.facts, self.streams(group) or ()) if facts), default=0)
+
+    def streams(self, group: str) -> list[Stream] | None:
+        """A group's streams in the order of their names; None when there is no such group."""
+        endpoint = group.removeprefix(GROUP_PREFIX)
+        if not group.startswith(GROUP_PREFIX) or endpoint not in _folders(self._folder):
+            return None
+        folder = self._folder / endpoint
+        found = [
+            Stream(f"{variant}/{stem.removesuffix(_FIRST)}", folder / variant / f"{stem}{_SUFFIX}")
+            for variant in _folders(folder)
+            for stem in _logs(folder / variant)
+        ]
+        return sorted(found, key=lambda stream: stream.name)
+
+    def size_bytes(self, group: str) -> int:
+        """What the group's files hold."""
+        return sum(_size(path) for s in self.streams(group) or () for path in (s.path, previous_path(s.path)))
+
+    def facts(self, stream: Stream) -> StreamFacts | None:
+        """What is known of a stream; None when it has just gone."""
+        try:
+            with LogView(stream.path) as view:
+                some = view.end > view.first
+                return StreamFacts(
+                    name=stream.name,
+                    created_ms=view.created_ms,
+                    first_ms=view.time_ms(view.first) if some else None,
+                    last_ms=view.time_ms(view.end - 1) if some else None,
+                    written_ms=view.written_ms,
+                    size_bytes=view.end - view.first,
+                )
+        except FileNotFoundError:
+            return None
+
+
+def _folders(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    except FileNotFoundError:
+        return []
+
+
+def _logs(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return [e.name.removesuffix(_SUFFIX) for e in entries if e.name.endswith(_SUFFIX) and e.is_file()]
+    except FileNotFoundError:
+        return []
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
