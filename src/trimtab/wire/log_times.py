@@ -9,7 +9,7 @@ A *position* counts bytes since the log began, those that are gone included; so 
 the log and writing the header leaves a header that says whose base it is. A mark says that what follows it was written
 at its time, until the next mark. A mark at the very end says that what follows is newer.
 
-Writers add a mark when something is written and the last mark is 100 ms old, and one when they have gone quiet: an
+Writers add a mark when something is written and the last mark is 10 ms old, and one when they have gone quiet: an
 unmarked end (a traceback out of C code as the process dies) is then told from what came before, and has the time at
 which the file was last written. Times are the wall clock's, in milliseconds since the epoch, and jump as it does.
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-MARK_EVERY_MS = 100
+MARK_EVERY_MS = 10
 MAX_BYTES = 4 * 2**20  # of the file: beyond it every second mark goes, again and again
 MAGIC = b"trimtab1"
 HEADER = struct.Struct("<8sQQQ")

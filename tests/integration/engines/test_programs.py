@@ -6,6 +6,7 @@ import os
 import signal
 import stat
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from trimtab.engines.local import programs
 from trimtab.resources.replica import ReplicaState, ReplicaStatus, Wire
 from trimtab.resources.runtime import Runtime, RuntimeKind
 from trimtab.testing.engines import absent, find, settled, until
+from trimtab.wire.log_times import read_times
 
 SERVER = Path(__file__).parent / "server.py"
 READY, FAILED = ReplicaState.READY, ReplicaState.FAILED
@@ -70,6 +72,20 @@ async def test_a_program_gets_its_port_environment_and_folder(house: House, tmp_
     assert [name for name in seen["environment"] if name.startswith("TRIMTAB_")] == ["TRIMTAB_HOUSE"]
     assert "serving" in engine.tail("c1")
     assert [path.name for path in engine.log_files("c1")] == ["c1-0.log"]
+
+
+async def test_what_a_program_writes_is_kept_with_its_times(house: House) -> None:
+    began_ms = time.time() * 1000
+    engine = await house.engine()
+    await engine.start(a_command(SERVER))
+    await settled(engine, "c1", READY)
+    [log] = engine.log_files("c1")
+    async with asyncio.timeout(10):
+        while (times := read_times(log)) is None or not times.positions:
+            await asyncio.sleep(0.01)
+    assert times.positions[0] == 0
+    assert began_ms - 10 <= times.times_ms[0] <= time.time() * 1000
+    await engine.stop("c1")
 
 
 async def test_a_program_outlives_the_nursery_and_is_ended_by_a_later_control(house: House) -> None:

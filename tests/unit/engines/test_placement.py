@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trimtab.aws.logs.view import LogView
 from trimtab.engines.local import gpus, processes
 from trimtab.engines.local.failures import exited
 from trimtab.engines.local.gpus import Gpu
 from trimtab.engines.local.orders import Exited
 from trimtab.engines.local.placement import Machine, Placer, this_machine
 from trimtab.engines.local.ports import BLOCK, Ports, is_free, safe_range
+from trimtab.engines.local.program_log import ProgramLog
 from trimtab.engines.local.shapes import GIB, Shape, shape_of, table
 from trimtab.engines.local.starting import needs_fresh_interpreter, worker_processes
 from trimtab.errors import Invalid, NoCapacity
@@ -159,13 +161,30 @@ def test_a_log_that_has_grown_too_long_keeps_its_end(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b"".join(b"line %06d\n" % number for number in range(10_000)))
     size = log.stat().st_size
-    processes.trim_log(log, size)
+    assert processes.trim_log(log, size) == 0
     assert log.stat().st_size == size
-    processes.trim_log(log, 4000)
+    assert processes.trim_log(log, 4000) == size - 1000
     assert log.stat().st_size == 1000
     assert processes.tail(log, 1) == "line 009999"
     processes.trim_log(tmp_path / "none", 10)
     assert processes.tail(tmp_path / "none") == ""
+
+
+def test_a_programs_log_is_trimmed_and_its_times_go_on(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    log = ProgramLog(path, limit_bytes=400)
+    log.look()  # nothing is there yet
+    path.write_bytes(b"line\n" * 60)
+    log.look()
+    with path.open("ab") as file:
+        file.write(b"line\n" * 60)
+    log.look()
+    with LogView(path) as view:
+        assert (view.first, view.end) == (500, 600)
+    path.unlink()
+    log.look()
+    log.finish()
+    log.finish()
 
 
 def test_old_logs_go_but_none_that_is_in_use(tmp_path: Path) -> None:
@@ -174,6 +193,7 @@ def test_old_logs_go_but_none_that_is_in_use(tmp_path: Path) -> None:
         log.write_text("x")
         os.utime(log, (number, number))
     (tmp_path / "r1-0.log.1").write_text("x")
+    (tmp_path / "r1-0.log.times").write_text("x")
     processes.prune_logs(tmp_path, 3, lambda name: name == "r0-0")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["r0-0.log", "r4-0.log", "r5-0.log"]
 

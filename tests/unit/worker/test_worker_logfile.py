@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 import textwrap
+import time
 
+from trimtab.aws.logs.lines import Lines
+from trimtab.aws.logs.view import LogView
 from trimtab.wire.frames import Kind
+from trimtab.wire.log_times import read_times
 
 
 def files(text: str) -> dict[str, str]:
@@ -73,6 +77,45 @@ def test_what_c_code_floods_is_cut_down_too(start):
     control.describe_until(lambda _: previous.exists() and worker.log_path.stat().st_size <= 500_000)  # within a second
     assert previous.stat().st_size == 500_000
     assert previous.read_bytes().endswith(b"z" * 1000)
+
+
+def test_times_are_kept_beside_the_lines_over_rotations(start):
+    worker = start(
+        files(
+            """
+            import ctypes
+            def model_fn(d): return d
+            def predict_fn(data, model):
+                if data[0]:
+                    ctypes.CDLL(None).write(2, b"from C\\n", 7)
+                else:
+                    for number in range(2000):
+                        print(number, "x" * 500)
+                return 1
+            """
+        ),
+        log_max_bytes=1_000_000,
+    ).ready()
+    client, control = worker.client(), worker.client()
+    began_ms = time.time() * 1000
+    client.ask(b"[0]", "application/json")
+    printed_ms = time.time() * 1000
+    client.ask(b"[1]", "application/json")
+    control.describe_until(lambda _: is_marked_to_its_end(worker))  # once a tick has seen what C code wrote
+
+    with LogView(worker.log_path) as view:
+        found = list(Lines(view, 0, 2**63, 2**63).forward(view.first))
+    numbers = [int(event.message.split()[0]) for event in found if event.message.endswith("x" * 500)]
+    assert numbers == list(range(numbers[0], 2000))
+    assert all(began_ms - 5 <= event.time_ms <= printed_ms + 5 for event in found if event.message.endswith("x" * 500))
+    assert found[-1].message == "from C"
+    assert found[-1].time_ms >= printed_ms - 20  # the burst's mark may hold; the kernel's file times are a few ms behind
+
+
+def is_marked_to_its_end(worker) -> bool:
+    with LogView(worker.log_path) as view:
+        times = read_times(worker.log_path)
+        return times is not None and times.positions[-1] == view.end
 
 
 def test_lines_of_threads_are_never_cut_into_each_other(start):

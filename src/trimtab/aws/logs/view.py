@@ -88,7 +88,8 @@ class LogView:
             self._base = max(times.base + (previous_bytes if between else 0), previous_bytes)
         self.first = self._base - previous_bytes
         self.end = self._base + status.st_size
-        self.written_ms = status.st_mtime_ns // 1_000_000
+        newest = before if before is not None and not status.st_size else status
+        self.written_ms = newest.st_mtime_ns // 1_000_000
         self._set_times(times, before.st_mtime_ns // 1_000_000 if before else self.written_ms)
         self.created_ms = times.created_ms if times is not None else self._times_ms[0]
 
@@ -104,7 +105,11 @@ class LogView:
             self._positions, self._times_ms = times.positions, times.times_ms
             # What the writer did not live to mark (or has not yet) was written when the file was written last.
             if self.end > self._positions[-1] and self.written_ms - self._times_ms[-1] >= MARK_EVERY_MS:
-                self._times_ms[-1] = self.written_ms
+                if self._positions[-1] < self._base < self.end:
+                    self._positions.append(self._base)
+                    self._times_ms.append(self.written_ms)
+                else:
+                    self._times_ms[-1] = self.written_ms
         else:
             self._positions = array("Q", [self.first, self._base] if self.first < self._base else [self._base])
             self._times_ms = array("Q", [before_ms, self.written_ms][-len(self._positions) :])

@@ -14,7 +14,7 @@ from trimtab.aws.logs.patterns.conditions import parse as parse_condition
 from trimtab.errors import Invalid
 
 _WORDS: Final = re.compile(r'"([^"]*)"|\[([^\]]*)\]|(\S+)')
-_FIELDS: Final = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^",])+')
+_FIELD: Final = re.compile(r'(?:^|,)((?:"(?:[^"\\]|\\.)*"|[^",])*)')
 _NAME: Final = re.compile(r"\s*\(*\s*([\w$@.-]+)\s*")
 _REST: Final = "..."
 
@@ -23,7 +23,10 @@ def parse(text: str) -> Callable[[str], bool]:
     """Raises Invalid. Without `...` a message must have as many words as the pattern has fields."""
     if not text.endswith("]"):
         raise Invalid("Invalid filter pattern: a space-delimited pattern ends with ].")
-    fields = [field.strip() for field in _FIELDS.findall(text[1:-1])]
+    found = list(_FIELD.finditer(text[1:-1]))
+    if sum(len(field[0]) for field in found) != len(text) - 2:
+        raise Invalid("Invalid filter pattern: a double quotation mark is not closed.")
+    fields = [field[1].strip() for field in found]
     if fields.count(_REST) > 1:
         raise Invalid("Invalid filter pattern: ... can stand for words in one place only.")
     ahead = fields.index(_REST) if _REST in fields else len(fields)
