@@ -7,6 +7,7 @@ import gc
 import logging
 import socket
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from trimtab import allocator, logs
 from trimtab.aws.passthrough import Passthrough
@@ -18,6 +19,9 @@ from trimtab.gateway.gateway import Gateway
 from trimtab.gateway.reporter import Reporter
 from trimtab.gateway.routes import RouteClient
 
+if TYPE_CHECKING:
+    from trimtab.aws.tracing.tracing import Tracing
+
 logger = logging.getLogger(__name__)
 
 
@@ -27,6 +31,7 @@ async def serve(
     *,
     gateway: Gateway,
     verifier: Verifier,
+    tracing: Tracing | None = None,
     stop: asyncio.Event,
     limits: Limits | None = None,
     on_ready: Callable[[], None] | None = None,
@@ -41,7 +46,7 @@ async def serve(
     paths = config.paths
     routes = RouteClient(gateway, socket_path=paths.routes_socket, file_path=paths.routes)
     passthrough = Passthrough(paths.control_socket)
-    server = HttpServer(passthrough, fast=RuntimeEdge(gateway, verifier), limits=limits)
+    server = HttpServer(passthrough, fast=_edge(gateway, verifier, tracing), limits=limits)
     await routes.load()
     works = [asyncio.create_task(routes.run()), asyncio.create_task(Reporter(gateway, paths.reports_socket).run())]
     await server.start(sock)
@@ -64,3 +69,14 @@ async def serve(
         await asyncio.gather(stopped, *works, return_exceptions=True)
         await gateway.close()
         await passthrough.close()
+        if tracing is not None:
+            await tracing.close()
+
+
+def _edge(gateway: Gateway, verifier: Verifier, tracing: Tracing | None) -> RuntimeEdge:
+    """The edge: with traces only where they are asked for, so that nobody else pays for them."""
+    if tracing is None:
+        return RuntimeEdge(gateway, verifier)
+    from trimtab.aws.tracing.edge import TracedEdge
+
+    return TracedEdge(gateway, verifier, tracing)

@@ -32,6 +32,7 @@ class Call:
     inference_id = ""
     target_model = ""
     session_id = ""
+    trace = ""  # as RequestMeta.trace
     # where it stands
     variant: Variant | None = None
     lane: Lane | None = None

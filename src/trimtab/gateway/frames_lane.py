@@ -85,6 +85,7 @@ class FramesLane(Lane, asyncio.Protocol):
                 call.session_id,
                 call.deadline_s - sent_s,
                 alone,
+                call.trace,
             )
         )
         self._put(HEADER.pack(call.size_bytes, stream, len(meta), _REQUEST, 0) + meta)

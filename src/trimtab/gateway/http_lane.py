@@ -173,7 +173,7 @@ class _Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return  # connection_lost will report it
-        fields = (
+        fields: tuple[tuple[bytes, str], ...] = (
             (b"Content-Type", call.content_type),
             (b"Accept", call.accept),
             (b"X-Amzn-SageMaker-Custom-Attributes", call.custom_attributes),
@@ -181,6 +181,9 @@ class _Connection(asyncio.Protocol):
             (b"X-Amzn-SageMaker-Target-Model", call.target_model),
             (b"X-Amzn-SageMaker-Session-Id", call.session_id),
         )
+        if call.trace:
+            traceparent, _, tracestate = call.trace.partition(" ")
+            fields += ((b"traceparent", traceparent), (b"tracestate", tracestate))
         head = b"POST /invocations HTTP/1.1\r\nHost: %b\r\nContent-Length: %d\r\n" % (
             self._lane.route.address.removeprefix("tcp:").encode(),
             call.size_bytes,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from trimtab.wire.frames import RequestMeta
+from trimtab.worker.tracing import headers
 
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 _SENT_AS = (
@@ -26,6 +27,8 @@ class RequestProcessor:
 
     def __init__(self, meta: RequestMeta) -> None:
         self._properties = {name: value for name, field in _SENT_AS if (value := getattr(meta, field))}
+        if meta.trace:
+            self._properties |= headers(meta.trace)
         self._response_headers: dict[str, str] = {}
         self._status, self._phrase = 200, "OK"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from trimtab.wire.frames import RequestMeta
-from trimtab.worker import codecs, media
+from trimtab.worker import codecs, media, tracing
 from trimtab.worker.answers import Answer, Buffer, Fault, Streamed
 from trimtab.worker.context import CUSTOM_ATTRIBUTES, Context
 from trimtab.worker.script import Function
@@ -80,9 +80,16 @@ class HandledModel:
         """Run the handlers for one request. Every exception of theirs comes out as the Fault of the flavor."""
         context = self._context(meta) if self._takes_context else None
         try:
+            if meta.trace:
+                return self._traced(body, meta, context)
             return self._answer(body, meta, context)
         except BaseException as error:  # sys.exit too: it is answered as the container would
             raise self._fault_of(error) from error
+
+    def _traced(self, body: bytes, meta: RequestMeta, context: Context | None) -> Answer | Streamed:
+        with tracing.current(meta.trace):
+            result = self._answer(body, meta, context)
+        return result if isinstance(result, tuple) else Streamed(tracing.within(meta.trace, result.chunks), result.head)
 
     def _answer(self, body: bytes, meta: RequestMeta, context: Context | None) -> Answer | Streamed:
         content_type = meta.content_type or media.JSON

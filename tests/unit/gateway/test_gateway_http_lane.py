@@ -91,6 +91,19 @@ async def test_a_container_gets_the_callers_fields_and_a_connection_is_reused(be
     assert one.connections == 1
 
 
+async def test_a_traced_request_tells_the_container_of_its_trace(bench, container):
+    one = await container(fixed(OK))
+    traceparent = f"00-{'ab' * 16}-{'cd' * 8}-01"
+    assert await bench.ask(b"", trace=traceparent).outcome() == b"ok"
+    assert await bench.ask(b"", trace=f"{traceparent} a=1,b=2").outcome() == b"ok"
+    assert await bench.ask(b"").outcome() == b"ok"
+    heads = [head for head, _ in one.requests]
+    assert f"traceparent: {traceparent}" in heads[0]
+    assert "tracestate" not in heads[0]
+    assert f"traceparent: {traceparent}\r\ntracestate: a=1,b=2\r\n" in heads[1]
+    assert "trace" not in heads[2]
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -109,7 +109,9 @@ def test_times_are_kept_beside_the_lines_over_rotations(start):
     assert numbers == list(range(numbers[0], 2000))
     assert all(began_ms - 5 <= event.time_ms <= printed_ms + 5 for event in found if event.message.endswith("x" * 500))
     assert found[-1].message == "from C"
-    assert found[-1].time_ms >= printed_ms - 20  # the burst's mark may hold; the kernel's file times are a few ms behind
+    assert (
+        found[-1].time_ms >= printed_ms - 20
+    )  # the burst's mark may hold; the kernel's file times are a few ms behind
 
 
 def is_marked_to_its_end(worker) -> bool:

@@ -6,7 +6,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from trimtab.aws.fault_shapes import runtime_error_response
 from trimtab.aws.registry import AwsError
@@ -35,6 +35,9 @@ from trimtab.policies.admission import Refusals
 
 logger = logging.getLogger(__name__)
 
+NewInvocation = Callable[[Any, Exchange, str, bytes], Invocation]
+"""This edge, exchange, endpoint, request id -> the call."""
+
 _TARGETS_KEPT: Final = 4096
 _ANY_ENDPOINT_BYTES: Final = 26_214_400  # an unknown endpoint's body is read before the answer says so
 
@@ -49,6 +52,8 @@ class RuntimeEdge:
         self._refusals = Refusals()
         self._monotonic_s = monotonic_s
         self._callers = Callers(verifier)
+        self.invocation: NewInvocation = Invocation
+        self.stream_invocation: NewInvocation = StreamInvocation
         self._targets: dict[bytes, Target] = {}
         self._request_prefix = _uuid_prefix()
         self._requests = secrets.randbits(40)
@@ -95,10 +100,10 @@ class RuntimeEdge:
         get = fields.get
         call: Invocation
         if target.operation is Operation.INVOKE:
-            call = Invocation(self, exchange, target.endpoint, request_id)
+            call = self.invocation(self, exchange, target.endpoint, request_id)
             accept = get(b"accept")
         else:
-            call = StreamInvocation(self, exchange, target.endpoint, request_id)
+            call = self.stream_invocation(self, exchange, target.endpoint, request_id)
             accept = get(STREAM_ACCEPT)
         if accept:
             call.accept = common_text(accept, "accept")
