@@ -40,17 +40,20 @@ def values(pairs: Any) -> dict[str, Any]:
 
 
 class Receiver:
-    """Listens on a free port. `refuse` makes it answer 503."""
+    """Listens on a free port. `refuse` makes it answer 503, and `answering.clear()` not at all for the time being."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
         self.refuse = False
+        self.answering = threading.Event()
+        self.answering.set()
         self._arrived = threading.Condition()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.answering.wait()
                 ok = self.path == "/v1/traces" and not receiver.refuse
                 self.send_response(200 if ok else 503)
                 answer = ExportTraceServiceResponse().SerializeToString()
@@ -90,6 +93,7 @@ class Receiver:
         return {span.name: span for span in found if span.trace_id == trace_id}
 
     def close(self) -> None:
+        self.answering.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

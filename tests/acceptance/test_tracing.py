@@ -192,8 +192,10 @@ def test_refused_requests_are_traced_and_are_no_failure_of_the_server(
     trace_id, span_id, traceparent = caller()
     with pytest.raises(ClientError):
         sending(traced, {"traceparent": traceparent}).invoke_endpoint(**call)
-    spans = collector.trace(trace_id, 1)
-    [server] = spans.values()
+    later_id, _, later = caller()
+    sending(traced, {"traceparent": later}).invoke_endpoint(EndpointName="traced", Body=b"x")
+    collector.trace(later_id, 4)
+    [server] = [span for span in collector.spans if span.trace_id == trace_id]
     assert (server.name, server.parent, server.failed) == (INVOKE, span_id, False)
     assert server.attributes["http.response.status_code"] == status
     assert server.attributes["error.type"] == kind
@@ -234,7 +236,26 @@ def test_what_is_not_sampled_leaves_no_span_and_the_model_is_told(
     assert {span.trace_id for span in collector.spans[before:]} == {trace_id}
 
 
-def test_a_collector_that_is_away_delays_nobody_and_what_was_lost_is_counted(
+@pytest.mark.slow
+def test_a_collector_that_hangs_delays_nobody_and_bounds_the_end(
+    serve: Callable[..., Trimtab], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver = Receiver()
+    receiver.answering.clear()
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "8")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "60")
+    server = serve()
+    server.deploy(name, script(MODEL))
+    for _ in range(50):  # many times the queue; no export has ended yet
+        server.invoke(name, b"x", "text/plain")
+    assert server.stop() == 0
+    assert receiver.spans == []
+    assert "spans not exported in time" in server.log_path.read_text()
+    receiver.close()
+
+
+def test_what_a_collector_refuses_is_counted_as_lost(
     serve: Callable[..., Trimtab], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     receiver = Receiver()

@@ -63,6 +63,16 @@ def read_times(log: Path) -> Times | None:
     return Times(base, inode, created_ms, marks[0::2], marks[1::2])
 
 
+def read_created_ms(log: Path) -> int | None:
+    """When the log was begun, without its times; None where nobody noted it."""
+    try:
+        with times_path(log).open("rb") as file:
+            header = file.read(HEADER.size)
+    except FileNotFoundError:
+        return None
+    return int(HEADER.unpack(header)[3]) if len(header) == HEADER.size and header.startswith(MAGIC) else None
+
+
 class TimeWriter:
     """Keeps the times of one log; its only writer. Losing a mark (a full disk) is no error: nobody's print may fail."""
 

@@ -41,7 +41,7 @@ class Listing:
             and _sees(call, name)
         ]
         page, token = self._page(names, "log-groups", lambda name: (name,), params)
-        groups = [await asyncio.to_thread(self._group, call, name) for name in page]
+        groups = await asyncio.to_thread(lambda: [self._group(call, name) for name in page])
         if pattern:
             groups = [{key: group[key] for key in _NAME_ONLY} for group in groups]
         return {"logGroups": groups, **({"nextToken": token} if token else {})}
@@ -73,13 +73,14 @@ class Listing:
 
     def _group(self, call: Call, name: str) -> dict[str, Any]:
         arn = group_arn(call, name)
+        created_ms, size_bytes = self._logs.totals(name)
         return {
             "logGroupName": name,
-            "creationTime": self._logs.created_ms(name),
+            "creationTime": created_ms,
             "metricFilterCount": 0,
             "arn": f"{arn}:*",
             "logGroupArn": arn,
-            "storedBytes": self._logs.size_bytes(name),
+            "storedBytes": size_bytes,
             "logGroupClass": "STANDARD",
         }
 

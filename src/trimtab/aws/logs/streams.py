@@ -14,7 +14,7 @@ from typing import Final
 from msgspec import Struct
 
 from trimtab.aws.logs.view import LogView
-from trimtab.wire.log_times import previous_path
+from trimtab.wire.log_times import previous_path, read_created_ms
 
 GROUP_PREFIX: Final = "/aws/sagemaker/Endpoints/"
 _SUFFIX: Final = ".log"
@@ -50,10 +50,6 @@ class LogFolder:
         """The names of all groups, in order."""
         return [GROUP_PREFIX + name for name in _folders(self._folder)]
 
-    def created_ms(self, group: str) -> int:
-        """When a group's first replica logged, as far as its logs are kept; 0 when it has none."""
-        return min((facts.created_ms for facts in map(self.facts, self.streams(group) or ()) if facts), default=0)
-
     def streams(self, group: str) -> list[Stream] | None:
         """A group's streams in the order of their names; None when there is no such group."""
         endpoint = group.removeprefix(GROUP_PREFIX)
@@ -67,9 +63,11 @@ class LogFolder:
         ]
         return sorted(found, key=lambda stream: stream.name)
 
-    def size_bytes(self, group: str) -> int:
-        """What the group's files hold."""
-        return sum(_size(path) for s in self.streams(group) or () for path in (s.path, previous_path(s.path)))
+    def totals(self, group: str) -> tuple[int, int]:
+        """When a group's first replica began to log, as far as its logs are kept (0: it has none); what they hold."""
+        paths = [stream.path for stream in self.streams(group) or ()]
+        created_ms = min((_created_ms(path) for path in paths), default=0)
+        return created_ms, sum(_size(path) + _size(previous_path(path)) for path in paths)
 
     def facts(self, stream: Stream) -> StreamFacts | None:
         """What is known of a stream; None when it has just gone."""
@@ -99,9 +97,23 @@ def _folders(folder: Path) -> list[str]:
 def _logs(folder: Path) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            return [e.name.removesuffix(_SUFFIX) for e in entries if e.name.endswith(_SUFFIX) and e.is_file()]
+            return [
+                e.name.removesuffix(_SUFFIX)
+                for e in entries
+                if e.name.endswith(_SUFFIX) and e.is_file(follow_symlinks=False)
+            ]
     except FileNotFoundError:
         return []
+
+
+def _created_ms(path: Path) -> int:
+    """By its times, else by its file's own: what is there was written then or earlier."""
+    if (noted := read_created_ms(path)) is not None:
+        return noted
+    try:
+        return path.stat().st_mtime_ns // 1_000_000
+    except FileNotFoundError:
+        return 0
 
 
 def _size(path: Path) -> int:

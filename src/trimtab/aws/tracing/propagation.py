@@ -31,7 +31,7 @@ def caller_of(fields: Mapping[bytes, bytes]) -> SpanContext | None:
 def text_of(context: SpanContext) -> str:
     """`context` as `RequestMeta.trace` carries it: traceparent, and after a space tracestate where there is one."""
     traceparent = f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
-    return f"{traceparent} {state}" if (state := context.trace_state.to_header()) else traceparent
+    return f"{traceparent} {context.trace_state.to_header()}" if context.trace_state else traceparent
 
 
 def _xray(header: str) -> SpanContext | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -53,6 +55,16 @@ def test_without_the_extra_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_nothing_asked_for_nothing_made() -> None:
     assert tracing_of({}) is None
+
+
+def test_a_gateway_without_traces_does_not_load_opentelemetry() -> None:
+    program = (
+        "import sys, trimtab.app, trimtab.aws.dataplane, trimtab.gateway.gateway, trimtab.worker.handlers\n"
+        "from trimtab.aws.tracing.settings import check, exporter_names\n"
+        "check({}); assert exporter_names({}) == []\n"
+        "assert [name for name in sys.modules if name.startswith('opentelemetry')] == []"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1e3", "many", "9" * 30])
