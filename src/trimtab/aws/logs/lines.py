@@ -35,7 +35,7 @@ class Lines:
 
     def __init__(self, view: LogView, start_ms: int, end_ms: int, now_ms: int) -> None:
         self.view = view
-        self.end = view.end if now_ms - view.written_ms >= UNFINISHED_MS else self._line_start(view.end)
+        self.end = view.end if abs(now_ms - view.written_ms) >= UNFINISHED_MS else self._line_start(view.end)
         self._runs = [(self._boundary(lo), min(hi, self.end)) for lo, hi in view.runs(start_ms, end_ms)]
 
     def forward(self, position: int) -> Iterator[Event]:

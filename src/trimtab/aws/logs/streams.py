@@ -18,6 +18,7 @@ from trimtab.wire.log_times import previous_path, read_created_ms
 
 GROUP_PREFIX: Final = "/aws/sagemaker/Endpoints/"
 _SUFFIX: Final = ".log"
+_PREVIOUS: Final = ".1"  # behind _SUFFIX
 _FIRST: Final = "-0"
 
 
@@ -97,13 +98,11 @@ def _folders(folder: Path) -> list[str]:
 def _logs(folder: Path) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            return [
-                e.name.removesuffix(_SUFFIX)
-                for e in entries
-                if e.name.endswith(_SUFFIX) and e.is_file(follow_symlinks=False)
-            ]
+            names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
     except FileNotFoundError:
         return []
+    ours = (name.removesuffix(_PREVIOUS) for name in names)  # for a moment of a rotation there is no other
+    return list({name.removesuffix(_SUFFIX): None for name in ours if name.endswith(_SUFFIX)})
 
 
 def _created_ms(path: Path) -> int:

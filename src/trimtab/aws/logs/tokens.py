@@ -18,7 +18,7 @@ import msgspec
 
 from trimtab.errors import Invalid
 
-_PLACE: Final = re.compile(r"([fb])/(\d{20})([0-9a-f]{32})/s")
+_PLACE: Final = re.compile(r"([fb])/([0-9]{20})[0-9a-f]{32}/s")
 _MAC_BYTES: Final = 16
 _MAX_BYTES: Final = 4 * 2**20  # of places, unpacked
 

@@ -94,15 +94,21 @@ class LogView:
         self.created_ms = times.created_ms if times is not None else self._times_ms[0]
 
     def _open(self, log: Path) -> None:
-        self._fds.append(os.open(log, os.O_RDONLY | os.O_CLOEXEC))
-        try:
-            self._fds.append(os.open(previous_path(log), os.O_RDONLY | os.O_CLOEXEC))
-        except FileNotFoundError:
-            self._fds.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        """Both files; an empty one for that which is not there: while a log rotates, there is only its predecessor."""
+        missing = 0
+        for path in (log, previous_path(log)):
+            try:
+                self._fds.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+            except FileNotFoundError:
+                missing += 1
+                self._fds.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        if missing == 2:
+            raise FileNotFoundError(log)
 
     def _set_times(self, times: Times | None, before_ms: int) -> None:
         if times is not None and times.positions:
             self._positions, self._times_ms = times.positions, times.times_ms
+            self._positions[0] = min(self._positions[0], self.first)  # where a full disk has cost marks
             # What the writer did not live to mark (or has not yet) was written when the file was written last.
             if self.end > self._positions[-1] and self.written_ms - self._times_ms[-1] >= MARK_EVERY_MS:
                 if self._positions[-1] < self._base < self.end:

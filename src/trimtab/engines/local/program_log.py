@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
 from pathlib import Path
 
 from trimtab.engines.local import processes
+from trimtab.logs import fields
 from trimtab.wire.log_times import TimeWriter
+
+logger = logging.getLogger(__name__)
 
 LIMIT_BYTES = 64 * 2**20
 LOOK_EVERY_S = 1.0
@@ -46,9 +50,9 @@ class ProgramLog:
             status = os.stat(self._path)
             if self._times is None:
                 self._times = TimeWriter(self._path, now_ms)
-        except OSError:  # pruned, or no room for the times: the log itself goes on
-            return
-        self._times.grown(status.st_size, status.st_mtime_ns // 1_000_000)
-        self._times.settle(now_ms)
-        if cut := processes.trim_log(self._path, self._limit_bytes):
-            self._times.moved_on(cut, status.st_ino)
+            self._times.grown(status.st_size, status.st_mtime_ns // 1_000_000)
+            self._times.settle(now_ms)
+            if cut := processes.trim_log(self._path, self._limit_bytes):
+                self._times.moved_on(cut, status.st_ino)
+        except OSError as error:  # pruned, or no room on the disk: the program goes on, and so do the looks
+            logger.debug("log not kept %s", fields(path=self._path, error=error))

@@ -12,7 +12,7 @@ from log_world import START_MS, Replica
 from trimtab.aws.logs import lines, pages
 from trimtab.aws.logs.lines import Event, Lines
 from trimtab.aws.logs.pages import Search, Span, read_page, search
-from trimtab.aws.logs.streams import Stream
+from trimtab.aws.logs.streams import LogFolder, Stream
 from trimtab.aws.logs.tokens import Progress
 from trimtab.aws.logs.view import LogView
 from trimtab.wire.log_times import previous_path, times_path
@@ -130,6 +130,16 @@ def test_a_log_of_an_older_version_has_its_files_times(tmp_path: Path) -> None:
     assert texts(every(replica, Span.of(START_MS + 1, None, LATER_MS))) == ["new"]
 
 
+def test_lines_whose_marks_a_full_disk_has_cost_are_there(tmp_path: Path) -> None:
+    replica = Replica(tmp_path)
+    replica.write_past_python(b"unmarked\n", START_MS)
+    assert replica.times is not None
+    replica.times.moved_on(0, replica.path.stat().st_ino)
+    replica.times._covered = 9  # as after a mark that could not be written
+    replica.write("marked\n", START_MS + 5000)
+    assert texts(every(replica)) == texts(every(replica, backward=True)) == ["unmarked", "marked"]
+
+
 def test_an_unfinished_line_waits_for_its_end_but_not_for_ever(tmp_path: Path) -> None:
     replica = Replica(tmp_path)
     replica.write("whole\nhal", START_MS)
@@ -197,6 +207,8 @@ def test_between_renaming_and_telling_a_reader_sees_one_log(tmp_path: Path) -> N
     replica = Replica(tmp_path)
     replica.write("one\n", START_MS)
     replica.path.replace(previous_path(replica.path))
+    assert [found.name for found in LogFolder(tmp_path).streams("/aws/sagemaker/Endpoints/e") or ()] == ["blue/r"]
+    assert texts(every(replica)) == ["one"]
     replica.path.touch()
     replica.write_past_python(b"two\n", START_MS + 1)
     with LogView(replica.path) as view:

@@ -147,6 +147,8 @@ def test_words(pattern: str, expected: bool) -> None:
         "[]",
         "[a, , b]",
         "[a,,b]",
+        "{ $.a = %x% }",
+        "[a = %x%]",
         "[a,]",
         '[a"b, c]',
         "[..., a, ...]",

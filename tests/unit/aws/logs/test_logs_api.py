@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,18 @@ async def test_filter_chooses_streams_times_and_words(logs: Invoke, tmp_path: Pa
     assert await names(nextToken=first["nextToken"]) == ["green/t"]
 
 
+async def test_others_are_served_while_a_large_log_is_searched(logs: Invoke, tmp_path: Path) -> None:
+    replica = Replica(tmp_path)
+    replica.write("a line that is not looked for\n" * 200_000, START_MS)
+    searching = asyncio.ensure_future(logs("FilterLogEvents", logGroupName=GROUP, filterPattern="needle"))
+    turns = 0
+    while not searching.done():
+        await asyncio.sleep(0.001)
+        turns += 1
+    assert (await searching)["events"] == []
+    assert turns > 10
+
+
 @pytest.mark.parametrize("times", [(2**62, 2**63 - 1), (0, 1), (START_MS + 10**12, None), (None, 0)])
 @pytest.mark.parametrize("operation", ["GetLogEvents", "FilterLogEvents"])
 async def test_times_without_events_give_none(logs: Invoke, tmp_path: Path, operation: str, times) -> None:
@@ -264,7 +277,15 @@ async def test_damaged_tokens_and_those_of_others_are_refused(logs: Invoke, tmp_
     forward, listing, progress = places["nextForwardToken"], streams["nextToken"], found["nextToken"]
     tries = [
         ("GetLogEvents", of_stream | {"nextToken": token})
-        for token in ("x", "f/1/s", forward[:-3] + "0/s", forward.replace("f", "b", 1), listing, progress)
+        for token in (
+            "x",
+            "f/1/s",
+            f"f/{'١' * 20}{'0' * 32}/s",
+            forward[:-3] + "0/s",
+            forward.replace("f", "b", 1),
+            listing,
+            progress,
+        )
     ]
     tries += [("GetLogEvents", of_stream | {"logStreamName": "blue/s", "nextToken": forward})]
     tries += [

@@ -97,6 +97,8 @@ def _present(find: Lookup, test: Callable[[Any], bool]) -> Condition:
 
 def _compare(sign: str, literal: str) -> Callable[[Any], bool]:
     quoted = literal.startswith('"')
+    if literal.startswith("%"):
+        raise Invalid("Invalid filter pattern: trimtab does not support regular expressions in filter patterns.")
     text = unquoted(literal) if quoted else literal
     number = None if quoted else number_of(text)
     if sign in _ORDERS:
