@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from log_world import START_MS, Replica
 
 from trimtab.aws.faults import Where, fault_of
 from trimtab.aws.http import BytesBody, HttpRequest
-from trimtab.aws.logs import logs_handlers
+from trimtab.aws.logs import events, logs_handlers
 from trimtab.aws.registry import AwsError, Call
 from trimtab.clock import ManualClock
 from trimtab.errors import TrimtabError
@@ -202,16 +203,23 @@ async def test_filter_chooses_streams_times_and_words(logs: Invoke, tmp_path: Pa
     assert await names(nextToken=first["nextToken"]) == ["green/t"]
 
 
-async def test_others_are_served_while_a_large_log_is_searched(logs: Invoke, tmp_path: Path) -> None:
-    replica = Replica(tmp_path)
-    replica.write("a line that is not looked for\n" * 200_000, START_MS)
-    searching = asyncio.ensure_future(logs("FilterLogEvents", logGroupName=GROUP, filterPattern="needle"))
-    turns = 0
-    while not searching.done():
-        await asyncio.sleep(0.001)
-        turns += 1
-    assert (await searching)["events"] == []
-    assert turns > 10
+@pytest.mark.parametrize("name", ["read_page", "search"])
+async def test_others_are_served_while_a_log_is_read(
+    logs: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    Replica(tmp_path).write("hello\n", START_MS)
+    read, served = getattr(events, name), threading.Event()
+
+    def slowly(*given: Any, **more: Any) -> Any:
+        assert served.wait(20), "the loop does not turn"
+        return read(*given, **more)
+
+    monkeypatch.setattr(events, name, slowly)
+    operation, more = ("GetLogEvents", {"logStreamName": "blue/r"}) if name == "read_page" else ("FilterLogEvents", {})
+    reading = asyncio.ensure_future(logs(operation, logGroupName=GROUP, **more))
+    await asyncio.sleep(0)
+    served.set()
+    assert len((await reading)["events"]) == 1
 
 
 @pytest.mark.parametrize("times", [(2**62, 2**63 - 1), (0, 1), (START_MS + 10**12, None), (None, 0)])
