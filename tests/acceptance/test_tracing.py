@@ -41,6 +41,11 @@ def transform_fn(model, body, content_type, accept, context):
             yield json.dumps(seen)
             yield f"{trace.get_current_span().get_span_context().span_id:016x}"
         return parts(), "text/plain"
+    if body == b"endless":
+        def endless():
+            while True:
+                yield b"x" * 1000
+        return endless(), "text/plain"
     if body == b"break":
         def broken():
             yield b"one"
@@ -77,9 +82,9 @@ def caller(*, sampled: bool = True) -> tuple[str, str, str]:
     return trace_id, span_id, f"00-{trace_id}-{span_id}-0{int(sampled)}"
 
 
-def sending(trimtab: Trimtab, headers: dict[str, str]) -> Any:
+def sending(trimtab: Trimtab, headers: dict[str, str], **config: Any) -> Any:
     """boto3's runtime client, whose requests carry `headers` as an instrumented program's do."""
-    client = trimtab.client("sagemaker-runtime")
+    client = trimtab.client("sagemaker-runtime", **config)
 
     def add(params: dict[str, Any], **_: Any) -> None:
         params["headers"].update(headers)
@@ -176,6 +181,28 @@ def test_a_stream_that_breaks_has_said_200(traced: Trimtab, collector: Receiver)
     assert server.failed
     assert server.attributes["http.response.status_code"] == 200
     assert [name for name, _ in server.events] == ["first chunk", "exception"]
+
+
+def test_a_client_that_leaves_ends_the_trace(traced: Trimtab, collector: Receiver) -> None:
+    trace_id, _, traceparent = caller()
+    client = sending(traced, {"traceparent": traceparent})
+    answer = client.invoke_endpoint_with_response_stream(
+        EndpointName="traced", Body=b"endless", ContentType="text/plain"
+    )
+    next(iter(answer["Body"]))
+    answer["Body"].close()
+    spans = collector.trace(trace_id, 3)
+    assert spans[STREAM].attributes["error.type"] == "ClientGone"
+    assert not spans[STREAM].failed
+    assert [name for name, _ in spans[STREAM].events] == ["first chunk", "exception"]
+
+
+def test_headers_of_any_length_make_spans_of_bounded_size(traced: Trimtab, collector: Receiver) -> None:
+    trace_id, _, traceparent = caller()
+    client = sending(traced, {"traceparent": traceparent}, user_agent_extra="a" * 20_000)
+    client.invoke_endpoint(EndpointName="traced", Body=b"x", ContentType="text/plain")["Body"].read()
+    server = collector.trace(trace_id, 4)[INVOKE]
+    assert len(server.attributes["user_agent.original"]) == 256
 
 
 @pytest.mark.parametrize(

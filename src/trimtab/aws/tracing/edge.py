@@ -18,7 +18,8 @@ from trimtab.gateway.gateway import Gateway
 from trimtab.wire.frames import AnswerMeta
 
 _STATUS = "http.response.status_code"
-_CLIENT_CLOSED = 499  # what HTTP servers log for a client that left: no status was sent
+_TEXT_CHARS = 256  # of what callers send: spans wait in memory
+_PORT_DIGITS = 5
 
 
 class TracedEdge(RuntimeEdge):
@@ -73,18 +74,18 @@ class TracedEdge(RuntimeEdge):
             "http.request.method": exchange.method.decode("latin-1"),
             "http.route": _route(operation),
             "http.request.body.size": exchange.size_bytes,
-            "url.path": self._target(exchange.target).raw_path,
+            "url.path": self._target(exchange.target).raw_path[:_TEXT_CHARS],
             "url.scheme": "http",
             "rpc.system": "aws-api",
             "rpc.service": "SageMaker Runtime",
             "rpc.method": operation.value,
             "aws.request_id": request_id.decode(),
-            "trimtab.endpoint": endpoint,
+            "trimtab.endpoint": endpoint[:_TEXT_CHARS],
         }
-        if host and port.isdecimal():
-            attributes |= {"server.address": host, "server.port": int(port)}
+        if host and port.isdecimal() and len(port) <= _PORT_DIGITS:
+            attributes |= {"server.address": host[:_TEXT_CHARS], "server.port": int(port)}
         if agent := fields.get(b"user-agent"):
-            attributes["user_agent.original"] = agent.decode("latin-1")
+            attributes["user_agent.original"] = agent[:_TEXT_CHARS].decode("latin-1")
         return Outcome(name=_name(operation), attributes=attributes)
 
     def note(self, outcome: Outcome, error: BaseException, endpoint: str) -> None:
@@ -158,13 +159,13 @@ class TracedInvocation(Invocation):
         operation = Operation.STREAM if self.wants_stream else Operation.INVOKE
         outcome = self.edge.outcome(self.exchange, operation, self.endpoint, self.request_id)
         outcome.inner = self._inner()
-        outcome.attributes |= {**outcome.inner, "http.response.body.size": self._sent_bytes, _STATUS: 200}
+        outcome.attributes |= {**outcome.inner, "http.response.body.size": self._sent_bytes}
         if error is not None:
             self.edge.note(outcome, error, self.endpoint)
         if gone:
-            outcome.attributes |= {_STATUS: _CLIENT_CLOSED, "error.type": "ClientGone"}
-            outcome.error_type, outcome.error_message = "ClientGone", "The client left before its answer was complete."
-        if self._first_chunk_s:
+            outcome.attributes["error.type"] = outcome.error_type = "ClientGone"
+            outcome.error_message = "The client left before its answer was complete."
+        if self._first_chunk_s or not (error or gone):
             outcome.attributes[_STATUS] = 200  # a stream that has begun has said so, whatever came later
         outcome.arrived_s, outcome.sent_s = self.arrived_s, self.sent_s
         outcome.answered_s, outcome.first_chunk_s = self._answered_s, self._first_chunk_s
@@ -173,7 +174,7 @@ class TracedInvocation(Invocation):
 
     def _inner(self) -> dict[str, str]:
         """Who worked on it, as far as it came."""
-        found = {"trimtab.endpoint": self.endpoint}
+        found = {"trimtab.endpoint": self.endpoint[:_TEXT_CHARS]}
         if self.variant is not None:
             found |= {"trimtab.variant": self.variant.route.name, "trimtab.version": self.variant.route.version}
         if self.lane is not None:

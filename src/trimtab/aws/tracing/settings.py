@@ -10,6 +10,8 @@ from trimtab.errors import Invalid
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+    from opentelemetry.sdk.trace.export import SpanExporter
+
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _HTTP: Final = "http/protobuf"
@@ -52,6 +54,17 @@ def exporters(environment: Mapping[str, str]) -> list[EntryPoint]:
     return [found[name] for name in dict.fromkeys(names)]
 
 
+def make_exporters(environment: Mapping[str, str]) -> list[SpanExporter]:
+    """The exporters that the environment asks for. Raises Invalid also where one does not take its own settings."""
+    made = []
+    for point in exporters(environment):
+        try:
+            made.append(point.load()())
+        except Exception as error:  # whatever the exporter's maker raises is about its settings
+            raise Invalid(f"The trace exporter {point.name} cannot be made: {error}") from error
+    return made
+
+
 class QueueSize(NamedTuple):
     """Of the spans that wait to be exported: the most in all, and in one batch."""
 
@@ -70,7 +83,7 @@ def queue_of(environment: Mapping[str, str]) -> QueueSize:
 
 def check(environment: Mapping[str, str]) -> None:
     """Raises Invalid, with the cure, where traces are asked for and cannot be made."""
-    if exporters(environment):
+    if make_exporters(environment):
         queue_of(environment)
 
 

@@ -12,7 +12,7 @@ from opentelemetry.trace import SpanContext
 
 import trimtab
 from trimtab.aws.tracing.exporting import SpanSink
-from trimtab.aws.tracing.settings import exporters, queue_of
+from trimtab.aws.tracing.settings import make_exporters, queue_of
 from trimtab.aws.tracing.spans import Attributes, Moment, Outcome, Trace, Tracer
 
 
@@ -40,12 +40,12 @@ class Tracing:
 
 def tracing_of(environment: Mapping[str, str]) -> Tracing | None:
     """What the environment asks for; None where it asks for nothing. Raises Invalid (see `settings`)."""
-    points = exporters(environment)
-    if not points:
+    made = make_exporters(environment)
+    if not made:
         return None
     queue = queue_of(environment)
     provider = TracerProvider(resource=_resource(environment), shutdown_on_exit=False)
-    return Tracing(Tracer(provider), [SpanSink(point.load()(), queue) for point in points])
+    return Tracing(Tracer(provider), [SpanSink(exporter, queue) for exporter in made])
 
 
 def _resource(environment: Mapping[str, str]) -> Resource:

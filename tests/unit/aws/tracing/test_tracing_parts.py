@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import subprocess
 import sys
@@ -51,6 +52,18 @@ def test_without_the_extra_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) ->
     check({})
     with pytest.raises(Invalid, match=r"OTEL_EXPORTER_OTLP_ENDPOINT turns traces on.*pip install 'trimtab\[otel\]'"):
         check(ENDPOINT)
+
+
+def test_an_exporter_that_cannot_be_made_is_told_in_its_makers_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Point:
+        name = "console"
+
+        def load(self):
+            raise RuntimeError("no such thing as a console")
+
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [Point()])
+    with pytest.raises(Invalid, match="exporter console cannot be made: no such thing"):
+        check({"OTEL_TRACES_EXPORTER": "console"})
 
 
 def test_nothing_asked_for_nothing_made() -> None:
