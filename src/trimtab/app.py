@@ -54,8 +54,7 @@ LOOPBACK = ("127.", "::1", "localhost")
 def serve(config: Config) -> None:
     """Never returns: replaces this process by the supervisor. Raises Invalid with the cure when it cannot serve."""
     from trimtab import datadir
-    from trimtab.aws import keys
-    from trimtab.aws.tracing import settings as tracing
+    from trimtab.aws import keys, tracing
 
     if config.auth is Auth.NONE and not config.host.startswith(LOOPBACK):
         raise Invalid(
@@ -184,22 +183,17 @@ async def gateway(config: Config, listener_fd: int, stop: asyncio.Event) -> None
     """The data plane: one listening socket, the last route table, and lanes to workers."""
     from trimtab.aws.dataplane import serve as serve_data_plane
     from trimtab.aws.sigv4 import Verifier
-    from trimtab.aws.tracing.settings import exporter_names
+    from trimtab.aws.tracing import tracing_of
     from trimtab.gateway.gateway import Gateway
 
     here = Gateway(metered=config.meters)
     verifier = Verifier(keys_of(here), region=config.region)
-    tracing = None
-    if exporter_names(os.environ):  # OpenTelemetry is loaded by those who use it
-        from trimtab.aws.tracing.tracing import tracing_of
-
-        tracing = tracing_of(os.environ)
     await serve_data_plane(
         socket.socket(fileno=listener_fd),
         config,
         gateway=here,
         verifier=verifier,
-        tracing=tracing,
+        tracing=tracing_of(os.environ),
         stop=stop,
         on_ready=tell_ready,
     )

@@ -38,12 +38,9 @@ class Tracing:
         await asyncio.gather(*(sink.close() for sink in self._sinks))
 
 
-def tracing_of(environment: Mapping[str, str]) -> Tracing | None:
-    """What the environment asks for; None where it asks for nothing. Raises Invalid (see `settings`)."""
-    made = make_exporters(environment)
-    if not made:
-        return None
-    queue = queue_of(environment)
+def made_by(environment: Mapping[str, str]) -> Tracing:
+    """Traces by an environment that asks for some. Raises Invalid (see `settings`)."""
+    made, queue = make_exporters(environment), queue_of(environment)
     provider = TracerProvider(resource=_resource(environment), shutdown_on_exit=False)
     return Tracing(Tracer(provider), [SpanSink(exporter, queue) for exporter in made])
 
