@@ -21,7 +21,8 @@ from trimtab.metrics.store import MetricKey, MetricStore
 from trimtab.resources.metric_query import MetricQuery, MetricStat
 
 MAX_SEARCHED: Final = 500  # AWS: series that a SEARCH gives
-_MAX_COMPUTED: Final = 5_000_000  # points of all intermediate results of a request
+_MAX_COMPUTED: Final = 5_000_000  # points of all intermediate results of a request: about a second
+_POINTS_PER_SERIES: Final = 50  # what a series costs, however short
 _LISTED_S: Final = 14 * 86_400  # AWS: SEARCH finds metrics with data in the past two weeks
 
 
@@ -181,9 +182,9 @@ class _Run:
     def charge(self, value: Value) -> Value:
         """See Scope."""
         if isinstance(value, Series):
-            self._computed += len(value) + 1
+            self._computed += len(value) + _POINTS_PER_SERIES
         elif isinstance(value, tuple):
-            self._computed += sum(len(one) + 1 for one in value)
+            self._computed += sum(len(one) + _POINTS_PER_SERIES for one in value)
         if self._computed > _MAX_COMPUTED:
             raise Invalid(
                 f"The request computes more than {_MAX_COMPUTED} points. Ask for fewer metrics, a shorter range or a"
