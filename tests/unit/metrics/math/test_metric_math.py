@@ -302,7 +302,7 @@ _TREES = st.recursive(
         st.tuples(inner, st.sampled_from(["+", "-", "*", "/", "^", "<", "==", " AND "]), inner).map(
             lambda t: f"({t[0]}{t[1]}{t[2]})"
         ),
-        st.tuples(st.sampled_from("SUM AVG MIN MAX STDDEV ABS CEIL LOG RATE DIFF RUNNING_SUM FIRST HOUR EPOCH".split()), inner)
+        st.tuples(st.sampled_from(["SUM", "AVG", "MIN", "MAX", "STDDEV", "ABS", "CEIL", "LOG", "RATE", "DIFF", "RUNNING_SUM", "FIRST", "HOUR", "EPOCH"]), inner)
         .map(lambda t: f"{t[0]}({t[1]})"),
         st.tuples(inner, inner).map(lambda t: f"IF({t[0]}, {t[1]})"),
         st.tuples(inner, st.sampled_from(["0", "REPEAT", "LINEAR", "m1"])).map(lambda t: f"FILL({t[0]}, {t[1]})"),
