@@ -128,7 +128,14 @@ _CODES: Final[Mapping[str, Codes]] = {
         AlreadyExists: ("ResourceAlreadyExistsException", 400),
         LimitExceeded: ("LimitExceededException", 400),
     },
-    "cloudwatch": {**_QUERY, Invalid: ("InvalidParameterValue", 400), NotFound: ("ResourceNotFound", 404)},
+    "cloudwatch": {
+        **_QUERY,
+        Malformed: ("InvalidParameterValue", 400),
+        ConstraintsFailed: ("ValidationError", 400),
+        Invalid: ("InvalidParameterValue", 400),
+        NotFound: ("ResourceNotFound", 404),
+        LimitExceeded: ("LimitExceeded", 400),
+    },
     "sqs": {
         **_QUERY,
         Invalid: ("InvalidParameterValue", 400),

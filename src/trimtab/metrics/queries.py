@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -17,7 +17,7 @@ from trimtab.metrics.math.series import Grid, Series, Times
 from trimtab.metrics.math.values import Value
 from trimtab.metrics.reading import check_period, of_any_unit, read, rounded_start, values_of
 from trimtab.metrics.statistics import parse_statistic
-from trimtab.metrics.store import MetricKey, MetricStore
+from trimtab.metrics.store import MetricKey, MetricStore, Point, Sample
 from trimtab.resources.metric_query import MetricQuery, MetricStat
 
 MAX_SEARCHED: Final = 500  # AWS: series that a SEARCH gives
@@ -32,6 +32,29 @@ class Window(Struct, frozen=True):
     start_s: float
     end_s: float
     now_s: float
+    exact: bool = False  # the start is not rounded, as alarms want it
+
+    def begin_s(self, period_s: int) -> int:
+        """Where periods of this length begin."""
+        return int(self.start_s) if self.exact else rounded_start(self.start_s, period_s, self.now_s)
+
+
+class _Nothing:
+    """A MetricStore that holds nothing."""
+
+    def record(self, samples: Sequence[Sample], *, durable: bool = False) -> None:
+        raise NotImplementedError
+
+    def query(self, key: MetricKey, start_s: int, end_s: int, period_s: int, *, unit: str = "") -> list[Point]:
+        return []
+
+    def keys(self, namespace: str = "", name: str = "", *, since_s: int = 0) -> Iterable[MetricKey]:
+        return ()
+
+
+def check(queries: Sequence[MetricQuery]) -> list[Outcome]:
+    """What `run` would give of no data at all: syntax, ids and types are checked all the same. Raises Invalid."""
+    return run(queries, _Nothing(), Window(0, 600, 600, exact=True))
 
 
 class Outcome(Struct, frozen=True):
@@ -49,12 +72,12 @@ class _WindowGrid(Grid, frozen=True):
 
     def size(self, period_s: int) -> int:
         """See Grid."""
-        start_s = rounded_start(self.window.start_s, period_s, self.window.now_s)
+        start_s = self.window.begin_s(period_s)
         return max(0, int(-(-(self.window.end_s - start_s) // period_s)))
 
     def times(self, period_s: int) -> Times:
         """See Grid."""
-        start_s = rounded_start(self.window.start_s, period_s, self.window.now_s)
+        start_s = self.window.begin_s(period_s)
         return Grid(start_s, start_s + self.size(period_s) * period_s).times(period_s)
 
 
@@ -194,7 +217,7 @@ class _Run:
 
     def _fetched(self, wanted: MetricStat, label: str | None) -> Series:
         key = MetricKey(wanted.namespace, wanted.name, wanted.dimensions)
-        start_s = rounded_start(self._window.start_s, wanted.period_s, self._window.now_s)
+        start_s = self._window.begin_s(wanted.period_s)
         points = read(self._store, key, start_s, self._window.end_s, wanted.period_s, unit=wanted.unit)
         found = values_of(points if wanted.unit else of_any_unit(points), parse_statistic(wanted.stat))
         return Series(

@@ -64,7 +64,7 @@ def judge(
 
 
 def _state(watched: Watched, real: int, breaching: int, oldest_periods: int) -> tuple[AlarmState, str] | None:
-    """The state, and what missing points were taken for, if they were. `oldest_periods`: how old the oldest point is."""
+    """The state, and what missing points were taken for, if they were. `oldest_periods`: how old the oldest is."""
     needed, holes = watched.needed, watched.evaluation_periods - real
     if holes and watched.treat_missing == "breaching":
         return _over(breaching + holes >= needed), "Breaching"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
@@ -21,7 +21,7 @@ class AlarmStore(Protocol):
     """Each call is one transaction: all of it is durable when the call returns, or none of it is. Names keep their
     case."""
 
-    def list(self) -> Sequence[Alarm]:
+    def load(self) -> Sequence[Alarm]:
         """All, in no particular order."""
         ...
 
@@ -37,7 +37,7 @@ class AlarmStore(Protocol):
         """Append; items older than two weeks, and more than `HISTORY_KEPT` of one alarm, are forgotten."""
         ...
 
-    def history(self, alarm: str = "") -> Iterator[HistoryItem]:
+    def history(self, alarm: str = "") -> Sequence[HistoryItem]:
         """What happened to `alarm` ("": to any), oldest first."""
         ...
 
@@ -53,7 +53,7 @@ class SqlAlarms:
         self._write = write
         self._read = read
 
-    def list(self) -> Sequence[Alarm]:
+    def load(self) -> Sequence[Alarm]:
         """See AlarmStore."""
         decoder = msgspec.msgpack.Decoder(Alarm)
         with self._read() as connection:
@@ -82,7 +82,7 @@ class SqlAlarms:
         with self._write() as connection:
             _append(connection, items)
 
-    def history(self, alarm: str = "") -> Iterator[HistoryItem]:
+    def history(self, alarm: str = "") -> Sequence[HistoryItem]:
         """See AlarmStore."""
         table = schema.alarm_history
         query = select(table.c.id, table.c.value).order_by(table.c.id)
@@ -90,8 +90,7 @@ class SqlAlarms:
             query = query.where(table.c.alarm == alarm)
         decoder = msgspec.msgpack.Decoder(HistoryItem)
         with self._read() as connection:
-            for id, value in connection.execute(query):
-                yield msgspec.structs.replace(decoder.decode(value), id=id)
+            return [msgspec.structs.replace(decoder.decode(value), id=id) for id, value in connection.execute(query)]
 
 
 class _Transaction(Protocol):
@@ -104,7 +103,7 @@ def _append(connection: Connection, items: Sequence[HistoryItem]) -> None:
     table = schema.alarm_history
     rows = [{"alarm": item.alarm, "at_ms": round(item.at_s * 1000), "value": _encode(item)} for item in items]
     connection.execute(insert(table), rows)
-    newest_ms = max(row["at_ms"] for row in rows)
+    newest_ms = round(max(item.at_s for item in items) * 1000)
     connection.execute(delete(table).where(table.c.at_ms < newest_ms - HISTORY_KEPT_S * 1000))
     for alarm in {item.alarm for item in items}:
         count = select(func.count()).select_from(table).where(table.c.alarm == alarm)

@@ -41,25 +41,25 @@ class AlarmStoreSuite:
     def test_an_alarm_comes_back_whole(self, store: Store) -> None:
         store.alarms.save(an_alarm(tags={"a": "1"}, document={"Deep": [{"x": 1}]}))
         store.alarms.save(an_alarm("high"))
-        assert {alarm.name for alarm in store.alarms.list()} == {"High", "high"}, "names keep their case"
-        assert an_alarm(tags={"a": "1"}, document={"Deep": [{"x": 1}]}) in store.alarms.list()
+        assert {alarm.name for alarm in store.alarms.load()} == {"High", "high"}, "names keep their case"
+        assert an_alarm(tags={"a": "1"}, document={"Deep": [{"x": 1}]}) in store.alarms.load()
 
     def test_saving_again_replaces(self, store: Store) -> None:
         store.alarms.save(an_alarm())
         store.alarms.save(an_alarm(state=AlarmState.ALARM))
-        assert list(store.alarms.list()) == [an_alarm(state=AlarmState.ALARM)]
+        assert list(store.alarms.load()) == [an_alarm(state=AlarmState.ALARM)]
 
     def test_history_outlives_its_alarm(self, store: Store) -> None:
         store.alarms.save(an_alarm(), [an_item()])
         store.alarms.delete([an_item(summary="deleted")])
-        assert list(store.alarms.list()) == []
+        assert list(store.alarms.load()) == []
         assert [item.summary for item in store.alarms.history("High")] == ['Alarm "High" created', "deleted"]
 
     def test_deleting_several_deletes_all_or_none(self, store: Store) -> None:
         store.alarms.save(an_alarm())
         with pytest.raises(NotFound):
             store.alarms.delete([an_item(), an_item("nobody")])
-        assert list(store.alarms.list()) == [an_alarm()]
+        assert list(store.alarms.load()) == [an_alarm()]
         assert list(store.alarms.history()) == []
 
     def test_history_is_in_order_and_of_one_alarm_or_of_all(self, store: Store) -> None:

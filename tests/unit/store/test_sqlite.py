@@ -160,7 +160,7 @@ def test_a_database_of_schema_1_gets_alarms_and_keeps_what_it_holds(tmp_path: Pa
         assert store.get_model("fraud") == a_model()
         assert store.get_tags("model", "fraud") == {"team": "risk"}
         store.alarms.save(an_alarm(), [an_item()])
-        assert list(store.alarms.list()) == [an_alarm()]
+        assert list(store.alarms.load()) == [an_alarm()]
         store.close()
     engine = create_engine(f"sqlite:///{path}")
     migrated = {table: inspect(engine).get_columns(table) for table in ("alarms", "alarm_history")}
