@@ -17,6 +17,7 @@ from trimtab.aws.services import Member, Shape
 
 MAX_DEPTH = 100  # of nested structures, lists and maps; AWS's own limit is about as deep
 _TOKENS = {str: "STRING_VALUE", int: "NUMBER_VALUE", float: "NUMBER_VALUE"}
+_NOT_FINITE = ("NaN", "Infinity", "-Infinity")  # as SDKs write them
 _JAVA = {
     "string": "a String",
     "character": "a String",
@@ -99,6 +100,8 @@ def _scalar(kind: str, value: Any, path: str) -> Any:
             return scalars.checked_integer(int(value), kind)
         if kind in ("float", "double") and number:
             return scalars.checked_float(float(value))
+        if kind in ("float", "double") and value in _NOT_FINITE:
+            raise ValueError(f"{value} is not a finite number")
         if kind == "boolean" and isinstance(value, bool):
             return value
         if kind in ("string", "character") and isinstance(value, str):
