@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from math import floor
 from typing import Final
 
@@ -16,9 +18,10 @@ from trimtab.metrics.queries import Window, run
 from trimtab.metrics.reading import of_any_unit, read, values_of
 from trimtab.metrics.statistics import parse_statistic
 from trimtab.metrics.store import MetricKey, MetricStore
-from trimtab.policies.alarm_words import AlarmPoint
+from trimtab.policies.alarm_words import AlarmPoint, iso
 from trimtab.policies.alarms import LATE_S, judge, step_s, window_of
-from trimtab.resources.alarm import Alarm, Watched
+from trimtab.policies.composite import Rule, in_order, parse_rule
+from trimtab.resources.alarm import Alarm, AlarmState, Watched
 from trimtab.resources.metric_query import MetricStat
 
 logger = logging.getLogger(__name__)
@@ -65,13 +68,38 @@ class AlarmLoop:
                 self._evaluated[alarm.name] = due
                 self._evaluate(alarm, alarm.watched, now_s)
                 await asyncio.sleep(0)
+        self._look_at_composites()
         self._repeat(now_s)
         for gone in self._evaluated.keys() - set(names):
             del self._evaluated[gone]
             self._repeated.pop(gone, None)
 
+    def _look_at_composites(self) -> None:
+        """Bring composite alarms into the state of their rules."""
+        every = {alarm.name: alarm for alarm in self._alarms.list()}
+        rules = {name: parse_rule(alarm.rule) for name, alarm in every.items() if alarm.rule}
+        states = {name: alarm.state for name, alarm in every.items()}
+        for name in in_order(rules):
+            state = AlarmState.ALARM if rules[name].holds(states) else AlarmState.OK
+            if state is states[name]:
+                continue
+            with self._guarded(name):
+                self._alarms.set_state(name, state, *self._why(rules[name]))
+                states[name] = state
+
+    def _why(self, rule: Rule) -> tuple[str, str]:
+        """The child that changed last, as AWS tells it."""
+        children = [child for child in map(self._alarms.find, rule.children) if child is not None]
+        if not children:
+            return "Its rule looks at no alarm.", ""
+        last = max(children, key=lambda child: child.state_changed_s)
+        at = datetime.fromtimestamp(last.state_changed_s, UTC)
+        changed = {"name": last.name, "state": {"value": last.state.value, "timestamp": iso(last.state_changed_s)}}
+        reason = f"{last.name} transitioned to {last.state} at {at:%A %d %B, %Y %H:%M:%S} UTC"
+        return reason, json.dumps({"triggeringAlarms": [changed]})
+
     def _evaluate(self, alarm: Alarm, watched: Watched, now_s: float) -> None:
-        try:
+        with self._guarded(alarm.name):
             percentile = None
             if watched.stat is not None and (statistic := parse_statistic(watched.stat.stat)).is_percentile:
                 percentile = statistic.high.at if statistic.high is not None else None
@@ -79,12 +107,18 @@ class AlarmLoop:
             if verdict is not None and verdict.state is not alarm.state:
                 self._repeated[alarm.name] = floor(now_s / _REPEAT_S)
                 self._alarms.set_state(alarm.name, verdict.state, verdict.reason, verdict.reason_data)
+
+    @contextmanager
+    def _guarded(self, name: str) -> Iterator[None]:
+        """An alarm that cannot be evaluated keeps its state; the log says so once, Describe as long as it lasts."""
+        try:
+            yield
         except Exception:
-            if alarm.name not in self._alarms.failing:
-                logger.exception("an alarm could not be evaluated; it keeps its state %s", fields(alarm=alarm.name))
-            self._alarms.failing.add(alarm.name)
+            if name not in self._alarms.failing:
+                logger.exception("an alarm could not be evaluated; it keeps its state %s", fields(alarm=name))
+            self._alarms.failing.add(name)
         else:
-            self._alarms.failing.discard(alarm.name)
+            self._alarms.failing.discard(name)
 
     def _points(self, watched: Watched, now_s: float) -> Sequence[AlarmPoint]:
         start_s, end_s = window_of(watched, now_s)

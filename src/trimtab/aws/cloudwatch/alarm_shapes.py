@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from trimtab.aws.cloudwatch.shapes import as_dimensions, described_query, dimensions_of, queries_of
 from trimtab.aws.cloudwatch.words import bad_combination, invalid, invalid_value, missing
+from trimtab.control.alarm_actions import is_scaling_policy
 from trimtab.errors import Invalid, NotSupported
 from trimtab.metrics.math.syntax import calls, parse
 from trimtab.metrics.queries import check
 from trimtab.metrics.statistics import SIMPLE, parse_statistic
 from trimtab.policies.alarm_words import COMPARISONS
+from trimtab.policies.composite import parse_rule
 from trimtab.resources.alarm import Alarm, Watched
 from trimtab.resources.metric_query import MetricQuery, MetricStat
 
@@ -38,10 +42,29 @@ def alarm_of(params: Mapping[str, Any], tags: Mapping[str, str]) -> Alarm:
     if "WallClockWindow" in params.get("EvaluationWindow", {}):
         raise NotSupported("WallClockWindow", "trimtab evaluates alarms over a SlidingWindow only.")
     queries = queries_of(params["Metrics"], "Metrics") if params.get("Metrics") else ()
+    return replace(_common(params, tags), watched=_watched(params, queries))
+
+
+def composite_of(params: Mapping[str, Any], tags: Mapping[str, str]) -> Alarm:
+    """The alarm that PutCompositeAlarm asks for. Raises AwsError, NotSupported."""
+    for member in ("ActionsSuppressor", "ActionConfiguration"):
+        if params.get(member):
+            raise NotSupported(member, f"trimtab does not support {member} of PutCompositeAlarm.")
+    try:
+        parse_rule(params["AlarmRule"])
+    except Invalid as error:
+        raise invalid(str(error)) from None
+    alarm = _common(params, tags)
+    for action in (*alarm.ok_actions, *alarm.alarm_actions, *alarm.insufficient_data_actions):
+        if is_scaling_policy(action):
+            raise invalid(f"A composite alarm cannot have the action {action}: scaling policies need a metric alarm.")
+    return replace(alarm, rule=params["AlarmRule"])
+
+
+def _common(params: Mapping[str, Any], tags: Mapping[str, str]) -> Alarm:
     return Alarm(
         name=params["AlarmName"],
         description=params.get("AlarmDescription"),
-        watched=_watched(params, queries),
         actions_enabled=params.get("ActionsEnabled", True),
         ok_actions=tuple(params.get("OKActions") or ()),
         alarm_actions=tuple(params.get("AlarmActions") or ()),

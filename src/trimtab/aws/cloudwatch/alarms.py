@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from trimtab.aws.arns import partition_of
-from trimtab.aws.cloudwatch.alarm_shapes import alarm_of, described
+from trimtab.aws.cloudwatch.alarm_shapes import alarm_of, composite_of, described
 from trimtab.aws.cloudwatch.shapes import dimensions_of
-from trimtab.aws.cloudwatch.words import bad_combination, paged
+from trimtab.aws.cloudwatch.words import bad_combination, invalid, paged
 from trimtab.aws.paging import Pager
 from trimtab.aws.registry import AwsError, Call, operation
 from trimtab.aws.sagemaker.tags import tags_of
 from trimtab.clock import Clock
 from trimtab.control.alarms import Alarms
 from trimtab.errors import Invalid, NotFound
+from trimtab.policies.composite import parse_rule
 from trimtab.resources.alarm import HISTORY_KEPT_S, Alarm, AlarmState, HistoryItem
 
 _PAGE: Final = 50  # AWS: DescribeAlarms without MaxRecords
@@ -41,13 +42,27 @@ class AlarmOperations:
     )
     def put_metric_alarm(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """Make an alarm, or configure it anew."""
-        self._alarms.put(alarm_of(params, _tags(params)))
+        self._put(alarm_of(params, _tags(params)))
+        return {}
+
+    @operation(
+        "cloudwatch", "PutCompositeAlarm", missing="ActionsSuppressor and ActionConfiguration are refused; no AT_LEAST"
+    )
+    def put_composite_alarm(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+        """Make an alarm over other alarms, or configure it anew."""
+        alarm = composite_of(params, _tags(params))
+        children = parse_rule(alarm.rule).children
+        if missing := [name for name in children if name != alarm.name and self._alarms.find(name) is None]:
+            raise invalid(
+                f"Could not save the composite alarm as alarms [{', '.join(missing)}] in the alarm rule do not exist"
+            )
+        self._put(alarm)
         return {}
 
     @operation(
         "cloudwatch",
         "DescribeAlarms",
-        missing="There are no composite and no log alarms: asking for them, for children or for parents finds none",
+        missing="There are no log alarms: asking for them finds none",
     )
     def describe_alarms(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """One page of alarms, by name."""
@@ -55,7 +70,7 @@ class AlarmOperations:
             raise bad_combination("AlarmNames and AlarmNamePrefix are mutually exclusive.")
         page, token = paged(
             lambda: self._pager.page(
-                (alarm for alarm in self._alarms.list() if _wanted(alarm, params)),
+                (alarm for alarm in self._relatives(params) if _wanted(alarm, params)),
                 listing=_listing(call, params),
                 place=lambda alarm: (alarm.name,),
                 descending=False,
@@ -63,7 +78,10 @@ class AlarmOperations:
                 token=params.get("NextToken", ""),
             )
         )
-        answer = {"MetricAlarms": [self._described(call, alarm) for alarm in page], "CompositeAlarms": []}
+        answer: dict[str, Any] = {
+            "MetricAlarms": [self._summary(call, alarm, params) for alarm in page if not alarm.rule],
+            "CompositeAlarms": [self._summary(call, alarm, params) for alarm in page if alarm.rule],
+        }
         return {**answer, **({"NextToken": token} if token else {})}
 
     @operation("cloudwatch", "DescribeAlarmsForMetric")
@@ -178,6 +196,37 @@ class AlarmOperations:
             pass
         raise AwsError("ResourceNotFoundException", f"There is no alarm {arn[:300]!r} here.", 404)
 
+    def _put(self, alarm: Alarm) -> None:
+        known = self._alarms.find(alarm.name)
+        if known is not None and known.kind != alarm.kind:
+            raise invalid(f"There is a {known.kind} named {alarm.name!r} already; delete it first.")
+        self._alarms.put(alarm)
+
+    def _relatives(self, params: Mapping[str, Any]) -> Iterable[Alarm]:
+        """Children or parents of an alarm, when that is what is asked for; else all alarms."""
+        every = self._alarms.list()
+        others = params.keys() - {"MaxRecords", "NextToken"}
+        for member in ("ChildrenOfAlarmName", "ParentsOfAlarmName"):
+            if member in params and len(others) > 1:
+                raise invalid(f"With {member}, only MaxRecords and NextToken may be given.")
+        if "ChildrenOfAlarmName" in params:
+            parent = self._alarms.get(params["ChildrenOfAlarmName"])
+            children = parse_rule(parent.rule).children if parent.rule else ()
+            return [alarm for alarm in every if alarm.name in children]
+        if "ParentsOfAlarmName" in params:
+            child = params["ParentsOfAlarmName"]
+            return [alarm for alarm in every if alarm.rule and child in parse_rule(alarm.rule).children]
+        return every
+
+    def _summary(self, call: Call, alarm: Alarm, params: Mapping[str, Any]) -> dict[str, Any]:
+        """What DescribeAlarms says of an alarm: of relatives, names and states only (AWS)."""
+        whole = self._described(call, alarm)
+        if "ChildrenOfAlarmName" in params:
+            return {key: whole[key] for key in ("AlarmName", "AlarmArn", "StateValue", "StateUpdatedTimestamp")}
+        if "ParentsOfAlarmName" in params:
+            return {key: whole[key] for key in ("AlarmName", "AlarmArn")}
+        return whole
+
     def _described(self, call: Call, alarm: Alarm) -> dict[str, Any]:
         return described(alarm, _arn(call, alarm.name), failing=alarm.name in self._alarms.failing)
 
@@ -201,7 +250,7 @@ def _tags(params: Mapping[str, Any]) -> dict[str, str]:
 
 def _wanted(alarm: Alarm, params: Mapping[str, Any]) -> bool:
     if "ChildrenOfAlarmName" in params or "ParentsOfAlarmName" in params:
-        return False
+        return True
     if alarm.kind not in (params.get("AlarmTypes") or ("MetricAlarm",)):
         return False
     if params.get("AlarmNames") and alarm.name not in params["AlarmNames"]:
