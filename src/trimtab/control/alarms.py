@@ -114,9 +114,11 @@ class Alarms:
         """Replace all tags. NotFound."""
         self._save(replace(self.get(name), tags=dict(tags)))
 
-    def history(self, name: str = "") -> Sequence[HistoryItem]:
-        """Oldest first; of deleted alarms, too."""
-        return self._store.history(name)
+    def history(
+        self, name: str = "", *, beyond: int = 0, descending: bool = True, limit: int = 1000
+    ) -> Sequence[HistoryItem]:
+        """A part of the history of an alarm ("": of all), of deleted ones, too. See AlarmStore."""
+        return self._store.history(name, beyond=beyond, descending=descending, limit=limit)
 
     def _save(self, alarm: Alarm, *history: HistoryItem) -> None:
         self._store.save(alarm, history)

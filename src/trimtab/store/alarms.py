@@ -37,8 +37,11 @@ class AlarmStore(Protocol):
         """Append; items older than two weeks, and more than `HISTORY_KEPT` of one alarm, are forgotten."""
         ...
 
-    def history(self, alarm: str = "") -> Sequence[HistoryItem]:
-        """What happened to `alarm` ("": to any), oldest first."""
+    def history(
+        self, alarm: str = "", *, beyond: int = 0, descending: bool = False, limit: int = 1000
+    ) -> Sequence[HistoryItem]:
+        """At most `limit` things that happened to `alarm` ("": to any), oldest or newest first, beyond the item with
+        the id `beyond` (0: from the first)."""
         ...
 
 
@@ -82,10 +85,15 @@ class SqlAlarms:
         with self._write() as connection:
             _append(connection, items)
 
-    def history(self, alarm: str = "") -> Sequence[HistoryItem]:
+    def history(
+        self, alarm: str = "", *, beyond: int = 0, descending: bool = False, limit: int = 1000
+    ) -> Sequence[HistoryItem]:
         """See AlarmStore."""
         table = schema.alarm_history
-        query = select(table.c.id, table.c.value).order_by(table.c.id)
+        order = table.c.id.desc() if descending else table.c.id
+        query = select(table.c.id, table.c.value).order_by(order).limit(limit)
+        if beyond:
+            query = query.where(table.c.id < beyond if descending else table.c.id > beyond)
         if alarm:
             query = query.where(table.c.alarm == alarm)
         decoder = msgspec.msgpack.Decoder(HistoryItem)

@@ -53,7 +53,10 @@ class AlarmStoreSuite:
         store.alarms.save(an_alarm(), [an_item()])
         store.alarms.delete([an_item(summary="deleted")])
         assert list(store.alarms.load()) == []
-        assert [item.summary for item in store.alarms.history("High")] == ['Alarm "High" created', "deleted"]
+        assert [item.summary for item in store.alarms.history("High", limit=5000)] == [
+            'Alarm "High" created',
+            "deleted",
+        ]
 
     def test_deleting_several_deletes_all_or_none(self, store: Store) -> None:
         store.alarms.save(an_alarm())
@@ -70,6 +73,16 @@ class AlarmStoreSuite:
         ids = [item.id for item in store.alarms.history()]
         assert ids == sorted(set(ids))
 
+    def test_history_is_read_in_parts_from_either_end(self, store: Store) -> None:
+        store.alarms.add_history([an_item("ab"[n % 2], summary=str(n)) for n in range(6)])
+        first = store.alarms.history(limit=2)
+        assert [item.summary for item in first] == ["0", "1"]
+        assert [item.summary for item in store.alarms.history(beyond=first[-1].id, limit=2)] == ["2", "3"]
+        newest = store.alarms.history("a", descending=True, limit=2)
+        assert [item.summary for item in newest] == ["4", "2"]
+        rest = store.alarms.history("a", beyond=newest[-1].id, descending=True)
+        assert [item.summary for item in rest] == ["0"]
+
     def test_history_older_than_two_weeks_is_forgotten(self, store: Store) -> None:
         store.alarms.add_history([an_item(at_s=1000.0, summary="old"), an_item("other", 1000.0, "old")])
         store.alarms.add_history([an_item(at_s=1000.0 + HISTORY_KEPT_S, summary="just in time")])
@@ -83,6 +96,6 @@ class AlarmStoreSuite:
         for start in range(0, total, 500):
             items = [an_item(summary=str(n)) for n in range(start, min(start + 500, total))]
             store.alarms.add_history(items)
-        found = [item.summary for item in store.alarms.history("High")]
+        found = [item.summary for item in store.alarms.history("High", limit=5000)]
         assert found == [str(n) for n in range(10, total)]
         assert len(list(store.alarms.history("other"))) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trimtab.aws.cloudwatch.alarms import AlarmOperations
 from trimtab.aws.cloudwatch.data import Data
+from trimtab.aws.cloudwatch.history import History
 from trimtab.aws.cloudwatch.putting import Putting
 from trimtab.aws.cloudwatch.reading import Reading
 from trimtab.aws.paging import Pager
@@ -21,5 +22,6 @@ def cloudwatch_handlers(
         handlers_of(Putting(metrics, clock)),
         handlers_of(Reading(metrics, clock, pager)),
         handlers_of(Data(metrics, clock, pager)),
-        handlers_of(AlarmOperations(alarms, clock, pager)),
+        handlers_of(AlarmOperations(alarms, pager)),
+        handlers_of(History(alarms, clock, pager)),
     )

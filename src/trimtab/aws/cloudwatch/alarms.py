@@ -10,27 +10,24 @@ import msgspec
 from trimtab.aws.arns import partition_of
 from trimtab.aws.cloudwatch.alarm_shapes import alarm_of, composite_of, described
 from trimtab.aws.cloudwatch.shapes import dimensions_of
-from trimtab.aws.cloudwatch.words import bad_combination, invalid, paged
+from trimtab.aws.cloudwatch.words import bad_combination, invalid, listing_of, paged
 from trimtab.aws.paging import Pager
 from trimtab.aws.registry import AwsError, Call, operation
 from trimtab.aws.sagemaker.tags import tags_of
-from trimtab.clock import Clock
 from trimtab.control.alarms import Alarms
 from trimtab.errors import Invalid, NotFound
 from trimtab.policies.composite import parse_rule
-from trimtab.resources.alarm import HISTORY_KEPT_S, Alarm, AlarmState, HistoryItem
+from trimtab.resources.alarm import Alarm, AlarmState
 
 _PAGE: Final = 50  # AWS: DescribeAlarms without MaxRecords
-_HISTORY_PAGE: Final = 100
 _MAX_TAGS: Final = 50
 
 
 class AlarmOperations:
-    """Alarms: put, described, deleted, set, switched; their history and tags."""
+    """Alarms: put, described, deleted, set, switched; and their tags."""
 
-    def __init__(self, alarms: Alarms, clock: Clock, pager: Pager) -> None:
+    def __init__(self, alarms: Alarms, pager: Pager) -> None:
         self._alarms = alarms
-        self._clock = clock
         self._pager = pager
 
     @operation(
@@ -71,7 +68,7 @@ class AlarmOperations:
         page, token = paged(
             lambda: self._pager.page(
                 (alarm for alarm in self._relatives(params) if _wanted(alarm, params)),
-                listing=_listing(call, params),
+                listing=listing_of(call, params),
                 place=lambda alarm: (alarm.name,),
                 descending=False,
                 limit=params.get("MaxRecords", _PAGE),
@@ -135,34 +132,6 @@ class AlarmOperations:
         """Keep alarms from acting."""
         self._alarms.enable_actions(params["AlarmNames"], enabled=False)
         return {}
-
-    @operation("cloudwatch", "DescribeAlarmHistory")
-    def describe_alarm_history(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
-        """One page of what happened to an alarm, or to all, newest first."""
-        since_s = self._clock.now_s() - HISTORY_KEPT_S
-        descending = params.get("ScanBy") != "TimestampAscending"
-        page, token = paged(
-            lambda: self._pager.page(
-                (i for i in self._alarms.history(params.get("AlarmName", "")) if _told(i, params, since_s)),
-                listing=_listing(call, params),
-                place=lambda item: (float(item.id),),
-                descending=descending,
-                limit=params.get("MaxRecords", _HISTORY_PAGE),
-                token=params.get("NextToken", ""),
-            )
-        )
-        items = [
-            {
-                "AlarmName": item.alarm,
-                "AlarmType": item.alarm_kind,
-                "Timestamp": item.at_s,
-                "HistoryItemType": item.kind.value,
-                "HistorySummary": item.summary,
-                "HistoryData": item.data,
-            }
-            for item in page
-        ]
-        return {"AlarmHistoryItems": items, **({"NextToken": token} if token else {})}
 
     @operation("cloudwatch", "ListTagsForResource", missing="Of alarms")
     def list_tags(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
@@ -235,12 +204,6 @@ def _arn(call: Call, name: str) -> str:
     return f"arn:{partition_of(call.region)}:cloudwatch:{call.region}:{call.account}:alarm:{name}"
 
 
-def _listing(call: Call, params: Mapping[str, Any]) -> str:
-    """What is listed: a token is good for nothing else."""
-    wanted = {key: value for key, value in params.items() if key not in ("NextToken", "MaxRecords")}
-    return f"cloudwatch:{call.operation}:{msgspec.json.encode(wanted, order='deterministic').decode()}"
-
-
 def _tags(params: Mapping[str, Any]) -> dict[str, str]:
     try:
         return tags_of(params)
@@ -262,12 +225,3 @@ def _wanted(alarm: Alarm, params: Mapping[str, Any]) -> bool:
         if not any(action.startswith(prefix) for action in actions):
             return False
     return alarm.name.startswith(params.get("AlarmNamePrefix", ""))
-
-
-def _told(item: HistoryItem, params: Mapping[str, Any], since_s: float) -> bool:
-    if item.at_s < since_s or item.alarm_kind not in (params.get("AlarmTypes") or ("MetricAlarm",)):
-        return False
-    if params.get("HistoryItemType", item.kind.value) != item.kind.value:
-        return False
-    start, end = params.get("StartDate"), params.get("EndDate")
-    return (start is None or item.at_s >= start.timestamp()) and (end is None or item.at_s <= end.timestamp())

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from hashlib import sha256
 from typing import Any, Final
 
-import msgspec
 from msgspec import Struct
 
 from trimtab.aws.cloudwatch.labels import shown, zone_of
 from trimtab.aws.cloudwatch.shapes import queries_of
-from trimtab.aws.cloudwatch.words import invalid, paged
+from trimtab.aws.cloudwatch.words import invalid, listing_of, paged
 from trimtab.aws.paging import Pager
 from trimtab.aws.registry import Call, operation
 from trimtab.clock import Clock
@@ -65,9 +63,9 @@ class Data:
             outcomes = run(queries, self._store, window)
         except Invalid as error:
             raise invalid(str(error)) from None
-        return self._answer(_lines(outcomes, call, params, window.now_s), params)
+        return self._answer(call, _lines(outcomes, call, params, window.now_s), params)
 
-    def _answer(self, lines: Sequence[_Line], params: Mapping[str, Any]) -> dict[str, Any]:
+    def _answer(self, call: Call, lines: Sequence[_Line], params: Mapping[str, Any]) -> dict[str, Any]:
         limit = params.get("MaxDatapoints", MAX_POINTS)
         if not 1 <= limit <= MAX_POINTS:
             raise invalid(f"The parameter MaxDatapoints must be from 1 to {MAX_POINTS:,}, not {limit}.")
@@ -78,7 +76,7 @@ class Data:
         page, token = paged(
             lambda: self._pager.page(
                 _points(lines, ascending),
-                listing=f"cloudwatch:GetMetricData:{_fingerprint(params)}",
+                listing=listing_of(call, params),
                 place=lambda point: point[:2],
                 descending=False,
                 limit=limit,
@@ -146,8 +144,3 @@ def _part_results(
         whole = last is None or result["Timestamps"][-1:] == [last]
         result["StatusCode"] = "Complete" if whole else "PartialData"
     return [found[place] for place in sorted(found)]
-
-
-def _fingerprint(params: Mapping[str, Any]) -> str:
-    asked = {key: value for key, value in params.items() if key not in ("NextToken", "MaxDatapoints")}
-    return sha256(msgspec.json.encode(asked, order="deterministic")).hexdigest()

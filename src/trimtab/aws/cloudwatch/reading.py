@@ -6,10 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import msgspec
-
 from trimtab.aws.cloudwatch.shapes import as_dimensions, dimensions_of
-from trimtab.aws.cloudwatch.words import bad_combination, invalid_value, paged
+from trimtab.aws.cloudwatch.words import bad_combination, invalid_value, listing_of, paged
 from trimtab.aws.paging import Pager
 from trimtab.aws.registry import Call, operation
 from trimtab.clock import Clock
@@ -69,11 +67,10 @@ class Reading:
         fits = _filter(params)
         ours = params.get("OwningAccount", call.account) == call.account
         found = filter(fits, self._store.keys(namespace, name, since_s=max(0, since_s))) if ours else ()
-        what = msgspec.json.encode([namespace, name, params.get("Dimensions"), recent]).decode()
         page, token = paged(
             lambda: self._pager.page(
                 found,
-                listing=f"cloudwatch:ListMetrics:{what}",
+                listing=listing_of(call, params),
                 place=_place,
                 descending=False,
                 limit=_LISTED,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trimtab.aws.cloudwatch.words import invalid, invalid_value
-from trimtab.errors import Invalid
+from trimtab.errors import Invalid, NotSupported
 from trimtab.metrics.math.syntax import is_id
 from trimtab.metrics.reading import check_period
 from trimtab.metrics.statistics import parse_statistic
@@ -48,6 +48,8 @@ def _query(declared: Mapping[str, Any], where: str) -> MetricQuery:
     stat, expression = declared.get("MetricStat"), declared.get("Expression")
     if (stat is None) == (expression is None):
         raise invalid(f"Exactly one of MetricStat and Expression must be given in {where}.")
+    if expression is not None and expression.lstrip()[:7].upper() == "SELECT ":
+        raise NotSupported("SELECT", "trimtab does not support Metrics Insights queries (SELECT ...); see SEARCH.")
     period_s = declared.get("Period", 0)
     if period_s:
         _checked(lambda: check_period(period_s, f"{where}.Period"))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from typing import Any, TypeVar
 
-from trimtab.aws.registry import AwsError
+import msgspec
+
+from trimtab.aws.registry import AwsError, Call
 from trimtab.errors import Invalid
 
 T = TypeVar("T")
@@ -29,6 +32,13 @@ def missing(message: str) -> AwsError:
 def invalid(message: str) -> AwsError:
     """What GetMetricData and PutMetricAlarm say of queries and alarms."""
     return AwsError("ValidationError", message)
+
+
+def listing_of(call: Call, params: Mapping[str, Any]) -> str:
+    """What is listed, for a Pager: a token is good for nothing else."""
+    asked = {key: value for key, value in params.items() if key not in ("NextToken", "MaxRecords", "MaxDatapoints")}
+    digest = sha256(msgspec.json.encode(asked, order="deterministic")).hexdigest()
+    return f"cloudwatch:{call.operation}:{digest}"
 
 
 def paged(page: Callable[[], T]) -> T:
