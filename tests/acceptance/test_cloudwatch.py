@@ -173,3 +173,22 @@ def test_errors_have_the_codes_that_programs_catch(cloudwatch: Any) -> None:
     with pytest.raises(ClientError, match="NaN") as caught:
         cloudwatch.put_metric_data(Namespace="n", MetricData=[{"MetricName": "m", "Value": float("nan")}])
     assert caught.value.response["Error"]["Code"] == "InvalidParameterValue"
+
+
+def test_a_composite_alarm_follows_its_children(cloudwatch: Any, name: str) -> None:
+    cloudwatch.put_metric_alarm(
+        AlarmName=name, Namespace=name, MetricName="m", Statistic="Sum", Period=60, EvaluationPeriods=1, Threshold=1.0,
+        ComparisonOperator="GreaterThanThreshold", TreatMissingData="ignore",
+    )  # fmt: skip
+    cloudwatch.put_composite_alarm(AlarmName=f"{name}-all", AlarmRule=f'ALARM("{name}")')
+    every = {"AlarmNames": [f"{name}-all"], "AlarmTypes": ["CompositeAlarm"]}
+    cloudwatch.get_waiter("composite_alarm_exists").wait(**every, WaiterConfig=WAIT)
+
+    def state() -> str:
+        [alarm] = cloudwatch.describe_alarms(**every)["CompositeAlarms"]
+        return str(alarm["StateValue"])
+
+    eventually(state, "OK")
+    cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a drill")
+    eventually(state, "ALARM")
+    cloudwatch.delete_alarms(AlarmNames=[name, f"{name}-all"])
