@@ -126,7 +126,7 @@ class Dispatcher:
         )
         if service is not None:
             where.json_version = service.json_version
-            where.query_compatible = service.query_compatible and target.protocol == "json"
+            where.query_compatible = service.query_compatible and target.protocol in ("json", "cbor")
             where.error_shapes = service.error_shapes
             where.xml_namespace = service.xml_namespace
         if _log.isEnabledFor(logging.DEBUG):

@@ -40,7 +40,7 @@ class Where(Struct, kw_only=True):
     """Where a failure happened: whose words and which wire it takes to tell the caller."""
 
     service: str
-    protocol: str  # json, rest-json, rest-xml, query
+    protocol: str  # json, cbor, rest-json, rest-xml, query
     request_id: str
     region: str = "us-east-1"
     account: str = "000000000000"

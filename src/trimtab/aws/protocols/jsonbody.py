@@ -7,6 +7,7 @@ import binascii
 import enum
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -43,6 +44,11 @@ def parse(shape: Shape, body: bytes) -> dict[str, Any]:
         raise Malformed("The request's JSON is nested too deeply.") from None
     if not isinstance(document, dict):
         raise Malformed("The request's body must be a JSON object.")
+    return structured(shape, document)
+
+
+def structured(shape: Shape, document: dict[str, Any]) -> dict[str, Any]:
+    """The params in a decoded body. Raises Malformed."""
     return _structure(shape, document, "", 0)
 
 
@@ -106,8 +112,12 @@ def _scalar(kind: str, value: Any, path: str) -> Any:
             return value
         if kind in ("string", "character") and isinstance(value, str):
             return value
+        if kind == "timestamp" and isinstance(value, datetime):
+            return timestamps.in_utc(value)
         if kind == "timestamp" and (number or isinstance(value, str)):
             return timestamps.parse(value) if isinstance(value, str) else timestamps.from_epoch(value)
+        if kind == "blob" and isinstance(value, bytes):
+            return value
         if kind == "blob" and isinstance(value, str):
             return base64.b64decode(value, validate=True)
     except (ValueError, OverflowError, binascii.Error) as error:
@@ -115,7 +125,7 @@ def _scalar(kind: str, value: Any, path: str) -> Any:
     if isinstance(value, list | dict):
         raise Malformed(f"Start of {'list' if isinstance(value, list) else 'structure or map'} found where not"
                         f" expected (at {path!r}).")  # fmt: skip
-    token = f"{value}_VALUE".upper() if isinstance(value, bool) else _TOKENS[type(value)]
+    token = f"{value}_VALUE".upper() if isinstance(value, bool) else _TOKENS.get(type(value), "A value")
     raise Malformed(f"{token} can not be converted to {_JAVA[kind]} (at {path!r}).")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trimtab.aws.http import Body, BytesBody, Headers
-from trimtab.aws.protocols import jsonbody, query, xmlbody
+from trimtab.aws.protocols import cborbody, jsonbody, query, xmlbody
 from trimtab.aws.protocols.bindings import has_body_members, read_located
 from trimtab.aws.protocols.errors import Malformed
 from trimtab.aws.services import Operation, Service, Shape
@@ -54,6 +54,8 @@ async def parse(
     if protocol == "query":
         old_names_of = operation.name if service.query_compatible and service.protocol == "json" else ""
         return query.parse(shape, query_pairs, old_names_of)
+    if protocol == "cbor":
+        return cborbody.parse(shape, await body.read(MAX_DOCUMENT_BYTES))
     if protocol == "json":
         return jsonbody.parse(shape, await body.read(MAX_DOCUMENT_BYTES))
     params = read_located(shape, labels, query_pairs, headers)

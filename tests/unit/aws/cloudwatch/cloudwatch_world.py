@@ -38,10 +38,30 @@ URL = "http://127.0.0.1:7070/"
 NAMESPACE = "{http://monitoring.amazonaws.com/doc/2010-08-01/}"
 
 
+class OneProtocol:
+    """botocore's data loader, with a CloudWatch model that knows one protocol only, as older and other clients have."""
+
+    def __init__(self, protocol: str) -> None:
+        self._protocol = protocol
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(LOADER, name)
+
+    def load_service_model(self, service: str, kind: str, api_version: str | None = None) -> Any:
+        model = LOADER.load_service_model(service, kind, api_version)
+        if (service, kind) != ("cloudwatch", "service-2"):
+            return model
+        metadata = {**model["metadata"], "protocol": self._protocol, "protocols": [self._protocol]}
+        if self._protocol == "query":
+            del metadata["awsQueryCompatible"]
+        return {**model, "metadata": metadata}
+
+
 class CloudWatch:
     """A CloudWatch in memory, at a time of one's own."""
 
-    def __init__(self, database: Path) -> None:
+    def __init__(self, database: Path, protocol: str = "json") -> None:
+        self.protocol = protocol
         self.clock = ManualClock(1_700_000_000.0)
         self.metrics = MemoryMetricStore()
         self.store = open_sqlite(database, synchronous="NORMAL")
@@ -87,7 +107,7 @@ class CloudWatch:
         if not any(name == "host" for name, _ in pairs):
             pairs.append(("host", url.netloc))
         request = HttpRequest(
-            method=method, raw_path="/", query=url.query, headers=Headers(pairs), body=BytesBody(body)
+            method=method, raw_path=url.path or "/", query=url.query, headers=Headers(pairs), body=BytesBody(body)
         )
         self.sent.append(request)
 
@@ -100,7 +120,7 @@ class CloudWatch:
 
     def _client(self) -> Any:
         session = botocore.session.Session()
-        session.register_component("data_loader", LOADER)
+        session.register_component("data_loader", OneProtocol(self.protocol))
         session.set_credentials(KEY.id, KEY.secret)
         client = session.create_client(
             "cloudwatch",

@@ -10,9 +10,10 @@ import pytest
 from cloudwatch_world import CloudWatch
 
 
-@pytest.fixture
-def cloudwatch(tmp_path: Path) -> Iterator[CloudWatch]:
-    made = CloudWatch(tmp_path / "t.db")
+@pytest.fixture(params=["json", "query", "smithy-rpc-v2-cbor"])
+def cloudwatch(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[CloudWatch]:
+    """Once for each protocol that clients speak."""
+    made = CloudWatch(tmp_path / "t.db", request.param)
     yield made
     made.store.close()
 

@@ -402,7 +402,7 @@ NONE = {"Namespace": None, "MetricName": None, "Statistic": None, "Period": None
         ({"EvaluateLowSampleCountPercentile": "maybe"}, "ValidationError", "EvaluateLowSampleCountPercentile"),
         ({"ComparisonOperator": "GreaterThanUpperThreshold"}, "UnsupportedOperation", "anomaly detection"),
         ({"ThresholdMetricId": "e"}, "UnsupportedOperation", "ThresholdMetricId"),
-        ({"EvaluationWindow": {"WallClockWindow": {}}}, "UnsupportedOperation", "SlidingWindow"),
+        ({"EvaluationWindow": {"WallClockWindow": {"Timezone": "+0000"}}}, "UnsupportedOperation", "SlidingWindow"),
         ({"AlarmActions": ["x"] * 6}, "ValidationError", "alarmActions"),
         ({"Metrics": [METRIC]}, "InvalidParameterCombination", "mutually exclusive"),
         ({"Metrics": [METRIC, {"Id": "e", "Expression": "m + 1"}], **NONE}, "ValidationError", "Exactly one element"),
