@@ -41,7 +41,7 @@ def test_timestamps_are_tagged_and_floats_are_floats() -> None:
         (cbor2.dumps({"Namespace": b"n"}), "Namespace"),
         (cbor2.dumps({"MetricData": {"a": 1}}), "Expected list"),
         (cbor2.dumps({"MetricData": [{"Value": float("nan")}]}), "finite"),
-        (b"\xa1\x6aMetricData" + b"\x81" * 5000 + b"\x00", ""),
+        (b"\xa1\x6aMetricData" + b"\x81" * 5000 + b"\x00", "CBOR"),
         (b"\x9b\xff\xff\xff\xff\xff\xff\xff\xff", "not valid CBOR"),
     ],
 )
