@@ -55,6 +55,10 @@ class ActionRunner:
         if alarm.actions_enabled and policies and alarm.name not in self._tasks.values():
             self._start(alarm, policies, repeated=True)
 
+    def forget(self, name: str) -> None:
+        """An alarm is gone."""
+        self._last = {place: error for place, error in self._last.items() if place[0] != name}
+
     async def settled(self) -> None:
         """Until what was started has ended."""
         while self._tasks:

@@ -78,6 +78,7 @@ class Alarms:
         for alarm in gone:
             del self._alarms[alarm.name]
             self.failing.discard(alarm.name)
+            self.runner.forget(alarm.name)
         self.on_change()
 
     def set_state(self, name: str, state: AlarmState, reason: str, reason_data: str = "") -> None:

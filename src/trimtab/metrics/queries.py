@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -23,6 +24,7 @@ from trimtab.resources.metric_query import MetricQuery, MetricStat
 MAX_SEARCHED: Final = 500  # AWS: series that a SEARCH gives
 _MAX_COMPUTED: Final = 5_000_000  # points of all intermediate results of a request: about a second
 _POINTS_PER_SERIES: Final = 50  # what a series costs, however short
+_POINTS_PER_READ: Final = 10  # what a point that is read from the store costs more than one that is computed
 _LISTED_S: Final = 14 * 86_400  # AWS: SEARCH finds metrics with data in the past two weeks
 
 
@@ -37,6 +39,14 @@ class Window(Struct, frozen=True):
     def begin_s(self, period_s: int) -> int:
         """Where periods of this length begin."""
         return int(self.start_s) if self.exact else rounded_start(self.start_s, period_s, self.now_s)
+
+    def size(self, period_s: int) -> int:
+        """How many of them there are (see Grid)."""
+        return max(0, math.ceil((self.end_s - self.begin_s(period_s)) / period_s))
+
+    def times(self, period_s: int) -> Times:
+        """Their starts (see Grid)."""
+        return self.begin_s(period_s) + period_s * np.arange(self.size(period_s), dtype=np.int64)
 
 
 class _Nothing:
@@ -63,22 +73,6 @@ class Outcome(Struct, frozen=True):
     query: MetricQuery
     series: tuple[Series, ...]
     is_array: bool
-
-
-class _WindowGrid(Grid, frozen=True):
-    """A grid whose start depends on the period, as AWS rounds it."""
-
-    window: Window
-
-    def size(self, period_s: int) -> int:
-        """See Grid."""
-        start_s = self.window.begin_s(period_s)
-        return max(0, int(-(-(self.window.end_s - start_s) // period_s)))
-
-    def times(self, period_s: int) -> Times:
-        """See Grid."""
-        start_s = self.window.begin_s(period_s)
-        return Grid(start_s, start_s + self.size(period_s) * period_s).times(period_s)
 
 
 def run(queries: Sequence[MetricQuery], store: MetricStore, window: Window) -> list[Outcome]:
@@ -142,7 +136,7 @@ class _Run:
         self._results: dict[str, Value] = {}
         self._computed = 0
         self._query = queries[0] if queries else MetricQuery("m")
-        self.grid: Grid = _WindowGrid(0, 0, window)
+        self.grid: Grid = window
 
     def do(self, query: MetricQuery) -> None:
         """Fetch or compute one query. What it refers to is done."""
@@ -199,7 +193,9 @@ class _Run:
         found = []
         for key in keys[:MAX_SEARCHED]:
             wanted = MetricStat(key.namespace, key.name, key.dimensions, period_s, stat)
-            found.append(self._fetched(wanted, " ".join((key.name, *(value for _, value in key.dimensions)))))
+            label = " ".join((key.name, *(value for _, value in key.dimensions)))
+            found.append(self._fetched(wanted, label))
+            self.charge(found[-1])
         return tuple(found)
 
     def charge(self, value: Value) -> Value:
@@ -219,6 +215,7 @@ class _Run:
         key = MetricKey(wanted.namespace, wanted.name, wanted.dimensions)
         start_s = self._window.begin_s(wanted.period_s)
         points = read(self._store, key, start_s, self._window.end_s, wanted.period_s, unit=wanted.unit)
+        self._computed += _POINTS_PER_READ * len(points)
         found = values_of(points if wanted.unit else of_any_unit(points), parse_statistic(wanted.stat))
         return Series(
             times=np.array([at for at, _, _ in found], dtype=np.int64),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,19 +13,16 @@ Times: TypeAlias = npt.NDArray[np.int64]
 Values: TypeAlias = npt.NDArray[np.float64]
 
 
-class Grid(Struct, frozen=True):
+class Grid(Protocol):
     """The times that a series over a request's range could have values at."""
-
-    start_s: int  # inclusive
-    end_s: int  # exclusive
 
     def size(self, period_s: int) -> int:
         """How many times there are at this period."""
-        return max(0, -(-(self.end_s - self.start_s) // period_s))
+        ...
 
     def times(self, period_s: int) -> Times:
         """All of them."""
-        return self.start_s + period_s * np.arange(self.size(period_s), dtype=np.int64)
+        ...
 
 
 class Series(Struct, frozen=True, eq=False):
