@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from trimtab.errors import Invalid, NotSupported
+from trimtab.errors import Invalid
 from trimtab.metrics.math import syntax
 from trimtab.metrics.math.evaluate import checked, evaluate
 from trimtab.metrics.math.search import parse_search
@@ -148,8 +148,6 @@ class _Run:
             return
         try:
             self._results[query.id] = checked(evaluate(_tree(query), self))
-        except NotSupported:
-            raise
         except Invalid as error:
             raise _in_expression(query, str(error)) from None
 
