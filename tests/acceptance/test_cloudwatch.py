@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from trimtab.testing.artifacts import archive
 from trimtab.testing.server import Trimtab
 
 WAIT = {"Delay": 0.1, "MaxAttempts": 600}
@@ -52,6 +53,43 @@ def test_what_was_put_is_read_at_1_10_and_60_seconds(cloudwatch: Any, name: str)
     assert point["ExtendedStatistics"]["p90"] == pytest.approx(53.0, rel=0.01)
     assert point["ExtendedStatistics"]["tm90"] == pytest.approx(26.5, rel=0.02)
     assert [metric["MetricName"] for metric in cloudwatch.list_metrics(Namespace=name)["Metrics"]] == ["m"]
+
+
+ECHO = """
+def model_fn(model_dir):
+    return None
+
+def input_fn(body, content_type):
+    return body
+
+def predict_fn(data, model):
+    return data
+
+def output_fn(prediction, accept):
+    return prediction, "application/json"
+"""
+
+
+def test_an_endpoints_own_metrics_are_read_at_1_10_and_60_seconds(trimtab: Trimtab, cloudwatch: Any, name: str) -> None:
+    trimtab.deploy(name, archive(code__inference_py=ECHO))
+    begins = int(time.time()) // 60 * 60
+    for _ in range(20):
+        trimtab.invoke(name, b"1")
+    dimensions = [{"Name": "EndpointName", "Value": name}, {"Name": "VariantName", "Value": "blue"}]
+
+    def total(metric: str, period: int, statistic: str = "Sum") -> float:
+        answer = cloudwatch.get_metric_statistics(
+            Namespace="AWS/SageMaker", MetricName=metric, Dimensions=dimensions, StartTime=begins,
+            EndTime=time.time() + 60, Period=period, Statistics=[statistic],
+        )  # fmt: skip
+        return float(sum(point[statistic] for point in answer["Datapoints"]))
+
+    for period in (1, 10, 60):
+        eventually(lambda period=period: total("Invocations", period), 20.0)
+    assert total("ModelLatency", 60, "SampleCount") == 20.0
+    names = {metric["MetricName"] for metric in cloudwatch.list_metrics(Dimensions=dimensions)["Metrics"]}
+    assert {"Invocations", "ModelLatency", "OverheadLatency"} <= names
+    trimtab.sagemaker.delete_endpoint(EndpointName=name)
 
 
 def test_math_over_metrics_in_pages(cloudwatch: Any, name: str) -> None:
