@@ -13,7 +13,7 @@ from typing import Final
 from msgspec import Struct
 
 from trimtab.errors import Invalid
-from trimtab.metrics.sketch import Sketch, value_of
+from trimtab.metrics.sketch import Sketch, bucket_of, value_of
 
 SIMPLE: Final[Mapping[str, Callable[[Sketch], float]]] = {
     "SampleCount": lambda sketch: sketch.count,
@@ -121,8 +121,8 @@ def _ranged(statistic: Statistic, sketch: Sketch) -> float | None:
     if statistic.kind == "WM":
         return _winsorized(statistic, sketch)
     count, total = 0.0, 0.0
-    for value, weight, before in _samples(sketch):
-        inside = _inside(statistic, value, weight, before, sketch.count)
+    for bucket, value, weight, before in _samples(sketch):
+        inside = _inside(statistic, bucket, weight, before, sketch.count)
         if inside > 0:
             count += inside
             total += value * inside
@@ -140,7 +140,7 @@ def _ranged(statistic: Statistic, sketch: Sketch) -> float | None:
 def _winsorized(statistic: Statistic, sketch: Sketch) -> float:
     """The mean of all values, those beyond a bound taken to be at it."""
     low, high = _edge(statistic.low, sketch, sketch.min), _edge(statistic.high, sketch, sketch.max)
-    total = sum(min(max(value, low), high) * weight for value, weight, _ in _samples(sketch))
+    total = sum(min(max(value, low), high) * weight for _, value, weight, _ in _samples(sketch))
     return total / sketch.count
 
 
@@ -150,23 +150,26 @@ def _edge(bound: Bound | None, sketch: Sketch, otherwise: float) -> float:
     return sketch.quantile(bound.at) if bound.is_share else bound.at
 
 
-def _samples(sketch: Sketch) -> Iterator[tuple[float, float, float]]:
-    """Value, how many, and how many are smaller; smallest first."""
+def _samples(sketch: Sketch) -> Iterator[tuple[int, float, float, float]]:
+    """Bucket, value, how many, and how many are smaller; smallest first."""
     before = 0.0
     for bucket in sorted(sketch.buckets):
         weight = sketch.buckets[bucket]
-        yield min(max(value_of(bucket), sketch.min), sketch.max), weight, before
+        yield bucket, min(max(value_of(bucket), sketch.min), sketch.max), weight, before
         before += weight
 
 
-def _inside(statistic: Statistic, value: float, weight: float, before: float, every: float) -> float:
-    """How many of `weight` samples of one value, `before` of all smaller, are within the bounds."""
+def _inside(statistic: Statistic, bucket: int, weight: float, before: float, every: float) -> float:
+    """How many of the `weight` samples of one bucket, `before` of all smaller, are within the bounds.
+
+    What is in a bound's own bucket counts as if it were that bound: inside of an upper one, outside of a lower one.
+    """
     start, end = before, before + weight
     for bound, is_low in ((statistic.low, True), (statistic.high, False)):
         if bound is None:
             continue
         if bound.is_share:
             start, end = (max(start, bound.at * every), end) if is_low else (start, min(end, bound.at * every))
-        elif value <= bound.at if is_low else value > bound.at:
+        elif bucket <= bucket_of(bound.at) if is_low else bucket > bucket_of(bound.at):
             return 0.0
     return end - start
