@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     from trimtab.aws.http import Handler
     from trimtab.aws.keys import KeyRing
     from trimtab.aws.registry import Authenticate, Handlers
+    from trimtab.control.alarms import Alarms
     from trimtab.control.api import ControlApi
     from trimtab.control.service import Control
     from trimtab.control.top import Overview
     from trimtab.gateway.gateway import Gateway
-    from trimtab.objects.indexed import IndexedObjectStore
+    from trimtab.metrics.store import MetricStore
     from trimtab.objects.store import ObjectStore
     from trimtab.policies.runtimes import Table
     from trimtab.resources.routing import AccessKey
@@ -205,6 +206,9 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     from trimtab.aws.keys import KeyRing
     from trimtab.aws.prometheus import Prometheus
     from trimtab.aws.server import HttpServer
+    from trimtab.control.alarm_actions import not_there
+    from trimtab.control.alarm_loop import AlarmLoop
+    from trimtab.control.alarms import Alarms
     from trimtab.control.exposition import Exposition
     from trimtab.control.metering import Metering
     from trimtab.control.report_server import ReportServer
@@ -287,18 +291,22 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         authenticator = Authenticator(keys, region=config.region, clock=clock, required=signed)
         prometheus = Prometheus(Exposition(metering), keys, authenticator, required=signed)
         overview = Overview(plane, metrics, lambda: sampler.usages, clock)
-        server = HttpServer(control_handler(config, plane, overview, objects, authenticator, prometheus))
+        alarms = Alarms(store.alarms, clock, not_there)
+        alarm_loop = AlarmLoop(alarms, metrics, clock)
+        handlers = aws_handlers(config, plane, objects, metrics, alarms)
+        server = HttpServer(control_handler(config, plane, overview, handlers, authenticator, prometheus))
         await server.start(unix_listener(paths.control_socket))
         parts.push_async_callback(server.stop, grace_s=5.0)
         tell_ready()
-        await until_stopped(stop, plane.run(), metering.run(), sampler.run(), watch_keys(keys, publisher.set_keys))
+        watch = watch_keys(keys, publisher.set_keys)
+        await until_stopped(stop, plane.run(), metering.run(), sampler.run(), alarm_loop.run(), watch)
 
 
 def control_handler(
     config: Config,
     plane: Control,
     overview: Overview,
-    objects: IndexedObjectStore,
+    handlers: Handlers,
     authenticate: Authenticate,
     prometheus: Handler,
 ) -> Handler:
@@ -309,7 +317,7 @@ def control_handler(
     from trimtab.aws.prometheus import is_scrape
 
     about = {"region": config.region, "account": config.account}
-    aws = Dispatcher(aws_handlers(config, plane, objects), authenticate, **about)
+    aws = Dispatcher(handlers, authenticate, **about)
     native = native_api(plane, overview, authenticate, config.paths.logs, about)
 
     async def handle(request: HttpRequest) -> HttpResponse:
@@ -320,11 +328,14 @@ def control_handler(
     return handle
 
 
-def aws_handlers(config: Config, plane: ControlApi, objects: ObjectStore) -> Handlers:
+def aws_handlers(
+    config: Config, plane: ControlApi, objects: ObjectStore, metrics: MetricStore, alarms: Alarms
+) -> Handlers:
     """Every operation of AWS's control planes that is served; docs/operations.md lists them."""
     import hashlib
 
     from trimtab.aws import keys, sts
+    from trimtab.aws.cloudwatch import cloudwatch_handlers
     from trimtab.aws.iam import Iam
     from trimtab.aws.logs import logs_handlers
     from trimtab.aws.paging import Pager
@@ -338,6 +349,7 @@ def aws_handlers(config: Config, plane: ControlApi, objects: ObjectStore) -> Han
     pager = Pager(secret)
     return merge(
         sagemaker_handlers(plane, SystemClock(), pager),
+        cloudwatch_handlers(metrics, alarms, SystemClock(), pager),
         s3_handlers(objects),
         logs_handlers(paths.logs, SystemClock(), secret),
         handlers_of(sts),

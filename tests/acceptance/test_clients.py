@@ -133,3 +133,24 @@ cat out.json
 {aws} s3 rb --force s3://{name}
 """)
     assert '{"predictions": [11.0]}' in run(trimtab, "bash", script, folder=tmp_path)
+
+
+def test_aws_cli_puts_and_reads_metrics_and_alarms(trimtab: Trimtab, name: str, tmp_path: Path) -> None:
+    aws = client_env("awscli") / "aws"
+    script = tmp_path / "script.sh"
+    script.write_text(f"""
+set -e
+{aws} cloudwatch put-metric-data --namespace {name} --metric-name m --value 42 --dimensions Who=me --storage-resolution 1
+{aws} cloudwatch get-metric-statistics --namespace {name} --metric-name m --dimensions Name=Who,Value=me \
+    --start-time $(date -u -d '-5 minutes' +%FT%TZ) --end-time $(date -u -d '+5 minutes' +%FT%TZ) --period 3600 \
+    --statistics Sum --query 'Datapoints[].Sum' --output text
+{aws} cloudwatch put-metric-alarm --alarm-name {name} --namespace {name} --metric-name m --statistic Maximum --period 60 \
+    --evaluation-periods 1 --threshold 10 --comparison-operator GreaterThanThreshold
+{aws} cloudwatch wait alarm-exists --alarm-names {name}
+{aws} cloudwatch set-alarm-state --alarm-name {name} --state-value ALARM --state-reason drill
+{aws} cloudwatch describe-alarm-history --alarm-name {name} --query 'AlarmHistoryItems[].HistorySummary' --output text
+{aws} cloudwatch delete-alarms --alarm-names {name}
+""")
+    out = run(trimtab, "bash", script, folder=tmp_path)
+    assert "42.0" in out
+    assert "to ALARM" in out

@@ -17,13 +17,17 @@ from trimtab.aws.operations import differences
 from trimtab.aws.registry import Call, Handlers
 from trimtab.clock import SystemClock
 from trimtab.config import Config
+from trimtab.control.alarm_actions import not_there
+from trimtab.control.alarms import Alarms
 from trimtab.errors import NoCapacity
 from trimtab.objects.artifacts import ArtifactCache
 from trimtab.objects.indexed import IndexedObjectStore, open_object_store
 from trimtab.objects.leases import Leases
 from trimtab.resources.model import Model
+from trimtab.store.sqlite import open_sqlite
 from trimtab.testing.artifacts import archive
 from trimtab.testing.fake_control import FakeControl
+from trimtab.testing.metrics import MemoryMetricStore
 
 MIB = 2**20
 
@@ -47,6 +51,13 @@ async def objects(config: Config) -> AsyncIterator[IndexedObjectStore]:
     await store.close()
 
 
+def handlers(config: Config, control: FakeControl, objects: IndexedObjectStore) -> Handlers:
+    store = open_sqlite(config.paths.database)
+    alarms = Alarms(store.alarms, SystemClock(), not_there)
+    store.close()
+    return app.aws_handlers(config, control, objects, MemoryMetricStore(), alarms)
+
+
 async def ask(handlers: Handlers, service: str, operation: str, **params: Any) -> dict[str, Any]:
     request = HttpRequest(method="POST", raw_path="/", body=BytesBody())
     call = Call(request=request, service=service, operation=operation, request_id="r", region="us-east-1",
@@ -56,17 +67,17 @@ async def ask(handlers: Handlers, service: str, operation: str, **params: Any) -
 
 
 def test_the_page_of_operations_is_true_of_what_is_served(config: Config, objects: IndexedObjectStore) -> None:
-    assert differences(app.aws_handlers(config, FakeControl(SystemClock()), objects)) == []
+    assert differences(handlers(config, FakeControl(SystemClock()), objects)) == []
 
 
 async def test_a_listing_goes_on_when_keys_were_added_meanwhile(config: Config, objects: IndexedObjectStore) -> None:
     control = FakeControl(SystemClock())
     for name in ("a", "b"):
         control.create_model(Model(name=name, containers=(), created_s=1.0), {})
-    before = app.aws_handlers(config, control, objects)
+    before = handlers(config, control, objects)
     first = await ask(before, "sagemaker", "ListModels", MaxResults=1)
     keys.add(config.paths.keys, name="another", now_s=2.0)
-    after = app.aws_handlers(config, control, objects)  # as after a restart of control
+    after = handlers(config, control, objects)  # as after a restart of control
     second = await ask(after, "sagemaker", "ListModels", MaxResults=1, NextToken=first["NextToken"])
     assert {first["Models"][0]["ModelName"], second["Models"][0]["ModelName"]} == {"a", "b"}
 

@@ -62,9 +62,10 @@ class Dispatcher:
             raise NotSupported(target.service, f"trimtab does not serve {target.service[:60]!r}. {OPERATIONS_DOC} lists"
                                " the services and operations that it does.")  # fmt: skip
         verified = await self._authenticate(request, target.service)
+        body = verified.body if target.service == "s3" else await requests.unpacked(verified.body, request.headers)
         form = b""
         if target.protocol == "query" and request.method == "POST":
-            form = await verified.body.read(requests.MAX_DOCUMENT_BYTES)
+            form = await body.read(requests.MAX_DOCUMENT_BYTES)
         self._adopt(target, self._identifier.operation_of(target, request, form))
         call = Call(
             request=request,
@@ -80,7 +81,7 @@ class Dispatcher:
         handler = self._handlers.get(target.service, {}).get(target.operation)
         if handler is None:
             raise _not_supported(target)
-        params = await self._params(target, request, verified.body)
+        params = await self._params(target, request, body)
         self._check_endpoints(call, params, caller)
         operation = self._services.get(target.service).operations[target.operation]
         if operation.input is not None:
@@ -125,7 +126,7 @@ class Dispatcher:
         )
         if service is not None:
             where.json_version = service.json_version
-            where.query_compatible = service.query_compatible and target.protocol == "json"
+            where.query_compatible = service.query_compatible and target.protocol in ("json", "cbor")
             where.error_shapes = service.error_shapes
             where.xml_namespace = service.xml_namespace
         if _log.isEnabledFor(logging.DEBUG):

@@ -58,7 +58,11 @@ def render(fault: Fault, where: Where) -> HttpResponse:
         if fault.code:
             headers.append(("x-amzn-ErrorType", fault.code))
     else:
-        body, content_type = _json(fault, where), f"application/x-amz-json-{where.json_version}"
+        if where.protocol == "cbor":
+            body, content_type = _cbor(fault, where), "application/cbor"
+            headers.append(("smithy-protocol", "rpc-v2-cbor"))
+        else:
+            body, content_type = _json(fault, where), f"application/x-amz-json-{where.json_version}"
         if where.query_compatible:
             side = "Sender" if fault.status < 500 else "Receiver"
             headers.append(("x-amzn-query-error", f"{fault.code};{side}"))
@@ -73,10 +77,20 @@ def request_id_headers(service: str, request_id: str) -> list[tuple[str, str]]:
 
 
 def _json(fault: Fault, where: Where) -> bytes:
+    return msgspec.json.encode(_members(fault, where))
+
+
+def _cbor(fault: Fault, where: Where) -> bytes:
+    import cbor2  # gateways, which use this module, have no use for it
+
+    return cbor2.dumps(_members(fault, where))
+
+
+def _members(fault: Fault, where: Where) -> dict[str, Any]:
     kind = fault.code
     if where.query_compatible:
         kind = f"com.amazonaws.{where.service}#{where.error_shapes.get(fault.code, fault.code)}"
-    return msgspec.json.encode({"__type": kind, "message": _encodable(fault.message), **_safe(fault.extra)})
+    return {"__type": kind, "message": _encodable(fault.message), **_safe(fault.extra)}
 
 
 def _rest_json(fault: Fault, where: Where) -> bytes:

@@ -40,7 +40,7 @@ class Where(Struct, kw_only=True):
     """Where a failure happened: whose words and which wire it takes to tell the caller."""
 
     service: str
-    protocol: str  # json, rest-json, rest-xml, query
+    protocol: str  # json, cbor, rest-json, rest-xml, query
     request_id: str
     region: str = "us-east-1"
     account: str = "000000000000"
@@ -128,7 +128,14 @@ _CODES: Final[Mapping[str, Codes]] = {
         AlreadyExists: ("ResourceAlreadyExistsException", 400),
         LimitExceeded: ("LimitExceededException", 400),
     },
-    "cloudwatch": {**_QUERY, Invalid: ("InvalidParameterValue", 400), NotFound: ("ResourceNotFound", 404)},
+    "cloudwatch": {
+        **_QUERY,
+        Malformed: ("InvalidParameterValue", 400),
+        ConstraintsFailed: ("ValidationError", 400),
+        Invalid: ("InvalidParameterValue", 400),
+        NotFound: ("ResourceNotFound", 404),
+        LimitExceeded: ("LimitExceeded", 400),
+    },
     "sqs": {
         **_QUERY,
         Invalid: ("InvalidParameterValue", 400),

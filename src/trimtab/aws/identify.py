@@ -23,6 +23,7 @@ _SCOPE = re.compile(r"Credential=[^/,\s]+/\d*/[^/,\s]*/([^/,\s]+)/")
 _PRESIGNED = re.compile(r"(?:^|&)X-Amz-Credential=([^&]*)")
 _ACTION = re.compile(r"(?:^|&)Action=")
 _RUNTIME_PATH = re.compile(r"/endpoints/[^/]+/(async-)?invocations(-response-stream)?/?")
+_CBOR_PATH = re.compile(r"/service/([^/]{1,100})/operation/([^/]{1,100})")
 _BY_TARGET: Final = {known.target_prefix: name for name, known in SERVICES.items() if known.target_prefix}
 _BY_VERSION: Final = {
     known.api_version: name for name, known in SERVICES.items() if name in ("sts", "iam", "cloudwatch", "sqs", "sns")
@@ -57,6 +58,8 @@ class Identifier:
         scope = signed_service(request)
         if scope and not _by_signing_name(scope):
             return Target(service=scope, protocol=_guessed_protocol(request))
+        if match := _CBOR_PATH.fullmatch(request.raw_path) if _is_cbor(request) else None:
+            return Target(service=_BY_TARGET.get(match[1], match[1]), protocol="cbor", operation=match[2])
         if name := request.headers.get("x-amz-target"):
             prefix, _, operation = name.partition(".")
             return Target(service=_BY_TARGET.get(prefix, "sagemaker"), protocol="json", operation=operation or name)
@@ -76,6 +79,8 @@ class Identifier:
             return self._query(target, request, form)
         if target.protocol == "json":
             return self._json(target, request)
+        if target.protocol == "cbor":
+            return self._cbor(target, request)
         pairs = query.fields(request.query, Part.ARGUMENT)
         match = self._router(target.service).match(
             request.method, _path(target.service, request), dict(pairs), request.headers
@@ -103,6 +108,11 @@ class Identifier:
             raise UnknownOperation(f"{target.service} takes POST, not {request.method[:20]}.")
         if prefix != service.target_prefix or operation not in service.names:
             raise UnknownOperation(f"AWS has no operation {(prefix + '.' + operation)[:200]!r}.")
+        return target
+
+    def _cbor(self, target: Target, request: HttpRequest) -> Target:
+        if request.method != "POST" or target.operation not in self._service(target.service).names:
+            raise UnknownOperation(f"AWS has no operation {target.operation[:100]!r} of {target.service}.")
         return target
 
     def _query(self, target: Target, request: HttpRequest, form: bytes) -> Target:
@@ -161,6 +171,10 @@ def _guessed_protocol(request: HttpRequest) -> str:
     if "x-amz-target" in request.headers:
         return "json"
     return "query" if _is_form(request) else "rest-json"
+
+
+def _is_cbor(request: HttpRequest) -> bool:
+    return request.headers.get("smithy-protocol") == "rpc-v2-cbor"
 
 
 def _is_form(request: HttpRequest) -> bool:

@@ -20,7 +20,14 @@ from trimtab.aws.registry import Declaration, Handlers, declarations_of
 from trimtab.aws.services import load
 
 # Where declarations are looked for: these modules, and what is below them.
-_HANDLERS: Final = ("trimtab.aws.sagemaker", "trimtab.aws.s3", "trimtab.aws.sts", "trimtab.aws.iam", "trimtab.aws.logs")
+_HANDLERS: Final = (
+    "trimtab.aws.sagemaker",
+    "trimtab.aws.s3",
+    "trimtab.aws.sts",
+    "trimtab.aws.iam",
+    "trimtab.aws.cloudwatch",
+    "trimtab.aws.logs",
+)
 
 _SINGLE_MODEL = (
     "Endpoints have one model: TargetModel, TargetContainerHostname, InferenceComponentName, SessionId and"
@@ -38,6 +45,7 @@ LISTED: Final[Mapping[str, str]] = {
     "s3": "S3",
     "sts": "STS",
     "iam": "IAM",
+    "cloudwatch": "CloudWatch",
     "logs": "CloudWatch Logs",
 }
 _COMMAND = "python -m trimtab.aws.operations"

@@ -56,6 +56,14 @@ class Pager:
         more = len(placed) > len(chosen)
         return [item for _, _, item in chosen], self._write(listing, chosen[-1][0]) if chosen and more else ""
 
+    def token(self, listing: str, last: Place) -> str:
+        """The token of what follows `last`, for listings that are too long to be sorted here."""
+        return self._write(listing, last)
+
+    def place(self, listing: str, token: str) -> Place:
+        """The place that `token` follows. Raises Invalid for what `token` did not make for this listing."""
+        return self._read(listing, token)
+
     def _write(self, listing: str, last: Place) -> str:
         payload = msgspec.msgpack.encode(last)
         return base64.urlsafe_b64encode(self._mac(listing, payload) + payload).decode("ascii")

@@ -40,8 +40,11 @@ class Point(Struct, frozen=True):
 
 
 class MetricStore(Protocol):
-    """Called from control's event loop; no call waits long. Retention is AWS's: below 60 s 3 h, 60 s 15 d, 300 s 63 d,
-    3600 s 455 d; an older or longer period is made of what is left."""
+    """Called from control's event loop, `query` and `keys` also from other threads; no call waits long.
+
+    Retention is AWS's: below 60 s 3 h, 60 s 15 d, 300 s 63 d, 3600 s 455 d; an older or longer period is made of what
+    is left.
+    """
 
     def record(self, samples: Sequence[Sample], *, durable: bool = False) -> None:
         """Add samples; those of one series and start add up. With `durable`, they are on disk on return."""

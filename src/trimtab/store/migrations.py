@@ -9,8 +9,14 @@ from sqlalchemy import Connection, insert, inspect, select, update
 from trimtab.errors import Invalid
 from trimtab.store import schema
 
+
+def _alarms(connection: Connection) -> None:
+    """1 -> 2: alarms and their history."""
+    schema.metadata.create_all(connection, tables=[schema.alarms, schema.alarm_history])
+
+
 # MIGRATIONS[n] turns schema n into schema n + 1. Steps are never edited after a release; they are added to.
-MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {}
+MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _alarms}
 
 
 def migrate(

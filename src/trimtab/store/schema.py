@@ -1,10 +1,10 @@
-"""Tables of schema version 1. Values are MessagePack of the structs in `resources`; columns are what is searched by."""
+"""Tables of schema version 2. Values are MessagePack of the structs in `resources`; columns are what is searched by."""
 
 from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = MetaData()
 
@@ -49,5 +49,25 @@ events = Table(
     Column("endpoint", String(255), nullable=False),
     Column("value", LargeBinary, nullable=False),
     Index("events_by_endpoint", "endpoint", "id"),
+    sqlite_autoincrement=True,
+)
+
+# Since schema 2. An alarm's name keeps its case; its history outlives it.
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
+alarm_history = Table(
+    "alarm_history",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("alarm", String(255), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("value", LargeBinary, nullable=False),
+    Index("alarm_history_by_alarm", "alarm", "id"),
+    Index("alarm_history_by_time", "at_ms"),
     sqlite_autoincrement=True,
 )

@@ -17,6 +17,7 @@ from trimtab.resources.endpoint_config import EndpointConfig
 from trimtab.resources.model import Model
 from trimtab.resources.names import key_of
 from trimtab.store import schema
+from trimtab.store.alarms import SqlAlarms
 from trimtab.store.migrations import migrate
 from trimtab.store.store import EVENTS_KEPT, Stale
 
@@ -37,6 +38,7 @@ class SqlStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._endpoints: dict[str, tuple[int, EndpointRecord]] = {}  # by key, with the revision that was read
+        self.alarms = SqlAlarms(self._write, self._read)
         with self._write() as connection:
             migrate(connection)
 

@@ -10,6 +10,7 @@ from trimtab.resources.deployment import EndpointRecord
 from trimtab.resources.endpoint import Event
 from trimtab.resources.endpoint_config import EndpointConfig
 from trimtab.resources.model import Model
+from trimtab.store.alarms import AlarmStore
 
 EVENTS_KEPT = 500  # per endpoint; older ones make room
 
@@ -25,6 +26,11 @@ class Store(Protocol):
 
     Names are found and kept unique without regard to case; what comes back has the case it was created with.
     """
+
+    @property
+    def alarms(self) -> AlarmStore:
+        """Alarms and their history."""
+        ...
 
     def add_model(self, model: Model, tags: Mapping[str, str]) -> None:
         """AlreadyExists."""

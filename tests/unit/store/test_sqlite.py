@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import create_engine, inspect, text
 
@@ -14,6 +15,7 @@ from trimtab.errors import Invalid, NotFound, Unavailable
 from trimtab.store import schema
 from trimtab.store.migrations import migrate
 from trimtab.store.sqlite import open_sqlite
+from trimtab.testing.alarms import an_alarm, an_item
 from trimtab.testing.store import a_model
 
 WRITER = """
@@ -130,3 +132,42 @@ def test_a_lock_that_is_held_for_too_long_is_named(tmp_path: Path) -> None:
     store.add_model(a_model(), {})
     other.close()
     store.close()
+
+
+SCHEMA_1 = """
+CREATE TABLE trimtab_schema (id INTEGER NOT NULL, version INTEGER NOT NULL, PRIMARY KEY (id));
+CREATE TABLE models ("key" VARCHAR(255) NOT NULL, value BLOB NOT NULL, PRIMARY KEY ("key"));
+CREATE TABLE endpoint_configs ("key" VARCHAR(255) NOT NULL, value BLOB NOT NULL, PRIMARY KEY ("key"));
+CREATE TABLE endpoints ("key" VARCHAR(255) NOT NULL, revision BIGINT NOT NULL, value BLOB NOT NULL, PRIMARY KEY ("key"));
+CREATE TABLE tags (kind VARCHAR(32) NOT NULL, owner VARCHAR(255) NOT NULL, "key" VARCHAR(255) NOT NULL,
+  position INTEGER NOT NULL, value TEXT NOT NULL, PRIMARY KEY (kind, owner, "key"));
+CREATE TABLE events (id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, endpoint VARCHAR(255) NOT NULL, value BLOB NOT NULL);
+CREATE INDEX events_by_endpoint ON events (endpoint, id);
+INSERT INTO trimtab_schema VALUES (1, 1);
+INSERT INTO tags VALUES ('model', 'fraud', 'team', 0, 'risk');
+"""
+
+
+def test_a_database_of_schema_1_gets_alarms_and_keeps_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    old = sqlite3.connect(path)
+    old.executescript(SCHEMA_1)
+    old.execute("INSERT INTO models VALUES ('fraud', ?)", (msgspec.msgpack.encode(a_model()),))
+    old.commit()
+    old.close()
+    for _ in range(2):
+        store = open_sqlite(path)
+        assert store.get_model("fraud") == a_model()
+        assert store.get_tags("model", "fraud") == {"team": "risk"}
+        store.alarms.save(an_alarm(), [an_item()])
+        assert list(store.alarms.load()) == [an_alarm()]
+        store.close()
+    engine = create_engine(f"sqlite:///{path}")
+    migrated = {table: inspect(engine).get_columns(table) for table in ("alarms", "alarm_history")}
+    indexes = {index["name"] for index in inspect(engine).get_indexes("alarm_history")}
+    with engine.connect() as connection:
+        assert connection.execute(schema.schema.select()).one().version == schema.SCHEMA_VERSION == 2
+    engine.dispose()
+    assert [column["name"] for column in migrated["alarms"]] == ["name", "value"]
+    assert [column["name"] for column in migrated["alarm_history"]] == ["id", "alarm", "at_ms", "value"]
+    assert indexes == {"alarm_history_by_alarm", "alarm_history_by_time"}

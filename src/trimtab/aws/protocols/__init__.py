@@ -1,1 +1,1 @@
-"""AWS's wire protocols (json, rest-json, rest-xml, query), driven by the shapes of `aws.services`."""
+"""AWS's wire protocols (json, cbor, rest-json, rest-xml, query), driven by the shapes of `aws.services`."""

@@ -7,6 +7,7 @@ import binascii
 import enum
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from trimtab.aws.services import Member, Shape
 
 MAX_DEPTH = 100  # of nested structures, lists and maps; AWS's own limit is about as deep
 _TOKENS = {str: "STRING_VALUE", int: "NUMBER_VALUE", float: "NUMBER_VALUE"}
+_NOT_FINITE = ("NaN", "Infinity", "-Infinity")  # as SDKs write them
 _JAVA = {
     "string": "a String",
     "character": "a String",
@@ -42,6 +44,11 @@ def parse(shape: Shape, body: bytes) -> dict[str, Any]:
         raise Malformed("The request's JSON is nested too deeply.") from None
     if not isinstance(document, dict):
         raise Malformed("The request's body must be a JSON object.")
+    return structured(shape, document)
+
+
+def structured(shape: Shape, document: dict[str, Any]) -> dict[str, Any]:
+    """The params in a decoded body. Raises Malformed."""
     return _structure(shape, document, "", 0)
 
 
@@ -99,12 +106,18 @@ def _scalar(kind: str, value: Any, path: str) -> Any:
             return scalars.checked_integer(int(value), kind)
         if kind in ("float", "double") and number:
             return scalars.checked_float(float(value))
+        if kind in ("float", "double") and value in _NOT_FINITE:
+            raise ValueError(f"{value} is not a finite number")
         if kind == "boolean" and isinstance(value, bool):
             return value
         if kind in ("string", "character") and isinstance(value, str):
             return value
+        if kind == "timestamp" and isinstance(value, datetime):
+            return timestamps.in_utc(value)
         if kind == "timestamp" and (number or isinstance(value, str)):
             return timestamps.parse(value) if isinstance(value, str) else timestamps.from_epoch(value)
+        if kind == "blob" and isinstance(value, bytes):
+            return value
         if kind == "blob" and isinstance(value, str):
             return base64.b64decode(value, validate=True)
     except (ValueError, OverflowError, binascii.Error) as error:
@@ -112,7 +125,7 @@ def _scalar(kind: str, value: Any, path: str) -> Any:
     if isinstance(value, list | dict):
         raise Malformed(f"Start of {'list' if isinstance(value, list) else 'structure or map'} found where not"
                         f" expected (at {path!r}).")  # fmt: skip
-    token = f"{value}_VALUE".upper() if isinstance(value, bool) else _TOKENS[type(value)]
+    token = f"{value}_VALUE".upper() if isinstance(value, bool) else _TOKENS.get(type(value), "A value")
     raise Malformed(f"{token} can not be converted to {_JAVA[kind]} (at {path!r}).")
 
 

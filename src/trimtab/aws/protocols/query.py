@@ -10,7 +10,7 @@ from trimtab.aws.protocols import scalars
 from trimtab.aws.protocols.errors import Malformed, Part
 from trimtab.aws.services import Member, Shape
 
-MAX_FIELDS = 10_000
+MAX_FIELDS = 100_000  # PutMetricData alone may have 1000 metrics of 150 values, within its 1 MB
 MAX_DEPTH = 60
 _FORM = "application/x-www-form-urlencoded"
 

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trimtab.aws.http import Body, Headers
-from trimtab.aws.protocols import jsonbody, query, xmlbody
+from trimtab.aws.http import Body, BytesBody, Headers
+from trimtab.aws.protocols import cborbody, jsonbody, query, xmlbody
 from trimtab.aws.protocols.bindings import has_body_members, read_located
 from trimtab.aws.protocols.errors import Malformed
 from trimtab.aws.services import Operation, Service, Shape
+from trimtab.errors import TooLarge
 
 MAX_DOCUMENT_BYTES = 8 * 2**20  # JSON, XML and forms; AWS's largest is CompleteMultipartUpload with 10,000 parts
 MAX_BLOB_BYTES = 26_214_400  # a payload that the model does not stream; AWS: 25 MB per invocation
+
+
+async def unpacked(body: Body, headers: Headers) -> Body:
+    """`body` without its gzip (SDKs compress large calls of PutMetricData). Raises Malformed, and TooLarge for more
+    than `MAX_DOCUMENT_BYTES` either way."""
+    if headers.get("content-encoding").strip().lower() != "gzip":
+        return body
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        data = unpacker.decompress(await body.read(MAX_DOCUMENT_BYTES), MAX_DOCUMENT_BYTES + 1)
+    except zlib.error:
+        raise Malformed("The request's body is not gzip, which its Content-Encoding says that it is.") from None
+    if len(data) > MAX_DOCUMENT_BYTES:
+        raise TooLarge(f"The body is over {MAX_DOCUMENT_BYTES} bytes unpacked.", limit_bytes=MAX_DOCUMENT_BYTES)
+    if not unpacker.eof:
+        raise Malformed("The request's gzip body ends too early.")
+    return BytesBody(data)
 
 
 async def parse(
@@ -35,6 +54,8 @@ async def parse(
     if protocol == "query":
         old_names_of = operation.name if service.query_compatible and service.protocol == "json" else ""
         return query.parse(shape, query_pairs, old_names_of)
+    if protocol == "cbor":
+        return cborbody.parse(shape, await body.read(MAX_DOCUMENT_BYTES))
     if protocol == "json":
         return jsonbody.parse(shape, await body.read(MAX_DOCUMENT_BYTES))
     params = read_located(shape, labels, query_pairs, headers)

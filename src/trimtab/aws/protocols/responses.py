@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from trimtab.aws import eventstream
 from trimtab.aws.http import HttpResponse
-from trimtab.aws.protocols import jsonbody, xmlbody
+from trimtab.aws.protocols import cborbody, jsonbody, xmlbody
 from trimtab.aws.protocols.bindings import has_body_members, write_located
 from trimtab.aws.services import Operation, Service
 
@@ -46,6 +46,8 @@ def serialize(
     service: Service, operation: Operation, protocol: str, result: Mapping[str, Any], request_id: str
 ) -> HttpResponse:
     """The response that says `result`. Raises ValueError or TypeError when the model does not know what is in it."""
+    if protocol == "cbor":
+        return _cbor(operation, result)
     if protocol == "json":
         return _json(service, operation, result)
     if protocol == "query":
@@ -60,6 +62,15 @@ def _json(service: Service, operation: Operation, result: Mapping[str, Any]) -> 
             raise ValueError(f"{operation.name} has no output, but its handler returned {sorted(result)}")
         return HttpResponse(headers=[("Content-Type", content_type)])
     return HttpResponse(headers=[("Content-Type", content_type)], body=jsonbody.dump(operation.output, result))
+
+
+def _cbor(operation: Operation, result: Mapping[str, Any]) -> HttpResponse:
+    headers = [("Content-Type", cborbody.CONTENT_TYPE), ("smithy-protocol", "rpc-v2-cbor")]
+    if operation.output is None:
+        if result:
+            raise ValueError(f"{operation.name} has no output, but its handler returned {sorted(result)}")
+        return HttpResponse(headers=headers)
+    return HttpResponse(headers=headers, body=cborbody.dump(operation.output, result))
 
 
 def _query(service: Service, operation: Operation, result: Mapping[str, Any], request_id: str) -> HttpResponse:

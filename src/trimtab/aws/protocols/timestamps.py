@@ -23,7 +23,7 @@ def parse(text: str) -> datetime:
             moment = parsedate_to_datetime(text)
         except (TypeError, IndexError, OverflowError) as error:
             raise ValueError(f"{text!r} is not a timestamp") from error
-    return _utc(moment)
+    return in_utc(moment)
 
 
 def from_epoch(seconds: float) -> datetime:
@@ -65,10 +65,11 @@ def write(moment: Moment, format: str, *, always_millis: bool = False) -> str:
 
 
 def _aware(moment: Moment) -> datetime:
-    return _utc(moment) if isinstance(moment, datetime) else from_epoch(moment)
+    return in_utc(moment) if isinstance(moment, datetime) else from_epoch(moment)
 
 
-def _utc(moment: datetime) -> datetime:
+def in_utc(moment: datetime) -> datetime:
+    """`moment`, aware and in UTC; without a zone it is taken to be in it. Raises ValueError at the ends of time."""
     if moment.tzinfo is None:
         return moment.replace(tzinfo=UTC)
     try:
