@@ -29,6 +29,8 @@ class Report:
         self.load_s: float | None = None
         self.warm_s: float | None = None
         self.first_answer_s: float | None = None
+        self.batch_size = 0  # rows of the largest batch; 0: the model is asked for one request at a time
+        self.batching = ""  # what batching does, or why there is none; "" = nobody asked for it
         self.on_change: Callable[[], None] = lambda: None
         self.load: Callable[[], tuple[int, float]] = lambda: (0, 0.0)
         """Requests in hand, and since when the oldest of them waits for the model (monotonic; 0 = idle)."""
@@ -49,6 +51,11 @@ class Report:
     def answered_first(self, took_s: float) -> None:
         """The first request of a caller has its answer."""
         self.first_answer_s = took_s
+        self.on_change()
+
+    def stop_batching(self, why: str) -> None:
+        """The model is asked for one request at a time from now on."""
+        self.batch_size, self.batching = 0, why
         self.on_change()
 
     def fail(self, failure: Failure) -> None:
