@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import re
 import shutil
 import socket
@@ -26,7 +27,6 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-
 from benchmarks.dataplane import ENDPOINT, cpu_s, wait_for
 from benchmarks.worker_dataplane import Running
 
@@ -46,7 +46,7 @@ def mlp() -> bytes:
 
     random = np.random.default_rng(SEED)
     nodes, weights, value = [], [], "input"
-    for layer, (wide, narrow) in enumerate(zip(SIZES, SIZES[1:], strict=False)):
+    for layer, (wide, narrow) in enumerate(itertools.pairwise(SIZES)):
         matrix = (random.normal(size=(wide, narrow)) / wide**0.5).astype(np.float32)
         weights += [
             numpy_helper.from_array(matrix, f"w{layer}"),
@@ -208,7 +208,9 @@ def report(found: dict[tuple[str, int], list[tuple[float, ...]]], widths: list[i
 
     single, full = median("bare", 1)[0], median("bare", ROWS)[0]
     print(f"onnxruntime alone: {single:,.0f} rows/s one by one, {full:,.0f} rows/s in batches of {ROWS}")
-    print(f"{'batching':10} {'clients':>7} {'req/s':>9} {'of bare':>8} {'of off':>7} {'p50 ms':>8} {'p99 ms':>8}", end="")
+    print(
+        f"{'batching':10} {'clients':>7} {'req/s':>9} {'of bare':>8} {'of off':>7} {'p50 ms':>8} {'p99 ms':>8}", end=""
+    )
     print(f" {'CPU us: gateway':>15} {'worker':>7} {'spread':>7}")
     for case in cases:
         for width in widths:

@@ -35,8 +35,8 @@ class WrongCount(Fault):
 class Batchable(Protocol):
     """A model that can be asked for several requests at once."""
 
-    prepares_apart: bool
-    """`prepare` may run in another thread while the model computes: it runs none of the model's own code."""
+    apart: bool
+    """`prepare` and `finish` may run in another thread while the model computes: they run none of its own code."""
 
     def prepare(self, body: bytes, meta: RequestMeta) -> Prepared:
         """Decode one request. Raises Fault, or what the model's code raises."""

@@ -1,9 +1,10 @@
 """Requests answered in batches: two threads take turns at reading, and the main thread asks the model.
 
-The main thread reads while the model is idle. When a batch is worth it, it lends the reading to the reader, who receives
-and decodes what will be the next batch while this one is in the model (onnxruntime, numpy, PyTorch and the tree
-libraries let go of the interpreter while they compute). When the main thread has nothing left, the reader hands the
-reading back together with the next news. A single request that comes alone never meets the second thread.
+The main thread reads while the model is idle. When a batch is worth it, it lends the reading to the reader, who sends
+the answers of the batch before, receives and decodes what will be the next one, while this one is in the model
+(onnxruntime, numpy, PyTorch and the tree libraries let go of the interpreter while they compute). When the main thread
+has nothing left, the reader hands the reading back together with the next news. A request that comes alone never meets
+the second thread.
 
 What belongs to whom: `_pool` to the main thread; `_inbox` is filled by whoever decodes and emptied by the main thread;
 `_lent` and `_wanted` change under `_turn`.
@@ -18,20 +19,26 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple
+
+import msgspec
 
 from trimtab.policies.batching import Batching
-from trimtab.wire.frames import RequestMeta
-from trimtab.worker.answers import Answer, Fault, Streamed
+from trimtab.wire.frames import HEADER, AnswerMeta, Kind, RequestMeta
+from trimtab.worker.answers import Answer, Buffer, Fault, Streamed
 from trimtab.worker.attendant import BROKEN_EXIT
 from trimtab.worker.batchable import Batchable, Failed, Inseparable, Prepared, results
-from trimtab.worker.connection import Connection
+from trimtab.worker.connection import LARGE_BYTES, Connection
 from trimtab.worker.faults import said
-from trimtab.worker.serve import Loop
+from trimtab.worker.serve import Loop, failure_frame
 
 _AHEAD = 4  # batches that are decoded before their turn
 _AHEAD_BYTES = 128 * 2**20
-_SWITCH_S = 0.0001  # how long the reader may decode while the main thread wants the interpreter
+_SWITCH_S = 0.00002  # how long the reader may decode while the main thread wants the interpreter
 _LATE = 504
+
+_ANSWER = int(Kind.ANSWER)
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class Item:
@@ -67,8 +74,21 @@ class Item:
         self.size_bytes: int = one.size_bytes
 
 
+class Answered(NamedTuple):
+    """A batch that has been through the model. Results are the model's, or Failed."""
+
+    items: list[Item]
+    results: list[Any]
+    began_s: float
+    compute_s: float
+
+
 class Batches:
-    """Serves a Batchable for a Loop. `note` writes a line to the replica's log."""
+    """Serves a Batchable for a Loop.
+
+    `note` writes a line to the replica's log; `on_stop` is told why the model turned out not to be batched; `on_first`
+    how many seconds the first batch took.
+    """
 
     def __init__(
         self,
@@ -76,13 +96,17 @@ class Batches:
         model: Batchable,
         batching: Batching,
         note: Callable[[str], None],
+        on_stop: Callable[[str], None],
         on_first: Callable[[float], None] | None = None,
     ) -> None:
-        self._loop, self._model, self._batching, self._note, self._on_first = loop, model, batching, note, on_first
+        self._loop, self._model, self._batching = loop, model, batching
+        self._note, self._on_stop, self._on_first = note, on_stop, on_first
         self._inbox: deque[Item] = deque()
         self._pool: list[Item] = []
-        self._items: dict[tuple[Connection, int], Item] = {}  # decoded and not yet in the model, by connection and stream
-        self._in_model = 0
+        self._items: dict[tuple[Connection, int], Item] = {}  # decoded, not yet in the model
+        self._answered: deque[Answered] = deque()  # by the model; the reader is to send them
+        # Requests that went into the model, and those sent: three counts that each have one writer.
+        self._begun = self._sent = self._sent_apart = 0
         self._preparing = threading.Lock()
         self._prepared_rows = self._prepared_bytes = 0  # so far; written under `_preparing`
         self._left_rows = self._left_bytes = 0  # of those no longer waiting; written by the main thread
@@ -90,7 +114,8 @@ class Batches:
         self._lent = False  # the reader reads
         self._wanted = False  # the main thread waits for the reading, or for news
         self._go, self._handed = _signal(), _signal()
-        self._told: set[str] = set()
+        self._failed_together = False
+        self._told_failure = False
 
     def run(self) -> None:
         """Serve until the loop is told to leave."""
@@ -101,8 +126,8 @@ class Batches:
     # What the loop asks
 
     def in_hand(self) -> int:
-        """Requests decoded, or in the model."""
-        return len(self._items) + self._in_model
+        """Requests decoded, in the model, or answered and not sent."""
+        return len(self._items) + self._begun - self._sent - self._sent_apart
 
     def cancel(self, connection: Connection, stream: int | None) -> None:
         """Leave out what is not in the model yet."""
@@ -165,7 +190,7 @@ class Batches:
                 continue
             if item.deadline_s <= now_s:
                 late = Fault(_LATE, "The request's time was up before the model could begin with it.")
-                self._loop.fail(item.connection, item.stream, late, at_once=True)
+                self._loop.send(item.connection, failure_frame(item.stream, late))
                 continue
             wanted.append(item)
         return wanted
@@ -175,27 +200,22 @@ class Batches:
             return
         loop, clock = self._loop, time.monotonic
         loop.busy_since_s = began_s = clock()
-        self._in_model = len(items)
+        self._begun += len(items)
         alone = len(items) == 1 and items[0].meta.alone and not self._pool
         if not self._lent and not alone and self._batching.worth_lending(rows):
             self._lend()
-        outcomes = self._ask(items)
+        self._failed_together = False
+        found = results(self._model.predict, [item.prepared for item in items], self._batch_failed)
         compute_s = clock() - began_s
-        flush = set()
-        for item, outcome in zip(items, outcomes, strict=True):
-            connection, stream = item.connection, item.stream
-            flush.add(connection)
-            if type(outcome) is tuple:
-                loop.answer(connection, stream, outcome, compute_s, began_s - item.arrived_s, len(items))
-            elif isinstance(outcome, Streamed):
-                loop.stream(connection, stream, outcome)
-            else:
-                assert isinstance(outcome, Fault)
-                loop.fail(connection, stream, outcome)
         loop.busy_since_s = 0.0
-        self._in_model = 0
-        for connection in flush:
-            loop.flush(connection)
+        if not self._failed_together:
+            self._batching.observe(rows, compute_s)
+        batch = Answered(items, found, began_s, compute_s)
+        if self._lent and self._model.apart and (self._pool or self._inbox):
+            self._answered.append(batch)  # the next batch shall not wait for this one's answers to be written
+            loop.wake()
+        else:
+            self._sent += self._send(batch)
         if self._on_first is not None:
             self._on_first(clock() - began_s)
             self._on_first = None
@@ -204,40 +224,18 @@ class Batches:
             with loop.reading:
                 loop.look(0)
 
-    def _ask(self, items: list[Item]) -> list[Answer | Streamed | Fault]:
-        """Predict, then encode each result."""
-        model, began_s = self._model, time.monotonic()
-        self._failed_together = False
-        found = results(model.predict, [item.prepared for item in items], self._batch_failed)
-        if not self._failed_together:
-            self._batching.observe(sum(item.rows for item in items), time.monotonic() - began_s)
-        outcomes: list[Answer | Streamed | Fault] = []
-        for item, result in zip(items, found, strict=True):
-            try:
-                if type(result) is Failed:
-                    outcomes.append(model.fault_of(result.error))
-                else:
-                    outcomes.append(model.finish(item.prepared, result))
-            except BaseException as error:  # noqa: BLE001 an answer that cannot be written fails its request alone
-                outcomes.append(model.fault_of(error))
-        return outcomes
-
     def _batch_failed(self, error: BaseException) -> None:
         self._failed_together = True
         if isinstance(error, Inseparable):
-            self._batching.stop()
-            self._tell("apart", f"not batched from now on: {error}")
-        else:
-            self._tell(
-                "again",
-                f"a batch failed ({type(error).__name__}: {said(error)}). Its requests are asked again in halves, so that "
-                "only those fail that fail alone. This is said once.",
+            if not self._batching.off:
+                self._batching.stop()
+                self._on_stop(str(error))
+        elif not self._told_failure:
+            self._told_failure = True
+            self._note(
+                f"a batch failed ({type(error).__name__}: {said(error)}). Its requests are asked again in halves, so "
+                "that only those fail that fail alone. This is said once."
             )
-
-    def _tell(self, what: str, text: str) -> None:
-        if what not in self._told:
-            self._told.add(what)
-            self._note(text)
 
     # Turns
 
@@ -281,8 +279,9 @@ class Batches:
         while True:
             with loop.reading:
                 loop.look(-1)
-            if self._model.prepares_apart:
-                self._prepare()
+            self._send_answered()
+            if self._model.apart:
+                self._prepare(reader=True)
             with self._turn:
                 if self._wanted and (self._inbox or loop.waiting or loop.leaving):
                     self._wanted = False
@@ -292,7 +291,46 @@ class Batches:
 
     # Either
 
-    def _prepare(self) -> None:
+    def _send(self, batch: Answered) -> int:
+        """Write the answers of a batch and send them, each connection's together; how many they were."""
+        outgoing: dict[Connection, list[Buffer]] = {}
+        compute_us, count = int(batch.compute_s * 1e6), len(batch.items)
+        for item, result in zip(batch.items, batch.results, strict=True):
+            outcome = self._finished(item, result)
+            frames = outgoing.setdefault(item.connection, [])
+            if type(outcome) is tuple:
+                payload, content_type, attributes = outcome
+                wait_us = int((batch.began_s - item.arrived_s) * 1e6)
+                meta = _encode(AnswerMeta(content_type, attributes, compute_us, wait_us, count))
+                frames.append(HEADER.pack(len(payload), item.stream, len(meta), _ANSWER, 0) + meta)
+                frames.append(payload)
+            elif isinstance(outcome, Fault):
+                frames.append(failure_frame(item.stream, outcome))
+            else:
+                assert isinstance(outcome, Streamed)
+                self._loop.stream(item.connection, item.stream, outcome)
+        for connection, frames in outgoing.items():
+            if sum(map(len, frames)) <= LARGE_BYTES:
+                self._loop.send(connection, b"".join(frames))
+            else:
+                self._loop.send(connection, *frames)
+        return count
+
+    def _finished(self, item: Item, result: Any) -> Answer | Streamed | Fault:
+        """One result, encoded; where that fails, its request alone fails."""
+        try:
+            if type(result) is Failed:
+                return self._model.fault_of(result.error)
+            return self._model.finish(item.prepared, result)
+        except BaseException as error:  # noqa: BLE001 the model's code, or a value that cannot be written
+            return self._model.fault_of(error)
+
+    def _send_answered(self) -> None:
+        """The reader's: send what the main thread left to it."""
+        while self._answered:
+            self._sent_apart += self._send(self._answered.popleft())
+
+    def _prepare(self, *, reader: bool = False) -> None:
         """Decode what waits, as far ahead as is useful. What cannot be decoded fails at once."""
         loop, model, most = self._loop, self._model, self._batching.rows * _AHEAD
         waiting = loop.waiting
@@ -300,6 +338,8 @@ class Batches:
             while waiting and self._prepared_rows - self._left_rows < most:
                 if self._prepared_bytes - self._left_bytes > _AHEAD_BYTES:
                     return
+                if reader and self._answered:
+                    self._send_answered()  # first: callers wait for it
                 connection, stream, meta, body, read_s = waiting.popleft()
                 if connection.cancelled and stream in connection.cancelled:
                     connection.cancelled.discard(stream)
@@ -307,7 +347,7 @@ class Batches:
                 try:
                     one = model.prepare(body, meta)
                 except BaseException as error:  # noqa: BLE001 a body that cannot be decoded fails its request alone
-                    loop.fail(connection, stream, model.fault_of(error), at_once=True)
+                    loop.send(connection, failure_frame(stream, model.fault_of(error)))
                     continue
                 item = Item(connection, stream, meta, len(body), read_s, one)
                 self._prepared_rows += one.rows

@@ -91,13 +91,26 @@ def decode_number_array(body: bytes | str) -> NDArray[np.float64] | None:
         rows = _parser(len(body)).parse(body)
         flat = np.frombuffer(rows.as_buffer(of_type="d"), np.float64)
         count = len(rows)
-        if not flat.size or body.count("[" if isinstance(body, str) else b"[") != count + 1:  # type: ignore[arg-type]
+        if not flat.size or not _has_brackets(body, count + 1):
             return None
         if count > 1 and len({len(row) for row in rows}) > 1:
             return None
     except (ValueError, TypeError, AttributeError, RuntimeError, MemoryError):
         return None  # not such rows; what is wrong, others say
     return flat.reshape(count, -1)
+
+
+def _has_brackets(body: bytes | str, count: int) -> bool:
+    """Whether exactly so many arrays begin in it. Finding the few of one row is quicker than counting."""
+    bracket: Any = "[" if isinstance(body, str) else b"["
+    if count > 2:
+        return body.count(bracket) == count
+    place = -1
+    for _ in range(count):
+        place = body.find(bracket, place + 1)
+        if place < 0:
+            return False
+    return body.find(bracket, place + 1) < 0
 
 
 def _parser(size_bytes: int) -> Any:

@@ -61,7 +61,7 @@ def _run(launch: WorkerLaunch) -> NoReturn:
         loop.refuse()
         loop.run(_never)
     else:
-        batches = batching_of(served, loop, report, _note)
+        batches = batching_of(served, loading.batch_limits(os.environ), loop, report, _note)
         report.become_ready()
         _note(
             f"ready: fork {_ms(report.fork_s)}, import {_ms(report.import_s)}, load {_ms(report.load_s)}, "

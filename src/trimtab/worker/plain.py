@@ -17,7 +17,7 @@ from typing import Any
 from trimtab.wire.frames import RequestMeta
 from trimtab.worker import codecs, media
 from trimtab.worker.answers import Answer, Fault
-from trimtab.worker.batchable import Inseparable, Prepared
+from trimtab.worker.batchable import Batchable, Inseparable, Prepared
 from trimtab.worker.faults import fault_of
 from trimtab.worker.models.model import Feed, Model
 
@@ -57,12 +57,11 @@ class PlainModel:
 
     # In batches (worker/batchable.py)
 
-    prepares_apart = True
+    apart = True
 
-    @property
-    def refuses_batches(self) -> str:
-        """Why the rows of several requests cannot be joined; "" = they can."""
-        return self._model.refuses_rows
+    def in_batches(self) -> Batchable | str:
+        """See `Served.in_batches`."""
+        return self._model.refuses_rows or self
 
     def prepare(self, body: bytes, meta: RequestMeta) -> Prepared:
         """Decode a request to the arrays that the model takes; those of equal types and shapes can be joined."""
@@ -89,11 +88,10 @@ class PlainModel:
         joined = {name: np.concatenate([one.value[0][name] for one in many]) for name in feed}
         rows = sum([one.rows for one in many])
         # Lists are quicker to cut than arrays, and are what JSON is written from.
-        outputs = [_listed(value) if all_json(many) else value for value in self._model.ask(joined)]
+        outputs = [_listed(value) if _all_json(many) else value for value in self._model.ask(joined)]
         for name, output in zip(self._model.outputs, outputs, strict=True):
-            have = len(output) if hasattr(output, "__len__") and getattr(output, "ndim", 1) else None
-            if have != rows:
-                raise Inseparable(f"the model's {name!r} has {have or 'no'} rows for {rows} rows of input")
+            if (have := _row_count(output)) != rows:
+                raise Inseparable(f"the model's output {name!r} has {have} rows for {rows} rows of input")
         cut, at = [], 0
         for one in many:
             cut.append([output[at : at + one.rows] for output in outputs])
@@ -160,15 +158,23 @@ class PlainModel:
         return codecs.encode({"outputs": whole} if form == "inputs" else whole, media.JSON)
 
 
-def all_json(many: Sequence[Prepared]) -> bool:
+def _all_json(many: Sequence[Prepared]) -> bool:
     """Whether every one of these is to be answered in JSON."""
-    return all([one.accept == media.JSON for one in many])
+    return all(one.accept == media.JSON for one in many)
 
 
 def _common_rows(feed: Feed | None) -> int:
     """The rows that all arrays have; 0 where there are none, or not equally many."""
     rows = {array.shape[0] if array.ndim else 0 for array in feed.values()} if feed else {0}
     return rows.pop() if len(rows) == 1 else 0
+
+
+def _row_count(value: Any) -> int:
+    """Rows of an output; 0 where it has none."""
+    shape = getattr(value, "shape", None)
+    if shape is None:
+        return len(value) if isinstance(value, list) else 0
+    return int(shape[0]) if shape else 0
 
 
 def _listed(value: Any) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from trimtab.resources import lifecycles
 from trimtab.resources.launch import WorkerLaunch
 from trimtab.resources.replica import Failure, ReplicaState
-from trimtab.wire.frames import WorkerDescription
+from trimtab.wire.batching import BatchingDescription
 
 
 class Report:
@@ -63,11 +63,11 @@ class Report:
         self.failure = failure
         self.move(ReplicaState.FAILED)
 
-    def describe(self) -> WorkerDescription:
+    def describe(self) -> BatchingDescription:
         """All of it, as of now."""
         in_flight, busy_since_s = self.load()
         failure = self.failure
-        return WorkerDescription(
+        return BatchingDescription(
             replica_id=self._replica_id,
             index=self._launch.index,
             pid=os.getpid(),
@@ -83,4 +83,6 @@ class Report:
             failure_reason=failure.reason if failure else "",
             failure_message=failure.message if failure else "",
             failure_tail=failure.tail if failure else "",
+            batch_size=self.batch_size,
+            batching=self.batching,
         )

@@ -81,7 +81,7 @@ class Loop:
         self._alone_in_a_row = 0  # requests that were the gateway's only one
         self._refusing = False
         self.leaving = False
-        self._streams = Streams(self, on_end=self._wake)
+        self._streams = Streams(self, on_end=self.wake)
         self._decode_meta = msgspec.msgpack.Decoder(RequestMeta).decode
         self._encode = msgspec.msgpack.Encoder().encode
 
@@ -90,7 +90,7 @@ class Loop:
     def adopt(self, sock: socket.socket, prefix: bytes) -> None:
         """Take over a gateway's connection, of which `prefix` has been read already."""
         self._arrivals.append((sock, prefix))
-        self._wake()
+        self.wake()
 
     def refuse(self) -> None:
         """From now on answer new requests with REFUSED."""
@@ -100,7 +100,7 @@ class Loop:
         """Refuse what is new; `run` returns once nothing is in hand and every answer is sent."""
         self._refusing = True
         self.leaving = True
-        self._wake()
+        self.wake()
 
     def load(self) -> tuple[int, float]:
         """Requests in hand, and since when (monotonic) the model owes the oldest its answer; 0 = it is idle."""
@@ -205,7 +205,7 @@ class Loop:
             try:
                 result = answer(body, meta)
                 if type(result) is tuple:
-                    self.answer(connection, stream, result, clock() - began_s, began_s - read_s, 0)
+                    self.answer(connection, stream, result, clock() - began_s, began_s - read_s)
                 else:
                     assert isinstance(result, Streamed)
                     self.stream(connection, stream, result)
@@ -227,14 +227,10 @@ class Loop:
             self.flush(burst_of)
         self.resume()
 
-    def answer(
-        self, connection: Connection, stream: int, result: Answer, compute_s: float, wait_s: float, batch: int
-    ) -> None:
+    def answer(self, connection: Connection, stream: int, result: Answer, compute_s: float, wait_s: float) -> None:
         """Put an answer into its connection's burst; a large one is sent at once."""
         payload, content_type, custom_attributes = result
-        meta = self._encode(
-            AnswerMeta(content_type, custom_attributes, int(compute_s * 1e6), int(wait_s * 1e6), batch)
-        )
+        meta = self._encode(AnswerMeta(content_type, custom_attributes, int(compute_s * 1e6), int(wait_s * 1e6)))
         size = len(payload)
         head = HEADER.pack(size, stream, len(meta), _ANSWER, 0) + meta
         if size <= LARGE_BYTES:
@@ -247,14 +243,9 @@ class Loop:
         """Send an answer piece by piece, by a thread of its own."""
         self._streams.start(connection, stream, result)
 
-    def fail(self, connection: Connection, stream: int, fault: Fault, *, at_once: bool = False) -> None:
-        """Put a failure into its connection's burst; `at_once`, which any thread may say, sends it."""
-        meta = self._encode(FailureMeta(fault.status, fault.content_type, fault.custom_attributes))
-        frame = pack(Kind.FAILURE, stream, meta, bytes(fault.body))
-        if at_once:
-            self.send(connection, frame)
-        else:
-            connection.burst.append(frame)
+    def fail(self, connection: Connection, stream: int, fault: Fault) -> None:
+        """Put a failure into its connection's burst."""
+        connection.burst.append(failure_frame(stream, fault))
 
     def flush(self, connection: Connection) -> None:
         """Send its burst."""
@@ -352,5 +343,15 @@ class Loop:
                 connection.paused = False
                 self._watch(connection)
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Make whoever waits in `look` come out."""
         os.eventfd_write(self._wake_fd, 1)
+
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def failure_frame(stream: int, fault: Fault) -> bytes:
+    """A FAILURE as it travels."""
+    meta = _encode(FailureMeta(fault.status, fault.content_type, fault.custom_attributes))
+    return pack(Kind.FAILURE, stream, meta, bytes(fault.body))
