@@ -223,7 +223,7 @@ class Batching:
             self.rows = self._adapted(rows, took_s)
 
     def _adapted(self, rows: int, took_s: float) -> int:
-        """The bound after a batch: down at once when it took too long, up to at most the double of what was tried.
+        """The bound after a batch: down at once when it took too long, to half at most; up to at most the double.
 
         Two batches must fit into the target. The line says how large they may be, but is believed only near sizes that
         have been seen; a full batch within its share of the target is what allows a larger one.
@@ -231,8 +231,6 @@ class Batching:
         budget_s = self.limits.latency_s * _OWN_SHARE
         fits = self.line.fits(budget_s)
         if took_s > budget_s:
-            most = max(1, rows // 2) if fits >= rows else max(1, int(fits), rows // 2)
-            return min(self.rows, most)
-        if rows >= self.rows:
-            return max(1, min(self.limits.rows, 2 * rows, max(rows, int(min(fits, MOST_ROWS)))))
-        return max(1, min(self.rows, max(rows, int(min(fits, MOST_ROWS)))))
+            return max(1, min(self.rows, max(rows // 2, int(min(fits, rows * budget_s / took_s)))))
+        proven = max(rows, int(min(fits, MOST_ROWS)))
+        return max(1, min(self.limits.rows, 2 * rows, proven) if rows >= self.rows else min(self.rows, proven))

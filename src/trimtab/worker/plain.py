@@ -22,6 +22,9 @@ from trimtab.worker.faults import fault_of
 from trimtab.worker.models.model import Feed, Model
 
 
+_SHORT_BYTES = 1024  # up to here lists are made as quickly as an array is begun
+
+
 class PlainModel:
     """Serves requests by a Model."""
 
@@ -50,7 +53,7 @@ class PlainModel:
         if self._quick and (not accept or accept == media.ANY or accept == media.JSON):
             kind = meta.content_type
             if kind == media.JSON or not kind:
-                return codecs.decode_number_array(body)
+                return codecs.decode_number_rows(body) if len(body) < _SHORT_BYTES else codecs.decode_number_array(body)
             if kind == media.CSV:
                 return codecs.decode_csv(body)
         return None

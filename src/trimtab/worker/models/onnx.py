@@ -70,7 +70,7 @@ class OnnxModel:
         only = self._inputs[0] if len(self._inputs) == 1 else None
         is_table = only is not None and len(only.shape) == 2 and only.shape[0] is None and only.dtype.kind == "f"
         self._table = only if is_table else None
-        self._array_type = np.ndarray
+        self._array_type, self._asarray = np.ndarray, np.asarray
         self.refuses_rows = _refuses_rows(self._inputs, self.native, self.outputs)
 
     def warm(self) -> None:
@@ -91,12 +91,13 @@ class OnnxModel:
 
     def feed(self, value: Any) -> Feed:
         """See `Model.feed`."""
-        table = self._table
-        if table is not None:
-            kind = type(value)
-            is_rows = kind is list and value and type(value[0]) is list
-            array = codecs.to_array(value, table.dtype) if is_rows or kind is self._array_type else None
-            if array is not None and array.ndim == 2 and array.shape[1] == (table.shape[1] or array.shape[1]):
+        table, kind = self._table, type(value)
+        if table is not None and (kind is list or kind is self._array_type):
+            try:
+                array = self._asarray(value, table.dtype)
+            except (ValueError, TypeError, OverflowError):
+                return self._feed(value)  # which says what is wrong
+            if array.ndim == 2 and array.shape[1] == (table.shape[1] or array.shape[1]):
                 return {table.name: array}
         return self._feed(value)
 
