@@ -114,14 +114,19 @@ class Batches:
         self._lent = False  # the reader reads
         self._wanted = False  # the main thread waits for the reading, or for news
         self._go, self._handed = _signal(), _signal()
+        self._over = False
         self._failed_together = False
         self._told_failure = False
 
     def run(self) -> None:
         """Serve until the loop is told to leave."""
         sys.setswitchinterval(min(_SWITCH_S, sys.getswitchinterval()))
-        threading.Thread(target=self._read_for_ever, name="reader", daemon=True).start()
-        self._loop.run_apart(self)
+        reader = threading.Thread(target=self._read_for_ever, name="reader", daemon=True)
+        reader.start()
+        self._loop.run_apart(self)  # returns to a main thread that has the reading: the reader waits for its turn
+        self._over = True
+        self._go.release()
+        reader.join()
 
     # What the loop asks
 
@@ -253,6 +258,8 @@ class Batches:
             if self._inbox or self._loop.waiting:
                 return
             self._wanted = True
+        if self._loop.leaving:
+            self._loop.wake()  # the reader may have looked at that before it was wanted
         if self._handed.acquire(timeout=-1 if wait_s is None else wait_s):
             return
         with self._turn:
@@ -267,6 +274,8 @@ class Batches:
         try:
             while True:
                 self._go.acquire()
+                if self._over:
+                    return
                 self._read()
         except BaseException:  # noqa: BLE001 without its reader the worker hears nothing: end, and be replaced
             traceback.print_exc()
@@ -283,7 +292,8 @@ class Batches:
             if self._model.apart:
                 self._prepare(reader=True)
             with self._turn:
-                if self._wanted and (self._inbox or loop.waiting or loop.leaving):
+                # With answers still to send, the main thread's wake is on its way: once more around.
+                if self._wanted and not self._answered and (self._inbox or loop.waiting or loop.leaving):
                     self._wanted = False
                     self._lent = False
                     self._handed.release()
