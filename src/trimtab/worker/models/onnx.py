@@ -18,6 +18,7 @@ from trimtab.worker.answers import Fault
 from trimtab.worker.environment import thread_count
 from trimtab.worker.failures import StartFailed, require
 from trimtab.worker.models.model import Feed
+from trimtab.worker.models.rows import mixes_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,19 +72,36 @@ class OnnxModel:
         is_table = only is not None and len(only.shape) == 2 and only.shape[0] is None and only.dtype.kind == "f"
         self._table = only if is_table else None
         self._array_type, self._asarray = np.ndarray, np.asarray
-        self.refuses_rows = _refuses_rows(self._inputs, self.native, self.outputs)
 
     def warm(self) -> None:
         """Answer zeros once, where the inputs' shapes are known but for the number of rows."""
-        import numpy as np
-
-        if self.takes_text or any(d is None for item in self._inputs for d in item.shape[1:]):
+        feed = self._zeros()
+        if feed is None:
             return
-        feed = {i.name: np.zeros([1 if d is None else d for d in i.shape], i.dtype) for i in self._inputs}
         try:
             self._run(self._names, feed)
         except self._invalid as error:
             print(f"trimtab: the model does not answer zeros, so it is not warm: {error}", flush=True)
+
+    def _zeros(self) -> Feed | None:
+        """One row of zeros; None where a row's shape is not known, or is of text."""
+        import numpy as np
+
+        if self.takes_text or any(d is None for item in self._inputs for d in item.shape[1:]):
+            return None
+        return {i.name: np.zeros([1 if d is None else d for d in i.shape], i.dtype) for i in self._inputs}
+
+    @property
+    def refuses_rows(self) -> str:
+        """See `Model.refuses_rows`: by its shapes, and by what it makes of a few rows together and alone."""
+        refusal = _refuses_rows(self._inputs, self.native, self.outputs)
+        feed = None if refusal else self._zeros()
+        if feed is None:
+            return refusal
+        try:
+            return mixes_rows(feed, lambda rows: self._run(self._names, rows))
+        except self._invalid:
+            return ""  # it does not take what was drawn: only requests will show
 
     def run(self, value: Any) -> Sequence[Any]:
         """One value for each output; see `Model.run`."""
