@@ -48,8 +48,9 @@ class HandledBatches:
 
 
 def kind_of(value: Any) -> Hashable:
-    """Which inputs may be in one list: arrays and tensors of one type, dtype and shape, so that they can be stacked, and
-    dicts of such; anything else with anything else."""
+    """Which inputs may be in one list: arrays and tensors of one type, dtype and shape, so that they can be stacked,
+    and dicts of such; anything else with anything else.
+    """
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
     if dtype is not None and isinstance(shape, tuple):
         return type(value).__name__, str(dtype), tuple(shape)

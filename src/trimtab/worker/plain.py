@@ -21,7 +21,6 @@ from trimtab.worker.batchable import Batchable, Inseparable, Prepared
 from trimtab.worker.faults import fault_of
 from trimtab.worker.models.model import Feed, Model
 
-
 _SHORT_BYTES = 1024  # up to here lists are made as quickly as an array is begun
 
 

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -14,14 +15,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.worker.conftest import BOUND_S, Frame
 from trimtab.policies.batching import Batching, Limits
-from trimtab.wire.frames import HEADER, HEADER_SIZE, Kind, RequestMeta, pack
+from trimtab.wire.frames import HEADER, HEADER_SIZE, AnswerMeta, FailureMeta, Kind, RequestMeta, pack
 from trimtab.worker.answers import Answer, Fault
 from trimtab.worker.batchable import Inseparable, Prepared
 from trimtab.worker.batches import Batches
 from trimtab.worker.faults import fault_of
 from trimtab.worker.serve import Loop
+
+BOUND_S = 20.0
+
+
+@dataclass
+class Frame:
+    kind: Kind
+    stream: int
+    meta: bytes
+    payload: bytes
+
+    @property
+    def answer(self) -> AnswerMeta:
+        return msgspec.msgpack.decode(self.meta, type=AnswerMeta)
+
+    @property
+    def failure(self) -> FailureMeta:
+        return msgspec.msgpack.decode(self.meta, type=FailureMeta)
 
 
 class Scripted:
