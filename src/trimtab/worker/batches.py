@@ -120,7 +120,8 @@ class Batches:
 
     def run(self) -> None:
         """Serve until the loop is told to leave."""
-        sys.setswitchinterval(min(_SWITCH_S, sys.getswitchinterval()))
+        if self._model.apart:
+            sys.setswitchinterval(min(_SWITCH_S, sys.getswitchinterval()))
         reader = threading.Thread(target=self._read_for_ever, name="reader", daemon=True)
         reader.start()
         self._loop.run_apart(self)  # returns to a main thread that has the reading: the reader waits for its turn
@@ -162,19 +163,21 @@ class Batches:
             if wait_s > 0 and len(places) == len(pool) and not loop.waiting:
                 self._await_news(wait_s)
                 continue
-            self._answer(self._taken(places), rows)
+            self._answer(self._taken(places))
 
     def _gather(self) -> None:
         """Bring what has come into the pool; decode it here, unless the reader already did."""
         inbox, pool, loop = self._inbox, self._pool, self._loop
         if loop.waiting and self._prepared_rows - self._left_rows < self._batching.rows:
+            loop.busy_since_s = time.monotonic()  # a script's input_fn may be what takes long
             self._prepare()
+            loop.busy_since_s = 0.0
         if not inbox:
             return
         came = len(inbox)
         for _ in range(came):
             pool.append(inbox.popleft())
-        self._batching.arrivals.observe(came, pool[-1].arrived_s)
+        self._batching.arrivals.observe(came, time.monotonic())
 
     def _taken(self, places: list[int]) -> list[Item]:
         """Take the items at these places out of the pool; those that nobody waits for any more are dropped."""
@@ -200,10 +203,11 @@ class Batches:
             wanted.append(item)
         return wanted
 
-    def _answer(self, items: list[Item], rows: int) -> None:
+    def _answer(self, items: list[Item]) -> None:
         if not items:
             return
         loop, clock = self._loop, time.monotonic
+        rows = sum([item.rows for item in items])
         loop.busy_since_s = began_s = clock()
         self._begun += len(items)
         alone = len(items) == 1 and items[0].meta.alone and not self._pool
@@ -212,7 +216,6 @@ class Batches:
         self._failed_together = False
         found = results(self._model.predict, [item.prepared for item in items], self._batch_failed)
         compute_s = clock() - began_s
-        loop.busy_since_s = 0.0
         if not self._failed_together:
             self._batching.observe(rows, compute_s)
         batch = Answered(items, found, began_s, compute_s)
@@ -221,6 +224,7 @@ class Batches:
             loop.wake()
         else:
             self._sent += self._send(batch)
+        loop.busy_since_s = 0.0
         if self._on_first is not None:
             self._on_first(clock() - began_s)
             self._on_first = None

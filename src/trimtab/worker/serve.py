@@ -183,7 +183,7 @@ class Loop:
             self._alone_in_a_row = self._alone_in_a_row + 1 if len(waiting) == 1 and waiting[0][2].alone else 0
 
     def _is_done(self) -> bool:
-        backlog = any(c.backlog for c in self._connections.values())
+        backlog = any(c.backlog for c in list(self._connections.values()))
         apart = self._work_apart
         return not (self.waiting or len(self._streams) or backlog or (apart is not None and apart.in_hand()))
 
@@ -292,7 +292,7 @@ class Loop:
                 return
             self.waiting.append((connection, stream, self._decode_meta(meta), payload, self._read_s))
             self._taken_bytes += len(payload)
-            if self._taken_bytes - self._done_bytes > _MAX_WAITING_BYTES or len(self.waiting) > _MAX_WAITING:
+            if self._is_overfull():
                 connection.paused = True
                 self._watch(connection)
         elif kind == Kind.CANCEL:
@@ -305,6 +305,9 @@ class Loop:
             self._streams.credit(connection, stream, _CREDIT.unpack(payload)[0])
         else:
             raise Malformed(f"a frame of kind {kind} is not for a connection that carries requests")
+
+    def _is_overfull(self) -> bool:
+        return len(self.waiting) > _MAX_WAITING or self._taken_bytes - self._done_bytes > _MAX_WAITING_BYTES
 
     def _admit(self) -> None:
         while self._arrivals:
@@ -338,7 +341,9 @@ class Loop:
 
     def resume(self) -> None:
         """Read again from those whose requests were too many."""
-        for connection in self._connections.values():
+        if self._is_overfull():
+            return
+        for connection in list(self._connections.values()):
             if connection.paused:
                 connection.paused = False
                 self._watch(connection)
