@@ -8,10 +8,13 @@ import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 import numpy as np
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from trimtab.config import Config
+from trimtab.resources.routing import RouteTable
 from trimtab.testing.artifacts import archive, script
 from trimtab.testing.server import Trimtab
 
@@ -55,6 +58,10 @@ def test_answers_of_a_script_belong_to_their_requests_and_only_culprits_fail(tri
         assert ("poison among 1" if mood == "poison" else "JSONDecodeError") in str(refused.value)
 
     together(ask, 600)
+
+    table = msgspec.msgpack.decode(Config(data_dir=trimtab.data_dir).paths.routes.read_bytes(), type=RouteTable)
+    [endpoint] = [endpoint for endpoint in table.endpoints if endpoint.name == name]
+    assert [lane.batch_size for lane in endpoint.variants[0].lanes] == [16]  # so that gateways send enough
 
 
 def test_rows_of_a_model_belong_to_their_requests_whatever_their_form(trimtab: Trimtab, name: str) -> None:

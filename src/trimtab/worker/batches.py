@@ -188,12 +188,12 @@ class Batches:
         else:
             for place in reversed(places):
                 del pool[place]
-        wanted = []
+        self._left_rows += sum([item.rows for item in taken])
+        self._left_bytes += sum([item.size_bytes for item in taken])
+        self._loop.done(sum([item.body_bytes for item in taken]))
+        wanted, items = [], self._items
         for item in taken:
-            self._items.pop((item.connection, item.stream), None)
-            self._left_rows += item.rows
-            self._left_bytes += item.size_bytes
-            self._loop.done(item.body_bytes)
+            items.pop((item.connection, item.stream), None)
             if item.cancelled:
                 continue
             if item.deadline_s <= now_s:

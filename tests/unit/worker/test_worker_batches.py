@@ -7,39 +7,23 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from worker_frames import BOUND_S, Frame
 
 from trimtab.policies.batching import Batching, Limits
-from trimtab.wire.frames import HEADER, HEADER_SIZE, AnswerMeta, FailureMeta, Kind, RequestMeta, pack
+from trimtab.wire.frames import HEADER, HEADER_SIZE, Kind, RequestMeta, pack
 from trimtab.worker.answers import Answer, Fault
 from trimtab.worker.batchable import Inseparable, Prepared
 from trimtab.worker.batches import Batches
 from trimtab.worker.faults import fault_of
 from trimtab.worker.serve import Loop
 
-BOUND_S = 20.0
-
-
-@dataclass
-class Frame:
-    kind: Kind
-    stream: int
-    meta: bytes
-    payload: bytes
-
-    @property
-    def answer(self) -> AnswerMeta:
-        return msgspec.msgpack.decode(self.meta, type=AnswerMeta)
-
-    @property
-    def failure(self) -> FailureMeta:
-        return msgspec.msgpack.decode(self.meta, type=FailureMeta)
+Go = Callable[[], None]
 
 
 class Scripted:
@@ -194,8 +178,9 @@ def test_each_answer_belongs_to_its_request_under_failures_cancels_and_mixed_sha
             assert sum(1 + int(number) % 3 for number in batch) <= rows
 
 
-def held(model: Scripted) -> tuple[threading.Event, threading.Event]:
-    """The model stays in its first batch until told to go on."""
+@contextmanager
+def busy(model: Scripted, gateways: Sequence[Gateway], limits: Limits, *waiting: bytes) -> Iterator[tuple[Running, Go]]:
+    """The model is in its first batch, request 0 of the first gateway, until it is told to go on; `waiting` wait."""
     inside, go_on = threading.Event(), threading.Event()
 
     def before(_numbers: list[str]) -> None:
@@ -203,7 +188,12 @@ def held(model: Scripted) -> tuple[threading.Event, threading.Event]:
         assert go_on.wait(BOUND_S)
 
     model.before = before
-    return inside, go_on
+    with running(model, gateways, limits) as it:
+        gateways[0].sock.sendall(frame_of(0, "fine", "square"))
+        assert inside.wait(BOUND_S)
+        gateways[0].sock.sendall(b"".join(waiting))
+        wait_for(lambda: it.batches.in_hand() + len(it.loop.waiting) == 1 + len(waiting))
+        yield it, go_on.set
 
 
 def wait_for(is_so: Callable[[], object]) -> None:
@@ -218,15 +208,11 @@ def wait_for(is_so: Callable[[], object]) -> None:
 @pytest.mark.parametrize("apart", [True, False])
 def test_a_batch_forms_while_the_model_is_busy_and_cancelled_requests_have_no_part_in_it(apart):
     model, gateway = Scripted(apart), Gateway()
-    inside, go_on = held(model)
-    with running(model, [gateway], Limits(rows=32)) as it:
-        gateway.sock.sendall(frame_of(0, "fine", "square"))
-        assert inside.wait(BOUND_S)
-        gateway.sock.sendall(b"".join(frame_of(n, "fine", "square") for n in (3, 6, 9, 12)))
-        wait_for(lambda: it.batches.in_hand() + len(it.loop.waiting) == 5)
+    waiting = [frame_of(n, "fine", "square") for n in (3, 6, 9, 12)]
+    with busy(model, [gateway], Limits(rows=32), *waiting) as (it, go_on):
         gateway.sock.sendall(pack(Kind.CANCEL, 6))
         wait_for(lambda: _is_cancelled(it, 6))
-        go_on.set()
+        go_on()
         answers = sorted((gateway.receive() for _ in range(4)), key=lambda frame: frame.stream)
 
     assert model.batches == [["0"], ["3", "9", "12"]]
@@ -244,15 +230,9 @@ def _is_cancelled(it: Running, stream: int) -> bool:
 
 def test_only_the_poisoned_one_of_a_batch_fails_and_it_is_said_once():
     model, gateway = Scripted(True), Gateway()
-    inside, go_on = held(model)
-    with running(model, [gateway], Limits(rows=64)) as it:
-        gateway.sock.sendall(frame_of(0, "fine", "square"))
-        assert inside.wait(BOUND_S)
-        gateway.sock.sendall(
-            b"".join(frame_of(3 * n, "poisoned" if n == 13 else "fine", "square") for n in range(1, 33))
-        )
-        wait_for(lambda: it.batches.in_hand() == 33)
-        go_on.set()
+    waiting = [frame_of(3 * n, "poisoned" if n == 13 else "fine", "square") for n in range(1, 33)]
+    with busy(model, [gateway], Limits(rows=64), *waiting) as (it, go_on):
+        go_on()
         frames = [gateway.receive() for _ in range(33)]
 
     assert [frame.stream for frame in frames if frame.kind is Kind.FAILURE] == [39]
@@ -263,13 +243,9 @@ def test_only_the_poisoned_one_of_a_batch_fails_and_it_is_said_once():
 
 def test_a_model_whose_answers_cannot_be_divided_is_not_batched_any_more():
     model, gateway = Scripted(True), Gateway()
-    inside, go_on = held(model)
-    with running(model, [gateway], Limits(rows=32)) as it:
-        gateway.sock.sendall(frame_of(0, "fine", "square"))
-        assert inside.wait(BOUND_S)
-        gateway.sock.sendall(b"".join(frame_of(3 * n, "inseparable", "square") for n in range(1, 9)))
-        wait_for(lambda: it.batches.in_hand() == 9)
-        go_on.set()
+    waiting = [frame_of(3 * n, "inseparable", "square") for n in range(1, 9)]
+    with busy(model, [gateway], Limits(rows=32), *waiting) as (it, go_on):
+        go_on()
         frames = [gateway.receive() for _ in range(9)]
         gateway.sock.sendall(b"".join(frame_of(3 * n, "fine", "square") for n in range(10, 14)))
         frames += [gateway.receive() for _ in range(4)]
@@ -281,14 +257,10 @@ def test_a_model_whose_answers_cannot_be_divided_is_not_batched_any_more():
 
 def test_what_goes_alone_is_not_starved_by_what_goes_together():
     model, gateway = Scripted(True), Gateway()
-    inside, go_on = held(model)
-    with running(model, [gateway], Limits(rows=6)) as it:
-        gateway.sock.sendall(frame_of(0, "fine", "square"))
-        assert inside.wait(BOUND_S)
-        kinds = ["square"] * 3 + ["alone"] + ["square"] * 8
-        gateway.sock.sendall(b"".join(frame_of(3 * n, "fine", kind) for n, kind in enumerate(kinds, 1)))
-        wait_for(lambda: it.batches.in_hand() == 13)
-        go_on.set()
+    kinds = ["square"] * 3 + ["alone"] + ["square"] * 8
+    waiting = [frame_of(3 * n, "fine", kind) for n, kind in enumerate(kinds, 1)]
+    with busy(model, [gateway], Limits(rows=6), *waiting) as (it, go_on):
+        go_on()
         for _ in range(13):
             assert gateway.receive().kind is Kind.ANSWER
 
@@ -297,17 +269,13 @@ def test_what_goes_alone_is_not_starved_by_what_goes_together():
 
 def test_a_gateway_that_leaves_takes_its_requests_along():
     model, leaver, other = Scripted(True), Gateway(), Gateway()
-    inside, go_on = held(model)
-    with running(model, [leaver, other], Limits(rows=32)) as it:
-        leaver.sock.sendall(frame_of(0, "fine", "square"))
-        assert inside.wait(BOUND_S)
-        leaver.sock.sendall(b"".join(frame_of(3 * n, "fine", "square") for n in range(1, 5)))
-        wait_for(lambda: it.batches.in_hand() == 5)
+    waiting = [frame_of(3 * n, "fine", "square") for n in range(1, 5)]
+    with busy(model, [leaver, other], Limits(rows=32), *waiting) as (it, go_on):
         other.sock.sendall(frame_of(1, "fine", "square"))
         wait_for(lambda: it.batches.in_hand() == 6)
         leaver.sock.close()
         wait_for(lambda: len(it.loop._connections) == 1)
-        go_on.set()
+        go_on()
         assert other.receive().payload == b"1!"
 
     assert model.batches == [["0"], ["1"]]
@@ -315,16 +283,12 @@ def test_a_gateway_that_leaves_takes_its_requests_along():
 
 def test_a_worker_that_leaves_answers_what_it_has():
     model, gateway = Scripted(True), Gateway()
-    inside, go_on = held(model)
-    with running(model, [gateway], Limits(rows=4)) as it:
-        gateway.sock.sendall(frame_of(0, "fine", "square"))
-        assert inside.wait(BOUND_S)
-        gateway.sock.sendall(b"".join(frame_of(3 * n, "fine", "square") for n in range(1, 11)))
-        wait_for(lambda: it.batches.in_hand() == 11)
+    waiting = [frame_of(3 * n, "fine", "square") for n in range(1, 11)]
+    with busy(model, [gateway], Limits(rows=4), *waiting) as (it, go_on):
         it.loop.leave()
         gateway.sock.sendall(frame_of(99, "fine", "square"))
         refused = gateway.receive()
-        go_on.set()
+        go_on()
         frames = [gateway.receive() for _ in range(11)]
 
     assert (refused.kind, refused.stream) == (Kind.REFUSED, 99)
