@@ -211,6 +211,11 @@ class Batching:
         # A request that comes now may find this batch begun: what is left of the target when both have run.
         return min(self.limits.delay_s, max(0.0, self.limits.latency_s - 2 * self.line.cost_s(rows + 1)))
 
+    def alone(self, now_s: float) -> bool:
+        """A request has come when no other was in hand: whether to begin with it at once (see `wait_s`)."""
+        self.arrivals.observe(1, now_s)
+        return self.arrivals.gap_s(now_s) * 2 >= self.line.base_s - self.line.row_s
+
     def worth_lending(self, rows: int) -> bool:
         """Whether a batch of so many rows takes so long that another thread should read meanwhile."""
         cost_s = self.line.cost_s(rows)

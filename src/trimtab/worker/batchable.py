@@ -50,6 +50,10 @@ class Batchable(Protocol):
         """Encode one result."""
         ...
 
+    def answer_alone(self, body: bytes, meta: RequestMeta) -> Answer | Streamed:
+        """The three in one, for one request. Raises Fault, or what the model's code raises."""
+        ...
+
     def fault_of(self, error: BaseException) -> Fault:
         """What is answered when the model's code raises."""
         ...

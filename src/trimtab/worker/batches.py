@@ -35,6 +35,7 @@ from trimtab.worker.serve import Loop, failure_frame
 _AHEAD = 4  # batches that are decoded before their turn
 _AHEAD_BYTES = 128 * 2**20
 _SWITCH_S = 0.00002  # how long the reader may decode while the main thread wants the interpreter
+_SAMPLE = 8  # of requests that come alone, one in so many tells what one costs
 _LATE = 504
 
 _ANSWER = int(Kind.ANSWER)
@@ -115,6 +116,7 @@ class Batches:
         self._wanted = False  # the main thread waits for the reading, or for news
         self._go, self._handed = _signal(), _signal()
         self._over = False
+        self._alone = 0  # requests that were answered so
         self._failed_together = False
         self._told_failure = False
 
@@ -149,6 +151,11 @@ class Batches:
     def work(self) -> None:
         """Answer batch after batch, until nothing waits and the main thread has the reading."""
         batching, loop, clock = self._batching, self._loop, time.monotonic
+        waiting = loop.waiting
+        if len(waiting) == 1 and waiting[0][2].alone and not self._lent and batching.alone(clock()):
+            # One caller alone: all that is below would be for nothing, and is slow while the model has the caches.
+            loop.answer_waiting(self._answer_alone)
+            return
         while True:
             self._gather()
             pool = self._pool
@@ -232,6 +239,17 @@ class Batches:
         if not self._lent and self._pool:
             with loop.reading:
                 loop.look(0)
+
+    def _answer_alone(self, body: bytes, meta: RequestMeta) -> Answer | Streamed:
+        began_s = time.monotonic()
+        answer = self._model.answer_alone(body, meta)
+        self._alone += 1
+        if self._alone % _SAMPLE == 0:
+            self._batching.observe(1, time.monotonic() - began_s)
+        if self._on_first is not None:
+            self._on_first(time.monotonic() - began_s)
+            self._on_first = None
+        return answer
 
     def _batch_failed(self, error: BaseException) -> None:
         self._failed_together = True

@@ -42,6 +42,14 @@ class HandledBatches:
         _, meta, context = one.value
         return self._handled.encode(result, meta, context)
 
+    def answer_alone(self, body: bytes, meta: RequestMeta) -> Answer | Streamed:
+        """input_fn, predict_batch_fn with a list of one, output_fn."""
+        try:
+            one = self.prepare(body, meta)
+            return self.finish(one, self.predict([one])[0])
+        except BaseException as error:  # sys.exit too: it is answered as the container would
+            raise self.fault_of(error) from error
+
     def fault_of(self, error: BaseException) -> Fault:
         """What the flavor's container answers."""
         return self._handled.fault_of(error)

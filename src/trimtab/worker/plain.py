@@ -106,6 +106,10 @@ class PlainModel:
             return self._json(result, one.form), media.JSON, ""
         return self._encode(result, one.form, one.accept), one.accept, ""
 
+    def answer_alone(self, body: bytes, meta: RequestMeta) -> Answer:
+        """As without batching."""
+        return self.answer(body, meta)
+
     def fault_of(self, error: BaseException) -> Fault:
         """HTTP 500, message and traceback."""
         return fault_of(error)

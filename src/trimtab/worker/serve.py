@@ -76,6 +76,7 @@ class Loop:
         self._taken_bytes = 0
         self._done_bytes = 0
         self._work_apart: Work | None = None
+        self._together = 0  # requests that are worked on together when one is; 0: the worker does not batch
         self.busy_since_s = 0.0
         self._gaps = Gaps()
         self._alone_in_a_row = 0  # requests that were the gateway's only one
@@ -106,7 +107,7 @@ class Loop:
         """Requests in hand, and since when (monotonic) the model owes the oldest its answer; 0 = it is idle."""
         busy, streams = self.busy_since_s, self._streams.oldest_wait_s()
         apart = self._work_apart
-        in_hand = apart.in_hand() if apart is not None else 1 if busy else 0
+        in_hand = (apart.in_hand() if apart is not None else 0) or (1 if busy else 0)
         count = len(self.waiting) + len(self._streams) + in_hand
         return count, min(busy or streams, streams or busy)
 
@@ -146,16 +147,16 @@ class Loop:
             if not self.waiting:
                 continue
             if on_first is None:
-                self._work(answer)
+                self.answer_waiting(answer)
             else:
                 began_s = time.monotonic()
-                self._work(answer)
+                self.answer_waiting(answer)
                 on_first(time.monotonic() - began_s)
                 on_first = None
 
     def run_apart(self, work: Work) -> None:
         """As `run`, with requests answered by `work`."""
-        self._work_apart = work
+        self._work_apart, self._together = work, 1
         while not (self.leaving and self._is_done()):
             self._await_news()
             if self.waiting:
@@ -187,8 +188,8 @@ class Loop:
         apart = self._work_apart
         return not (self.waiting or len(self._streams) or backlog or (apart is not None and apart.in_hand()))
 
-    def _work(self, answer: AnswerFn) -> None:
-        """Answer all that waits; send in bursts, and look for news between requests that take long."""
+    def answer_waiting(self, answer: AnswerFn) -> None:
+        """Answer all that waits, one by one; send in bursts, and look for news between requests that take long."""
         waiting, clock = self.waiting, time.monotonic
         began_s = sent_s = looked_s = clock()
         burst_of: Connection | None = None
@@ -230,7 +231,9 @@ class Loop:
     def answer(self, connection: Connection, stream: int, result: Answer, compute_s: float, wait_s: float) -> None:
         """Put an answer into its connection's burst; a large one is sent at once."""
         payload, content_type, custom_attributes = result
-        meta = self._encode(AnswerMeta(content_type, custom_attributes, int(compute_s * 1e6), int(wait_s * 1e6)))
+        meta = self._encode(
+            AnswerMeta(content_type, custom_attributes, int(compute_s * 1e6), int(wait_s * 1e6), self._together)
+        )
         size = len(payload)
         head = HEADER.pack(size, stream, len(meta), _ANSWER, 0) + meta
         if size <= LARGE_BYTES:

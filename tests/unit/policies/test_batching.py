@@ -206,6 +206,15 @@ def test_a_wait_ends_when_nothing_more_comes(cost, gap_s):
     assert now_s - began_s <= cost[0] / 2 + 1e-9
 
 
+@given(costs, st.floats(1e-6, 1.0))
+def test_a_request_that_comes_alone_is_begun_at_once_exactly_where_it_would_not_wait(cost, gap_s):
+    batching = learned(*cost, Limits(rows=32, delay_s=1e6))
+    now_s = arriving(batching, gap_s) + gap_s
+    at_once = batching.alone(now_s)
+
+    assert at_once is (batching.wait_s([One()], rows=1, oldest_s=now_s, now_s=now_s) == 0)
+
+
 def test_what_cannot_be_joined_does_not_wait():
     batching = learned(1.0, 0.001, Limits(rows=32, delay_s=10.0))
     now_s = arriving(batching, 1e-4)

@@ -55,6 +55,10 @@ class Scripted:
             raise ValueError(f"{one.value[1]} cannot be written")
         return str(result).encode(), one.accept, ""
 
+    def answer_alone(self, body: bytes, meta: RequestMeta) -> Answer:
+        one = self.prepare(body, meta)
+        return self.finish(one, self.predict([one])[0])
+
     def fault_of(self, error: BaseException) -> Fault:
         return fault_of(error)
 
@@ -112,8 +116,8 @@ def running(model: Scripted, gateways: Sequence[Gateway], limits: Limits) -> Ite
         sys.setswitchinterval(interval_s)
 
 
-def frame_of(stream: int, mood: str, kind: str, timeout_s: float = 60.0, accept: str = "text/plain") -> bytes:
-    meta = msgspec.msgpack.encode(RequestMeta(accept=accept, timeout_s=timeout_s))
+def frame_of(stream: int, mood: str, kind: str, accept: str = "text/plain", **more: Any) -> bytes:
+    meta = msgspec.msgpack.encode(RequestMeta(accept=accept, **more))
     return pack(Kind.REQUEST, stream, meta, f"{mood} {kind} {stream}".encode())
 
 
@@ -153,7 +157,7 @@ def test_each_answer_belongs_to_its_request_under_failures_cancels_and_mixed_sha
         for offset, (gateway, load) in enumerate(zip(gateways, loads, strict=True)):
             frames = []
             for number, (mood, kind, timeout_s, accept, cancelled) in enumerate(load):
-                frames.append(frame_of(number * 3 + offset, mood, kind, timeout_s, accept))
+                frames.append(frame_of(number * 3 + offset, mood, kind, accept, timeout_s=timeout_s))
                 if cancelled:
                     frames.append(pack(Kind.CANCEL, number * 3 + offset))
             gateway.sock.sendall(b"".join(frames))
@@ -226,6 +230,18 @@ def _is_cancelled(it: Running, stream: int) -> bool:
     return any(item.cancelled for item in decoded) or any(
         stream in connection.cancelled for connection in it.loop._connections.values()
     )
+
+
+@pytest.mark.parametrize("mood", ["fine", "poisoned", "undecodable", "unwritable"])
+def test_a_request_that_comes_alone_is_answered_as_any_other(mood):
+    model, gateway = Scripted(True), Gateway()
+    with running(model, [gateway], Limits(rows=8)):
+        for stream in (0, 3, 6):
+            gateway.sock.sendall(frame_of(stream, mood, "square", alone=True))
+            frame = gateway.receive()
+            assert frame.stream == stream
+            assert is_right(frame, mood, 60.0)
+            assert frame.kind is Kind.FAILURE or frame.answer.batch == 1
 
 
 def test_only_the_poisoned_one_of_a_batch_fails_and_it_is_said_once():

@@ -96,6 +96,10 @@ class BuiltInAlgorithm:
         """Write one request's scores."""
         return (b"", one.accept, "") if one.value is None else self._encode(result, one.accept)
 
+    def answer_alone(self, body: bytes, meta: RequestMeta) -> Answer:
+        """As without batching."""
+        return self.answer(body, meta)
+
     def fault_of(self, error: BaseException) -> Fault:
         """HTTP 500, message and traceback."""
         return fault_of(error)
