@@ -2,8 +2,8 @@
 
     python -m benchmarks.batching [--seconds 3] [--rounds 3] [--cases off,on,adaptive] [--connections 1,16,64]
 
-The model is a perceptron, 512-2048-2048-512-1 (25 MB, ONNX, seeded), of which 32 rows cost five times as much as one. First
-onnxruntime alone, in a loop over full batches of 32 and over single rows, in a process of its own; then gateway and
+The model is a perceptron, 512-2048-2048-512-1 (25 MB, ONNX; that of the peers), of which 32 rows cost five times as
+much as one. First onnxruntime alone, in a loop over full batches of 32 and over single rows, in a process of its own; then gateway and
 worker with JSON bodies of 512 numbers, by wrk at 1, 16 and 64 connections: batching off, on (32 rows), and adaptive (a
 latency of 20 ms). All in one run, interleaved, median over the rounds, as ratios to the bare loop. The goals: at 64 at
 least 85 % of full batches' rate; at 1 within 5 % of batching off.
@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import itertools
-import re
 import shutil
 import socket
 import statistics
@@ -26,12 +24,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-import numpy as np
+
 from benchmarks.dataplane import ENDPOINT, cpu_s, wait_for
+from benchmarks.peers import models, wrk
 from benchmarks.worker_dataplane import Running
 
-SEED = 42
-SIZES = (512, 2048, 2048, 512, 1)
 ROWS = 32
 CASES = {
     "off": {},
@@ -40,48 +37,13 @@ CASES = {
 }
 
 
-def mlp() -> bytes:
-    """The perceptron, its weights drawn with a fixed seed, its number of rows open."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    random = np.random.default_rng(SEED)
-    nodes, weights, value = [], [], "input"
-    for layer, (wide, narrow) in enumerate(itertools.pairwise(SIZES)):
-        matrix = (random.normal(size=(wide, narrow)) / wide**0.5).astype(np.float32)
-        weights += [
-            numpy_helper.from_array(matrix, f"w{layer}"),
-            numpy_helper.from_array(np.zeros(narrow, np.float32), f"b{layer}"),
-        ]
-        last = layer == len(SIZES) - 2
-        after = "output" if last else f"sum{layer}"
-        nodes.append(helper.make_node("Gemm", [value, f"w{layer}", f"b{layer}"], [after]))
-        if not last:
-            value = f"active{layer}"
-            nodes.append(helper.make_node("Relu", [after], [value]))
-    graph = helper.make_graph(
-        nodes,
-        "perceptron",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["rows", SIZES[0]])],
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["rows", SIZES[-1]])],
-        weights,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    return bytes(model.SerializeToString())
-
-
-def body() -> bytes:
-    """One row as JSON, each number as short as a float32 needs."""
-    row = np.random.default_rng(SEED).normal(size=SIZES[0]).astype(np.float32)
-    return msgspec.json.encode([[float(str(value)) for value in row]])
-
-
 BARE = """
 import sys, time
 import numpy as np, onnxruntime
 from trimtab.worker.models.onnx import session_options
 path, rows, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 session = onnxruntime.InferenceSession(path, session_options(onnxruntime, {}), providers=["CPUExecutionProvider"])
-feed = {"input": np.random.default_rng(0).normal(size=(rows, 512)).astype(np.float32)}
+feed = {session.get_inputs()[0].name: np.random.default_rng(0).normal(size=(rows, 512)).astype(np.float32)}
 for _ in range(20):
     session.run(None, feed)
 count, began_s = 0, time.perf_counter()
@@ -99,7 +61,7 @@ def bare_rate(model: Path, rows: int, seconds: float) -> float:
 
 
 @contextlib.contextmanager
-def serving(model_dir: Path, environment: dict[str, str], rows: int) -> Iterator[tuple[int, int, int]]:
+def serving(model_dir: Path, data: bytes, environment: dict[str, str], rows: int) -> Iterator[tuple[int, int, int]]:
     """Gateway and worker: port, and the two pids."""
     from trimtab.config import Config
     from trimtab.resources.routing import EndpointRoute, Lane, RouteTable, VariantRoute
@@ -118,16 +80,15 @@ def serving(model_dir: Path, environment: dict[str, str], rows: int) -> Iterator
         gateway = subprocess.Popen([*me, "--role", "gateway", str(fd), folder, ""], pass_fds=(fd,))
         listener.close()
         try:
-            wait_for(lambda: _answers(port))
+            wait_for(lambda: _answers(port, data))
             yield port, gateway.pid, worker.pid
         finally:
             gateway.terminate()
             gateway.wait()
 
 
-def _answers(port: int) -> bool:
+def _answers(port: int, data: bytes) -> bool:
     """Whether the gateway takes connections and has its lane."""
-    data = body()
     head = f"POST /endpoints/{ENDPOINT}/invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     try:
         with socket.create_connection(("127.0.0.1", port), 5) as sock:
@@ -137,26 +98,16 @@ def _answers(port: int) -> bool:
         return False
 
 
-def load(port: int, connections: int, seconds: float) -> tuple[float, float, float]:
-    """Requests/s, p50 and p99 in milliseconds, by wrk."""
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(f'wrk.method = "POST"\nwrk.body = "{body().decode()}"\n')
-        script.write('wrk.headers["Content-Type"] = "application/json"\n')
-        script.flush()
+def load(port: int, data: bytes, connections: int, seconds: int) -> tuple[float, float, float]:
+    """Requests/s, p50 and p99 in milliseconds."""
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as lua:
+        lua.write(wrk.script({"Content-Type": "application/json"}, data))
+        lua.flush()
         url = f"http://127.0.0.1:{port}/endpoints/{ENDPOINT}/invocations"
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency", "-s", script.name, url]
-        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    if "Non-2xx" in output or "Socket errors" in output:
-        raise RuntimeError(output)
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
-    assert rate is not None, output
-    return float(rate[1]), _percentile_ms(output, "50"), _percentile_ms(output, "99")
-
-
-def _percentile_ms(output: str, percent: str) -> float:
-    found = re.search(rf"{percent}%\s+([\d.]+)(us|ms|s)", output)
-    assert found is not None, output
-    return float(found[1]) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[found[2]]
+        found = wrk.run(url, Path(lua.name), connections=connections, seconds=seconds)
+    if found.errors or found.refused:
+        raise RuntimeError(f"{found.errors} connections broke, {found.refused} requests were refused")
+    return found.rate, found.p50_s * 1e3, found.p99_s * 1e3
 
 
 def main() -> int:
@@ -167,34 +118,34 @@ def main() -> int:
     parser.add_argument("--connections", default="1,16,64")
     options = parser.parse_args()
     if shutil.which("wrk") is None:
-        print("wrk is not installed: no figures")
+        print(wrk.INSTALL)
         return 0
     widths = [int(width) for width in options.connections.split(",")]
-    found: dict[tuple[str, int], list[tuple[float, ...]]] = {}
+    found: Found = {}
     with tempfile.TemporaryDirectory(prefix="trimtab-bench-") as folder:
-        model = Path(folder, "model", "model.onnx")
-        model.parent.mkdir()
-        model.write_bytes(mlp())
+        asked = models.model("mlp", Path(folder))
+        data = models.payload(asked.rows[:1])
         for _ in range(options.rounds):
             for rows in (1, ROWS):
-                found.setdefault(("bare", rows), []).append((bare_rate(model, rows, options.seconds / 2),))
+                found.setdefault(("bare", rows), []).append((bare_rate(asked.path, rows, options.seconds / 2),))
             for case in options.cases.split(","):
-                measure(model.parent, case, widths, options.seconds, found)
+                measure(asked.path.parent, data, case, widths, options.seconds, found)
     report(found, widths, options.cases.split(","))
     return 0
 
 
-def measure(
-    model_dir: Path, case: str, widths: list[int], seconds: int, found: dict[tuple[str, int], list[tuple[float, ...]]]
-) -> None:
+Found = dict[tuple[str, int], list[tuple[float, ...]]]
+
+
+def measure(model_dir: Path, data: bytes, case: str, widths: list[int], seconds: int, found: Found) -> None:
     """One server, every width."""
     rows = {"off": 0, "on": ROWS, "adaptive": 128}[case]
-    with serving(model_dir, CASES[case], rows) as (port, gateway, worker):
-        load(port, max(widths), 1)
+    with serving(model_dir, data, CASES[case], rows) as (port, gateway, worker):
+        load(port, data, max(widths), 1)
         for width in widths:
-            load(port, width, 1)
+            load(port, data, width, 1)
             before, began_s = (cpu_s(gateway), cpu_s(worker)), time.monotonic()
-            rate, p50_ms, p99_ms = load(port, width, seconds)
+            rate, p50_ms, p99_ms = load(port, data, width, seconds)
             count = rate * (time.monotonic() - began_s)
             spent = cpu_s(gateway) - before[0], cpu_s(worker) - before[1]
             found.setdefault((case, width), []).append(
@@ -202,7 +153,7 @@ def measure(
             )
 
 
-def report(found: dict[tuple[str, int], list[tuple[float, ...]]], widths: list[int], cases: list[str]) -> None:
+def report(found: Found, widths: list[int], cases: list[str]) -> None:
     def median(case: str, width: int) -> list[float]:
         return [statistics.median(column) for column in zip(*found[case, width], strict=True)]
 
