@@ -18,6 +18,7 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     "metering": ("metering", []),
     "sigv4": ("sigv4", []),
     "worker_dataplane": ("worker_dataplane", []),
+    "batching": ("batching", []),
     "startup": ("startup", []),
     "birth": ("birth", []),
     "transitions": ("transitions", []),
@@ -28,7 +29,7 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     "peers": ("peers", ["--models", "fraud"]),
     "peers_batching": ("peers", ["--models", "mlp-batched", "--seconds", "3"]),
 }
-NEED_WRK = ("overload", "endurance", "peers", "peers_batching")
+NEED_WRK = ("batching", "overload", "endurance", "peers", "peers_batching")
 
 
 def main() -> int:

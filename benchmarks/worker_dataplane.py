@@ -95,8 +95,18 @@ def fraud_shaped_model() -> bytes:
 class Running:
     """A worker process, from its launch to its end."""
 
-    def __init__(self, model_dir: Path, folder: Path) -> None:
-        spec = ReplicaSpec(id="r", endpoint="e", variant="v", version="1", model_name="m", runtime=Runtime())
+    def __init__(
+        self, model_dir: Path, folder: Path, *, environment: dict[str, str] | None = None, pinned: bool = True
+    ) -> None:
+        spec = ReplicaSpec(
+            id="r",
+            endpoint="e",
+            variant="v",
+            version="1",
+            model_name="m",
+            runtime=Runtime(),
+            environment=environment or {},
+        )
         cpus = tuple(sorted(psutil.Process().cpu_affinity() or ())) if hasattr(os, "sched_setaffinity") else ()
         everything = tuple(range(os.cpu_count() or 1))
         self.path = str(folder / "socket")
@@ -105,7 +115,7 @@ class Running:
             socket_path=self.path,
             model_dir=str(model_dir),
             log_path=str(folder / "log"),
-            cpus=everything[1:2] if cpus and len(everything) > 1 else (),
+            cpus=everything[1:2] if pinned and cpus and len(everything) > 1 else (),
         )
         (folder / "launch").write_bytes(msgspec.msgpack.encode(self._launch))
         self._process = subprocess.Popen([sys.executable, "-m", "trimtab.worker", str(folder / "launch")])

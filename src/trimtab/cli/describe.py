@@ -30,6 +30,7 @@ def describe(
     _variants(document)
     if document["replicas"]:
         _replicas(document["replicas"])
+        _batching(document["replicas"])
         _budgets(document["replicas"])
         _failures(document["replicas"])
     if events and document["events"]:
@@ -85,6 +86,13 @@ def _replicas(replicas: list[dict[str, Any]]) -> None:
         ],
         right=("IN FLIGHT", "AGE"),
     )
+
+
+def _batching(replicas: list[dict[str, Any]]) -> None:
+    told = [(replica["id"], text) for replica in replicas if (text := replica.get("batching"))]
+    if told:
+        emit("")
+        table(("REPLICA", "BATCHING"), told)
 
 
 def _budgets(replicas: list[dict[str, Any]]) -> None:

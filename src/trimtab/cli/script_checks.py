@@ -13,11 +13,11 @@ from packaging.utils import canonicalize_name
 
 from trimtab.cli.findings import Finding, ok, problem, warning
 from trimtab.cli.model_tree import ModelTree
-from trimtab.worker.script import ARGUMENTS
+from trimtab.worker.script import ARGUMENTS, REPLACED
 
 # The functions that are called, and how many arguments each takes (one more: the context).
 FUNCTIONS = {name: len(arguments) for name, arguments in ARGUMENTS.items()}
-_EITHER = ("input_fn", "predict_fn", "output_fn")
+
 _MODULES_OF = {"scikit-learn": "sklearn", "pyyaml": "yaml", "pillow": "PIL", "opencv-python": "cv2"}
 
 
@@ -72,12 +72,12 @@ def _combination(path: str, named: set[str]) -> list[Finding]:
                 f"Define one of {', '.join(FUNCTIONS)}.",
             )
         ]
-    if "transform_fn" in named and (both := [name for name in _EITHER if name in named]):
+    if "transform_fn" in named and (both := [name for name in REPLACED if name in named]):
         return [
             problem(
                 path,
                 f"defines transform_fn together with {', '.join(both)}",
-                "Keep transform_fn, or the three that it replaces: the containers refuse both.",
+                "Keep transform_fn, or those that it replaces: the containers refuse both.",
             )
         ]
     return []

@@ -73,7 +73,8 @@ class ControlLoop:
         self._looking = False
         found: dict[str, set[object]] = {}
         for r in self._engine.observe():
-            matters = (r.id, r.state, r.addresses, r.concurrency, r.wire, r.budget.fetch_s, r.failure is None)
+            fetched_s, sound = r.budget.fetch_s, r.failure is None
+            matters = (r.id, r.state, r.addresses, r.concurrency, r.batch_size, r.wire, fetched_s, sound)
             found.setdefault(key_of(r.endpoint), set()).add(matters)
         changed = [key for key in found.keys() | self._seen.keys() if found.get(key) != self._seen.get(key)]
         self._seen = found

@@ -162,7 +162,12 @@ def _still_ready(replica: ReplicaStatus, lanes: Sequence[Lane]) -> ReplicaStatus
         return replica
     addresses = tuple(lane.address for lane in lanes)
     return replace(
-        replica, state=ReplicaState.READY, addresses=addresses, wire=lanes[0].wire, concurrency=lanes[0].concurrency
+        replica,
+        state=ReplicaState.READY,
+        addresses=addresses,
+        wire=lanes[0].wire,
+        concurrency=lanes[0].concurrency,
+        batch_size=lanes[0].batch_size,
     )
 
 

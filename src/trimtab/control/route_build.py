@@ -37,6 +37,12 @@ def build_route(
 
 def _lanes(replica: ReplicaStatus) -> list[Lane]:
     return [
-        Lane(replica_id=replica.id, address=address, wire=replica.wire, concurrency=replica.concurrency)
+        Lane(
+            replica_id=replica.id,
+            address=address,
+            wire=replica.wire,
+            concurrency=replica.concurrency,
+            batch_size=replica.batch_size,
+        )
         for address in replica.addresses
     ]

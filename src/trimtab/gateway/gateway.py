@@ -221,5 +221,5 @@ class Gateway:
 _Plan = list[tuple[EndpointRoute, list[tuple[Variant, VariantRoute, tuple[Lane, ...]]]]]
 
 
-def _lane_key(route: LaneRoute) -> tuple[str, str, int, str]:
-    return (route.replica_id, route.address, route.concurrency, route.wire)
+def _lane_key(route: LaneRoute) -> tuple[str, str, int, int, str]:
+    return (route.replica_id, route.address, route.concurrency, route.batch_size, route.wire)

@@ -72,7 +72,7 @@ class Lane(ABC):
         self.connected = False
         self.ready = False  # connected, and willing to take requests
         self.outstanding = 0
-        self.pace = Pace(route.concurrency)
+        self.pace = Pace(route.concurrency, route.batch_size)
         self.window = self.pace.window
         self.retired = False
         self.meter = VersionMeter("")  # of the version that it serves; the gateway gives the variant's own

@@ -43,13 +43,14 @@ class Pace:
 
     `gap_s` averages the time per answer while the lane is busy. The window is what the lane answers in
     `WINDOW_WORK_S`: quick models are pipelined deep, slow ones get one request at a time (for each that they work on
-    at once), so that little is lost with them and least-outstanding tells the truth.
+    at once), so that little is lost with them and least-outstanding tells the truth. One that batches holds two full
+    batches at least: one that it works on, and the next, which is read and decoded meanwhile.
     """
 
     __slots__ = ("_least", "gap_s", "window")
 
-    def __init__(self, concurrency: int) -> None:
-        self._least = max(1, concurrency)
+    def __init__(self, concurrency: int, batch_size: int = 0) -> None:
+        self._least = max(1, concurrency, 2 * batch_size)
         self.gap_s = 0.0  # nothing measured yet
         self.window = self._least
 

@@ -104,6 +104,8 @@ class ReplicaStatus(Struct, frozen=True, kw_only=True):
     addresses: tuple[str, ...] = ()  # `unix:/path` or `tcp:host:port`; one per model server process
     pids: tuple[int, ...] = ()
     concurrency: int = 1  # requests that one address works on at the same time
+    batch_size: int = 0  # the most that one address works on together; 0: it does not batch
+    batching: str = ""  # its bounds, or why there is none; "" = nobody asked for it
     in_flight: int = 0
     gpus: tuple[int, ...] = ()
     started_s: float = 0.0  # wall time of the order to start

@@ -14,6 +14,7 @@ class Lane(Struct, frozen=True, kw_only=True):
     address: str  # `unix:/path` or `tcp:host:port`
     wire: Wire = Wire.FRAMES
     concurrency: int = 1  # requests it works on at the same time
+    batch_size: int = 0  # the most that it works on together; 0: it does not batch
 
 
 class VariantRoute(Struct, frozen=True, kw_only=True):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from trimtab.wire.frames import RequestMeta
+
+if TYPE_CHECKING:
+    from trimtab.worker.batchable import Batchable
 
 Buffer = bytes | bytearray | memoryview
 
@@ -48,4 +51,8 @@ class Served(Protocol):
 
     def answer(self, body: bytes, meta: RequestMeta) -> Answer | Streamed:
         """Answer one request. Raises Fault, or whatever the model's code raises."""
+        ...
+
+    def in_batches(self) -> Batchable | str:
+        """The model as one that can be asked for several requests at once; or why it cannot, for people."""
         ...

@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import threading
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -30,6 +31,8 @@ STOCK_OUTPUTS = (media.JSON, media.CSV, media.JSON_LINES, media.NPY)
 
 _rows_decoder = msgspec.json.Decoder(list[list[float]])
 _any_decoder = msgspec.json.Decoder()
+_of_thread = threading.local()
+_LARGE_BYTES = 2**20
 
 
 def text_of(body: bytes | str) -> str:
@@ -75,6 +78,51 @@ def decode_number_rows(body: bytes | str) -> list[list[float]] | None:
         return _rows_decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+
+
+def decode_number_array(body: bytes | str) -> NDArray[np.float64] | None:
+    """`[[1, 2], [3, 4]]` as an array, at half the cost of a list; None when the body is anything else.
+
+    simdjson hands out all numbers of a document one after the other: where its brackets are must be looked at apart.
+    """
+    import numpy as np
+
+    try:
+        rows = _parser(len(body)).parse(body)
+        flat = np.frombuffer(rows.as_buffer(of_type="d"), np.float64)
+        count = len(rows)
+        if not flat.size or not _has_brackets(body, count + 1):
+            return None
+        if count > 1 and len({len(row) for row in rows}) > 1:
+            return None
+    except (ValueError, TypeError, AttributeError, RuntimeError, MemoryError):
+        return None  # not such rows; what is wrong, others say
+    return flat.reshape(count, -1)
+
+
+def _has_brackets(body: bytes | str, count: int) -> bool:
+    """Whether exactly so many arrays begin in it. Finding the few of one row is quicker than counting."""
+    bracket: Any = "[" if isinstance(body, str) else b"["
+    if count > 2:
+        return body.count(bracket) == count
+    place = -1
+    for _ in range(count):
+        place = body.find(bracket, place + 1)
+        if place < 0:
+            return False
+    return body.find(bracket, place + 1) < 0
+
+
+def _parser(size_bytes: int) -> Any:
+    """A parser for this thread. It keeps the memory of the largest document, so large ones get one of their own."""
+    import simdjson
+
+    if size_bytes > _LARGE_BYTES:
+        return simdjson.Parser()
+    parser = getattr(_of_thread, "parser", None)
+    if parser is None:
+        parser = _of_thread.parser = simdjson.Parser()
+    return parser
 
 
 def decode_csv(body: bytes | str) -> list[list[float]]:
@@ -156,8 +204,8 @@ def decode(body: bytes | str, content_type: str, dtype: Any = None) -> Any:
     """The toolkits' stock decoder: an array for JSON, CSV, NPY; arrays by name, or a sparse matrix, for NPZ."""
     kind = media.base(content_type)
     if kind == media.JSON:
-        rows = decode_number_rows(body)
-        return to_array(decode_json(body) if rows is None else rows, dtype)
+        array = decode_number_array(body)
+        return to_array(decode_json(body) if array is None else array, dtype)
     if kind == media.CSV:
         return to_array(decode_csv(body), dtype)
     if kind == media.JSON_LINES:

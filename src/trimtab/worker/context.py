@@ -6,6 +6,7 @@ SageMaker lets through: the content type and the custom attributes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from trimtab.wire.frames import RequestMeta
@@ -66,7 +67,10 @@ class RequestProcessor:
 
 
 class Context:
-    """What a handler may know of its request and of the server. `idx` is 0: a request is handled alone."""
+    """What a handler may know of its request and of the server.
+
+    `idx` is 0, except in predict_batch_fn: there it is the place of the request among the inputs.
+    """
 
     def __init__(self, meta: RequestMeta, system_properties: dict[str, Any], model_name: str) -> None:
         self.model_name = model_name
@@ -74,6 +78,15 @@ class Context:
         self.system_properties = system_properties
         self.request_processor = [RequestProcessor(meta)]
         self.request_ids = {0: meta.inference_id}
+
+    @classmethod
+    def joined(cls, contexts: Sequence[Context]) -> Context:
+        """The context of several requests together. What is set for one of them reaches that one's own."""
+        first = contexts[0]
+        context = cls(RequestMeta(), first.system_properties, first.model_name)
+        context.request_processor = [one.request_processor[0] for one in contexts]
+        context.request_ids = {place: one.request_ids[0] for place, one in enumerate(contexts)}
+        return context
 
     @property
     def request_id(self) -> str:
@@ -122,8 +135,9 @@ class Context:
         self.request_processor[idx].report_status(code, phrase)
 
     def set_all_response_status(self, code: int = 200, phrase: str = "") -> None:
-        """As `set_response_status`: there is one request."""
-        self.set_response_status(code, phrase)
+        """`set_response_status` for every request of the context."""
+        for processor in self.request_processor:
+            processor.report_status(code, phrase)
 
     def get_response_status(self, idx: int = 0) -> tuple[int, str]:
         """Status and phrase set so far."""

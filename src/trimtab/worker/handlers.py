@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from trimtab.wire.frames import RequestMeta
 from trimtab.worker import codecs, media, tracing
 from trimtab.worker.answers import Answer, Buffer, Fault, Streamed
+from trimtab.worker.batchable import Batchable
 from trimtab.worker.context import CUSTOM_ATTRIBUTES, Context
+from trimtab.worker.handled_batches import HandledBatches, one_for_each
 from trimtab.worker.script import Function
 
 _AS_TEXT = frozenset({media.JSON, media.CSV})  # the toolkits hand these to handlers as str
@@ -51,10 +53,13 @@ class HandledModel:
     ) -> None:
         self._model_dir = str(model_dir)
         self._system_properties = system_properties
-        self._fault_of = defaults.fault_of
+        self.fault_of = defaults.fault_of
         self._accept = defaults.accept
         self._input = handlers.get("input_fn") or Function(defaults.input_fn)
+        self.predict_batch = handlers.get("predict_batch_fn")
         self._predict = handlers.get("predict_fn") or Function(defaults.predict_fn)
+        if self.predict_batch is not None and "predict_fn" not in handlers:
+            self._predict = Function(lambda data, model, context: self.predict_many([data], context)[0], True)
         self._output = handlers.get("output_fn") or Function(defaults.output_fn)
         self._encodes_itself = "output_fn" in handlers
         self._transform = handlers.get("transform_fn")
@@ -78,13 +83,13 @@ class HandledModel:
 
     def answer(self, body: bytes, meta: RequestMeta) -> Answer | Streamed:
         """Run the handlers for one request. Every exception of theirs comes out as the Fault of the flavor."""
-        context = self._context(meta) if self._takes_context else None
+        context = self.context_of(meta)
         try:
             if meta.trace:
                 return self._traced(body, meta, context)
             return self._answer(body, meta, context)
         except BaseException as error:  # sys.exit too: it is answered as the container would
-            raise self._fault_of(error) from error
+            raise self.fault_of(error) from error
 
     def _traced(self, body: bytes, meta: RequestMeta, context: Context | None) -> Answer | Streamed:
         with tracing.current(meta.trace):
@@ -92,27 +97,39 @@ class HandledModel:
         return result if isinstance(result, tuple) else Streamed(tracing.within(meta.trace, result.chunks), result.head)
 
     def _answer(self, body: bytes, meta: RequestMeta, context: Context | None) -> Answer | Streamed:
-        content_type = meta.content_type or media.JSON
-        accept = meta.accept if meta.accept and meta.accept != media.ANY else self._accept
-        data: Any = codecs.text_of(body) if media.base(content_type) in _AS_TEXT else body
-        if self._transform is not None:
-            result = self._transform(self._model, data, content_type, accept, context=context)
-        else:
-            data = self._input(data, content_type, context=context)
-            prediction = self._predict(data, self._model, context=context)
-            if _is_stream(prediction) and not self._encodes_itself:
-                result = prediction
-            else:
-                result = self._output(prediction, accept, context=context)
-        content_type = accept
-        if isinstance(result, tuple) and len(result) == 2:
-            result, content_type = result
-        return self._finish(result, str(content_type), context)
+        if self._transform is None:
+            data = self.decode(body, meta, context)
+            return self.encode(self._predict(data, self._model, context=context), meta, context)
+        data, content_type = _given(body, meta)
+        accept = self._accepted(meta)
+        return self._finish(self._transform(self._model, data, content_type, accept, context=context), accept, context)
+
+    def decode(self, body: bytes, meta: RequestMeta, context: Context | None) -> Any:
+        """input_fn."""
+        data, content_type = _given(body, meta)
+        return self._input(data, content_type, context=context)
+
+    def predict_many(self, inputs: list[Any], context: Context | None) -> Sequence[Any]:
+        """predict_batch_fn, and a look at what it returns. Raises WrongCount, or what it raises."""
+        assert self.predict_batch is not None
+        return one_for_each(self.predict_batch(inputs, self._model, context=context), len(inputs))
+
+    def encode(self, prediction: Any, meta: RequestMeta, context: Context | None) -> Answer | Streamed:
+        """output_fn, or the stream that a handler has begun."""
+        accept = self._accepted(meta)
+        if _is_stream(prediction) and not self._encodes_itself:
+            return self._finish(prediction, accept, context)
+        return self._finish(self._output(prediction, accept, context=context), accept, context)
+
+    def _accepted(self, meta: RequestMeta) -> str:
+        return meta.accept if meta.accept and meta.accept != media.ANY else self._accept
 
     def _finish(self, result: Any, content_type: str, context: Context | None) -> Answer | Streamed:
+        if isinstance(result, tuple) and len(result) == 2:
+            result, content_type = result[0], str(result[1])
         if _is_stream(result):
             return Streamed(
-                _pieces(result, self._fault_of), lambda: _head(content_type.partition(",")[0].strip(), context)
+                _pieces(result, self.fault_of), lambda: _head(content_type.partition(",")[0].strip(), context)
             )
         body, content_type = _body(result, content_type)
         content_type, attributes = _head(content_type, context)
@@ -122,8 +139,24 @@ class HandledModel:
                 raise Fault(status, "", body=body, content_type=content_type, custom_attributes=attributes)
         return body, content_type, attributes
 
+    def context_of(self, meta: RequestMeta) -> Context | None:
+        """The context of one request; None where no handler takes it."""
+        return self._context(meta) if self._takes_context else None
+
+    def in_batches(self) -> Batchable | str:
+        """See `Served.in_batches`."""
+        if self.predict_batch is None:
+            return "its handlers take one request; define predict_batch_fn(inputs, model) in the script"
+        return HandledBatches(self)
+
     def _context(self, meta: RequestMeta) -> Context:
         return Context(meta, self._system_properties, "model")
+
+
+def _given(body: bytes, meta: RequestMeta) -> tuple[Any, str]:
+    """What handlers are given of a request: the body, as text where the toolkits decode it, and its type."""
+    content_type = meta.content_type or media.JSON
+    return codecs.text_of(body) if media.base(content_type) in _AS_TEXT else body, content_type
 
 
 def _head(content_type: str, context: Context | None) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from trimtab import __version__
+from trimtab.policies.batching import Limits, limits_of
 from trimtab.resources.launch import WorkerLaunch
 from trimtab.resources.replica import ReplicaSpec
 from trimtab.resources.runtime import Flavor, RuntimeKind
@@ -34,6 +35,7 @@ def recipe(launch: WorkerLaunch, spec: ReplicaSpec) -> Recipe:
         raise StartFailed("RuntimeUnknown", f"A worker runs Python models, not a {spec.runtime.kind.value}.")
     model_dir = Path(launch.model_dir) if launch.model_dir else Path("/nonexistent")
     environment = dict(os.environ)
+    batch_limits(environment)  # a wrong setting is told before anything is loaded
     flavor = spec.runtime.flavor
     found = script.find(model_dir, environment)
     if found is not None:
@@ -88,6 +90,14 @@ def _script_less(model_dir: Path, environment: Mapping[str, str], flavor: Flavor
     return Recipe(path.name, lambda: _import(artifact.MODULES[kind]), load)
 
 
+def batch_limits(environment: Mapping[str, str]) -> Limits | None:
+    """What the model's environment asks for; None: no batching. Raises StartFailed where it is wrong."""
+    try:
+        return limits_of(environment)
+    except ValueError as error:
+        raise StartFailed("Invalid", f"{error} Correct the model's environment.") from error
+
+
 def _loaded(model: HandledModel) -> HandledModel:
     model.load()
     return model
@@ -103,7 +113,7 @@ def _properties(launch: WorkerLaunch) -> dict[str, Any]:
     return {
         "model_dir": launch.model_dir,
         "gpu_id": 0 if launch.gpus else None,  # CUDA_VISIBLE_DEVICES makes the first one of its own number 0
-        "batch_size": 1,
+        "batch_size": wanted.rows if (wanted := batch_limits(os.environ)) else 1,
         "server_name": "trimtab",
         "server_version": __version__,
     }

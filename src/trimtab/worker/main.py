@@ -19,6 +19,7 @@ from trimtab.resources.replica import ReplicaSpec
 from trimtab.worker import failures, loading, process
 from trimtab.worker.answers import Served
 from trimtab.worker.attendant import BROKEN_EXIT, Attendant
+from trimtab.worker.batching import batching_of
 from trimtab.worker.logfile import LineStream, LogFile, capture
 from trimtab.worker.report import Report
 from trimtab.worker.serve import Loop
@@ -60,12 +61,16 @@ def _run(launch: WorkerLaunch) -> NoReturn:
         loop.refuse()
         loop.run(_never)
     else:
+        batches = batching_of(served, loading.batch_limits(os.environ), loop, report, _note)
         report.become_ready()
         _note(
             f"ready: fork {_ms(report.fork_s)}, import {_ms(report.import_s)}, load {_ms(report.load_s)}, "
             f"warm-up {_ms(report.warm_s)}"
         )
-        loop.run(served.answer, on_first=report.answered_first)
+        if batches is not None:
+            batches.run()
+        else:
+            loop.run(served.answer, on_first=report.answered_first)
     _end(launch.socket_path)
 
 

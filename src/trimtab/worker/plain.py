@@ -17,7 +17,11 @@ from typing import Any
 from trimtab.wire.frames import RequestMeta
 from trimtab.worker import codecs, media
 from trimtab.worker.answers import Answer, Fault
-from trimtab.worker.models.model import Model
+from trimtab.worker.batchable import Batchable, Inseparable, Prepared
+from trimtab.worker.faults import fault_of
+from trimtab.worker.models.model import Feed, Model
+
+_SHORT_BYTES = 1024  # up to here lists are made as quickly as an array is begun
 
 
 class PlainModel:
@@ -35,20 +39,80 @@ class PlainModel:
 
     def answer(self, body: bytes, meta: RequestMeta) -> Answer:
         """Decode, predict, encode. Raises Fault 400, 406 or 415 for what is the caller's."""
-        accept = meta.accept
-        if self._quick and (not accept or accept == media.ANY or accept == media.JSON):
-            # The benchmark's path: numbers in JSON or CSV, JSON out.
-            kind = meta.content_type
-            rows: Any = None
-            if kind == media.JSON or not kind:
-                rows = codecs.decode_number_rows(body)
-            elif kind == media.CSV:
-                rows = codecs.decode_csv(body)
-            if rows is not None:
-                return self._json(self._run(rows), ""), media.JSON, ""
-        chosen = media.negotiate(accept, codecs.STOCK_OUTPUTS, self._accept)
+        rows = self._quick_rows(body, meta)
+        if rows is not None:
+            return self._json(self._run(rows), ""), media.JSON, ""
+        chosen = media.negotiate(meta.accept, codecs.STOCK_OUTPUTS, self._accept)
         value, form = self._decode(body, meta.content_type)
         return self._encode(self._run(value), form, chosen), chosen, ""
+
+    def _quick_rows(self, body: bytes, meta: RequestMeta) -> Any:
+        """The most frequent request, numbers in JSON or CSV and JSON out, decoded; None where it is another."""
+        accept = meta.accept
+        if self._quick and (not accept or accept == media.ANY or accept == media.JSON):
+            kind = meta.content_type
+            if kind == media.JSON or not kind:
+                return codecs.decode_number_rows(body) if len(body) < _SHORT_BYTES else codecs.decode_number_array(body)
+            if kind == media.CSV:
+                return codecs.decode_csv(body)
+        return None
+
+    # In batches (worker/batchable.py)
+
+    apart = True
+
+    def in_batches(self) -> Batchable | str:
+        """See `Served.in_batches`."""
+        return self._model.refuses_rows or self
+
+    def prepare(self, body: bytes, meta: RequestMeta) -> Prepared:
+        """Decode a request to the arrays that the model takes; those of equal types and shapes can be joined."""
+        form, chosen = "", media.JSON
+        value = self._quick_rows(body, meta)
+        if value is None:
+            chosen = media.negotiate(meta.accept, codecs.STOCK_OUTPUTS, self._accept)
+            value, form = self._decode(body, meta.content_type)
+        feed = self._model.feed(value)
+        rows = _common_rows(feed)
+        if feed is None or not rows:
+            return Prepared((None, value), None, rows or 1, len(body), chosen, form)
+        key = tuple([(name, array.dtype, array.shape[1:]) for name, array in feed.items()])
+        size_bytes = sum([array.nbytes for array in feed.values()])
+        return Prepared((feed, None), key, rows, size_bytes, chosen, form)
+
+    def predict(self, many: Sequence[Prepared]) -> Sequence[Sequence[Any]]:
+        """Each request's outputs. Raises Inseparable where the model does not answer one row for each of its rows."""
+        feed, value = many[0].value
+        if len(many) == 1:
+            return [self._run(value) if feed is None else self._model.ask(feed)]
+        import numpy as np
+
+        joined = {name: np.concatenate([one.value[0][name] for one in many]) for name in feed}
+        rows = sum([one.rows for one in many])
+        # Lists are quicker to cut than arrays, and are what JSON is written from.
+        outputs = [_listed(value) if _all_json(many) else value for value in self._model.ask(joined)]
+        for name, output in zip(self._model.outputs, outputs, strict=True):
+            if (have := _row_count(output)) != rows:
+                raise Inseparable(f"the model's output {name!r} has {have} rows for {rows} rows of input")
+        cut, at = [], 0
+        for one in many:
+            cut.append([output[at : at + one.rows] for output in outputs])
+            at += one.rows
+        return cut
+
+    def finish(self, one: Prepared, result: Sequence[Any]) -> Answer:
+        """Write one request's outputs in its own form and type."""
+        if one.accept == media.JSON:
+            return self._json(result, one.form), media.JSON, ""
+        return self._encode(result, one.form, one.accept), one.accept, ""
+
+    def answer_alone(self, body: bytes, meta: RequestMeta) -> Answer:
+        """As without batching."""
+        return self.answer(body, meta)
+
+    def fault_of(self, error: BaseException) -> Fault:
+        """HTTP 500, message and traceback."""
+        return fault_of(error)
 
     def _decode(self, body: bytes, content_type: str) -> tuple[Any, str]:
         """The value for the model, and the form of JSON that it came in ("", "instances" or "inputs")."""
@@ -98,6 +162,25 @@ class PlainModel:
         if len(values) > 1:
             whole = dict(zip(self._model.outputs, map(_listed, values), strict=True))
         return codecs.encode({"outputs": whole} if form == "inputs" else whole, media.JSON)
+
+
+def _all_json(many: Sequence[Prepared]) -> bool:
+    """Whether every one of these is to be answered in JSON."""
+    return all(one.accept == media.JSON for one in many)
+
+
+def _common_rows(feed: Feed | None) -> int:
+    """The rows that all arrays have; 0 where there are none, or not equally many."""
+    rows = {array.shape[0] if array.ndim else 0 for array in feed.values()} if feed else {0}
+    return rows.pop() if len(rows) == 1 else 0
+
+
+def _row_count(value: Any) -> int:
+    """Rows of an output; 0 where it has none."""
+    shape = getattr(value, "shape", None)
+    if shape is None:
+        return len(value) if isinstance(value, list) else 0
+    return int(shape[0]) if shape else 0
 
 
 def _listed(value: Any) -> Any:

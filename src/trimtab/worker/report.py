@@ -9,7 +9,7 @@ from collections.abc import Callable
 from trimtab.resources import lifecycles
 from trimtab.resources.launch import WorkerLaunch
 from trimtab.resources.replica import Failure, ReplicaState
-from trimtab.wire.frames import WorkerDescription
+from trimtab.wire.batching import BatchingDescription
 
 
 class Report:
@@ -29,6 +29,8 @@ class Report:
         self.load_s: float | None = None
         self.warm_s: float | None = None
         self.first_answer_s: float | None = None
+        self.batch_size = 0  # rows of the largest batch; 0: the model is asked for one request at a time
+        self.batching = ""  # what batching does, or why there is none; "" = nobody asked for it
         self.on_change: Callable[[], None] = lambda: None
         self.load: Callable[[], tuple[int, float]] = lambda: (0, 0.0)
         """Requests in hand, and since when the oldest of them waits for the model (monotonic; 0 = idle)."""
@@ -51,16 +53,21 @@ class Report:
         self.first_answer_s = took_s
         self.on_change()
 
+    def stop_batching(self, why: str) -> None:
+        """The model is asked for one request at a time from now on."""
+        self.batch_size, self.batching = 0, why
+        self.on_change()
+
     def fail(self, failure: Failure) -> None:
         """Become Failed, with its reason."""
         self.failure = failure
         self.move(ReplicaState.FAILED)
 
-    def describe(self) -> WorkerDescription:
+    def describe(self) -> BatchingDescription:
         """All of it, as of now."""
         in_flight, busy_since_s = self.load()
         failure = self.failure
-        return WorkerDescription(
+        return BatchingDescription(
             replica_id=self._replica_id,
             index=self._launch.index,
             pid=os.getpid(),
@@ -76,4 +83,6 @@ class Report:
             failure_reason=failure.reason if failure else "",
             failure_message=failure.message if failure else "",
             failure_tail=failure.tail if failure else "",
+            batch_size=self.batch_size,
+            batching=self.batching,
         )

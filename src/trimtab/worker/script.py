@@ -27,10 +27,11 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "model_warmup_fn": ("model_dir", "model"),
     "input_fn": ("input_data", "content_type"),
     "predict_fn": ("data", "model"),
+    "predict_batch_fn": ("inputs", "model"),
     "output_fn": ("prediction", "accept"),
     "transform_fn": ("model", "input_data", "content_type", "accept"),
 }
-_THREE = ("input_fn", "predict_fn", "output_fn")
+REPLACED = ("input_fn", "predict_fn", "predict_batch_fn", "output_fn")  # by transform_fn
 
 
 class Function(Struct, frozen=True):
@@ -85,12 +86,12 @@ def load(path: Path) -> dict[str, Function]:
 def handlers_of(module: object, program: str) -> dict[str, Function]:
     """The handlers among a module's names, checked. Raises StartFailed naming the one that is wrong."""
     found = {name: function for name in ARGUMENTS if (function := getattr(module, name, None)) is not None}
-    clash = [name for name in _THREE if name in found]
+    clash = [name for name in REPLACED if name in found]
     if "transform_fn" in found and clash:
         raise StartFailed(
             "ModelLoadFailed",
             f"{program} defines transform_fn together with {', '.join(clash)}. transform_fn replaces input_fn, "
-            "predict_fn and output_fn: define either it or them.",
+            "predict_fn (or predict_batch_fn) and output_fn: define either it or them.",
         )
     return {name: _checked(name, function, program) for name, function in found.items()}
 

@@ -2,7 +2,8 @@
 
 One thread reads, computes and writes, because handing a request to another costs more than a small model's answer.
 What must go on while the model computes is elsewhere: control is answered by the attendant, streams by their threads
-(which also read in this thread's place when one request keeps it long, so that credit and cancels arrive).
+(which also read in this thread's place when one request keeps it long, so that credit and cancels arrive). A model that
+is asked in batches is worked by `worker/batches.py`, which has a thread that reads while a batch is in the model.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
@@ -38,7 +40,24 @@ _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 _CREDIT = struct.Struct("<I")
 _REQUEST, _ANSWER = int(Kind.REQUEST), int(Kind.ANSWER)
 
-_Waiting = tuple[Connection, int, RequestMeta, bytes]
+Waiting = tuple[Connection, int, RequestMeta, bytes, float]
+"""Connection, stream, meta, body, and when it was read (monotonic)."""
+
+
+class Work(Protocol):
+    """Who answers what the loop reads, if not the loop itself."""
+
+    def work(self) -> None:
+        """Answer what waits; return when nothing does. Called by the main thread, which reads until then."""
+        ...
+
+    def in_hand(self) -> int:
+        """Requests taken over from the loop and not answered yet."""
+        ...
+
+    def cancel(self, connection: Connection, stream: int | None) -> None:
+        """Nobody wants the answer to this request (None: to any of this connection's) any more."""
+        ...
 
 
 class Loop:
@@ -50,15 +69,20 @@ class Loop:
         self._epoll.register(self._wake_fd, _IN)
         self._connections: dict[int, Connection] = {}
         self._arrivals: deque[tuple[socket.socket, bytes]] = deque()
-        self._waiting: deque[_Waiting] = deque()
-        self._waiting_bytes = 0
-        self._reading = threading.Lock()
-        self._busy_since_s = 0.0
+        self.waiting: deque[Waiting] = deque()
+        self.reading = threading.Lock()
+        self._read_s = 0.0  # when what is being read was there
+        # Two counts that each have one writer: whoever reads, and the main thread.
+        self._taken_bytes = 0
+        self._done_bytes = 0
+        self._work_apart: Work | None = None
+        self._together = 0  # requests that are worked on together when one is; 0: the worker does not batch
+        self.busy_since_s = 0.0
         self._gaps = Gaps()
         self._alone_in_a_row = 0  # requests that were the gateway's only one
         self._refusing = False
-        self._leaving = False
-        self._streams = Streams(self, on_end=self._wake)
+        self.leaving = False
+        self._streams = Streams(self, on_end=self.wake)
         self._decode_meta = msgspec.msgpack.Decoder(RequestMeta).decode
         self._encode = msgspec.msgpack.Encoder().encode
 
@@ -67,7 +91,7 @@ class Loop:
     def adopt(self, sock: socket.socket, prefix: bytes) -> None:
         """Take over a gateway's connection, of which `prefix` has been read already."""
         self._arrivals.append((sock, prefix))
-        self._wake()
+        self.wake()
 
     def refuse(self) -> None:
         """From now on answer new requests with REFUSED."""
@@ -76,13 +100,15 @@ class Loop:
     def leave(self) -> None:
         """Refuse what is new; `run` returns once nothing is in hand and every answer is sent."""
         self._refusing = True
-        self._leaving = True
-        self._wake()
+        self.leaving = True
+        self.wake()
 
     def load(self) -> tuple[int, float]:
         """Requests in hand, and since when (monotonic) the model owes the oldest its answer; 0 = it is idle."""
-        busy, streams = self._busy_since_s, self._streams.oldest_wait_s()
-        count = len(self._waiting) + len(self._streams) + (1 if busy else 0)
+        busy, streams = self.busy_since_s, self._streams.oldest_wait_s()
+        apart = self._work_apart
+        in_hand = (apart.in_hand() if apart is not None else 0) or (1 if busy else 0)
+        count = len(self.waiting) + len(self._streams) + in_hand
         return count, min(busy or streams, streams or busy)
 
     def send(self, connection: Connection, *buffers: Buffer) -> None:
@@ -92,14 +118,14 @@ class Loop:
 
     def read_if_busy(self) -> bool:
         """Read in the main thread's place if a request has kept it a while; whether it is so kept."""
-        since = self._busy_since_s
+        since = self.busy_since_s
         if not since or time.monotonic() - since < _KEPT_S:
             return False
-        if self._reading.acquire(blocking=False):
+        if self.reading.acquire(blocking=False):
             try:
-                self._look(0)
+                self.look(0)
             finally:
-                self._reading.release()
+                self.reading.release()
         return True
 
     def forsake(self) -> None:
@@ -116,102 +142,125 @@ class Loop:
 
         `on_first` is told how many seconds the first requests took, once they are answered.
         """
-        while not (self._leaving and self._is_done()):
+        while not (self.leaving and self._is_done()):
             self._await_news()
-            if not self._waiting:
+            if not self.waiting:
                 continue
             if on_first is None:
-                self._work(answer)
+                self.answer_waiting(answer)
             else:
                 began_s = time.monotonic()
-                self._work(answer)
+                self.answer_waiting(answer)
                 on_first(time.monotonic() - began_s)
                 on_first = None
+
+    def run_apart(self, work: Work) -> None:
+        """As `run`, with requests answered by `work`."""
+        self._work_apart, self._together = work, 1
+        while not (self.leaving and self._is_done()):
+            self._await_news()
+            if self.waiting:
+                work.work()
+
+    def done(self, size_bytes: int) -> None:
+        """So many bytes of bodies that were taken in are out of the way. Main thread only."""
+        self._done_bytes += size_bytes
 
     def _await_news(self) -> None:
         """Sleep until something comes; while requests come one at a time, look for the next one first."""
         clock = time.monotonic
         idle_since_s = clock()
-        with self._reading:
+        with self.reading:
             until_s = idle_since_s + look_s(self._gaps.average_s, self._alone_in_a_row)
             while clock() < until_s:
-                if self._look(0):
+                if self.look(0):
                     break
                 os.sched_yield()  # whoever else wants this processor comes first
             else:
-                self._look(-1)
-        if self._waiting:
+                self.look(-1)
+        waiting = self.waiting
+        if waiting:
             self._gaps.observe(clock() - idle_since_s)
+            self._alone_in_a_row = self._alone_in_a_row + 1 if len(waiting) == 1 and waiting[0][2].alone else 0
 
     def _is_done(self) -> bool:
-        return not (self._waiting or len(self._streams) or any(c.backlog for c in self._connections.values()))
+        backlog = any(c.backlog for c in list(self._connections.values()))
+        apart = self._work_apart
+        return not (self.waiting or len(self._streams) or backlog or (apart is not None and apart.in_hand()))
 
-    def _work(self, answer: AnswerFn) -> None:
-        """Answer all that waits; send in bursts, and look for news between requests that take long."""
-        waiting, clock = self._waiting, time.monotonic
+    def answer_waiting(self, answer: AnswerFn) -> None:
+        """Answer all that waits, one by one; send in bursts, and look for news between requests that take long."""
+        waiting, clock = self.waiting, time.monotonic
         began_s = sent_s = looked_s = clock()
         burst_of: Connection | None = None
-        self._alone_in_a_row = self._alone_in_a_row + 1 if len(waiting) == 1 and waiting[0][2].alone else 0
         while waiting:
-            connection, stream, meta, body = waiting.popleft()
-            self._waiting_bytes -= len(body)
+            connection, stream, meta, body, read_s = waiting.popleft()
+            self._done_bytes += len(body)
             if connection.cancelled and stream in connection.cancelled:
                 connection.cancelled.discard(stream)
                 continue
             if burst_of is not None and burst_of is not connection:
-                self._flush(burst_of)
+                self.flush(burst_of)
             burst_of = connection
-            self._busy_since_s = began_s
+            self.busy_since_s = began_s
             try:
                 result = answer(body, meta)
                 if type(result) is tuple:
-                    self._answer(connection, stream, result, began_s)
+                    self.answer(connection, stream, result, clock() - began_s, began_s - read_s)
                 else:
                     assert isinstance(result, Streamed)
-                    self._streams.start(connection, stream, result)
+                    self.stream(connection, stream, result)
             except BaseException as error:  # noqa: BLE001 sys.exit too: it fails its request, not the worker
-                self._fail(connection, stream, fault_of(error))
+                self.fail(connection, stream, fault_of(error))
             del body
             now_s = clock()
             if now_s - sent_s > _BURST_S:
-                self._flush(connection)
+                self.flush(connection)
                 sent_s = now_s
             began_s = now_s
             if now_s - looked_s > _LOOK_S and waiting:
-                self._busy_since_s = 0.0
-                with self._reading:
-                    self._look(0)
+                self.busy_since_s = 0.0
+                with self.reading:
+                    self.look(0)
                 looked_s = began_s = clock()
-        self._busy_since_s = 0.0
+        self.busy_since_s = 0.0
         if burst_of is not None:
-            self._flush(burst_of)
-        self._resume()
+            self.flush(burst_of)
+        self.resume()
 
-    def _answer(self, connection: Connection, stream: int, result: Answer, began_s: float) -> None:
+    def answer(self, connection: Connection, stream: int, result: Answer, compute_s: float, wait_s: float) -> None:
+        """Put an answer into its connection's burst; a large one is sent at once."""
         payload, content_type, custom_attributes = result
-        compute_us = int((time.monotonic() - began_s) * 1e6)
-        meta = self._encode(AnswerMeta(content_type, custom_attributes, compute_us))
+        meta = self._encode(
+            AnswerMeta(content_type, custom_attributes, int(compute_s * 1e6), int(wait_s * 1e6), self._together)
+        )
         size = len(payload)
         head = HEADER.pack(size, stream, len(meta), _ANSWER, 0) + meta
         if size <= LARGE_BYTES:
             connection.burst.append(head + payload)
         else:
-            self._flush(connection)
+            self.flush(connection)
             self.send(connection, head, payload)
 
-    def _fail(self, connection: Connection, stream: int, fault: Fault) -> None:
-        meta = self._encode(FailureMeta(fault.status, fault.content_type, fault.custom_attributes))
-        connection.burst.append(pack(Kind.FAILURE, stream, meta, bytes(fault.body)))
+    def stream(self, connection: Connection, stream: int, result: Streamed) -> None:
+        """Send an answer piece by piece, by a thread of its own."""
+        self._streams.start(connection, stream, result)
 
-    def _flush(self, connection: Connection) -> None:
+    def fail(self, connection: Connection, stream: int, fault: Fault) -> None:
+        """Put a failure into its connection's burst."""
+        connection.burst.append(failure_frame(stream, fault))
+
+    def flush(self, connection: Connection) -> None:
+        """Send its burst."""
         if connection.burst and not connection.flush_burst():
             self._watch(connection)
 
-    # Reading (whoever holds `_reading`)
+    # Reading (whoever holds `reading`)
 
-    def _look(self, timeout_s: float) -> bool:
+    def look(self, timeout_s: float) -> bool:
         """Take what has come; whether anything had."""
         events = self._epoll.poll(timeout_s)
+        self._read_s = time.monotonic()
         for fd, mask in events:
             if fd == self._wake_fd:
                 os.eventfd_read(fd)
@@ -226,6 +275,11 @@ class Loop:
                 self._drop(connection)
         return bool(events)
 
+    def look_soon(self, timeout_s: float) -> None:
+        """`look` with a time-out of less than a millisecond, which epoll does not know."""
+        select.select([self._epoll], (), (), timeout_s)
+        self.look(0)
+
     def _whole(self, read: Callable[[Take], bool]) -> bool:
         """Read frames by `read`; False when the connection is over, by its peer's will or fault."""
         try:
@@ -239,19 +293,24 @@ class Loop:
             if self._refusing:
                 self.send(connection, pack(Kind.REFUSED, stream))
                 return
-            self._waiting.append((connection, stream, self._decode_meta(meta), payload))
-            self._waiting_bytes += len(payload)
-            if self._waiting_bytes > _MAX_WAITING_BYTES or len(self._waiting) > _MAX_WAITING:
+            self.waiting.append((connection, stream, self._decode_meta(meta), payload, self._read_s))
+            self._taken_bytes += len(payload)
+            if self._is_overfull():
                 connection.paused = True
                 self._watch(connection)
         elif kind == Kind.CANCEL:
             self._streams.cancel(connection, stream)
-            if any(c is connection and s == stream for c, s, _, _ in list(self._waiting)):
+            if any(c is connection and s == stream for c, s, *_ in list(self.waiting)):
                 connection.cancelled.add(stream)
+            if self._work_apart is not None:
+                self._work_apart.cancel(connection, stream)
         elif kind == Kind.CREDIT:
             self._streams.credit(connection, stream, _CREDIT.unpack(payload)[0])
         else:
             raise Malformed(f"a frame of kind {kind} is not for a connection that carries requests")
+
+    def _is_overfull(self) -> bool:
+        return len(self.waiting) > _MAX_WAITING or self._taken_bytes - self._done_bytes > _MAX_WAITING_BYTES
 
     def _admit(self) -> None:
         while self._arrivals:
@@ -264,7 +323,9 @@ class Loop:
 
     def _drop(self, connection: Connection) -> None:
         """The gateway is gone: skip what waits of it, stop its streams, close."""
-        connection.cancelled.update(s for c, s, _, _ in list(self._waiting) if c is connection)
+        connection.cancelled.update(s for c, s, *_ in list(self.waiting) if c is connection)
+        if self._work_apart is not None:
+            self._work_apart.cancel(connection, None)
         self._streams.cancel_all(connection)
         del self._connections[connection.fd]
         self._epoll.unregister(connection.fd)
@@ -281,11 +342,24 @@ class Loop:
             if not connection.closed:  # closed meanwhile, by the thread that reads
                 raise
 
-    def _resume(self) -> None:
-        for connection in self._connections.values():
+    def resume(self) -> None:
+        """Read again from those whose requests were too many."""
+        if self._is_overfull():
+            return
+        for connection in list(self._connections.values()):
             if connection.paused:
                 connection.paused = False
                 self._watch(connection)
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Make whoever waits in `look` come out."""
         os.eventfd_write(self._wake_fd, 1)
+
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def failure_frame(stream: int, fault: Fault) -> bytes:
+    """A FAILURE as it travels."""
+    meta = _encode(FailureMeta(fault.status, fault.content_type, fault.custom_attributes))
+    return pack(Kind.FAILURE, stream, meta, bytes(fault.body))

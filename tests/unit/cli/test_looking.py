@@ -33,6 +33,8 @@ def fraud(world):
             state=ReplicaState.READY,
             pids=(71, 72),
             in_flight=3,
+            batch_size=16,
+            batching="at most 16 rows, waiting at most 100 ms",
             budget=StartBudget(decide_s=0.0005, fork_s=0.0061, load_s=1.25),
             **common,
         ),
@@ -67,6 +69,7 @@ def test_describe_shows_replicas_budgets_failures_and_reasons(trimtab, fraud) ->
     assert "status:   InService" in out
     lines = {tuple(line.split()[:2]): line.split() for line in out.splitlines() if line}
     assert lines["r-ready", "blue"][2:] == ["Ready", "fraud-1", "71,72", "3", "-", "5m"]
+    assert "r-ready  at most 16 rows, waiting at most 100 ms" in out
     assert lines["r-ready", "-"][1:] == ["-", "0.5", "-", "-", "6.1", "-", "1,250", "-", "-", "1,257"]
     assert "r-dead failed: ModelLoadFailed: model_fn raised\n    Traceback\n    ValueError: no" in out
     assert "it raised" in out

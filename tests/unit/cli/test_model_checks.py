@@ -145,6 +145,11 @@ def test_requirements_at_the_root_are_a_warning(tmp_path) -> None:
         ("def model_fn(a, b, c): ...", "model_fn takes 3 argument(s)"),
         (f"{SCRIPT}def output_fn(prediction): ...", "output_fn takes 1 argument(s) and is called with 2"),
         ("async def model_fn(d): ...", "model_fn is async"),
+        (f"{SCRIPT}def predict_batch_fn(inputs): ...", "predict_batch_fn takes 1 argument(s) and is called with 2"),
+        (
+            f"{SCRIPT}def transform_fn(m, d, c, a): ...\ndef predict_batch_fn(i, m): ...",
+            "transform_fn together with predict_batch_fn",
+        ),
     ],
 )
 def test_scripts_that_cannot_work_are_problems_with_their_line(tmp_path, text, expected) -> None:

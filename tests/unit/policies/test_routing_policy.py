@@ -77,6 +77,14 @@ def test_a_lane_holds_two_milliseconds_of_work(gap_s, concurrency, window):
     assert pace.window in (window, window - 1) if window > 1 else pace.window == window
 
 
+@given(st.lists(st.floats(0, 100), max_size=50), st.integers(1, 200))
+def test_a_lane_that_batches_holds_two_full_batches_at_least(gaps_s, batch_size):
+    pace = Pace(1, batch_size)
+    assert pace.window == 2 * batch_size
+    for gap_s in gaps_s:
+        assert 2 * batch_size <= pace.observe(gap_s) <= max(WINDOW_MOST, 2 * batch_size)
+
+
 @given(st.lists(st.floats(0, 100), max_size=50), st.integers(0, 80))
 def test_a_window_is_never_smaller_than_the_lane_can_work_on(gaps_s, concurrency):
     pace = Pace(concurrency)

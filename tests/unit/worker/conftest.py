@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from worker_frames import BOUND_S, Frame
 
 from trimtab.resources.launch import WorkerLaunch
 from trimtab.resources.replica import ReplicaSpec
@@ -21,30 +22,11 @@ from trimtab.resources.runtime import Flavor, Runtime
 from trimtab.wire.frames import (
     HEADER,
     HEADER_SIZE,
-    AnswerMeta,
-    FailureMeta,
     Kind,
     RequestMeta,
     WorkerDescription,
     pack,
 )
-
-BOUND_S = 20.0
-
-
-class Frame(msgspec.Struct):
-    kind: Kind
-    stream: int
-    meta: bytes
-    payload: bytes
-
-    @property
-    def answer(self) -> AnswerMeta:
-        return msgspec.msgpack.decode(self.meta, type=AnswerMeta)
-
-    @property
-    def failure(self) -> FailureMeta:
-        return msgspec.msgpack.decode(self.meta, type=FailureMeta)
 
 
 class Client:

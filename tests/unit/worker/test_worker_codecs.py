@@ -29,6 +29,36 @@ def outcome(call, *arguments):
         return fault
 
 
+_FINITE = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**63), 2**64 - 1)
+_VALUES = st.recursive(
+    _FINITE | st.none() | st.booleans() | st.text(alphabet='[]",1 ', max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
+    max_leaves=12,
+)
+
+
+@given(_VALUES | st.lists(st.lists(_FINITE, max_size=4), max_size=4), st.sampled_from([None, 1]))
+def test_the_quick_array_reader_reads_rows_as_json_does_and_nothing_else(value, indent):
+    array = codecs.decode_number_array(json.dumps(value, indent=indent).encode())
+
+    is_rows = (
+        isinstance(value, list)
+        and all(isinstance(row, list) and len(row) == len(value[0]) > 0 for row in value)
+        and all(type(number) in (int, float) for row in value for number in row)
+        and bool(value)
+    )
+    assert (array is not None) is is_rows
+    if array is not None:
+        assert array.tolist() == [[float(number) for number in row] for row in value]
+        assert array.flags.writeable  # scripts may compute in place
+
+
+@given(st.binary(max_size=40) | st.text(alphabet="[]{}1234,.-e \n", max_size=40).map(str.encode))
+def test_the_quick_array_reader_takes_nothing_that_is_not_json(body):
+    if codecs.decode_number_array(body) is not None:
+        json.loads(body)
+
+
 @given(_ROWS, st.sampled_from([JSON, CSV, NPY, LINES]))
 def test_an_array_comes_back_from_every_type_as_it_was(rows, kind):
     array = np.array(rows)

@@ -36,6 +36,8 @@ class Member:
         self.failure: Failure | None = None
         self.in_flight = 0
         self.concurrency = 1
+        self.batch_size = 0  # the most requests that it works on together; 0: it does not batch
+        self.batching = ""  # in words
         self.dead = asyncio.Event()
         self.known = asyncio.Event()  # it has spoken, or has failed to
         self.path = path

@@ -129,6 +129,8 @@ class LocalReplica:
             addresses=tuple(member.record.address for member in members),
             pids=tuple(member.record.pid for member in members if not member.dead.is_set()),
             concurrency=max((member.concurrency for member in members), default=1),
+            batch_size=max((member.batch_size for member in members), default=0),
+            batching=next((member.batching for member in members if member.batching), ""),
             in_flight=sum(member.in_flight for member in members),
             gpus=self.place.gpus,
             started_s=self.started_s,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 from trimtab.wire.frames import RequestMeta
 from trimtab.worker import codecs, media
 from trimtab.worker.answers import Answer, Fault
+from trimtab.worker.batchable import Batchable, Inseparable, Prepared
 from trimtab.worker.failures import require
+from trimtab.worker.faults import fault_of
 from trimtab.worker.flavors.stock import StockDefaults
 from trimtab.worker.models.boosters import XgboostModel
 
@@ -46,13 +50,59 @@ class BuiltInAlgorithm:
         accept = media.negotiate(meta.accept, _OUTPUTS, self._accept)
         if not len(body):
             return b"", accept, ""
-        scores = self._model.run(rows_of(body, meta.content_type or media.CSV))[0].tolist()
+        return self._encode(self._model.run(rows_of(body, meta.content_type or media.CSV))[0].tolist(), accept)
+
+    def _encode(self, scores: list[Any], accept: str) -> Answer:
         if accept == media.CSV:
             return ",".join(map(_csv_field, scores)).encode(), accept, ""
         items = [{"score": score} for score in scores]
         if accept == media.JSON_LINES:
             return codecs.encode_json_lines(items), accept, ""
         return codecs.encode_json({"predictions": items}), accept, ""
+
+    # In batches (worker/batchable.py)
+
+    apart = True
+
+    def in_batches(self) -> Batchable | str:
+        """See `Served.in_batches`."""
+        return self
+
+    def prepare(self, body: bytes, meta: RequestMeta) -> Prepared:
+        """Decode. Dense rows can be joined; sparse ones, and an empty body, are predicted alone."""
+        accept = media.negotiate(meta.accept, _OUTPUTS, self._accept)
+        if not len(body):
+            return Prepared(None, None, 1, 0, accept)
+        rows = rows_of(body, meta.content_type or media.CSV)
+        feed = self._model.feed(rows)
+        if feed is None:
+            return Prepared(rows, None, int(rows.shape[0]), len(body), accept)
+        return Prepared(feed[""], "rows", int(feed[""].shape[0]), int(feed[""].nbytes), accept)
+
+    def predict(self, many: Sequence[Prepared]) -> Sequence[Any]:
+        """Each request's scores."""
+        import numpy as np
+
+        if len(many) == 1:
+            rows = many[0].value
+            return [[] if rows is None else self._model.predict(rows).tolist()]
+        scores = self._model.predict(np.concatenate([one.value for one in many])).tolist()
+        ends = list(accumulate(one.rows for one in many))
+        if len(scores) != ends[-1]:
+            raise Inseparable(f"the booster answered {len(scores)} scores for {ends[-1]} rows")
+        return [scores[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+    def finish(self, one: Prepared, result: Any) -> Answer:
+        """Write one request's scores."""
+        return (b"", one.accept, "") if one.value is None else self._encode(result, one.accept)
+
+    def answer_alone(self, body: bytes, meta: RequestMeta) -> Answer:
+        """As without batching."""
+        return self.answer(body, meta)
+
+    def fault_of(self, error: BaseException) -> Fault:
+        """HTTP 500, message and traceback."""
+        return fault_of(error)
 
 
 def rows_of(body: bytes | str, content_type: str) -> Any:

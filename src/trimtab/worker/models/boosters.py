@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from trimtab.worker.answers import Fault
 from trimtab.worker.environment import thread_count
 from trimtab.worker.failures import StartFailed, require
-from trimtab.worker.models.model import Table
+from trimtab.worker.models.model import Feed, Table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,6 +22,7 @@ class XgboostModel:
     """An xgboost.Booster."""
 
     takes_text = False
+    refuses_rows = ""
     outputs: tuple[str, ...] = ("predictions",)
 
     def __init__(self, native: Any, environment: Mapping[str, str]) -> None:
@@ -44,6 +45,14 @@ class XgboostModel:
         if hasattr(value, "tocsr"):
             return [self.predict(value)]
         return [self.predict(self._table.array(value, "float32"))]
+
+    def feed(self, value: Any) -> Feed | None:
+        """See `Model.feed`."""
+        return None if hasattr(value, "tocsr") else {"": self._table.array(value, "float32")}
+
+    def ask(self, feed: Feed) -> Sequence[Any]:
+        """See `Model.ask`."""
+        return [self.predict(feed[""])]
 
     def predict(self, rows: Any) -> NDArray[Any]:
         """Predict for a dense array or a scipy.sparse matrix. Fault 400 where the booster refuses it."""
@@ -74,6 +83,7 @@ class LightgbmModel:
     """A lightgbm.Booster."""
 
     takes_text = False
+    refuses_rows = ""
     outputs: tuple[str, ...] = ("predictions",)
 
     def __init__(self, native: Any, environment: Mapping[str, str]) -> None:
@@ -90,7 +100,17 @@ class LightgbmModel:
 
     def run(self, value: Any) -> Sequence[Any]:
         """One array of predictions; see `Model.run`."""
-        rows = value if hasattr(value, "tocsr") else self._table.array(value)
+        return self._ask(value if hasattr(value, "tocsr") else self._table.array(value))
+
+    def feed(self, value: Any) -> Feed | None:
+        """See `Model.feed`."""
+        return None if hasattr(value, "tocsr") else {"": self._table.array(value)}
+
+    def ask(self, feed: Feed) -> Sequence[Any]:
+        """See `Model.ask`."""
+        return self._ask(feed[""])
+
+    def _ask(self, rows: Any) -> Sequence[Any]:
         try:
             return [self.native.predict(rows, num_threads=self._threads)]
         except (self._error, ValueError) as error:

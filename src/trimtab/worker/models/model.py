@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 _NAMES_SHOWN = 20
 
 
+Feed = dict[str, "NDArray[Any]"]
+"""Arrays by input; where the model does not name its inputs, one, called ""."""
+
+
 class Model(Protocol):
     """A loaded artifact."""
 
@@ -29,11 +33,27 @@ class Model(Protocol):
         """Answer something once."""
         ...
 
+    @property
+    def refuses_rows(self) -> str:
+        """Why rows of several requests cannot be joined; "" = they can."""
+        ...
+
     def run(self, value: Any) -> Sequence[Any]:
         """Predict for nested lists, an array, a list of dicts (rows by name) or a dict (columns by name).
 
         Answers one value (array, or list) for each of `outputs`. Raises Fault 400 where `value` does not fit.
         """
+        ...
+
+    def feed(self, value: Any) -> Feed | None:
+        """The first half of `run`: `value` as the arrays that the model takes; None where it is not made of arrays.
+
+        Raises Fault 400 where it does not fit. Runs none of the model's own code, so any thread may call it.
+        """
+        ...
+
+    def ask(self, feed: Feed) -> Sequence[Any]:
+        """The second half of `run`."""
         ...
 
 

@@ -17,6 +17,8 @@ from trimtab.worker import codecs
 from trimtab.worker.answers import Fault
 from trimtab.worker.environment import thread_count
 from trimtab.worker.failures import StartFailed, require
+from trimtab.worker.models.model import Feed
+from trimtab.worker.models.rows import mixes_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,29 +71,56 @@ class OnnxModel:
         only = self._inputs[0] if len(self._inputs) == 1 else None
         is_table = only is not None and len(only.shape) == 2 and only.shape[0] is None and only.dtype.kind == "f"
         self._table = only if is_table else None
+        self._array_type, self._asarray = np.ndarray, np.asarray
 
     def warm(self) -> None:
         """Answer zeros once, where the inputs' shapes are known but for the number of rows."""
-        import numpy as np
-
-        if self.takes_text or any(d is None for item in self._inputs for d in item.shape[1:]):
+        feed = self._zeros()
+        if feed is None:
             return
-        feed = {i.name: np.zeros([1 if d is None else d for d in i.shape], i.dtype) for i in self._inputs}
         try:
             self._run(self._names, feed)
         except self._invalid as error:
             print(f"trimtab: the model does not answer zeros, so it is not warm: {error}", flush=True)
 
+    def _zeros(self) -> Feed | None:
+        """One row of zeros; None where a row's shape is not known, or is of text."""
+        import numpy as np
+
+        if self.takes_text or any(d is None for item in self._inputs for d in item.shape[1:]):
+            return None
+        return {i.name: np.zeros([1 if d is None else d for d in i.shape], i.dtype) for i in self._inputs}
+
+    @property
+    def refuses_rows(self) -> str:
+        """See `Model.refuses_rows`: by its shapes, and by what it makes of a few rows together and alone."""
+        refusal = _refuses_rows(self._inputs, self.native, self.outputs)
+        feed = None if refusal else self._zeros()
+        if feed is None:
+            return refusal
+        try:
+            return mixes_rows(feed, lambda rows: self._run(self._names, rows))
+        except self._invalid:
+            return ""  # it does not take what was drawn: only requests will show
+
     def run(self, value: Any) -> Sequence[Any]:
         """One value for each output; see `Model.run`."""
-        table = self._table
-        if table is not None and type(value) is list:
-            array = codecs.to_array(value, table.dtype) if type(value[0] if value else None) is list else None
-            if array is not None and array.ndim == 2 and array.shape[1] == (table.shape[1] or array.shape[1]):
-                return self._ask({table.name: array})
-        return self._ask(self._feed(value))
+        return self.ask(self.feed(value))
 
-    def _ask(self, feed: dict[str, NDArray[Any]]) -> Sequence[Any]:
+    def feed(self, value: Any) -> Feed:
+        """See `Model.feed`."""
+        table, kind = self._table, type(value)
+        if table is not None and (kind is list or kind is self._array_type):
+            try:
+                array = self._asarray(value, table.dtype)
+            except (ValueError, TypeError, OverflowError):
+                return self._feed(value)  # which says what is wrong
+            if array.ndim == 2 and array.shape[1] == (table.shape[1] or array.shape[1]):
+                return {table.name: array}
+        return self._feed(value)
+
+    def ask(self, feed: Feed) -> Sequence[Any]:
+        """See `Model.ask`."""
         try:
             return self._run(self._names, feed)  # type: ignore[no-any-return]
         except self._invalid as error:
@@ -151,6 +180,19 @@ class OnnxModel:
 
     def _expected(self) -> str:
         return "; ".join(item.expected() for item in self._inputs)
+
+
+def _refuses_rows(inputs: Sequence[_Input], session: Any, outputs: Sequence[str]) -> str:
+    """Why the model cannot be given the rows of several requests at once; "" = it can, by its shapes."""
+    for item in inputs:
+        if not item.shape or item.shape[0] is not None:
+            rows = f"exactly {item.shape[0]} row(s)" if item.shape else "no rows"
+            return f"its input {item.name!r} takes {rows}; export the model with a dynamic first dimension"
+    for output in session.get_outputs():
+        shape = output.shape
+        if output.name in outputs and output.type.startswith("tensor") and shape and isinstance(shape[0], int):
+            return f"its output {output.name!r} always has {shape[0]} row(s), not one for each row of the input"
+    return ""
 
 
 def session_options(runtime: Any, environment: Mapping[str, str]) -> Any:

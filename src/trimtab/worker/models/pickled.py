@@ -14,13 +14,14 @@ from typing import Any
 
 from trimtab.worker.answers import Fault
 from trimtab.worker.failures import StartFailed, require
-from trimtab.worker.models.model import Table
+from trimtab.worker.models.model import Feed, Table
 
 
 class Estimator:
     """An object with a predict method."""
 
     takes_text = False
+    refuses_rows = ""
     outputs: tuple[str, ...]
 
     def __init__(self, native: Any, source: str, environment: Mapping[str, str]) -> None:
@@ -45,10 +46,17 @@ class Estimator:
 
     def run(self, value: Any) -> Sequence[Any]:
         """One array of predictions; see `Model.run`."""
-        is_sparse = hasattr(value, "tocsr")
-        array = value if is_sparse else self._table.array(value)
-        if self._table.names and not is_sparse:
-            array = self._named(array)
+        return self._ask(value) if hasattr(value, "tocsr") else self.ask({"": self._table.array(value)})
+
+    def feed(self, value: Any) -> Feed | None:
+        """See `Model.feed`."""
+        return None if hasattr(value, "tocsr") else {"": self._table.array(value)}
+
+    def ask(self, feed: Feed) -> Sequence[Any]:
+        """See `Model.ask`."""
+        return self._ask(self._named(feed[""]) if self._table.names else feed[""])
+
+    def _ask(self, array: Any) -> Sequence[Any]:
         try:
             return [self._predict(array)]
         except ValueError as error:  # scikit-learn's word for inputs that it does not take

@@ -11,12 +11,14 @@ from trimtab.worker import codecs
 from trimtab.worker.answers import Fault
 from trimtab.worker.environment import thread_count
 from trimtab.worker.failures import StartFailed, require
+from trimtab.worker.models.model import Feed
 
 
 class TorchScriptModel:
     """A scripted or traced module that takes one float tensor. Several outputs are called output_0, output_1, ..."""
 
     takes_text = False
+    refuses_rows = ""
 
     def __init__(self, native: Any, environment: Mapping[str, str]) -> None:
         self._torch = require("torch")
@@ -30,11 +32,18 @@ class TorchScriptModel:
 
     def run(self, value: Any) -> Sequence[Any]:
         """One value for each tensor of the answer; see `Model.run`."""
+        return self.ask(self.feed(value))
+
+    def feed(self, value: Any) -> Feed:
+        """See `Model.feed`."""
         if isinstance(value, dict):
             raise Fault(400, "A TorchScript model takes one array; write an inference.py to send inputs by name.")
-        tensor = self._torch.as_tensor(codecs.to_array(value, "float32"), device=self._device)
-        if tensor.ndim == 1:
-            tensor = tensor.reshape(1, -1)
+        array = codecs.to_array(value, "float32")
+        return {"": array.reshape(1, -1) if array.ndim == 1 else array}
+
+    def ask(self, feed: Feed) -> Sequence[Any]:
+        """See `Model.ask`."""
+        tensor = self._torch.as_tensor(feed[""], device=self._device)
         with self._torch.no_grad():
             try:
                 answer = self.native(tensor)
