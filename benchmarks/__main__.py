@@ -16,6 +16,7 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     # name: module, arguments
     "dataplane": ("dataplane", []),
     "sigv4": ("sigv4", []),
+    "loadgen": ("loadgen", []),
     "worker_dataplane": ("worker_dataplane", []),
     "startup": ("startup", []),
     "birth": ("birth", []),
