@@ -61,6 +61,7 @@ imports: $(BIN)/.ready ## the house rules
 
 docs: $(BIN)/.ready ## write the generated pages of the documentation anew
 	@$(BIN)/python -m trimtab.aws.operations
+	@$(BIN)/python -m trimtab.metrics.reference
 	@$(BIN)/python -m trimtab.cli.reference
 
 bench: $(BIN)/.ready ## the figures of docs/benchmarks.md

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import os
 import signal
 import time
@@ -92,6 +93,16 @@ def test_both_formats_are_read_by_prometheus_own_parsers(trimtab: Trimtab, name:
     text = scrape(trimtab, accept="application/openmetrics-text; version=1.0.0")
     assert plain == {metric.name for metric in open_metrics(text)}
     assert {"trimtab_invocations", "trimtab_invocation_duration_seconds", "trimtab_replicas_ready"} <= plain
+
+
+def test_a_scrape_is_compressed_for_those_who_take_it(trimtab: Trimtab, name: str) -> None:
+    trimtab.deploy(name, script(ECHO))
+    until(lambda: name in scrape(trimtab))
+    basic = base64.b64encode(f"{trimtab.env[ROOT[0]]}:{trimtab.env[ROOT[1]]}".encode()).decode()
+    headers = {"Authorization": f"Basic {basic}", "Accept-Encoding": "gzip"}
+    with urllib.request.urlopen(urllib.request.Request(f"{trimtab.url}/metrics", headers=headers)) as answer:
+        assert answer.headers["Content-Encoding"] == "gzip"
+        assert name in gzip.decompress(answer.read()).decode()
 
 
 def test_a_scrape_needs_a_key_that_may_read_metrics(trimtab: Trimtab, name: str) -> None:

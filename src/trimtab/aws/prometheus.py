@@ -11,9 +11,11 @@ import base64
 import binascii
 import hmac
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from fnmatch import fnmatchcase
 from typing import Final
+
+from isal import isal_zlib
 
 from trimtab.aws.denials import INVALID_SIGNATURE, MISSING_TOKEN, UNKNOWN_KEY
 from trimtab.aws.http import HttpRequest, HttpResponse
@@ -26,6 +28,7 @@ from trimtab.resources.routing import AccessKey
 
 PATH: Final = "/metrics"
 _ACTION: Final = ("cloudwatch", "GetMetricData")
+_GZIP: Final = 31  # zlib's name for a window of 32 KiB in gzip's frame
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +71,11 @@ class Prometheus:
             return _plain(500, "trimtab failed; its log on stderr says where.")
         open_metrics = "application/openmetrics-text" in request.headers.get("accept")
         body = self._exposition.text(open_metrics=open_metrics, visible=_visible(key))
-        return HttpResponse(headers=[("Content-Type", OPEN_METRICS if open_metrics else TEXT)], body=body)
+        headers = [("Content-Type", OPEN_METRICS if open_metrics else TEXT), ("Vary", "Accept, Accept-Encoding")]
+        if "gzip" in request.headers.get("accept-encoding"):
+            headers.append(("Content-Encoding", "gzip"))
+            body = _compressed(body)
+        return HttpResponse(headers=headers, body=body)
 
     async def _who(self, request: HttpRequest) -> AccessKey | None:
         authorization = request.headers.get("authorization")
@@ -94,6 +101,15 @@ class Prometheus:
         if not hmac.compare_digest(key.secret.encode(), password.encode()):
             raise Denied("The password is not the secret of this access key.", code=INVALID_SIGNATURE)
         return key
+
+
+async def _compressed(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """As gzip: a fiftieth of the bytes pass through gateway and client, for less than passing them on would cost."""
+    packer = isal_zlib.compressobj(level=1, wbits=_GZIP)
+    async for piece in pieces:
+        if data := packer.compress(piece):
+            yield data
+    yield packer.flush()
 
 
 def _visible(key: AccessKey | None) -> Callable[[str], bool] | None:

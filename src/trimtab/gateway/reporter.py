@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 _RETRY_S: Final = 0.25
 _UNACKNOWLEDGED_MOST: Final = 400  # sent and not acknowledged: then control is slow, and the rest is kept here
-_VARIANTS_MOST: Final = 100  # in one report: control takes one in a few ms
+_VARIANTS_MOST: Final = 25  # in one report: control takes one in 4 ms
 
 _encode = msgspec.msgpack.Encoder().encode
 

@@ -45,8 +45,8 @@ _PROMETHEUS: Final = """\
 
 `GET /metrics` on trimtab's port, in the text format 0.0.4 or, when asked for, OpenMetrics 1.0. Prometheus cannot sign
 requests as AWS's clients do, so it gives an access key as user name and password (HTTP Basic); a signature for
-`monitoring` is taken, too, and under `--auth none` nothing is needed. The key needs `cloudwatch:GetMetricData`; one that
-is limited to endpoints sees these.
+`monitoring` is taken, too, and under `--auth none` nothing is needed. The key needs `cloudwatch:GetMetricData`; one
+that is limited to endpoints sees these.
 
     trimtab keys create --name prometheus --action cloudwatch:GetMetricData
 
