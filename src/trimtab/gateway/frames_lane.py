@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from math import inf
 from typing import cast
 
 import msgspec
@@ -30,6 +31,7 @@ _SOCKET_BUFFER_BYTES = 1 << 20  # asked for; the kernel gives what it allows
 _UNSENT_BYTES = 1 << 22  # a worker that leaves so much unread gets nothing more for now
 _STREAMS_BESIDE = 64  # as many as a worker sends at once; more count as work in its hands
 _CREDIT_STEP_BYTES = 1 << 18  # credit is given in steps of at least this
+_WIRE_S = 50e-6  # what a worker takes for reading and writing an answer, at most
 _MAX_STREAM = (1 << 32) - 1
 
 # Plain ints: comparing with an enum member costs more than the rest of the dispatch.
@@ -156,7 +158,9 @@ class FramesLane(Lane, asyncio.Protocol):
             return
         if kind == _ANSWER:
             said = _decode_answer(meta)
-            self._settle(call, stream, now_s := self._now_s())
+            compute_us = said.compute_us
+            most_s = compute_us * 1e-6 / (said.batch or 1) + _WIRE_S if compute_us else inf
+            self._settle(call, stream, now_s := self._now_s(), most_s)
             self.owner.answered(call, said, payload, now_s)
         elif kind == _CHUNK:
             self.owner.received(call, payload)
@@ -177,14 +181,14 @@ class FramesLane(Lane, asyncio.Protocol):
         if self.retired:
             self._disconnect_if_idle()
 
-    def _settle(self, call: Call, stream: int, now_s: float) -> None:
+    def _settle(self, call: Call, stream: int, now_s: float, most_s: float = inf) -> None:
         del self._calls[stream]
         if self._credits:
             self._credits.pop(stream, None)
         if stream in self._beside:
             self._end_beside(stream)
             return
-        self.observe_answer(call, now_s)
+        self.observe_answer(call, now_s, most_s)
         if self._beside:
             self.window += len(self._beside)
         if self._abandoned and self.route.concurrency == 1:

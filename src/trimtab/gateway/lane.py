@@ -6,6 +6,7 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from math import inf
 from typing import Protocol
 
 from trimtab import logs
@@ -151,12 +152,17 @@ class Lane(ABC):
 
     # --- calls -------------------------------------------------------------------------------------------------
 
-    def observe_answer(self, call: Call, now_s: float) -> None:
-        """An answer is complete: one slot is free, and the window follows the pace."""
+    def observe_answer(self, call: Call, now_s: float, most_s: float = inf) -> None:
+        """An answer is complete: one slot is free, and the window follows the pace.
+
+        The worker needed no more than `most_s` for it: what passed beyond that was this gateway's own delay, which must
+        not make its window smaller.
+        """
         self.outstanding -= 1
         begun_s = call.sent_s if call.sent_s > self._last_answer_s else self._last_answer_s
         self._last_answer_s = now_s
-        self.window = self.pace.observe(now_s - begun_s)
+        gap_s = now_s - begun_s
+        self.window = self.pace.observe(gap_s if gap_s < most_s else most_s)
         if self.outstanding == 0:
             self._busy_s += now_s - self.busy_since_s
             self.busy_since_s = 0.0

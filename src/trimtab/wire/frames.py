@@ -54,7 +54,7 @@ class RequestMeta(msgspec.Struct, array_like=True, frozen=True):
     session_id: str = ""
     timeout_s: float = 60.0
     alone: bool = False  # the variant has nothing else in hand in this gateway: requests come one at a time
-    trace: str = ""  # W3C traceparent of the gateway's span; empty: not traced
+    trace: str = ""  # W3C traceparent, and after a space tracestate where there is one; empty: not traced
 
 
 class AnswerMeta(msgspec.Struct, array_like=True, frozen=True):
@@ -62,7 +62,7 @@ class AnswerMeta(msgspec.Struct, array_like=True, frozen=True):
 
     content_type: str = ""
     custom_attributes: str = ""
-    compute_us: int = 0  # time in the model's handlers; of a batch, the whole batch's
+    compute_us: int = 0  # time in the model's handlers, rounded up; of a batch, the whole batch's; 0: not known
     wait_us: int = 0  # in the worker, until it was worked on
     batch: int = 0  # requests that were worked on together; 0: the worker does not batch
 

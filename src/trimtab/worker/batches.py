@@ -326,7 +326,7 @@ class Batches:
     def _send(self, batch: Answered) -> int:
         """Write the answers of a batch and send them, each connection's together; how many they were."""
         outgoing: dict[Connection, list[Buffer]] = {}
-        compute_us, count = int(batch.compute_s * 1e6), len(batch.items)
+        compute_us, count = int(batch.compute_s * 1e6) + 1, len(batch.items)
         for item, result in zip(batch.items, batch.results, strict=True):
             outcome = self._finished(item, result)
             frames = outgoing.setdefault(item.connection, [])
