@@ -213,7 +213,7 @@ def test_a_model_that_mixes_its_rows_is_not_batched_and_says_so(start):
         ], []
 
     worker = start({"model.onnx": onnx_model(body=centred)}, environment=ON).ready()
-    assert described(worker).batching == "off: output 1 of a row depends on the rows beside it"
+    assert described(worker).batching == "off: output 1 of a row is not the same alone and beside other rows"
     answers = burst(worker.client(), [json.dumps([[n, 0, 0, 0]]).encode() for n in range(20)])
     assert {frame.payload for frame in answers} == {b"[[0.0,0.0,0.0,0.0]]"}
 

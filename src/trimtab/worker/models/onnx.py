@@ -100,8 +100,8 @@ class OnnxModel:
             return refusal
         try:
             return mixes_rows(feed, lambda rows: self._run(self._names, rows))
-        except self._invalid:
-            return ""  # it does not take what was drawn: only requests will show
+        except Exception:  # noqa: BLE001 it does not take what was drawn, and says so in many ways: requests will show
+            return ""
 
     def run(self, value: Any) -> Sequence[Any]:
         """One value for each output; see `Model.run`."""

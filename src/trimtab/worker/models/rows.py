@@ -30,7 +30,7 @@ def mixes_rows(feed: Feed, ask: Callable[[Feed], Sequence[Any]]) -> str:
         alone = ask({name: array[row : row + 1] for name, array in many.items()})
         for place, (one, all_) in enumerate(zip(alone, together, strict=True)):
             if _differ(one, all_, row):
-                return f"output {place + 1} of a row depends on the rows beside it"
+                return f"output {place + 1} of a row is not the same alone and beside other rows"
     return ""
 
 
