@@ -29,6 +29,7 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.httpsession import URLLib3Session
 from msgspec import Struct
 
+from trimtab.aws.sigv4.signer import Credentials
 from trimtab.errors import Invalid, TrimtabError, Unavailable
 
 PART_BYTES = 64 * 2**20  # uploads beyond one part go in parts of this size
@@ -87,6 +88,15 @@ class Client:
     def region(self) -> str:
         """The region that calls are signed for."""
         return self._server.region
+
+    def credentials(self) -> Credentials:
+        """The key that calls are signed with now, for a signer of our own. Raises Invalid when there is none."""
+        with self._translated():
+            found = self._session.get_credentials()
+            if found is None:
+                raise NoCredentialsError
+            frozen = found.get_frozen_credentials()
+        return Credentials(frozen.access_key or "", frozen.secret_key or "", frozen.token or "")
 
     def call(self, service: str, operation: str, **params: Any) -> dict[str, Any]:
         """One AWS call by botocore's names: `call("sagemaker", "describe_endpoint", EndpointName="e")`."""

@@ -29,6 +29,7 @@ VERBS: dict[str, Verb] = {
     "run": Verb("trimtab.cli.run:run", "Run a program against trimtab: trimtab run -- PROGRAM."),
     "deploy": Verb("trimtab.cli.deploy:deploy", "From a model folder to an endpoint, in one step."),
     "invoke": Verb("trimtab.cli.invoke:invoke", "Send one request to an endpoint."),
+    "bench": Verb("trimtab.cli.bench:bench", "Load an endpoint: latencies, cost, highest rate."),
     "endpoints": Verb("trimtab.cli.endpoints:endpoints", "List the endpoints."),
     "describe": Verb("trimtab.cli.describe:describe", "Show an endpoint: replicas, start budgets, reasons."),
     "top": Verb("trimtab.cli.top:top", "Rates, latencies, CPU and memory, live."),

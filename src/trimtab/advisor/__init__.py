@@ -1,0 +1,1 @@
+"""What things cost. (Prices so far; ledger, audit and advice build on them.)"""
