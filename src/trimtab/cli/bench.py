@@ -9,7 +9,6 @@ import typer
 
 from trimtab.cli.benching.load import Bounds, Load, Pattern, payloads_of
 from trimtab.cli.options import AsJson, DataDir, EndpointName
-from trimtab.cli.progress import Progress
 from trimtab.cli.render import CliError, emit_json
 
 if TYPE_CHECKING:
@@ -88,8 +87,7 @@ def bench(
     )  # fmt: skip
     payloads = payloads_of(payload, body, content_type, variant)
     session = Session(name, load, bounds, payloads, slo, usd_per_hour=usd_per_hour, stream=stream, yes=yes)
-    with Progress() as progress:
-        done = session.search(data_dir, progress, search_time) if find_max else session.test(data_dir, progress)
+    done = session.search(data_dir, search_time) if find_max else session.test(data_dir)
     _show(done, plot, as_json=as_json)
 
 

@@ -23,7 +23,7 @@ body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
        margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.4rem; margin-bottom: 0; } h2 { font-size: 1.05rem; margin: 2rem 0 .3rem; }
 p { color: var(--soft); margin-top: .2rem; }
-table { border-collapse: collapse; } td, th { padding: .2rem 1.2rem .2rem 0; text-align: right; }
+table { border-collapse: collapse; margin: 1rem 0; } td, th { padding: .2rem 1.2rem .2rem 0; text-align: right; }
 td:first-child, th:first-child, .left td, .left th { text-align: left; }
 svg { width: 100%; height: auto; } .grid { stroke: var(--line); } .curve { fill: none; stroke-width: 1.8; }
 .tick, .label { font-size: 12px; fill: var(--soft); } .limit { stroke: #c4314b; stroke-dasharray: 5 4; }

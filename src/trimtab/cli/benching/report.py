@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
+
 from msgspec import Struct
 
 from trimtab.aws.loaded_endpoint import Use
@@ -35,7 +39,7 @@ class Report(Struct, frozen=True):
         self._latencies()
         emit("")
         for label, value in self._facts():
-            emit(f"{label + ':':13}{value}")
+            emit(wrapped(f"{label + ':':13}{value}"))
         self._errors()
         self._warnings()
 
@@ -66,7 +70,7 @@ class Report(Struct, frozen=True):
 
     def _utilization(self) -> str:
         if not self.use:
-            return f"not measured ({first_line(self.use_unknown)})"
+            return f"not measured ({first_line(self.use_unknown).partition('. ')[0]})"
         several = len({use.variant for use in self.use}) > 1
         return ", ".join(
             f"{f'{u.variant} ' if several else ''}{_metric(u.metric)} {u.average:.0f} % (at most {u.maximum:.0f} %)"
@@ -119,6 +123,13 @@ def show_best(best: Best, slo: str) -> None:
     emit(f"highest rate:  {rate(found.rate)} keeps {slo}")
     emit(f"{'':15}{'confirmed' if found.confirmed else 'not confirmed'}; {found.why}")
     emit("")
+
+
+def wrapped(text: str) -> str:
+    """Broken to the terminal's width, with its further lines below the first one's value."""
+    if not sys.stdout.isatty():
+        return text
+    return textwrap.fill(text, shutil.get_terminal_size().columns, subsequent_indent=" " * 13, break_on_hyphens=False)
 
 
 def rate(per_s: float) -> str:

@@ -111,24 +111,24 @@ class Session:
         self._stream = stream
         self._yes = yes
 
-    def test(self, data_dir: Path | None, progress: Progress) -> Done:
+    def test(self, data_dir: Path | None) -> Done:
         """One test."""
         plan = self._bounds.plan(self._load.arrivals(), self._payloads, self._load.seed)
         requests = plan.requests()
         client, subject, invoker = self._meet(data_dir)
         self._announce(invoker, plan, requests, plan.warm_up_s + plan.duration_s + 2 * plan.timeout_s)
-        progress.step(f"warming up for {seconds_text(plan.warm_up_s)}" if plan.warm_up_s else "starting")
 
         def watch(tally: Tally, elapsed_s: float) -> str:
             progress.update(_so_far(tally, elapsed_s, plan.duration_s))
             return ""
 
-        with Crew(plan.processes) as crew:
+        with Progress() as progress, Crew(plan.processes) as crew:
+            progress.step(f"warming up for {seconds_text(plan.warm_up_s)}" if plan.warm_up_s else "starting")
             outcome = Outcome(plan, crew.run(plan, invoker, watch), self._slo)
-        report = self._report(client, subject, outcome, progress)
+        report = self._report(client, subject, outcome)
         return Done(self._load, subject, self._slo, outcome, report)
 
-    def search(self, data_dir: Path | None, progress: Progress, search_time: str) -> Done:
+    def search(self, data_dir: Path | None, search_time: str) -> Done:
         """`--find-max`."""
         assert self._slo is not None
         first = positive(self._load.rate, "--rate") if self._load.rate is not None else _FIRST_RATE
@@ -153,12 +153,12 @@ class Session:
             progress.update(f"{trying}: {_so_far(tally, elapsed_s, 0.0)}")
             return ""
 
-        with Crew(base.processes) as crew:
+        with Progress() as progress, Crew(base.processes) as crew:
             best = find.run(
                 crew, invoker, on_next=on_next, on_tried=lambda tried: progress.done(show_trial(tried)), watch=watch
             )
         outcome = best.outcome
-        report = self._report(client, subject, outcome, progress) if outcome is not None else None
+        report = self._report(client, subject, outcome) if outcome is not None else None
         return Done(self._load, subject, self._slo, outcome, report, best)
 
     def _meet(self, data_dir: Path | None) -> tuple[Client, Subject, Invoker]:
@@ -172,8 +172,7 @@ class Session:
     def _announce(self, invoker: Invoker, plan: LoadPlan, requests: int, seconds: float) -> None:
         announce(self._name, invoker.address, requests=requests, seconds=seconds, yes=self._yes)
 
-    def _report(self, client: Client, subject: Subject, outcome: Outcome, progress: Progress) -> Report:
-        progress.update("asking CloudWatch how busy the endpoint was")
+    def _report(self, client: Client, subject: Subject, outcome: Outcome) -> Report:
         return Report(subject, outcome, *subject.use(client, outcome.run))
 
 

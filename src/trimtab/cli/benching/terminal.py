@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from typing import Final
+from typing import Any, Final
 
 from trimtab.cli.benching.charts import Chart, latencies, rates
 from trimtab.cli.render import emit
 from trimtab.jobs.loadtest.outcome import Outcome
 
 _MOST_COLUMNS: Final = 120
-_ROWS: Final = 13
-_COLORS: Final = ("red", "orange", "cyan")
+_ROWS: Final = 14
+_COLORS: Final = {"offered": "cyan", "answered": "green", "failed": "red", "max": "red", "p99": "orange", "p50": "green"}
+_SYMBOLS: Final = {"offered": "o", "answered": "+", "failed": "x", "max": "^", "p99": "9", "p50": "5"}  # without colour
 
 
 def show_plots(outcome: Outcome) -> None:
@@ -31,24 +32,38 @@ def plotted(chart: Chart, columns: int, *, color: bool) -> str:
     """A chart as text of so many columns."""
     import plotext
 
-    plotext.clear_figure()
-    plotext.theme("clear")
-    plotext.plotsize(columns, _ROWS)
-    plotext.title(f"{chart.title} ({chart.y_label})")
-    plotext.xlabel(chart.x_label)
-    if chart.log:
-        plotext.yscale("log")
-    for line, shade in zip(chart.lines, _colors(chart), strict=False):
+    figure = plotext.figure
+    figure.clear()
+    figure.theme("clear")
+    figure.plot_size(columns, _ROWS)
+    figure.title(f"{chart.title} ({chart.y_label})")
+    figure.label(f"{chart.x_label}        {_legend(chart, color=color)}", "x")
+    for line in chart.lines:
         points = [(x, y) for x, y in zip(chart.xs, line.ys, strict=True) if y is not None and (y > 0 or not chart.log)]
         if points:
             xs, ys = zip(*points, strict=True)
-            plotext.plot(list(xs), list(ys), label=line.name, marker="braille", color=shade if color else None)
-    if not chart.log:
-        plotext.ylim(0, max(chart.values) * 1.05 or 1)
-    text: str = plotext.build()
+            marker = plotext.marker("braille", _COLORS[line.name]) if color else plotext.marker(_SYMBOLS[line.name])
+            signal = figure.signal(list(xs), list(ys), marker=marker)
+            signal.lines(color)
+            figure.draw(signal)
+    _rule(figure, chart)
+    text: str = figure.build().string(colorless=not color)
     return "\n".join(line.rstrip() for line in text.splitlines())
 
 
-def _colors(chart: Chart) -> tuple[str, ...]:
-    by_name = {"offered": "cyan", "answered": "green", "failed": "red", "max": "red", "p99": "orange", "p50": "green"}
-    return tuple(by_name.get(line.name, _COLORS[i % 3]) for i, line in enumerate(chart.lines))
+def _legend(chart: Chart, *, color: bool) -> str:
+    if color:
+        return ", ".join(f"{line.name}: {_COLORS[line.name]}" for line in chart.lines)
+    return ", ".join(f"{_SYMBOLS[line.name]} {line.name}" for line in chart.lines)
+
+
+def _rule(figure: Any, chart: Chart) -> None:
+    values = [y for y in chart.values if y > 0 or not chart.log]
+    y_ticks = log_ticks(min(values), max(values)) if chart.log else ticks(0.0, max(values) or 1.0, 5)
+    y = figure.ruler("y")
+    if chart.log:
+        y.scale("log")
+    y.lim(y_ticks[0], y_ticks[-1])
+    y.ticks(y_ticks, [number(tick) for tick in y_ticks])
+    x_ticks = [tick for tick in ticks(min(chart.xs), max(chart.xs), 8) if tick <= max(chart.xs)]
+    figure.ruler("x").ticks(x_ticks, [number(tick) for tick in x_ticks])

@@ -13,12 +13,14 @@ import resource
 import signal
 import sys
 from multiprocessing.connection import Connection as Pipe
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, Final
 
 import uvloop
 
 from trimtab.errors import TrimtabError
 from trimtab.jobs.loadtest.generator import Generator
+from trimtab.jobs.loadtest.tally import Step, Tally
 from trimtab.jobs.loadtest.timer import exact_wakes
 
 PLAN: Final = "plan"
@@ -65,6 +67,7 @@ class Child:
         try:
             self._generator = Generator(plan, sender, lambda tally: self._tell(TALLY, tally), share=share)
             await self._generator.prepare()
+            ForkingPickler.dumps(Tally(steps={0: Step()}))  # the first one takes milliseconds, which no request waits for
         except TrimtabError as error:
             self._tell(FAILED, str(error))
         else:

@@ -26,7 +26,7 @@ from trimtab.jobs.loadtest.sender import Sender
 from trimtab.jobs.loadtest.tally import Tally
 
 _LOOK_S: Final = 0.2
-_HEAD_START_S: Final = 0.02  # between the order to start and the first request
+_HEAD_START_S: Final = 0.05  # between the order to start and the first request
 _END_S: Final = 5.0
 
 Watch = Callable[[Tally, float], str]

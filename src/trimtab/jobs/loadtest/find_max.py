@@ -15,11 +15,13 @@ from trimtab.jobs.loadtest.plan import LoadPlan
 from trimtab.jobs.loadtest.profiles import constant
 from trimtab.jobs.loadtest.search import CONFIRM_FACTOR, Found, Next, Purpose, Search, Trial, Verdict
 from trimtab.jobs.loadtest.sender import Sender
-from trimtab.jobs.loadtest.slo import Slo
+from trimtab.jobs.loadtest.slo import QUANTILES, Slo
 from trimtab.jobs.loadtest.tally import Tally
 
 LOST = "the SLO is broken already"
 _LAG_PART = 0.25  # of the SLO's limit: with more of its own lag, the generator does not blame the endpoint
+_BEYOND = 2  # so many requests at least should lie beyond the quantile, or it is chance alone: a trial is made longer, ...
+_LONGEST_S = 60.0  # ... up to this
 _PATIENCE = 5.0  # time limits of requests are so many times the SLO's limit
 
 
@@ -84,7 +86,9 @@ class FindMax(Struct, frozen=True, kw_only=True):
 
     def _plan(self, step: Next, number: int) -> LoadPlan:
         long = CONFIRM_FACTOR if step.purpose is Purpose.CONFIRM else 1.0
-        profile = constant(step.rate, self.trial_s * long)
+        beyond = 1 - QUANTILES.get(self.slo.quantile, 0.99)
+        needed_s = min(_BEYOND / beyond / step.rate, max(_LONGEST_S, self.trial_s))
+        profile = constant(step.rate, max(self.trial_s, needed_s) * long)
         arrivals = ProfileArrivals(profile, seed=self.seed + number)  # not the same luck each time
         limit_s = self.slo.limit_s
         return replace(

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
 from trimtab.jobs.loadtest.connection import Connection
 from trimtab.jobs.loadtest.dialer import Dialer
-from trimtab.jobs.loadtest.patterns import Schedule
 from trimtab.jobs.loadtest.plan import LoadPlan
 from trimtab.jobs.loadtest.recorder import Recorder
 from trimtab.jobs.loadtest.sender import BAD_ANSWER, CLOSED, NOT_SENT, REFUSED, TIMEOUT, Sender
@@ -61,25 +61,29 @@ class Generator:
         self._measured = False
         self._last_heard = 0.0
         self._settled = asyncio.Event()
+        self._all_gone = asyncio.Event()
 
     # --- a run -------------------------------------------------------------------------------------------------
 
     async def prepare(self) -> None:
         """Connect once, and warm up. Raises Unavailable when nobody answers."""
+        self._recorder.rehearse()
         await self._dialer.find()
         if (warm_up := self._plan.warm_up()) is not None:
-            await self._run(warm_up, _monotonic(), measured=False)
+            self._blocks = warm_up.blocks(self._share, self._plan.processes)
+            await self._run(_monotonic(), measured=False)
+        blocks = self._plan.schedule.blocks(self._share, self._plan.processes)
+        self._blocks = itertools.chain([next(blocks, ([], []))], blocks)  # the first ones are drawn before the start
 
     async def run(self, start: float) -> None:
         """Send what is due from `start` (monotonic clock) on, and wait for what becomes of it."""
         self._recorder.begin(start, start + self._plan.duration_s)
-        await self._run(self._plan.schedule, start, measured=True)
+        await self._run(start, measured=True)
         self._flush()
 
-    async def _run(self, schedule: Schedule, start: float, *, measured: bool) -> None:
+    async def _run(self, start: float, *, measured: bool) -> None:
         self._measured = measured
         self._start = self._last_heard = start
-        self._blocks = schedule.blocks(self._share, self._plan.processes)
         self._settled.clear()
         self._load_block()
         alarm = Alarm(asyncio.get_running_loop(), lambda: self._rung(alarm))
@@ -110,11 +114,11 @@ class Generator:
 
     async def close(self) -> None:
         """Close every connection."""
+        await self._dialer.close()
         for connection in list(self._open):
             connection.abandon()
-        await self._dialer.close()
-        while self._open:
-            await asyncio.sleep(0)
+        if self._open:
+            await self._all_gone.wait()
 
     # --- sending -----------------------------------------------------------------------------------------------
 
@@ -169,6 +173,7 @@ class Generator:
             self._fail_waiting(CLOSED, "the server closed the connection at once")
             return
         self._open.add(connection)
+        self._all_gone.clear()
         self.free(connection, _monotonic())
 
     def _not_dialed(self, why: str) -> None:
@@ -196,6 +201,8 @@ class Generator:
     def refused(self, connection: Connection, now: float, status: int) -> None:
         """See `connection.Owner`."""
         self._last_heard = now
+        if connection.measured:
+            self._recorder.tally.bytes_received += connection.bytes_received
         reader = connection.reader
         failure = reader.failure if reader is not None and status < 300 else None
         if failure is None:
@@ -225,6 +232,8 @@ class Generator:
         """See `connection.Owner`."""
         self._open.discard(connection)
         self._dialer.closed()
+        if not self._open:
+            self._all_gone.set()
         if connection in self._idle:
             self._idle.remove(connection)
         if self._pending:

@@ -60,12 +60,11 @@ class Outcome(Struct, frozen=True):
     def lagged(self) -> str:
         """In what way the generator itself was too slow; empty when it was not."""
         lag = self.tally.lag
-        if not lag.count:
+        latency = self.tally.latency()
+        if not lag.count or not latency.count:
             return ""
         late_s = lag.quantile(0.99)
-        latency = self.tally.latency()
-        slow_s = latency.quantile(0.99) if latency.count else 0.0
-        if late_s > max(_TOLERATED_LAG_S, _TOLERATED_LAG_PART * slow_s):
+        if late_s > max(_TOLERATED_LAG_S, _TOLERATED_LAG_PART * latency.quantile(0.99)):
             return f"1 % of its requests left {late_s * 1e3:.3g} ms late or more"
         if self.cpu > _BUSY:
             return f"it used {self.cpu:.0%} of a core"
