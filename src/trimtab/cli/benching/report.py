@@ -91,13 +91,16 @@ class Report(Struct, frozen=True):
         outcome = self.outcome
         if lagged := outcome.lagged:
             say(
-                f"warning: the load generator could not keep up: {lagged}. The latencies include that. "
-                "Use more --processes, or another machine."
+                wrapped(
+                    f"warning: the load generator could not keep up: {lagged}. The latencies include that. "
+                    "Use more --processes, or another machine.",
+                    9,
+                )
             )
         if outcome.run.stopped:
-            say(f"warning: stopped after {seconds_text(outcome.run.elapsed_s)}: {outcome.run.stopped}")
+            say(wrapped(f"warning: stopped after {seconds_text(outcome.run.elapsed_s)}: {outcome.run.stopped}", 9))
         if (quiet := _too_few(outcome)) and not outcome.run.stopped:
-            say(f"note: {quiet}")
+            say(wrapped(f"note: {quiet}", 6))
 
 
 def show_trial(tried: Tried) -> str:
@@ -125,11 +128,13 @@ def show_best(best: Best, slo: str) -> None:
     emit("")
 
 
-def wrapped(text: str) -> str:
-    """Broken to the terminal's width, with its further lines below the first one's value."""
+def wrapped(text: str, indent: int = 13) -> str:
+    """Broken to the terminal's width, with its further lines `indent` columns from the left."""
     if not sys.stdout.isatty():
         return text
-    return textwrap.fill(text, shutil.get_terminal_size().columns, subsequent_indent=" " * 13, break_on_hyphens=False)
+    return textwrap.fill(
+        text, shutil.get_terminal_size().columns, subsequent_indent=" " * indent, break_on_hyphens=False
+    )
 
 
 def rate(per_s: float) -> str:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sys
 from typing import Any, Final
 
-from trimtab.cli.benching.charts import Chart, latencies, rates
+from trimtab.cli.benching.charts import Chart, latencies, log_ticks, number, rates, ticks
 from trimtab.cli.render import emit
 from trimtab.jobs.loadtest.outcome import Outcome
 
 _MOST_COLUMNS: Final = 120
 _ROWS: Final = 14
-_COLORS: Final = {"offered": "cyan", "answered": "green", "failed": "red", "max": "red", "p99": "orange", "p50": "green"}
+_COLORS: Final = {
+    "offered": "cyan",
+    "answered": "green",
+    "failed": "red",
+    "max": "red",
+    "p99": "orange",
+    "p50": "green",
+}
 _SYMBOLS: Final = {"offered": "o", "answered": "+", "failed": "x", "max": "^", "p99": "9", "p50": "5"}  # without colour
 
 
@@ -38,8 +46,11 @@ def plotted(chart: Chart, columns: int, *, color: bool) -> str:
     figure.plot_size(columns, _ROWS)
     figure.title(f"{chart.title} ({chart.y_label})")
     figure.label(f"{chart.x_label}        {_legend(chart, color=color)}", "x")
+    height = math.log10 if chart.log else float
     for line in chart.lines:
-        points = [(x, y) for x, y in zip(chart.xs, line.ys, strict=True) if y is not None and (y > 0 or not chart.log)]
+        points = [
+            (x, height(y)) for x, y in zip(chart.xs, line.ys, strict=True) if y is not None and (y > 0 or not chart.log)
+        ]
         if points:
             xs, ys = zip(*points, strict=True)
             marker = plotext.marker("braille", _COLORS[line.name]) if color else plotext.marker(_SYMBOLS[line.name])
@@ -60,10 +71,7 @@ def _legend(chart: Chart, *, color: bool) -> str:
 def _rule(figure: Any, chart: Chart) -> None:
     values = [y for y in chart.values if y > 0 or not chart.log]
     y_ticks = log_ticks(min(values), max(values)) if chart.log else ticks(0.0, max(values) or 1.0, 5)
-    y = figure.ruler("y")
-    if chart.log:
-        y.scale("log")
-    y.lim(y_ticks[0], y_ticks[-1])
-    y.ticks(y_ticks, [number(tick) for tick in y_ticks])
+    heights = [math.log10(tick) for tick in y_ticks] if chart.log else y_ticks
+    figure.ruler("y").lim(heights[0], heights[-1]).ticks(heights, [number(tick) for tick in y_ticks])
     x_ticks = [tick for tick in ticks(min(chart.xs), max(chart.xs), 8) if tick <= max(chart.xs)]
     figure.ruler("x").ticks(x_ticks, [number(tick) for tick in x_ticks])

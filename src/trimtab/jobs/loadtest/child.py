@@ -67,7 +67,9 @@ class Child:
         try:
             self._generator = Generator(plan, sender, lambda tally: self._tell(TALLY, tally), share=share)
             await self._generator.prepare()
-            ForkingPickler.dumps(Tally(steps={0: Step()}))  # the first one takes milliseconds, which no request waits for
+            ForkingPickler.dumps(
+                Tally(steps={0: Step()})
+            )  # the first one takes milliseconds, which no request waits for
         except TrimtabError as error:
             self._tell(FAILED, str(error))
         else:

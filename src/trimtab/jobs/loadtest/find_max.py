@@ -20,7 +20,9 @@ from trimtab.jobs.loadtest.tally import Tally
 
 LOST = "the SLO is broken already"
 _LAG_PART = 0.25  # of the SLO's limit: with more of its own lag, the generator does not blame the endpoint
-_BEYOND = 2  # so many requests at least should lie beyond the quantile, or it is chance alone: a trial is made longer, ...
+_BEYOND = (
+    2  # so many requests at least should lie beyond the quantile, or it is chance alone: a trial is made longer, ...
+)
 _LONGEST_S = 60.0  # ... up to this
 _PATIENCE = 5.0  # time limits of requests are so many times the SLO's limit
 

@@ -49,8 +49,9 @@ class Slo(Struct, frozen=True):
         if self.quantile:
             reached = quantile_with_failures(tally, QUANTILES[self.quantile])
             if reached > self.limit_s:
-                shown = seconds_text(reached) if reached < math.inf else "beyond measure: too many requests failed"
-                reasons.append(f"{self.quantile} is {shown} (limit {seconds_text(self.limit_s)})")
+                shown = seconds_text(reached) if reached < math.inf else "endless"
+                counted = ", failures counted as endless," if tally.failed else ""
+                reasons.append(f"{self.quantile}{counted} is {shown} (limit {seconds_text(self.limit_s)})")
         open_at_end = tally.due - tally.failed - tally.unfinished - tally.answered_in_time
         if open_at_end > max(_OPEN_AT_END, _GROWN * tally.due, _PATIENCE * limit_s * tally.due / elapsed_s):
             reasons.append(f"the queue grew: {open_at_end:,} requests were still open at the end")
