@@ -57,6 +57,9 @@ class Child:
             order = self._pipe.recv()
         except (EOFError, ConnectionError):
             order = None
+        except (ImportError, AttributeError) as error:  # a sender of a module that is not to be found here
+            self._tell(FAILED, f"The load's sender cannot be imported: {error}.")
+            return
         if (order is None or order[0] == STOP) and self._generator is not None:
             self._generator.stop()
         if order is None or order[0] != STOP:

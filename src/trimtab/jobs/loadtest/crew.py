@@ -87,7 +87,7 @@ class Crew:
         for pipe in self._pipes:
             kind, *said = self._receive(pipe)
             if kind == child.FAILED:
-                raise Unavailable(said[0])
+                raise Unavailable(str(said[0]))
         start = time.monotonic() + _HEAD_START_S
         run = Run(Tally(), time.time() + _HEAD_START_S, plan.duration_s)
         self._order(child.START, start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -99,6 +100,6 @@ def reason(error: BaseException) -> str:
     """The system's words: `Connection refused`."""
     if isinstance(error, TimeoutError):
         return "no connection in time"
-    if isinstance(error, OSError) and error.errno and not isinstance(error, ssl.SSLError):
-        return socket.gaierror.__name__ if not error.strerror else error.strerror.partition(": ")[0]
+    if isinstance(error, OSError) and error.errno and error.errno > 0 and not isinstance(error, ssl.SSLError):
+        return os.strerror(error.errno)
     return str(error) or type(error).__name__
