@@ -17,6 +17,7 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     "dataplane": ("dataplane", []),
     "metering": ("metering", []),
     "sigv4": ("sigv4", []),
+    "loadgen": ("loadgen", []),
     "worker_dataplane": ("worker_dataplane", []),
     "startup": ("startup", []),
     "birth": ("birth", []),

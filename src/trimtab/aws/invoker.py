@@ -1,4 +1,4 @@
-"""InvokeEndpoint (or its streaming sister) as a load test sends it: `jobs.loadtest.sender.Sender` for SageMaker's runtime."""
+"""InvokeEndpoint, or its streaming sister, as a load test sends it: the `Sender` for SageMaker's runtime."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Search for the highest rate that keeps an SLO: which rate to try next, and when to stop. Pure.
 
 Doubling (or halving) from the first rate brackets the answer; bisection narrows it down to `precision`. Machines are
-noisy, so neither verdict is believed at once: a rate that fails where it would become the upper bound is tried again, and
-the answer must hold in a longer confirmation run. A rate that was confirmed to fail is never tried again.
+noisy, so neither verdict is believed at once: a rate that fails where it would become the upper bound is tried again,
+and the answer must hold in a longer confirmation run. A rate that was confirmed to fail is never tried again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a load test needs to be told about the service that it loads. Implemented where AWS is known (`aws/invoker.py`)."""
+"""What a load test must be told about the service that it loads. Implemented where AWS is known: `aws/invoker.py`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Address(Struct, frozen=True):
 
 
 class Failure(Struct, frozen=True):
-    """An answer that is an error: its kind (AWS's code), what it said, and whether all further ones must be the same."""
+    """An answer that is an error: its kind (AWS's code) and what it said. `hopeless`: all further ones will say it."""
 
     kind: str
     message: str = ""

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from msgspec import Struct
 
@@ -50,8 +50,7 @@ class Trace(Struct, frozen=True):
 def read_trace(path: Path, *, time_column: str = "", count_column: str = "") -> Trace:
     """Read a trace. Raises Invalid with the line where something is wrong."""
     try:
-        opened = gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="")
-        with opened as file:
+        with _opened(path) as file:
             return _read(file, path.name, time_column, count_column)
     except (OSError, EOFError, zlib.error) as error:
         raise Invalid(f"The trace {path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
@@ -59,6 +58,10 @@ def read_trace(path: Path, *, time_column: str = "", count_column: str = "") -> 
         raise Invalid(f"The trace {path} is no CSV text: {error.reason}.") from error
     except csv.Error as error:
         raise Invalid(f"The trace {path} is no CSV: {error}.") from error
+
+
+def _opened(path: Path) -> IO[str]:
+    return gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="")
 
 
 def _read(file: Iterator[str], name: str, time_column: str, count_column: str) -> Trace:
