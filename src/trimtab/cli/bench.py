@@ -83,7 +83,8 @@ def bench(
         speed_up=speed_up, time_column=time_column, count_column=count_column,
     )  # fmt: skip
     bounds = Bounds(
-        timeout=timeout, warm_up=warm_up, max_connections=max_connections, max_requests=max_requests, processes=processes
+        timeout=timeout, warm_up=warm_up, max_connections=max_connections, max_requests=max_requests,
+        processes=processes,
     )  # fmt: skip
     payloads = payloads_of(payload, body, content_type, variant)
     session = Session(name, load, bounds, payloads, slo, usd_per_hour=usd_per_hour, stream=stream, yes=yes)
