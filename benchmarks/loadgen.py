@@ -17,7 +17,6 @@ import shutil
 import sys
 
 from benchmarks.dataplane import SMALL, bare_server, report, throughput
-
 from trimtab.aws.invoker import Invoker
 from trimtab.aws.sigv4.signer import Credentials
 from trimtab.jobs.loadtest.crew import Crew

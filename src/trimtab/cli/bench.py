@@ -86,6 +86,8 @@ def bench(
         timeout=timeout, warm_up=warm_up, max_connections=max_connections, max_requests=max_requests,
         processes=processes,
     )  # fmt: skip
+    if find_max and (pattern is not Pattern.POISSON or trace is not None):
+        raise CliError("--find-max tries Poisson loads: it takes no --pattern and no --trace.")
     payloads = payloads_of(payload, body, content_type, variant)
     session = Session(name, load, bounds, payloads, slo, usd_per_hour=usd_per_hour, stream=stream, yes=yes)
     done = session.search(data_dir, search_time) if find_max else session.test(data_dir)

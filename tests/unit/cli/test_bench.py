@@ -92,6 +92,8 @@ def test_the_page_and_the_picture_are_drawn(trimtab, endpoint, tmp_path) -> None
         (("--rate", "1", "--p99", "1s", "--p50", "1s"), "Give one limit of latency, not 2"),
         (("--rate", "1", "--error-rate", "100%"), "--error-rate must be at least 0 and below 100 %"),
         (("--find-max",), "--find-max needs a limit of latency."),
+        (("--find-max", "--p99", "1s", "--pattern", "step"), "--find-max tries Poisson loads"),
+        (("--rate", "1", "--variant", "a\r\nb"), "--variant must be printable ASCII."),
         (("--pattern", "trace"), "The pattern trace needs a file."),
         (("--pattern", "trace", "--trace", "none.csv"), "The trace none.csv cannot be read"),
         (("--rate", "1", "--trace", "none.csv"), "--trace is for --pattern trace"),

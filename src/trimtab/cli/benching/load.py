@@ -91,8 +91,9 @@ def payloads_of(payload: Path | None, body: str | None, content_type: str, varia
             "Say what to send, once: --payload FILE or --body TEXT.",
             "FILE: JSON Lines of bodies, CSV rows, one body, or a folder of bodies; see docs/guides/load-testing.md.",
         )
-    if not (content_type.isascii() and (content_type.isprintable() or not content_type)):
-        raise Invalid("--content-type must be printable ASCII.")
+    for option, text in (("--content-type", content_type), ("--variant", variant)):
+        if not (text.isascii() and (text.isprintable() or not text)):
+            raise Invalid(f"{option} must be printable ASCII.")
     if payload is not None:
         return tuple(read_payloads(payload, content_type=content_type, variant=variant))
     assert body is not None

@@ -16,7 +16,7 @@ from trimtab.cli.benching.safety import announce
 from trimtab.cli.benching.subject import Subject, use_document
 from trimtab.cli.connect import connect
 from trimtab.cli.progress import Progress
-from trimtab.jobs.loadtest.crew import Crew
+from trimtab.jobs.loadtest.crew import INTERRUPTED, Crew
 from trimtab.jobs.loadtest.find_max import Best, FindMax
 from trimtab.jobs.loadtest.outcome import Outcome
 from trimtab.jobs.loadtest.patterns import ProfileArrivals
@@ -46,8 +46,8 @@ class Done(Struct, frozen=True):
     def interrupted(self) -> bool:
         """By Ctrl-C."""
         if self.best is not None:
-            return self.best.found.why == "interrupted"
-        return self.outcome is not None and self.outcome.run.stopped == "interrupted"
+            return self.best.found.why == INTERRUPTED
+        return self.outcome is not None and self.outcome.run.stopped == INTERRUPTED
 
     def failure(self) -> str:
         """Why the test must count as failed; empty when it must not."""

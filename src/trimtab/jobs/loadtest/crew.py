@@ -7,14 +7,16 @@ make requests late.
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
 from msgspec import Struct
@@ -28,6 +30,7 @@ from trimtab.jobs.loadtest.tally import Tally
 _LOOK_S: Final = 0.2
 _HEAD_START_S: Final = 0.05  # between the order to start and the first request
 _END_S: Final = 5.0
+INTERRUPTED: Final = "interrupted"  # why a run was stopped by Ctrl-C
 
 Watch = Callable[[Tally, float], str]
 """Given the tally and the seconds so far; a text that is not empty is why to stop."""
@@ -46,6 +49,29 @@ class Run(Struct):
 def never(_tally: Tally, _elapsed_s: float) -> str:
     """A `Watch` that lets the test run to its end."""
     return ""
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """While this lasts, a first Ctrl-C is only noted in the list; a second one is KeyboardInterrupt, as ever.
+
+    An exception from anywhere would leave a message read by half. Threads other than the main one get no signals.
+    """
+    noted: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if noted:
+            raise KeyboardInterrupt
+        noted.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield noted
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Crew:
@@ -92,20 +118,15 @@ class Crew:
         run = Run(Tally(), time.time() + _HEAD_START_S, plan.duration_s)
         self._order(child.START, start)
         running = set(self._pipes)
-        while running:
-            try:
+        with _interrupts() as interrupted:
+            while running:
                 self._collect(running, run, _LOOK_S)
-                elapsed_s = time.monotonic() - start
-                why = run.tally.hopeless or watch(run.tally, min(elapsed_s, plan.duration_s))
-            except KeyboardInterrupt:
-                if run.stopped:
-                    raise
-                elapsed_s = time.monotonic() - start
-                why = "interrupted"
-            if why and not run.stopped:
-                run.stopped = why
-                run.elapsed_s = max(1e-3, min(elapsed_s, plan.duration_s))
-                self._order(child.STOP)
+                elapsed_s = min(time.monotonic() - start, plan.duration_s)
+                why = run.tally.hopeless or watch(run.tally, elapsed_s) or (INTERRUPTED if interrupted else "")
+                if why and not run.stopped:
+                    run.stopped = why
+                    run.elapsed_s = max(1e-3, elapsed_s)
+                    self._order(child.STOP)
         return run
 
     def _collect(self, running: set[Pipe], run: Run, timeout_s: float) -> None:

@@ -31,7 +31,7 @@ class Slo(Struct, frozen=True):
             raise Invalid(f"There is no quantile {self.quantile!r}; there are {', '.join(QUANTILES)}.")
 
     def __str__(self) -> str:
-        errors = f"errors <= {self.error_rate:.3%}".replace(".000%", "%").replace("00%", "%")
+        errors = f"errors <= {self.error_rate * 100:.4g}%"
         return f"{self.quantile} <= {seconds_text(self.limit_s)}, {errors}" if self.quantile else errors
 
     def broken_by(self, tally: Tally, elapsed_s: float) -> list[str]:

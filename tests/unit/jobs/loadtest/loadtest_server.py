@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -25,8 +26,9 @@ async def ok(_body: bytes) -> bytes:
 class Server:
     """Answers each request with what `answer` gives (raw bytes; empty closes the connection)."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, tls: ssl.SSLContext | None = None) -> None:
         self.answer = answer
+        self._tls = tls
         self.requests = 0
         self.connections = 0
         self.port = 0
@@ -35,7 +37,7 @@ class Server:
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -70,8 +72,8 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(answer: Answer = ok) -> AsyncIterator[Server]:
-    server = Server(answer)
+async def serving(answer: Answer = ok, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
+    server = Server(answer, tls)
     await server.start()
     try:
         yield server

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 
 import pytest
-from loadtest_server import OK, Plain, at, evenly, generated, ok, serving
+import trustme
+from loadtest_server import OK, Plain, at, evenly, generated, serving
 
-from trimtab.errors import Unavailable
+from trimtab.errors import Invalid, Unavailable
 from trimtab.jobs.loadtest.crew import Run
 from trimtab.jobs.loadtest.generator import Generator
 from trimtab.jobs.loadtest.outcome import Outcome
-from trimtab.jobs.loadtest.sender import Failure
+from trimtab.jobs.loadtest.sender import Address, Failure
 from trimtab.jobs.loadtest.tally import Tally
 
 
@@ -245,5 +247,23 @@ async def test_a_stream_that_fails_after_it_began_is_a_failure() -> None:
     assert tally.errors[("ModelStreamError", 200)].example == "it broke"
 
 
-async def test_the_default_server_answers() -> None:
-    assert await ok(b"") == OK
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+async def test_https_is_spoken_with_those_whose_certificate_is_good(authority, tmp_path) -> None:
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    async with serving(tls=tls) as server:
+        sender = Plain(server.port)
+        sender.address = Address("127.0.0.1", server.port, True, str(tmp_path / "ca.pem"))
+        tally = await generated(evenly(50, 0.2), server.port, sender)
+        assert (tally.answered, tally.failed) == (10, 0)
+        sender.address = Address("127.0.0.1", server.port, True)
+        with pytest.raises(Unavailable, match="CERTIFICATE_VERIFY_FAILED"):
+            await generated(evenly(50, 0.2), server.port, sender)
+        sender.address = Address("127.0.0.1", server.port, True, str(tmp_path / "none.pem"))
+        with pytest.raises(Invalid, match="cannot be read"):
+            await generated(evenly(50, 0.2), server.port, sender)
