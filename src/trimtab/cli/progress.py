@@ -50,5 +50,7 @@ class Progress:
 
     def done(self, text: str) -> None:
         """What has been done: stays on the screen."""
-        if not self._quiet:
-            say(text)  # above the status line
+        if self._status is not None:
+            self._status.console.print(text, markup=False, soft_wrap=True)  # above the status line
+        elif not self._quiet:
+            say(text)

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from trimtab.aws.registry import AwsError
 from trimtab.cli.benching.safety import is_loopback
+from trimtab.cli.benching.subject import dollars
 
 
 @pytest.fixture
@@ -158,6 +159,14 @@ def test_another_machine_is_not_loaded_unless_somebody_says_so(trimtab, world, e
 )  # fmt: skip
 def test_loopback_is_known_by_its_name(host, expected) -> None:
     assert is_loopback(host) is expected
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [(0, "$0.00"), (12.5, "$12.50"), (1234.5, "$1,234.50"), (0.000367, "$0.000367"), (5.02e-6, "$0.00000502")],
+)
+def test_money_is_written_out(amount, text) -> None:
+    assert dollars(amount) == text
 
 
 def test_the_highest_rate_is_searched(trimtab, endpoint) -> None:

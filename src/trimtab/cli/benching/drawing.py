@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from trimtab.cli.benching.charts import Chart, charts_of
+from trimtab.cli.benching.subject import dollars
 from trimtab.cli.benching.svg import COLORS, svg_of
 from trimtab.cli.render import CliError, say
 from trimtab.jobs.loadtest.quantities import seconds_text
@@ -87,7 +88,7 @@ def _facts_table(document: dict[str, Any]) -> str:
         ("offered", f"{document['offered_per_s']:,.1f}/s"),
         ("answered", f"{document['achieved_per_s']:,.1f}/s"),
         ("failed", f"{document['requests']['failed']:,} ({document['error_rate']:.2%})"),
-        ("cost of 1,000 requests", "not known" if per_1000 is None else f"${per_1000:.3g}"),
+        ("cost of 1,000 requests", "not known" if per_1000 is None else dollars(per_1000)),
     ]
     if not document["generator"]["kept_up"]:
         facts.append(("load generator", "could not keep up; the latencies include that"))

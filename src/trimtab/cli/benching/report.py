@@ -9,7 +9,7 @@ import textwrap
 from msgspec import Struct
 
 from trimtab.aws.loaded_endpoint import Use
-from trimtab.cli.benching.subject import Subject
+from trimtab.cli.benching.subject import Subject, dollars
 from trimtab.cli.render import emit, first_line, say, size, table
 from trimtab.jobs.loadtest.find_max import Best, Tried
 from trimtab.jobs.loadtest.outcome import Outcome
@@ -173,7 +173,7 @@ def _cost(subject: Subject, achieved_per_s: float) -> str:
         kinds = ", ".join(sorted({kind for kind, _ in subject.endpoint.instances})) or "its variants"
         return f"not known: no price of {kinds} (--usd-per-hour says it)"
     per_1000 = cost.per_1000_requests(achieved_per_s)
-    shown = f"${per_1000:.3g} per 1,000 requests at this rate" if per_1000 is not None else "no request answered"
+    shown = f"{dollars(per_1000)} per 1,000 requests at this rate" if per_1000 is not None else "no request answered"
     if not cost.prices:
         return f"{shown}, ${cost.usd_per_hour:,.4g} per hour as told"
     of = " + ".join(f"{count} x {kind}" for kind, count in subject.endpoint.instances if kind not in cost.missing)

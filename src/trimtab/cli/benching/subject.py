@@ -67,6 +67,12 @@ class Subject(Struct, frozen=True, kw_only=True):
         }  # fmt: skip
 
 
+def dollars(amount: float) -> str:
+    """To three figures, however small, and never in powers of ten: `$12.50`, `$0.00000502`."""
+    decimals = 2 if amount <= 0 else max(2, 2 - math.floor(math.log10(amount)))
+    return f"${amount:,.{decimals}f}"
+
+
 def use_document(use: list[Use], why: str) -> dict[str, Any]:
     """For JSON: percent; `not_measured` says why there is nothing."""
     found = [
