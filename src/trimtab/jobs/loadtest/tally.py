@@ -8,9 +8,8 @@ import numpy as np
 from msgspec import Struct, field
 from numpy.typing import NDArray
 
-from trimtab.metrics.sketch import PER_LOG, ZERO, Sketch, bucket_of
+from trimtab.metrics.sketch import OFFSET, PER_DOUBLING, ZERO, Sketch
 
-_ONE: Final = bucket_of(1.0)
 _EXAMPLE_CHARACTERS: Final = 300
 
 
@@ -113,9 +112,8 @@ def sketch_of(values: NDArray[np.float64]) -> Sketch:
     """`Sketch.of` for many values at once (none negative)."""
     if not values.size:
         return Sketch()
-    positive = values[values > 0]
-    found, counts = np.unique(np.ceil(np.log(positive) * PER_LOG).astype(np.int64), return_counts=True)
-    buckets = {bucket + _ONE: float(count) for bucket, count in zip(found.tolist(), counts.tolist(), strict=True)}
-    if positive.size < values.size:
-        buckets[ZERO] = float(values.size - positive.size)
+    parts, powers = np.frexp(values)  # as `bucket_of` does for one
+    numbers = powers * PER_DOUBLING + (parts * (2 * PER_DOUBLING)).astype(np.int64) + (OFFSET - PER_DOUBLING)
+    found, counts = np.unique(np.where(values > 0, numbers, ZERO), return_counts=True)
+    buckets = {bucket: float(count) for bucket, count in zip(found.tolist(), counts.tolist(), strict=True)}
     return Sketch(float(values.size), float(values.sum()), float(values.min()), float(values.max()), buckets)
