@@ -112,11 +112,8 @@ def sketch_of(values: NDArray[np.float64]) -> Sketch:
     """`Sketch.of` for many values at once (none negative)."""
     if not values.size:
         return Sketch()
-    positive = values[values > 0]
-    parts, powers = np.frexp(positive)  # as `bucket_of`
-    places = powers.astype(np.int64) * PER_DOUBLING + (parts * (2 * PER_DOUBLING)).astype(np.int64)
-    found, counts = np.unique(places + (OFFSET - PER_DOUBLING), return_counts=True)
+    parts, powers = np.frexp(values)  # as `bucket_of` does for one
+    numbers = powers * PER_DOUBLING + (parts * (2 * PER_DOUBLING)).astype(np.int64) + (OFFSET - PER_DOUBLING)
+    found, counts = np.unique(np.where(values > 0, numbers, ZERO), return_counts=True)
     buckets = {bucket: float(count) for bucket, count in zip(found.tolist(), counts.tolist(), strict=True)}
-    if positive.size < values.size:
-        buckets[ZERO] = float(values.size - positive.size)
     return Sketch(float(values.size), float(values.sum()), float(values.min()), float(values.max()), buckets)

@@ -39,9 +39,7 @@ def test_many_values_at_once_are_the_sketch_of_each(values) -> None:
     mine, theirs = sketch_of(np.asarray(values, dtype=np.float64)), Sketch.of(values)
     assert (mine.count, mine.min, mine.max) == (theirs.count, theirs.min, theirs.max)
     assert mine.sum == pytest.approx(theirs.sum)
-    if values:
-        for q in (0.0, 0.5, 0.99, 1.0):
-            assert mine.quantile(q) == pytest.approx(theirs.quantile(q), rel=0.0201)
+    assert mine.buckets == theirs.buckets
 
 
 @given(st.lists(st.lists(positive, min_size=1, max_size=30), min_size=1, max_size=5))
