@@ -35,28 +35,49 @@ def overfull(route: VariantRoute, *, waiting: int) -> QueueFull | None:
 
 
 class Refusals:
-    """How long callers that were just refused are left unread, so that refusing does not take the time of serving.
+    """Whether so many requests are refused that refusing takes the time of serving.
 
     A client that asks again at once can be refused faster than its requests could ever be answered: some hundred
-    connections that do so would keep a gateway busy with refusals alone. Each refusal is told at once; the connection
-    is read again when the refusals told since would take no more than `PER_S` of them a second. One that comes now and
-    then waits for nothing.
+    connections that do so would keep a gateway busy with refusals alone.
     """
 
     PER_S = 1000.0  # a refusal costs about 30 us: 3 % of a gateway
     BURST_S = 0.1  # refusals that are not used up are kept for so long
-    MOST_S = 1.0
 
     __slots__ = ("_due_s",)
 
     def __init__(self) -> None:
         self._due_s = 0.0  # when all refusals so far will have been paid for
 
+    def crowd(self, now_s: float) -> bool:
+        """Note one refusal; whether that is more than `PER_S` allows, by now."""
+        due_s = min(max(self._due_s, now_s - self.BURST_S), now_s + self.BURST_S) + 1 / self.PER_S
+        self._due_s = due_s
+        return due_s > now_s
+
+
+class Impatience:
+    """How long one client that is refused is left unread. It is told of the refusal at once; what it asks next waits.
+
+    Who comes again as soon as it can is held for twice as long each time; who waits for longer than it was held begins
+    anew, and so waits for nothing.
+    """
+
+    FIRST_S = 0.001
+    MOST_S = 1.0
+
+    __slots__ = ("_held_s", "_until_s")
+
+    def __init__(self) -> None:
+        self._held_s = 0.0
+        self._until_s = 0.0
+
     def pause_s(self, now_s: float) -> float:
-        """Seconds for which a connection refused now should not be read; 0 to `MOST_S`."""
-        due_s = max(self._due_s, now_s - self.BURST_S) + 1 / self.PER_S
-        self._due_s = min(due_s, now_s + self.MOST_S)
-        return max(0.0, self._due_s - now_s)
+        """Seconds for which not to read a client refused now, while refusals crowd."""
+        again = self._until_s - self._held_s <= now_s <= self._until_s + self._held_s
+        self._held_s = min(self._held_s * 2, self.MOST_S) if again else self.FIRST_S
+        self._until_s = now_s + self._held_s
+        return self._held_s
 
 
 def overlong(size_bytes: int) -> ModelFailed | None:

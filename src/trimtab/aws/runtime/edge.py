@@ -149,7 +149,7 @@ class RuntimeEdge:
     ) -> None:
         """Answer an error."""
         if isinstance(error, QueueFull):
-            exchange.hold_connection(self._refusals.pause_s(self._monotonic_s()))
+            self._restrain(exchange)
         table = self._gateway.table
         response = runtime_error_response(
             error,
@@ -162,6 +162,12 @@ class RuntimeEdge:
         body = response.body
         assert isinstance(body, bytes)
         exchange.respond(head_of(response, exchange.date), body)
+
+    def _restrain(self, exchange: Exchange) -> None:
+        """A request was refused for want of room: where refusals crowd, whoever asks again at once is read later."""
+        now_s = self._monotonic_s()
+        if self._refusals.crowd(now_s):
+            exchange.hold_connection(now_s)
 
     def _target(self, raw: bytes) -> Target:
         target = self._targets.get(raw)

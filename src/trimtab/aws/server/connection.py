@@ -333,10 +333,10 @@ class Connection(asyncio.BufferedProtocol):
         if not self._waiting:
             self._intake.resume()
 
-    def hold(self, pause_s: float) -> None:
-        """Read and start nothing more for `pause_s` seconds."""
+    def hold(self, now_s: float) -> None:
+        """Read and start nothing more for a while: the longer, the sooner the client has come again (`Impatience`)."""
         if not self._lingering:
-            self._intake.hold(pause_s, self._advance)
+            self._intake.hold(now_s, self._advance)
 
     # --- endings -----------------------------------------------------------------------------------------------
 

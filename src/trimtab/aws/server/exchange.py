@@ -141,10 +141,10 @@ class Exchange:
             self.continues = False
             self._connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def hold_connection(self, pause_s: float) -> None:
-        """Leave the client unread for `pause_s` seconds: what it asks for next could not be done either."""
-        if self._connection is not None and pause_s > 0:
-            self._connection.hold(pause_s)
+    def hold_connection(self, now_s: float) -> None:
+        """Leave the client, which is refused now, unread for as long as its impatience asks for."""
+        if self._connection is not None:
+            self._connection.hold(now_s)
 
     def body_consumed(self) -> None:
         """The reader of a streamed body has caught up."""

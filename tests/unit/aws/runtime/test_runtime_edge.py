@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from botocore.exceptions import ClientError, EventStreamError, ReadTimeoutError
 
-from trimtab.policies.admission import Refusals
+from trimtab.policies.admission import Impatience, Refusals
 from trimtab.resources.routing import AccessKey
 from trimtab.wire.frames import INITIAL_CREDIT_BYTES
 
@@ -286,11 +286,12 @@ async def test_without_auth_nobody_signs(place):
 async def test_a_client_that_keeps_asking_a_full_queue_is_refused_ever_more_slowly_and_never_forgotten(place):
     await place.route(lanes=(), max_queue=0)
     place.gateway.table = msgspec.structs.replace(place.gateway.table, require_auth=False)
-    count = 300  # over what a burst allows
+    burst, doubled = int(Refusals.PER_S * Refusals.BURST_S), 6
+    count = 2 * burst + doubled
     request = b"POST /endpoints/fraud/invocations HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx"
     last = request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
     began_s = asyncio.get_running_loop().time()
     answer = await place.raw(request * (count - 1) + last)
     took_s = asyncio.get_running_loop().time() - began_s
     assert answer.count(b"HTTP/1.1 400 ") == answer.count(b"ThrottlingException") == count
-    assert took_s >= (count / Refusals.PER_S - Refusals.BURST_S) * 0.9
+    assert took_s >= Impatience.FIRST_S * 2 ** (doubled - 1)
