@@ -59,12 +59,13 @@ class Refusals:
 class Impatience:
     """How long one client that is refused is left unread. It is told of the refusal at once; what it asks next waits.
 
-    Who comes again as soon as it can is held for twice as long each time; who waits for longer than it was held begins
-    anew, and so waits for nothing.
+    Who comes again as soon as it can is held for twice as long each time. Who backs off, as AWS's clients do, is back
+    after its time is over, and so waits for nothing.
     """
 
-    FIRST_S = 0.001
+    FIRST_S = 0.02
     MOST_S = 1.0
+    GRACE_S = 0.05  # whoever is back within this after its time has waited for it; a busy gateway sees it that late
 
     __slots__ = ("_held_s", "_until_s")
 
@@ -74,7 +75,7 @@ class Impatience:
 
     def pause_s(self, now_s: float) -> float:
         """Seconds for which not to read a client refused now, while refusals crowd."""
-        again = self._until_s - self._held_s <= now_s <= self._until_s + self._held_s
+        again = self._until_s - self._held_s <= now_s <= self._until_s + max(self._held_s, self.GRACE_S)
         self._held_s = min(self._held_s * 2, self.MOST_S) if again else self.FIRST_S
         self._until_s = now_s + self._held_s
         return self._held_s

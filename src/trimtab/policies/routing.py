@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 WINDOW_WORK_S = 0.002  # a lane holds about so much work; the rest waits in the gateway, where it can still be moved
-WINDOW_MOST = 64
+WINDOW_MOST = 256
 _GAP_WEIGHT = 1 / 16  # of the newest sample in the average
 
 
