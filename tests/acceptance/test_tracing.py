@@ -296,11 +296,11 @@ def test_what_a_collector_refuses_is_counted_as_lost(
         server.invoke(name, b"x", "text/plain")
     assert server.stop() == 0
     told = [line for line in server.log_path.read_text().splitlines() if "spans lost" in line]
-    assert "of=200" in told[-1]
+    assert "of=250" in told[-1]
     dropped, failed = (
         int(word.partition("=")[2]) for word in told[-1].split() if word.startswith(("dropped=", "not_"))
     )
-    assert dropped + failed == 200
+    assert dropped + failed == 250
     assert dropped > 0
     receiver.close()
 
@@ -317,7 +317,7 @@ def test_spans_of_the_last_requests_are_flushed_at_the_end(
     server.deploy(name, script(MODEL))
     server.invoke(name, b"x", "text/plain")
     assert server.stop() == 0
-    assert sorted(span.name for span in receiver.spans) == [INVOKE, "compute", "model", "queue"]
+    assert sorted(span.name for span in receiver.spans) == [INVOKE, "compute", "model", "queue", "wait"]
     assert receiver.spans[0].resource["service.name"] == "scoring"
     receiver.close()
 

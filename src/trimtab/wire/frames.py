@@ -63,7 +63,7 @@ class AnswerMeta(msgspec.Struct, array_like=True, frozen=True):
     content_type: str = ""
     custom_attributes: str = ""
     compute_us: int = 0  # time in the model's handlers, rounded up; of a batch, the whole batch's; 0: not known
-    wait_us: int = 0  # in the worker, until it was worked on
+    wait_us: int = 0  # in the worker, until it was worked on, rounded up; 0: not known
     batch: int = 0  # requests that were worked on together; 0: the worker does not batch
 
 

@@ -332,7 +332,7 @@ class Batches:
             frames = outgoing.setdefault(item.connection, [])
             if type(outcome) is tuple:
                 payload, content_type, attributes = outcome
-                wait_us = int((batch.began_s - item.arrived_s) * 1e6)
+                wait_us = int((batch.began_s - item.arrived_s) * 1e6) + 1
                 meta = _encode(AnswerMeta(content_type, attributes, compute_us, wait_us, count))
                 frames.append(HEADER.pack(len(payload), item.stream, len(meta), _ANSWER, 0) + meta)
                 frames.append(payload)

@@ -232,7 +232,7 @@ class Loop:
         """Put an answer into its connection's burst; a large one is sent at once."""
         payload, content_type, custom_attributes = result
         meta = self._encode(
-            AnswerMeta(content_type, custom_attributes, int(compute_s * 1e6) + 1, int(wait_s * 1e6), self._together)
+            AnswerMeta(content_type, custom_attributes, int(compute_s * 1e6) + 1, int(wait_s * 1e6) + 1, self._together)
         )
         size = len(payload)
         head = HEADER.pack(size, stream, len(meta), _ANSWER, 0) + meta
