@@ -62,6 +62,14 @@ def collector() -> Iterator[Receiver]:
     receiver.close()
 
 
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A collector of the test's own."""
+    receiver = Receiver()
+    yield receiver
+    receiver.close()
+
+
 @pytest.fixture(scope="module")
 def traced(tmp_path_factory: pytest.TempPathFactory, collector: Receiver) -> Iterator[Trimtab]:
     """A trimtab that exports to `collector`, with an endpoint `traced`."""
@@ -265,9 +273,8 @@ def test_what_is_not_sampled_leaves_no_span_and_the_model_is_told(
 
 @pytest.mark.slow
 def test_a_collector_that_hangs_delays_nobody_and_bounds_the_end(
-    serve: Callable[..., Trimtab], name: str, monkeypatch: pytest.MonkeyPatch
+    serve: Callable[..., Trimtab], name: str, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    receiver = Receiver()
     receiver.answering.clear()
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "8")
@@ -279,13 +286,11 @@ def test_a_collector_that_hangs_delays_nobody_and_bounds_the_end(
     assert server.stop() == 0
     assert receiver.spans == []
     assert "spans not exported in time" in server.log_path.read_text()
-    receiver.close()
 
 
 def test_what_a_collector_refuses_is_counted_as_lost(
-    serve: Callable[..., Trimtab], name: str, monkeypatch: pytest.MonkeyPatch
+    serve: Callable[..., Trimtab], name: str, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    receiver = Receiver()
     receiver.refuse = True
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{receiver.url}/v1/traces")
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "8")
@@ -302,13 +307,11 @@ def test_what_a_collector_refuses_is_counted_as_lost(
     )
     assert dropped + failed == 250
     assert dropped > 0
-    receiver.close()
 
 
 def test_spans_of_the_last_requests_are_flushed_at_the_end(
-    serve: Callable[..., Trimtab], name: str, monkeypatch: pytest.MonkeyPatch
+    serve: Callable[..., Trimtab], name: str, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    receiver = Receiver()
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "3600000")
@@ -319,7 +322,6 @@ def test_spans_of_the_last_requests_are_flushed_at_the_end(
     assert server.stop() == 0
     assert sorted(span.name for span in receiver.spans) == [INVOKE, "compute", "model", "queue", "wait"]
     assert receiver.spans[0].resource["service.name"] == "scoring"
-    receiver.close()
 
 
 @pytest.mark.parametrize(
