@@ -7,12 +7,14 @@ from __future__ import annotations
 import inspect
 import logging
 import uuid
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
+from trimtab.aws.apart import LARGE_BYTES, Apart
 from trimtab.aws.arns import partition_of, sagemaker_arn
 from trimtab.aws.fault_shapes import error_response, request_id_headers
 from trimtab.aws.faults import OPERATIONS_DOC, Where
-from trimtab.aws.http import Body, HttpRequest, HttpResponse
+from trimtab.aws.http import HttpRequest, HttpResponse
 from trimtab.aws.identify import Identifier, Target
 from trimtab.aws.logs.naming import endpoint_of
 from trimtab.aws.permissions import check_action, check_endpoints
@@ -26,6 +28,8 @@ from trimtab.logs import fields
 from trimtab.resources.routing import AccessKey
 
 _log = logging.getLogger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Dispatcher:
@@ -42,6 +46,7 @@ class Dispatcher:
         self._account = account
         self._services = Services({name: handlers.get(name, {}).keys() for name in {*SERVICES, *handlers}})
         self._identifier = Identifier(self._services)
+        self._apart = Apart("documents")
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
         """The answer to one request. Raises nothing but cancellation."""
@@ -63,10 +68,11 @@ class Dispatcher:
                                " the services and operations that it does.")  # fmt: skip
         verified = await self._authenticate(request, target.service)
         body = verified.body if target.service == "s3" else await requests.unpacked(verified.body, request.headers)
-        form = b""
-        if target.protocol == "query" and request.method == "POST":
-            form = await body.read(requests.MAX_DOCUMENT_BYTES)
-        self._adopt(target, self._identifier.operation_of(target, request, form))
+        document = b""
+        if target.protocol in requests.DOCUMENTS and request.method == "POST":
+            document = await body.read(requests.MAX_DOCUMENT_BYTES)
+        reader = self._apart if len(document) > LARGE_BYTES else _at_once
+        self._adopt(target, await reader(self._identifier.operation_of, target, request, document))
         call = Call(
             request=request,
             service=target.service,
@@ -81,31 +87,35 @@ class Dispatcher:
         handler = self._handlers.get(target.service, {}).get(target.operation)
         if handler is None:
             raise _not_supported(target)
-        params = await self._params(target, request, body)
-        self._check_endpoints(call, params, caller)
-        operation = self._services.get(target.service).operations[target.operation]
-        if operation.input is not None:
-            validate(operation.input, params)
-        result = handler(call, params)
-        return self._serialized(target, await result if inspect.isawaitable(result) else result, request_id)
-
-    async def _params(self, target: Target, request: HttpRequest, body: Body) -> dict[str, Any]:
         service = self._services.get(target.service)
-        return await requests.parse(
-            service,
-            service.operations[target.operation],
-            target.protocol,
-            body=body,
-            labels=target.labels,
-            query_pairs=target.query_pairs,
-            headers=request.headers,
-        )
+        operation = service.operations[target.operation]
+        if target.protocol in requests.DOCUMENTS:
+            params = await reader(
+                requests.parse_document, service, operation, target.protocol, document, target.query_pairs
+            )
+        else:
+            params = await requests.parse(
+                operation,
+                target.protocol,
+                body=body,
+                labels=target.labels,
+                query_pairs=target.query_pairs,
+                headers=request.headers,
+            )
+        self._check_endpoints(call, params, caller)
+        if operation.input is not None:
+            await reader(validate, operation.input, params)
+        result = handler(call, params)
+        return await self._serialized(target, await result if inspect.isawaitable(result) else result, request_id)
 
-    def _serialized(self, target: Target, result: Result, request_id: str) -> HttpResponse:
+    async def _serialized(self, target: Target, result: Result, request_id: str) -> HttpResponse:
         service = self._services.get(target.service)
         answer = result if isinstance(result, Answer) else Answer(result=result)
         operation = service.operations[target.operation]
-        response = responses.serialize(service, operation, target.protocol, answer.result, request_id)
+        writer = self._apart if answer.large else _at_once
+        response = await writer(
+            responses.serialize, service, operation, target.protocol, answer.result, request_id
+        )
         if answer.status:
             response.status = answer.status
         response.headers.extend([*answer.headers, *request_id_headers(target.service, request_id)])
@@ -158,6 +168,11 @@ class Dispatcher:
         if call.service == "logs" and (endpoint := endpoint_of(params)) is not None:
             named.append(endpoint)
         check_endpoints(call.identity, call.service, call.operation, named, caller=caller, arn_prefix=prefix)
+
+
+async def _at_once(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """As `Apart`, for what takes a moment."""
+    return function(*args, **kwargs)
 
 
 def _not_supported(target: Target) -> NotSupported:

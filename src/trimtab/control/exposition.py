@@ -59,10 +59,11 @@ class Exposition:
 
     async def _refresh(self) -> None:
         async with self._rendering:
-            changed, self._metering.changed = self._metering.changed, set()
-            for number, place in enumerate(changed):
-                self._render(place)
-                if number % _RENDERED_IN_A_TURN == _RENDERED_IN_A_TURN - 1:
+            changed, number = self._metering.changed, 0
+            while changed:
+                self._render(changed.pop())  # one by one: a client that leaves in between takes none with it
+                number += 1
+                if number % _RENDERED_IN_A_TURN == 0:
                     await asyncio.sleep(0)
 
     def _render(self, place: Place) -> None:

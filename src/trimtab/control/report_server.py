@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, cast
 
 import msgspec
 
+from trimtab.control.local_server import LocalServer
 from trimtab.logs import fields
 from trimtab.wire.reports import MAX_BYTES, NUMBER, SIZE, Hello, Report
 
@@ -41,37 +40,17 @@ class ReportServer:
     """One connection for each gateway; of two with the same name the later one counts."""
 
     def __init__(self, socket: Path, takes: Takes) -> None:
-        self._socket = socket
         self.takes = takes
-        self._server: asyncio.Server | None = None
         self.gateways: dict[str, _Connection] = {}
-        self._connections: set[_Connection] = set()
-        self._closing = False
+        self.connections = LocalServer(socket, lambda: _Connection(self))
 
     async def open(self) -> None:
         """Listen, owner only."""
-        with suppress(FileNotFoundError):
-            self._socket.unlink()
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: _Connection(self), str(self._socket))
-        os.chmod(self._socket, 0o600)
+        await self.connections.open()
 
     async def close(self) -> None:
         """Take nothing more. What was taken and not acknowledged is sent to the next control."""
-        self._closing = True
-        if self._server is not None:
-            self._server.close()
-        for connection in list(self._connections):
-            connection.drop()
-        if self._server is not None:
-            await self._server.wait_closed()
-            self._server = None
-
-    def joined(self, connection: _Connection) -> None:
-        """A connection is made."""
-        self._connections.add(connection)
-        if self._closing:  # it was accepted a moment before
-            connection.drop()
+        await self.connections.close()
 
     def named(self, gateway: str, connection: _Connection) -> None:
         """A gateway has said who it is."""
@@ -81,7 +60,7 @@ class ReportServer:
 
     def gone(self, connection: _Connection) -> None:
         """A connection is over."""
-        self._connections.discard(connection)
+        self.connections.lost(connection)
         if connection.gateway and self.gateways.get(connection.gateway) is connection:
             del self.gateways[connection.gateway]
             self.takes.left(connection.gateway)
@@ -96,7 +75,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are not subclasses
-        self._server.joined(self)
+        self._server.connections.made(self)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data

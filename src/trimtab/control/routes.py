@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import struct
 from collections.abc import Sequence
-from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import cast
@@ -19,6 +17,7 @@ from typing import cast
 import msgspec
 
 from trimtab.clock import Clock
+from trimtab.control.local_server import LocalServer
 from trimtab.control.route_book import RouteBook
 from trimtab.logs import fields
 from trimtab.resources.routing import AccessKey
@@ -58,33 +57,22 @@ class RoutePublisher:
             reconnect_s=reconnect_s,
         )
         self.book.on_publish = self._push_all
-        self._socket = socket
         self._ack_timeout_s = ack_timeout_s
         self._save_again_s = save_again_s
-        self._server: asyncio.Server | None = None
+        self._server = LocalServer(socket, lambda: _Gateway(self, next(self._numbers)))
         self._gateways: dict[int, _Gateway] = {}
         self._numbers = count()
         self._pending_save: asyncio.TimerHandle | None = None
 
     async def open(self) -> None:
         """Listen, owner only."""
-        with suppress(FileNotFoundError):
-            self._socket.unlink()
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: _Gateway(self, next(self._numbers)), str(self._socket))
-        os.chmod(self._socket, 0o600)
+        await self._server.open()
 
     async def close(self) -> None:
         """Let the gateways go; they route on by what they have."""
         if self._pending_save is not None:
             self._pending_save.cancel()
-        if self._server is not None:
-            self._server.close()
-        for gateway in list(self._gateways.values()):
-            gateway.drop()
-        if self._server is not None:
-            await self._server.wait_closed()
-            self._server = None
+        await self._server.close()
 
     def set_keys(self, keys: Sequence[AccessKey]) -> None:
         """Tell every gateway of these access keys instead of those before."""
@@ -117,12 +105,15 @@ class RoutePublisher:
 
     def joined(self, gateway: _Gateway) -> None:
         """A gateway has connected: it gets the table at once."""
+        if not self._server.made(gateway):
+            return
         self._gateways[gateway.number] = gateway
         self.book.connected(gateway.number)
         gateway.push(self.frame())
 
     def left(self, gateway: _Gateway) -> None:
         """A gateway has gone."""
+        self._server.lost(gateway)
         if self._gateways.pop(gateway.number, None) is not None:
             self.book.disconnected(gateway.number)
 

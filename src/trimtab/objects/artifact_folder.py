@@ -166,16 +166,19 @@ class ArtifactFolder:
 
     def make_durable(self, digest: str) -> None:
         """Write an entry's bytes to the disk. Slow. Ends early when the entry is evicted meanwhile."""
-        try:
+        with self._lock:
+            if (entry := self._entries.get(digest)) is None:
+                return
             root = os.open(self._folder / digest, os.O_RDONLY | os.O_DIRECTORY)  # stays the same when it is moved
-        except FileNotFoundError:
-            return
         try:
             for _, _, names, folder in os.fwalk(dir_fd=root):
                 for name in names:
                     _sync_file(name, folder)
                 os.fsync(folder)
-            os.close(os.open(_DURABLE, os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=root))
+            with self._lock:
+                if self._entries.get(digest) is not entry:
+                    return  # a file more, now, and whoever removes the folder would find it not empty
+                os.close(os.open(_DURABLE, os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=root))
             os.fsync(root)
             sync_folder(self._folder)
         except FileNotFoundError:

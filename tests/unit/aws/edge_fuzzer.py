@@ -7,6 +7,8 @@ a callable from HttpRequest to HttpResponse.
 from __future__ import annotations
 
 import asyncio
+import gzip
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from random import Random
@@ -19,7 +21,8 @@ from trimtab.aws.http import Body, BytesBody, Headers, HttpRequest, HttpResponse
 from trimtab.aws.registry import Call, OperationHandler
 from trimtab.aws.services import load
 
-SERVICES = ("sagemaker", "sagemaker-runtime", "s3", "sts", "iam")
+SERVICES = ("sagemaker", "sagemaker-runtime", "s3", "sts", "iam", "cloudwatch", "logs")
+PROTOCOLS = {"cloudwatch": ("json", "query", "smithy-rpc-v2-cbor"), "logs": ("json",)}  # of others: the model's own
 Edge = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
 METHODS = ("GET", "PUT", "POST", "DELETE", "HEAD", "PATCH", "OPTIONS", "TRACE", "get", "G E T", "", "\x00")
@@ -47,6 +50,14 @@ TARGETS = (
 )  # fmt: skip
 
 
+CBOR = (
+    b"\xd8\x1c\x81\xd8\x1d\x00", b"\xc2\x49" + b"\xff" * 9, b"\xc4\x82\x1a\x3b\x9a\xca\x00\x01", b"\xf7", b"\xe0", b"\xf9\x7e\x00",
+    b"\xfb\x7f\xf0" + b"\x00" * 6, b"\xc1\xfb\x7f\xf8" + b"\x00" * 6, b"\xc1\x1b" + b"\xff" * 8, b"\x81" * 2000, b"\x9f\xff", b"\xbf\xff",
+    b"\x7f\x61a\x61b\xff", b"\x5f\xff", b"\x9b" + b"\xff" * 8, b"\x7b" + b"\x7f" * 8, b"\xd8\x23\x63(((", b"\xa1\x80\x80", b"\x1b" + b"\xff" * 8,
+)  # fmt: skip
+BOMB = gzip.compress(b"\x00" * 2**24)
+
+
 class Failure(Struct, frozen=True):
     """A request that the edge did not stand."""
 
@@ -61,6 +72,8 @@ class Report(Struct):
     requests: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
+    slowest_s: float = 0.0
+    slowest: str = ""
 
 
 def stub_handlers(services: Iterable[str] = SERVICES) -> dict[str, dict[str, OperationHandler]]:
@@ -81,13 +94,20 @@ def seeds(
     """Valid requests, `each` per operation and twenty times as many of those in `often`, as botocore sends them."""
     found = []
     for service in services:
-        protocol = load(service, ()).protocol
+        protocols = PROTOCOLS.get(service) or (load(service, ()).protocol,)
         favourites = set((often or {}).get(service, ()))
         for operation in wire_halves.operations(service):
             for _ in range(each * 20 if operation.name in favourites else each):
                 params = wire_halves.Values(random, valid=True).message(operation.input_shape)
-                found.append(wire_halves.request(service, operation.name, params, protocol))
+                found += [wire_halves.request(service, operation.name, params, protocol) for protocol in protocols]
     return found
+
+
+def plain(method: str, path: str, body: bytes = b"") -> HttpRequest:
+    """A request of no AWS service."""
+    headers = Headers([("host", "localhost:7070"), ("authorization", "Basic S0VZOnNlY3JldA==")])
+    path, _, query = path.partition("?")
+    return HttpRequest(method=method, raw_path=path, query=query, headers=headers, body=BytesBody(body))
 
 
 async def fuzz(edge: Edge, pool: list[HttpRequest], *, count: int, seed: int, limit_s: float = 5.0) -> Report:
@@ -97,16 +117,22 @@ async def fuzz(edge: Edge, pool: list[HttpRequest], *, count: int, seed: int, li
     for number in range(count):
         request = mutated(random, random.choice(pool), pool)
         shown = _shown(request)
+        started_s = time.monotonic()
         try:
             status, body, headers = await asyncio.wait_for(_ask(edge, request), limit_s)
         except Exception as error:  # noqa: BLE001 - whatever comes out is the finding
             report.failures.append(Failure(number, repr(error), shown))
             continue
+        took_s = time.monotonic() - started_s
+        if took_s > report.slowest_s:
+            report.slowest_s, report.slowest = took_s, shown
         report.statuses[status] += 1
         if status >= 500 and status not in (501, 503):
             report.failures.append(Failure(number, f"status {status}: {body[:300]!r}", shown))
         elif b"Traceback" in body or b'File "' in body:
             report.failures.append(Failure(number, f"a stack trace: {body[:300]!r}", shown))
+        elif request.raw_path.startswith(("/metrics", "/_trimtab/")):
+            pass  # no AWS service: no request id
         elif not {"x-amzn-requestid", "x-amz-request-id"} & headers:
             report.failures.append(Failure(number, f"no request id on {status}", shown))
     report.requests = count
@@ -204,8 +230,25 @@ def _value(random: Random, request: HttpRequest, pool: list[HttpRequest]) -> Non
             return
 
 
+def _packed(random: Random, request: HttpRequest, pool: list[HttpRequest]) -> None:
+    """gzip: as SDKs send it, damaged, twice, a bomb, or none at all."""
+    data = _bytes_of(request.body)
+    packed = gzip.compress(data, 1)
+    _set_header(request, "content-encoding", random.choice(("gzip", "gzip", "GZIP ", "gzip, gzip", "deflate", "br")))
+    request.body = BytesBody(
+        random.choice((packed, packed, packed + packed, gzip.compress(packed), _damaged_bytes(random, packed), BOMB, data))
+    )
+
+
+def _cbor(random: Random, request: HttpRequest, pool: list[HttpRequest]) -> None:
+    """Put something that CBOR has and AWS has not into a body, at any place."""
+    data = _bytes_of(request.body)
+    at = random.randrange(len(data) + 1)
+    request.body = BytesBody(data[:at] + random.choice(CBOR) + data[at + random.randint(0, 9) :])
+
+
 MUTATIONS: tuple[Callable[[Random, HttpRequest, list[HttpRequest]], None], ...] = (
-    _method, _target, _content_type, _path, _query, _header, _header, _body, _body, _value, _value, _value,
+    _method, _target, _content_type, _path, _query, _header, _header, _body, _body, _value, _value, _value, _packed, _cbor,
 )  # fmt: skip
 
 

@@ -223,7 +223,6 @@ def test_the_names_that_sqs_had_in_the_query_days_are_still_read() -> None:
 
 async def read(operation: str, query_string: str = "", body: bytes = b"", **headers: str) -> dict[str, Any]:
     return await requests.parse(
-        S3,
         S3.operations[operation],
         "rest-xml",
         body=BytesBody(body),

@@ -76,12 +76,15 @@ def check_request(service: str, operation: Any, protocol: str, random: Random) -
 async def read_request(request: HttpRequest, service: str, protocol: str) -> tuple[str, dict[str, Any]]:
     target = IDENTIFIER.service_of(request)
     assert (target.service, target.protocol) == (service, protocol)
-    form = await request.body.read(10**9) if protocol == "query" else b""
-    target = IDENTIFIER.operation_of(target, request, form)
+    document = await request.body.read(10**9) if protocol in requests.DOCUMENTS else b""
+    target = IDENTIFIER.operation_of(target, request, document)
     model = SERVICE_MODELS.get(service)
+    operation = model.operations[target.operation]
+    if protocol in requests.DOCUMENTS:
+        read = requests.parse_document(model, operation, protocol, document, target.query_pairs)
+        return target.operation, read
     read = await requests.parse(
-        model,
-        model.operations[target.operation],
+        operation,
         protocol,
         body=request.body,
         labels=target.labels,

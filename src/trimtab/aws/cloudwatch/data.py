@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
 
+from trimtab.aws.apart import Apart
 from trimtab.aws.cloudwatch.labels import shown, zone_of
 from trimtab.aws.cloudwatch.shapes import queries_of
 from trimtab.aws.cloudwatch.words import invalid, listing_of, paged
 from trimtab.aws.paging import Pager
-from trimtab.aws.registry import Call, operation
+from trimtab.aws.registry import Answer, Call, operation
 from trimtab.clock import Clock
 from trimtab.errors import Invalid
 from trimtab.metrics.math.series import Series
 from trimtab.metrics.queries import Outcome, Window, run
 from trimtab.metrics.store import MetricStore
+from trimtab.resources.metric_query import MetricQuery
 
 MAX_QUERIES: Final = 500  # AWS
 MAX_POINTS: Final = 100_800  # AWS: of a page
@@ -39,6 +40,7 @@ class Data:
         self._store = store
         self._clock = clock
         self._pager = pager
+        self._apart = Apart("metric-data")
 
     @operation(
         "cloudwatch",
@@ -46,7 +48,7 @@ class Data:
         missing="Not in expressions: ANOMALY_DETECTION_BAND, INSIGHT_RULE_METRIC, SERVICE_QUOTA, DB_PERF_INSIGHTS, "
         "LAMBDA, Metrics Insights (SELECT ...). There is one account: AccountId other than it is refused",
     )
-    async def get_metric_data(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    async def get_metric_data(self, call: Call, params: dict[str, Any]) -> Answer:
         """A page of points of every query that returns data."""
         declared = params["MetricDataQueries"]
         if not 1 <= len(declared) <= MAX_QUERIES:
@@ -60,9 +62,14 @@ class Data:
         window = Window(params["StartTime"].timestamp(), params["EndTime"].timestamp(), self._clock.now_s())
         if window.start_s >= window.end_s:
             raise invalid("The parameter StartTime must be less than the parameter EndTime.")
+        # A wide dashboard may take a second, and its answer have 100,000 points.
+        return Answer(result=await self._apart(self._run, call, queries, window, params), large=True)
+
+    def _run(
+        self, call: Call, queries: Sequence[MetricQuery], window: Window, params: Mapping[str, Any]
+    ) -> dict[str, Any]:
         try:
-            # In a thread: a wide dashboard may take a second, in which other calls are answered.
-            outcomes = await asyncio.to_thread(run, queries, self._store, window)
+            outcomes = run(queries, self._store, window)
         except Invalid as error:
             raise invalid(str(error)) from None
         return self._answer(call, _lines(outcomes, call, params, window.now_s), params)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from typing import Any, Final
+from typing import Any
 
+from trimtab.aws.apart import Apart
 from trimtab.aws.logs import patterns
 from trimtab.aws.logs.lines import Event
 from trimtab.aws.logs.naming import group_of, no_group, no_stream
@@ -16,8 +16,6 @@ from trimtab.aws.registry import Call, operation
 from trimtab.clock import Clock
 from trimtab.errors import Invalid
 
-_AT_ONCE: Final = 2  # reads under way: threads share the interpreter with control's loop
-
 
 class Events:
     """What replicas wrote. Files are read in threads, so many bytes a call."""
@@ -26,15 +24,14 @@ class Events:
         self._logs = logs
         self._clock = clock
         self._tokens = tokens
-        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._apart = Apart("logs")
 
     @operation("logs", "GetLogEvents", missing="unmask has nothing to do: nothing is masked")
     async def get_log_events(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """A page of one stream. At either end the token of that direction is the one that was given."""
         group = group_of(call, params.get("logGroupIdentifier"), params.get("logGroupName"))
         span = self._span(params)
-        async with self._turns:
-            return await asyncio.to_thread(self._page, group, params, span)
+        return await self._apart(self._page, group, params, span)
 
     @operation("logs", "FilterLogEvents", missing="regular expressions (`%...%`) in patterns")
     async def filter_log_events(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
@@ -47,10 +44,10 @@ class Events:
         token, place = params.get("nextToken", ""), _search_name(group, params)
         backward = not params.get("startFromHead", True)
         progress = self._tokens.progress_of(place, token) if token else Progress({}, backward)
-        async with self._turns:
-            streams = await asyncio.to_thread(self._chosen, group, params)
-            what = Search(streams, span, matches, params.get("limit", MAX_EVENTS))
-            found, more = await asyncio.to_thread(search, what, progress)
+        limit = params.get("limit", MAX_EVENTS)
+        found, more = await self._apart(
+            lambda: search(Search(self._chosen(group, params), span, matches, limit), progress)
+        )
         return {
             "events": [{"logStreamName": name, **_event(event), "eventId": _id(name, event)} for name, event in found],
             "searchedLogStreams": [],  # AWS: always empty since 2020

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 import cbor2
@@ -13,7 +14,31 @@ from trimtab.aws.protocols.errors import Malformed
 from trimtab.aws.services import Member, Shape
 
 CONTENT_TYPE: Final = "application/cbor"
+_DATE_TAG: Final = 0
 _EPOCH_TAG: Final = 1
+
+
+def _date(text: Any, _immutable: bool) -> datetime:
+    if not isinstance(text, str):
+        raise ValueError("a tagged date must be a text")
+    return timestamps.parse(text)
+
+
+def _epoch(seconds: Any, _immutable: bool) -> datetime:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise ValueError("a tagged time must be a number of seconds")
+    return timestamps.from_epoch(seconds)
+
+
+class _Tags(dict[int, cbor2.SemanticDecoderCallback]):
+    """Times have tags, and nothing else has: CBOR's shared values make a terabyte of 20 KB, its regular expressions
+    are compiled, its decimals have any exponent."""
+
+    def __missing__(self, tag: int) -> cbor2.SemanticDecoderCallback:
+        raise ValueError(f"tag {tag} means nothing here")
+
+
+_TAGS: Final = _Tags({_DATE_TAG: _date, _EPOCH_TAG: _epoch})
 
 
 def parse(shape: Shape, body: bytes) -> dict[str, Any]:
@@ -22,9 +47,16 @@ def parse(shape: Shape, body: bytes) -> dict[str, Any]:
         return {}
     stream = io.BytesIO(body)
     try:
-        document = cbor2.load(stream)
+        document = cbor2.load(
+            stream,
+            semantic_decoders=_TAGS,
+            max_depth=jsonbody.MAX_DEPTH,
+            allow_duplicate_keys=False,
+            strict_hashable_types=True,
+        )
     except (cbor2.CBORDecodeError, ValueError, OverflowError, RecursionError) as error:
-        raise Malformed(f"The request's body is not valid CBOR: {error}") from None
+        why = error.__cause__ or error
+        raise Malformed(f"The request's body is not valid CBOR: {why}") from None
     if stream.tell() != len(body) or not isinstance(document, dict):
         raise Malformed("The request's body must be one CBOR map.")
     return jsonbody.structured(shape, document)

@@ -11,6 +11,7 @@ from trimtab.aws.protocols.errors import Malformed, Part
 from trimtab.aws.services import Member, Shape
 
 MAX_FIELDS = 100_000  # PutMetricData alone may have 1000 metrics of 150 values, within its 1 MB
+MAX_PARTS = 2 * MAX_FIELDS  # different parts of their names, all together: each takes memory
 MAX_DEPTH = 60
 _FORM = "application/x-www-form-urlencoded"
 
@@ -72,7 +73,7 @@ def parse(shape: Shape, pairs: Iterable[tuple[str, str]], old_names_of: str = ""
 
     `old_names_of`: the operation, for a service whose model is JSON but which still takes query requests (SQS).
     """
-    root = _Tree()
+    root, count = _Tree(), 0
     for name, value in pairs:
         node = root
         parts = name.split(".")
@@ -82,8 +83,11 @@ def parse(shape: Shape, pairs: Iterable[tuple[str, str]], old_names_of: str = ""
             child = node.get(part)
             if child is None:
                 child = node[part] = _Tree()
+                count += 1
             node = child
         node.text = value
+        if count > MAX_PARTS:
+            raise Malformed(f"The names of the parameters have more than {MAX_PARTS} different parts.")
     return _structure(shape, root, old_names_of)
 
 

@@ -13,6 +13,7 @@ from trimtab.aws.protocols.errors import Malformed
 from trimtab.aws.services import Operation, Service, Shape
 from trimtab.errors import TooLarge
 
+DOCUMENTS = ("json", "cbor", "query")  # protocols whose requests are one document
 MAX_DOCUMENT_BYTES = 8 * 2**20  # JSON, XML and forms; AWS's largest is CompleteMultipartUpload with 10,000 parts
 MAX_BLOB_BYTES = 26_214_400  # a payload that the model does not stream; AWS: 25 MB per invocation
 
@@ -31,20 +32,15 @@ async def unpacked(body: Body, headers: Headers) -> Body:
         raise TooLarge(f"The body is over {MAX_DOCUMENT_BYTES} bytes unpacked.", limit_bytes=MAX_DOCUMENT_BYTES)
     if not unpacker.eof:
         raise Malformed("The request's gzip body ends too early.")
+    if unpacker.unused_data:
+        raise Malformed("The request's body goes on behind its gzip.")
     return BytesBody(data)
 
 
-async def parse(
-    service: Service,
-    operation: Operation,
-    protocol: str,
-    *,
-    body: Body,
-    labels: Mapping[str, str],
-    query_pairs: Sequence[tuple[str, str]],
-    headers: Headers,
+def parse_document(
+    service: Service, operation: Operation, protocol: str, document: bytes, query_pairs: Sequence[tuple[str, str]]
 ) -> dict[str, Any]:
-    """The params of `operation`. Raises Malformed, TooLarge, and what reading `body` raises.
+    """The params of `operation`, in one of the protocols whose body is all there is. Raises Malformed.
 
     For query requests, `query_pairs` holds the form's fields.
     """
@@ -54,10 +50,22 @@ async def parse(
     if protocol == "query":
         old_names_of = operation.name if service.query_compatible and service.protocol == "json" else ""
         return query.parse(shape, query_pairs, old_names_of)
-    if protocol == "cbor":
-        return cborbody.parse(shape, await body.read(MAX_DOCUMENT_BYTES))
-    if protocol == "json":
-        return jsonbody.parse(shape, await body.read(MAX_DOCUMENT_BYTES))
+    return cborbody.parse(shape, document) if protocol == "cbor" else jsonbody.parse(shape, document)
+
+
+async def parse(
+    operation: Operation,
+    protocol: str,
+    *,
+    body: Body,
+    labels: Mapping[str, str],
+    query_pairs: Sequence[tuple[str, str]],
+    headers: Headers,
+) -> dict[str, Any]:
+    """The params of `operation`, in a REST protocol. Raises Malformed, TooLarge, and what reading `body` raises."""
+    shape = operation.input
+    if shape is None:
+        return {}
     params = read_located(shape, labels, query_pairs, headers)
     if shape.payload:
         payload = await _payload(shape, protocol, body)
