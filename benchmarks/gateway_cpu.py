@@ -1,6 +1,6 @@
 """What a request costs a gateway's Python: CPU microseconds, with meters on and off, with SigV4 on and off.
 
-    python benchmarks/gateway_cpu.py [--rounds 15] [--requests 10000] [--connections 16]
+    python benchmarks/gateway_cpu.py [--rounds 60] [--requests 2000] [--connections 16]
 
 No sockets: in one process, clients' bytes go into connections, frames come out at the lane and are answered in the same
 turn, and the answers' bytes are counted. So the kernel's part is missing (it is about half of what a gateway spends),
@@ -185,8 +185,8 @@ def main() -> None:
     import uvloop
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--requests", type=int, default=10_000, help="in a round")
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--requests", type=int, default=2000, help="in a round")
     parser.add_argument("--connections", type=int, default=16)
     uvloop.run(measure(parser.parse_args()))
 

@@ -124,8 +124,8 @@ class Variant:
                 meter.least = in_hand
             version = call.lane.meter  # type: ignore[union-attr]
             if (arrived_s := call.arrived_s) == call.sent_s:
-                log = version.log
-                log += ((now_s - arrived_s) * 1e6, meta.compute_us)
+                version.log_latency((now_s - arrived_s) * 1e6)
+                version.log_compute(meta.compute_us)
             else:
                 version.waited(call.arrived_s, call.sent_s, now_s, meta.compute_us)
             if meta.batch:
