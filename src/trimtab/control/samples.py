@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final, Protocol
 
 from trimtab.metrics.names import ENDPOINT, METRICS, REASON, SAGEMAKER, TRIMTAB, VARIANT, VERSION
 from trimtab.metrics.sketch import ZERO, Sketch, bucket_of
 from trimtab.metrics.store import MetricKey, Sample
 from trimtab.resources.routing import VariantRoute
-from trimtab.wire.reports import Range, Tally, VariantReport, VersionReport
+from trimtab.wire.reports import Tally, VariantReport, VersionReport
 
 _UNITS: Final = {(metric.namespace, metric.name): metric.unit for metric in METRICS}
 _ONE: Final = bucket_of(1.0)
@@ -20,7 +21,10 @@ _IDLE: Final = (
     (TRIMTAB, "Utilization"),
 )
 MINUTE_S: Final = 60
-_KEYS_KEPT: Final = 300_000
+_PLACES_KEPT: Final = 20_000
+_KEYS_KEPT: Final = 200  # of one variant
+_SHARED: Final = 4096  # small sketches that are made again and again: of counts, rates and gauges
+_ZERO: Final = Sketch(1.0, 0.0, 0.0, 0.0, {ZERO: 1.0})
 
 
 class Adds(Protocol):
@@ -30,39 +34,41 @@ class Adds(Protocol):
 
 
 class SampleMaker:
-    """Makes the samples of one report at a time. Keys are kept: there are few, and they are used every second."""
+    """Makes the samples of one report at a time. Keys are kept: there are few, and they are used every second.
+
+    What is made shares sketches: nobody may change them.
+    """
 
     def __init__(self) -> None:
-        self._keys: dict[tuple[str, str, str, str, str, str], MetricKey] = {}
+        self._keys: dict[tuple[str, str], _Keys] = {}
 
-    def key(self, of: VariantReport, namespace: str, name: str, extra: str = "", value: str = "") -> MetricKey:
-        """The key of a variant's metric; `extra` is one more dimension."""
-        place = (of.endpoint, of.variant, namespace, name, extra, value)
-        made = self._keys.get(place)
-        if made is None:
-            if len(self._keys) >= _KEYS_KEPT:
+    def keys(self, endpoint: str, variant: str) -> _Keys:
+        """Those of one variant."""
+        known = self._keys.get((endpoint, variant))
+        if known is None:
+            if len(self._keys) >= _PLACES_KEPT:
                 self._keys.clear()  # of endpoints that are no more
-            dimensions = {ENDPOINT: of.endpoint, VARIANT: of.variant, **({extra: value} if extra else {})}
-            made = self._keys[place] = MetricKey(namespace, name, tuple(sorted(dimensions.items())))
-        return made
+            known = self._keys[(endpoint, variant)] = _Keys(endpoint, variant)
+        return known
 
     def active(self, report: VariantReport, start_s: int, span_s: int, route: VariantRoute | None) -> list[Sample]:
         """What one variant did in `span_s` seconds from `start_s`, in all gateways. `route`: as it is routed to now."""
         made: list[Sample] = []
+        keys = self.keys(report.endpoint, report.variant)
+        resolution_s = 1 if span_s < MINUTE_S else MINUTE_S
 
         def add(namespace: str, name: str, sketch: Sketch, extra: str = "", value: str = "") -> None:
             if sketch.count:
-                key = self.key(report, namespace, name, extra, value)
-                resolution_s = 1 if span_s < MINUTE_S else MINUTE_S
-                made.append(Sample(key, start_s, sketch, _UNITS[(namespace, name)], resolution_s))
+                key, unit = keys[(namespace, name, extra, value)]
+                made.append(Sample(key, start_s, sketch, unit, resolution_s))
 
         ready = len({lane.replica_id for lane in route.lanes}) if route is not None else 0
         received = report.received
         if received > 0:
             add(SAGEMAKER, "Invocations", _times(1.0, received))
             add(SAGEMAKER, "InvocationsPerInstance", _times(1.0 / max(1, ready), received))
-        add(SAGEMAKER, "ConcurrentRequestsPerModel", _between(report.in_hand))
-        add(TRIMTAB, "QueueDepth", _between(report.waiting))
+        add(SAGEMAKER, "ConcurrentRequestsPerModel", _between(report.in_hand.least, report.in_hand.most))
+        add(TRIMTAB, "QueueDepth", _between(report.waiting.least, report.waiting.most))
         for name, count in (
             ("Throttles", report.throttled),
             ("Retries", report.retried),
@@ -108,23 +114,39 @@ class SampleMaker:
         if broken := sum(version.broken_streams for version in versions):
             add(SAGEMAKER, "MidStreamErrors", _times(1.0, broken))
         add(TRIMTAB, "Latency", _merged(version.latency for version in versions))
-        add(TRIMTAB, "QueueTime", queue.copy())
+        add(TRIMTAB, "QueueTime", queue)
         add(TRIMTAB, "ComputeTime", _merged(version.compute_time for version in versions))
         add(TRIMTAB, "BatchSize", batch_sizes(versions))
 
     def idle(self, endpoint: str, variant: str, start_s: int) -> list[Sample]:
         """Zeros of a minute in which a variant has nothing to do, or not all the time (AWS publishes them)."""
-        of = VariantReport(endpoint=endpoint, variant=variant)
-        zero = Sketch(1.0, 0.0, 0.0, 0.0, {ZERO: 1.0})
-        return [
-            Sample(self.key(of, namespace, name), start_s, zero, _UNITS[(namespace, name)], MINUTE_S)
-            for namespace, name in _IDLE
-        ]
+        keys = self.keys(endpoint, variant)
+        made = []
+        for namespace, name in _IDLE:
+            key, unit = keys[(namespace, name, "", "")]
+            made.append(Sample(key, start_s, _ZERO, unit, MINUTE_S))
+        return made
+
+
+class _Keys(dict[tuple[str, str, str, str], tuple[MetricKey, str]]):
+    """Keys and units of one variant, by namespace, name, and one more dimension; made when they are asked for."""
+
+    def __init__(self, endpoint: str, variant: str) -> None:
+        self._own = {ENDPOINT: endpoint, VARIANT: variant}
+
+    def __missing__(self, of: tuple[str, str, str, str]) -> tuple[MetricKey, str]:
+        namespace, name, extra, value = of
+        if len(self) >= _KEYS_KEPT:
+            self.clear()  # of versions that are no more
+        dimensions = {**self._own, **({extra: value} if extra else {})}
+        made = MetricKey(namespace, name, tuple(sorted(dimensions.items()))), _UNITS[(namespace, name)]
+        self[of] = made
+        return made
 
 
 def sketch_of(tally: Tally) -> Sketch:
-    """The same distribution."""
-    return Sketch(float(tally.count), tally.sum, tally.min, tally.max, {b: float(n) for b, n in tally.buckets.items()})
+    """The same distribution. It shares the tally's buckets."""
+    return Sketch(float(tally.count), tally.sum, tally.min, tally.max, tally.buckets)  # type: ignore[arg-type]
 
 
 def utilization(busy_s: Mapping[str, float], span_s: int, route: VariantRoute | None) -> Sketch:
@@ -148,10 +170,12 @@ def batch_sizes(versions: Iterable[VersionReport]) -> Sketch:
     return made
 
 
+@lru_cache(_SHARED)
 def _times(value: float, count: int) -> Sketch:
     return Sketch(float(count), value * count, value, value, {bucket_of(value): float(count)})
 
 
+@lru_cache(_SHARED)
 def _rate(ones: int, of: int) -> Sketch:
     """0 for each of `of`, but 1 for `ones` of them."""
     zeros = of - ones
@@ -159,15 +183,18 @@ def _rate(ones: int, of: int) -> Sketch:
     return Sketch(float(of), float(ones), 0.0 if zeros else 1.0, 1.0 if ones else 0.0, buckets) if of else Sketch()
 
 
-def _between(gauge: Range) -> Sketch:
-    return Sketch.of((float(gauge.least), float(gauge.most)))
+@lru_cache(_SHARED)
+def _between(least: int, most: int) -> Sketch:
+    return Sketch.of((float(least), float(most)))
 
 
 def _merged(tallies: Iterable[Tally]) -> Sketch:
+    counted = [tally for tally in tallies if tally.count]
+    if len(counted) == 1:
+        return sketch_of(counted[0])
     made = Sketch()
-    for tally in tallies:
-        if tally.count:
-            made.merge(sketch_of(tally))
+    for tally in counted:
+        made.merge(sketch_of(tally))
     return made
 
 

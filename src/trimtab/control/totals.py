@@ -20,7 +20,7 @@ _BOUNDS: Final = tuple(bucket_of(bound_s * 1e6) for bound_s in BOUNDS_S)
 VERSIONS_KEPT: Final = 8  # of one variant: the newest
 
 
-class Sum(Struct, array_like=True):
+class Sum(Struct, array_like=True, gc=False):
     """How many values, and their sum."""
 
     count: float = 0
@@ -32,7 +32,7 @@ class Sum(Struct, array_like=True):
         self.sum += tally.sum
 
 
-class VersionTotals(Struct, array_like=True):
+class VersionTotals(Struct, array_like=True, gc=False):
     """Of one version of a variant."""
 
     errors: dict[str, int] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class VersionTotals(Struct, array_like=True):
             self.batches.sum += answers
 
 
-class VariantTotals(Struct, array_like=True):
+class VariantTotals(Struct, array_like=True, gc=False):
     """Of one variant. `sampled` holds what others recorded: counters and summaries by the metric's name."""
 
     received: int = 0

@@ -66,12 +66,12 @@ class FramesLane(Lane, asyncio.Protocol):
         """Calls in hand, oldest first."""
         return list(self._calls.values())
 
-    def send(self, call: Call) -> None:
+    def send(self, call: Call, now_s: float) -> None:
         """Queue the request's frame for the end of this turn."""
         stream = self._last_stream = self._last_stream + 1 if self._last_stream < _MAX_STREAM else 1
         call.lane = self
         call.stream_id = stream
-        call.sent_s = sent_s = self._now_s()
+        call.sent_s = now_s
         alone = not self.owner.busy()
         self._alone_in_a_row = self._alone_in_a_row + 1 if alone else 0
         self.outstanding += 1
@@ -85,7 +85,7 @@ class FramesLane(Lane, asyncio.Protocol):
                 call.inference_id,
                 call.target_model,
                 call.session_id,
-                call.deadline_s - sent_s,
+                call.deadline_s - now_s,
                 alone,
                 call.trace,
             )
@@ -95,7 +95,7 @@ class FramesLane(Lane, asyncio.Protocol):
             self._out.extend(call.body)
             self._out_bytes += call.size_bytes
         if self.outstanding == 1:
-            self.busy_since_s = sent_s
+            self.busy_since_s = now_s
             self._flush()  # an idle worker starts at once; what comes behind it in this turn leaves together
             if alone and self.pace.gap_s:
                 self._looker.expect(call, self.pace.gap_s, self._alone_in_a_row)

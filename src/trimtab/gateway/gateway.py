@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -78,6 +78,7 @@ class Gateway:
         self._looker = Looker(now_s)
         self._retired: list[Variant] = []  # lanes of theirs still finish what they have
         self._unreported: list[VariantReport] = []  # of variants that are no more
+        self._active: dict[Variant, None] = {}  # those that may have something in hand or to report: a few of many
         self._timer: asyncio.TimerHandle | None = None
         self._applying = asyncio.Lock()
 
@@ -96,6 +97,9 @@ class Gateway:
             call.done = True
             call.failed(error)
             return
+        if not variant.active:
+            variant.active = True
+            self._active[variant] = None
         variant.admit(call)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_SWEEP_INTERVAL_S, self._sweep)
@@ -104,7 +108,7 @@ class Gateway:
         """Enforce time limits; runs only while there is anything in hand."""
         now_s = self._now_s()
         busy = False
-        for variant in self.variants():
+        for variant in list(self._active):  # what fails here may be asked again at once
             busy = variant.sweep(now_s) or busy
         self._let_go(now_s)
         loop = asyncio.get_running_loop()
@@ -118,13 +122,18 @@ class Gateway:
             if (report := variant.report(now_s)) is not None:
                 self._unreported.append(report)
 
-    def reports(self) -> list[VariantReport]:
-        """What happened at each variant since this was last asked."""
-        now_s = self._now_s()
-        self._let_go(now_s)
-        reports, self._unreported = self._unreported, []
-        reports += [report for variant in self.variants() if (report := variant.report(now_s)) is not None]
-        return reports
+    def reports(self) -> Iterator[VariantReport]:
+        """What happened at each variant since this was last asked. Each is looked at when it is its turn."""
+        self._let_go(self._now_s())
+        while self._unreported:
+            yield self._unreported.pop(0)
+        for variant in list(self._active):
+            now_s = self._now_s()
+            if (report := variant.report(now_s)) is not None:
+                yield report
+            elif not variant.sweep(now_s):
+                variant.active = False  # until it is called again
+                del self._active[variant]
 
     def variants(self) -> list[Variant]:
         """All variants, those that are finishing included."""

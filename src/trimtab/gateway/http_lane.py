@@ -44,12 +44,12 @@ class HttpLane(Lane):
         """Calls in hand, oldest first."""
         return [call for call, _ in self._calls.values()]
 
-    def send(self, call: Call) -> None:
+    def send(self, call: Call, now_s: float) -> None:
         """Send on an idle connection, or on a new one."""
         self._last_id += 1
         call.lane = self
         call.stream_id = self._last_id
-        call.sent_s = now_s = self._now_s()
+        call.sent_s = now_s
         self.outstanding += 1
         if self.outstanding == 1:
             self.busy_since_s = now_s

@@ -206,8 +206,8 @@ class Lane(ABC):
         """Calls in hand, oldest first."""
 
     @abstractmethod
-    def send(self, call: Call) -> None:
-        """Take a call in hand. Only when ready and with room in the window."""
+    def send(self, call: Call, now_s: float) -> None:
+        """Take a call in hand, now. Only when ready and with room in the window."""
 
     @abstractmethod
     def credit(self, call: Call, size_bytes: int) -> None:

@@ -10,7 +10,8 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -56,7 +57,8 @@ class Reporter:
             while True:
                 now_s = self._wall_s()
                 await asyncio.sleep(1.0 - now_s % 1.0 + 0.002)
-                self.tick()
+                for _ in self._parts():
+                    await asyncio.sleep(0)  # many active variants hold up no request
                 if link.done():
                     link.result()
         finally:
@@ -66,11 +68,16 @@ class Reporter:
 
     def tick(self) -> None:
         """A second is over."""
-        variants = self._gateway.reports()
+        for _ in self._parts():
+            pass
+
+    def _parts(self) -> Iterator[None]:
+        """Report part by part."""
         start_s = int(self._wall_s() - 0.5)
-        for first in range(0, len(variants), _VARIANTS_MOST):
-            part = variants[first : first + _VARIANTS_MOST]
+        variants = iter(self._gateway.reports())
+        while part := list(islice(variants, _VARIANTS_MOST)):
             self._backlog.add(Report(number=0, start_s=start_s, variants=part))
+            yield
         self._send()
 
     async def _keep_connected(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from trimtab.errors import TrimtabError
 from trimtab.gateway.calls import Call
 from trimtab.gateway.lane import Lane
-from trimtab.gateway.meters import FOLD_AT, Meter, VersionMeter
+from trimtab.gateway.meters import Meter, VersionMeter
 from trimtab.policies.admission import STREAM_TIMEOUT_S, overdue, overfull, oversize
 from trimtab.policies.routing import least_outstanding
 from trimtab.resources.routing import VariantRoute
@@ -41,6 +41,7 @@ class Variant:
         self.retiring: list[Lane] = []  # no longer routed to; finishing what they have
         self.meter = Meter() if metered else None
         self.retired = False
+        self.active = False  # the gateway looks after it: it has had calls lately
         self._now_s = now_s
         self._random = random
         self._readmit = readmit
@@ -56,14 +57,15 @@ class Variant:
             if in_hand > meter.most:
                 meter.most = in_hand
         call.variant = self
+        now_s = self._now_s()
         if not call.arrived_s:
-            call.arrived_s = self._now_s()
+            call.arrived_s = now_s
         call.deadline_s = call.arrived_s + route.timeout_s
         if call.size_bytes > route.max_payload_bytes and (refusal := oversize(route, call.size_bytes)):
             self.failed(call, refusal)
             return
         if not self._queue and (lane := self._pick()) is not None:
-            lane.send(call)
+            lane.send(call, now_s)
             return
         full = overfull(route, waiting=len(self._queue))
         if full is not None:
@@ -104,7 +106,7 @@ class Variant:
         queue = self._queue
         while queue and (lane := self._pick()) is not None:
             _, call = queue.popitem(last=False)
-            lane.send(call)
+            lane.send(call, self._now_s())
 
     def busy(self) -> bool:
         """Whether any lane has a request in hand."""
@@ -121,12 +123,13 @@ class Variant:
             if in_hand < meter.least:
                 meter.least = in_hand
             version = call.lane.meter  # type: ignore[union-attr]
-            log = version.log
-            log.extend((call.arrived_s, call.sent_s, now_s, meta.compute_us))
-            if len(log) >= FOLD_AT:
-                version.fold()
+            if (arrived_s := call.arrived_s) == call.sent_s:
+                version.log_latency((now_s - arrived_s) * 1e6)
+                version.log_compute(meta.compute_us)
+            else:
+                version.waited(call.arrived_s, call.sent_s, now_s, meta.compute_us)
             if meta.batch:
-                version.batched(meta.batch)
+                version.batches.append(meta.batch)
         try:
             call.answered(meta, body)
         except Exception:  # one caller's bug must not take down the lane that others share
@@ -153,7 +156,7 @@ class Variant:
         call.done = True
         if (meter := self.meter) is not None:
             meter.left()
-            self._version(call).log.extend((call.arrived_s, call.sent_s, now_s, 0.0))
+            self._version(call).waited(call.arrived_s, call.sent_s, now_s, 0)
         self._guarded(call, call.ended)
         self.has_room()
 
@@ -186,7 +189,9 @@ class Variant:
     # --- time --------------------------------------------------------------------------------------------------
 
     def sweep(self, now_s: float) -> bool:
-        """Fail what is overdue. True while there is anything to come back for."""
+        """Fail what is overdue, and fold what the meters hold. True while there is anything to come back for."""
+        if self.meter is not None:
+            self.meter.fold()
         overdue_calls = [call for call in self._queue.values() if call.deadline_s <= now_s]
         busy = bool(self._queue)
         for lane in (*self.lanes, *self.retiring):

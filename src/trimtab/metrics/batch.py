@@ -13,7 +13,7 @@ Points = dict[int, dict[int, Sketch]]
 """Series to start to sketch."""
 
 
-class Series(Struct):
+class Series(Struct, gc=False):
     """One metric in one unit."""
 
     id: int
@@ -41,10 +41,11 @@ class Batch(Struct):
         of_series = points.setdefault(series.id, {})
         held = of_series.get(start_s)
         if held is None:
-            of_series[start_s] = sketch.copy()
+            of_series[start_s] = sketch  # it is its maker's: never changed here
             self.size += 1
         else:
-            held.merge(sketch)
+            of_series[start_s] = together = held.copy()
+            together.merge(sketch)
 
     def of(self, series: int, start_s: int, end_s: int) -> Iterator[tuple[int, Sketch]]:
         """The points of a series that begin in [start_s, end_s)."""

@@ -20,8 +20,9 @@ def packed(sketch: Sketch) -> bytes:
     last = 0
     buckets = sketch.buckets
     for bucket in sorted(buckets):
+        count = buckets[bucket]
         steps.append(bucket - last)
-        steps.append(_short(buckets[bucket]))
+        steps.append(count if count.__class__ is int else _short(count))
         last = bucket
     return _encode((_short(sketch.count), _short(sketch.sum), _short(sketch.min), _short(sketch.max), steps))
 

@@ -113,14 +113,19 @@ class Keeper:
         is so long ago that the level they belong to has forgotten what it was rolled up from."""
         rows: list[_Row] = []
         direct: list[_DirectRow] = []
+        shared: dict[int, bytes] = {}  # series share sketches; all of them live as long as the batch
+        whole_s = max(self._gone_s)  # nothing later has been forgotten
         for finest, by_series in ((0, batch.seconds), (1, batch.direct)):
             for series, points in by_series.items():
                 for start_s, sketch in points.items():
-                    index = self._level_of(series, start_s, finest)
+                    data = shared.get(id(sketch))
+                    if data is None:
+                        data = shared[id(sketch)] = packed(sketch)
+                    index = finest if start_s >= whole_s else self._level_of(series, start_s, finest)
                     if index == 0:
-                        rows.append((series, start_s, packed(sketch)))
+                        rows.append((series, start_s, data))
                     else:
-                        direct.append((index, series, aligned(start_s, CHAIN[index].step_s), packed(sketch)))
+                        direct.append((index, series, aligned(start_s, CHAIN[index].step_s), data))
         return rows, direct
 
     def _level_of(self, series: int, start_s: int, finest: int) -> int:
@@ -136,16 +141,22 @@ class Keeper:
 
     def _marks(self, rows: Sequence[_Row], direct: Sequence[_DirectRow]) -> list[tuple[int, int, int]]:
         """(level, series, start) of the periods that these rows make stale and that are not so yet."""
-        found: set[tuple[int, int, int]] = set()
+        touched: dict[tuple[int, int], set[int]] = {}  # level and start to series; few places, many series
+        for series, start_s, _ in rows:
+            touched.setdefault((1, start_s - start_s % MINUTES.step_s), set()).add(series)
+        for index, series, start_s, _ in direct:
+            if index + 1 < len(CHAIN):
+                touched.setdefault((index + 1, aligned(start_s, CHAIN[index + 1].step_s)), set()).add(series)
         now_s = self._clock.monotonic_s()
-        minutes = {(0, series, aligned(start, MINUTES.step_s)) for series, start, _ in rows}
-        for finest, series, start_s in minutes.union((index, series, start) for index, series, start, _ in direct):
-            for index in range(finest + 1, len(CHAIN)):
-                place = (index, aligned(start_s, CHAIN[index].step_s))
-                self._touched_s[place] = now_s
-                if series not in self._stale.get(place, ()):
-                    found.add((index, series, place[1]))
-        return list(found)
+        found: list[tuple[int, int, int]] = []
+        for index in range(1, len(CHAIN)):
+            for (_, start_s), serieses in [item for item in touched.items() if item[0][0] == index]:
+                self._touched_s[(index, start_s)] = now_s
+                found += [(index, series, start_s) for series in serieses - self._stale.get((index, start_s), set())]
+                if index + 1 < len(CHAIN):
+                    coarser = (index + 1, aligned(start_s, CHAIN[index + 1].step_s))
+                    touched.setdefault(coarser, set()).update(serieses)
+        return found
 
     def _mark(self, marks: Iterable[tuple[int, int, int]]) -> None:
         for index, series, start_s in marks:
@@ -165,14 +176,13 @@ class Keeper:
         )
 
     def _write_notes(self, batch: Batch) -> None:
-        for name, value in batch.notes.items():
-            if value is None:
-                self._db.execute("DELETE FROM notes WHERE name=?", (name,))
-            else:
-                self._db.execute(
-                    "INSERT INTO notes VALUES (?,?) ON CONFLICT (name) DO UPDATE SET value=excluded.value",
-                    (name, value),
-                )
+        self._db.executemany(
+            "INSERT INTO notes VALUES (?,?) ON CONFLICT (name) DO UPDATE SET value=excluded.value",
+            [item for item in batch.notes.items() if item[1] is not None],
+        )
+        self._db.executemany(
+            "DELETE FROM notes WHERE name=?", [(name,) for name, value in batch.notes.items() if value is None]
+        )
 
     # --- rolling up ------------------------------------------------------------------------------------------------
 

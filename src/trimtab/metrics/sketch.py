@@ -39,7 +39,7 @@ def value_of(bucket: int) -> float:
     return size if bucket > 0 else -size
 
 
-class Sketch(Struct, array_like=True):
+class Sketch(Struct, array_like=True, gc=False):
     """Count, sum, minimum, maximum and buckets of some values. Empty: all zero.
 
     One made of a statistic set (AWS: StatisticValues) knows no distribution: `buckets` add up to less than `count`,

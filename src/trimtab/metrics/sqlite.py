@@ -145,8 +145,9 @@ class SqliteMetricStore:
         if not sample.sketch.count:
             return
         start_s = bounded(sample.start_s)
-        series = self._index.get(sample.key, {}).get(sample.unit) or self._make(batch, sample.key, sample.unit, start_s)
-        if series is None:
+        by_unit = self._index.get(sample.key)
+        series = by_unit.get(sample.unit) if by_unit is not None else None
+        if series is None and (series := self._make(batch, sample.key, sample.unit, start_s)) is None:
             return
         if start_s > series.last_s:
             series.last_s = start_s

@@ -13,7 +13,7 @@ Dimensions = tuple[tuple[str, str], ...]
 """Names and values, sorted by name."""
 
 
-class MetricKey(Struct, frozen=True, array_like=True):
+class MetricKey(Struct, frozen=True, array_like=True, cache_hash=True, gc=False):
     """Which metric: AWS's namespace (`AWS/SageMaker`), name (`ModelLatency`) and dimensions, sorted by name."""
 
     namespace: str
@@ -21,7 +21,7 @@ class MetricKey(Struct, frozen=True, array_like=True):
     dimensions: Dimensions = ()
 
 
-class Sample(Struct, frozen=True):
+class Sample(Struct, frozen=True, gc=False):
     """What a metric was during `resolution_s` seconds from `start_s` (whole seconds since the epoch)."""
 
     key: MetricKey
@@ -31,7 +31,7 @@ class Sample(Struct, frozen=True):
     resolution_s: int = 1  # 1 or 60: finer than a minute it is kept for 3 hours only (AWS: high resolution)
 
 
-class Point(Struct, frozen=True):
+class Point(Struct, frozen=True, gc=False):
     """All samples of one period that begins at `start_s`, merged."""
 
     start_s: int
@@ -47,7 +47,10 @@ class MetricStore(Protocol):
     """
 
     def record(self, samples: Sequence[Sample], *, durable: bool = False) -> None:
-        """Add samples; those of one series and start add up. With `durable`, they are on disk on return."""
+        """Add samples; those of one series and start add up. With `durable`, they are on disk on return.
+
+        The sketches are kept as they are: they must not change any more. Samples may share them.
+        """
         ...
 
     def query(self, key: MetricKey, start_s: int, end_s: int, period_s: int, *, unit: str = "") -> list[Point]:

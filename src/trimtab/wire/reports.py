@@ -26,7 +26,7 @@ class Hello(Struct, array_like=True, frozen=True):
     gateway: str
 
 
-class Tally(Struct, array_like=True):
+class Tally(Struct, array_like=True, gc=False):
     """The distribution of some values; the same fields and buckets as `metrics.sketch.Sketch`."""
 
     count: int = 0
@@ -36,14 +36,14 @@ class Tally(Struct, array_like=True):
     buckets: dict[int, int] = field(default_factory=dict)
 
 
-class Range(Struct, array_like=True):
+class Range(Struct, array_like=True, gc=False):
     """The least and the most that a gauge was in the time of a report."""
 
     least: int = 0
     most: int = 0
 
 
-class VersionReport(Struct, array_like=True, kw_only=True):
+class VersionReport(Struct, array_like=True, gc=False, kw_only=True):
     """What came of the requests of one version of a variant. Times in microseconds. Counts are of this report alone."""
 
     version: str
@@ -62,7 +62,7 @@ class VersionReport(Struct, array_like=True, kw_only=True):
     batched: dict[int, int] = field(default_factory=dict)  # answers by the size of the batch that they were in
 
 
-class VariantReport(Struct, array_like=True, kw_only=True):
+class VariantReport(Struct, array_like=True, gc=False, kw_only=True):
     """What happened at one variant in this gateway. Left out of a report when nothing did."""
 
     endpoint: str
@@ -77,7 +77,7 @@ class VariantReport(Struct, array_like=True, kw_only=True):
     versions: list[VersionReport] = field(default_factory=list)
 
 
-class Report(Struct, array_like=True, kw_only=True):
+class Report(Struct, array_like=True, gc=False, kw_only=True):
     """One second, or several that could not be sent in time. `start_s` is wall time in whole seconds."""
 
     number: int
