@@ -1,6 +1,6 @@
 """A hundred response streams at once: what trimtab adds to the first piece, and how soon a client that leaves is let go.
 
-    python -m benchmarks.streams [--streams 100] [--seconds 10] [--replicas 2]
+    python -m benchmarks.streams [--streams 100] [--seconds 10] [--replicas 1]
 
 The script gives its first piece at once and tells when it began and when it gave each piece away (the kernel's
 monotonic clock is the same in all processes). Streams of two seconds with ten pieces a second follow each other, so
@@ -206,7 +206,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--streams", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--replicas", type=int, default=2, help="a worker has at most 64 streams at once")
+    parser.add_argument("--replicas", type=int, default=1, help="a worker has at most 256 streams at once")
     parser.add_argument("--first-ms", type=float, default=0, help="that the script takes before its first piece")
     options = parser.parse_args()
     cores = psutil.cpu_count()

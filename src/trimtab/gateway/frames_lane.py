@@ -18,7 +18,7 @@ from trimtab.gateway.lane import Lane, LaneOwner
 from trimtab.gateway.looker import Looker
 from trimtab.resources.routing import Lane as LaneRoute
 from trimtab.wire.decoder import FrameDecoder
-from trimtab.wire.frames import HEADER, AnswerMeta, FailureMeta, Kind, RequestMeta, pack
+from trimtab.wire.frames import HEADER, MAX_STREAMS, AnswerMeta, FailureMeta, Kind, RequestMeta, pack
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,6 @@ _decode_failure = msgspec.msgpack.Decoder(FailureMeta).decode
 _JOINED_BYTES = 1 << 16  # a turn's frames up to this size are joined into one write
 _SOCKET_BUFFER_BYTES = 1 << 20  # asked for; the kernel gives what it allows
 _UNSENT_BYTES = 1 << 22  # a worker that leaves so much unread gets nothing more for now
-_STREAMS_BESIDE = 64  # as many as a worker sends at once; more count as work in its hands
 _CREDIT_STEP_BYTES = 1 << 18  # credit is given in steps of at least this
 _WIRE_S = 50e-6  # what a worker takes for reading and writing an answer, at most
 _MAX_STREAM = (1 << 32) - 1
@@ -166,7 +165,7 @@ class FramesLane(Lane, asyncio.Protocol):
             self.owner.received(call, payload)
         elif kind == _HEAD:
             said = _decode_answer(meta)
-            if len(self._beside) < _STREAMS_BESIDE:
+            if len(self._beside) < MAX_STREAMS:  # more count as work in its hands
                 self._set_beside(call, stream)
             self.owner.began(call, said)
         elif kind == _END:

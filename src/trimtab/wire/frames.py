@@ -23,6 +23,7 @@ import msgspec
 HEADER = struct.Struct("<IIHBB")
 HEADER_SIZE = HEADER.size
 INITIAL_CREDIT_BYTES = 1 << 20  # a stream may send this much before the gateway's first CREDIT
+MAX_STREAMS = 256  # answers that one worker streams at once, beside its other work; further ones wait
 
 
 class Kind(enum.IntEnum):
@@ -93,6 +94,8 @@ class WorkerDescription(msgspec.Struct, frozen=True, kw_only=True):
     failure_reason: str = ""
     failure_message: str = ""
     failure_tail: str = ""
+    batch_size: int = 0  # the most rows that are worked on together; 0: one request at a time
+    batching: str = ""  # its bounds, or why there is none, for people; "" = nobody asked for it
 
 
 def pack(kind: Kind, stream: int, meta: bytes = b"", payload: bytes = b"", flags: int = 0) -> bytes:

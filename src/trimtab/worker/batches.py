@@ -29,8 +29,8 @@ from trimtab.worker.answers import Answer, Buffer, Fault, Streamed
 from trimtab.worker.attendant import BROKEN_EXIT
 from trimtab.worker.batchable import Batchable, Failed, Inseparable, Prepared, results
 from trimtab.worker.connection import LARGE_BYTES, Connection
-from trimtab.worker.faults import said
-from trimtab.worker.serve import Loop, failure_frame
+from trimtab.worker.faults import failure_frame, said
+from trimtab.worker.serve import Loop
 
 _AHEAD = 4  # batches that are decoded before their turn
 _AHEAD_BYTES = 128 * 2**20
@@ -198,6 +198,7 @@ class Batches:
         self._left_rows += sum([item.rows for item in taken])
         self._left_bytes += sum([item.size_bytes for item in taken])
         self._loop.done(sum([item.body_bytes for item in taken]))
+        self._loop.resume()
         wanted, items = [], self._items
         for item in taken:
             items.pop((item.connection, item.stream), None)
@@ -235,7 +236,6 @@ class Batches:
         if self._on_first is not None:
             self._on_first(clock() - began_s)
             self._on_first = None
-        loop.resume()
         if not self._lent and self._pool:
             with loop.reading:
                 loop.look(0)
@@ -326,36 +326,31 @@ class Batches:
     def _send(self, batch: Answered) -> int:
         """Write the answers of a batch and send them, each connection's together; how many they were."""
         outgoing: dict[Connection, list[Buffer]] = {}
-        compute_us, count = int(batch.compute_s * 1e6) + 1, len(batch.items)
         for item, result in zip(batch.items, batch.results, strict=True):
-            outcome = self._finished(item, result)
-            frames = outgoing.setdefault(item.connection, [])
-            if type(outcome) is tuple:
-                payload, content_type, attributes = outcome
-                wait_us = int((batch.began_s - item.arrived_s) * 1e6) + 1
-                meta = _encode(AnswerMeta(content_type, attributes, compute_us, wait_us, count))
-                frames.append(HEADER.pack(len(payload), item.stream, len(meta), _ANSWER, 0) + meta)
-                frames.append(payload)
-            elif isinstance(outcome, Fault):
-                frames.append(failure_frame(item.stream, outcome))
-            else:
-                assert isinstance(outcome, Streamed)
-                self._loop.stream(item.connection, item.stream, outcome)
+            outgoing.setdefault(item.connection, []).extend(self._frames(batch, item, result))
         for connection, frames in outgoing.items():
             if sum(map(len, frames)) <= LARGE_BYTES:
                 self._loop.send(connection, b"".join(frames))
             else:
                 self._loop.send(connection, *frames)
-        return count
+        return len(batch.items)
 
-    def _finished(self, item: Item, result: Any) -> Answer | Streamed | Fault:
-        """One result, encoded; where that fails, its request alone fails."""
+    def _frames(self, batch: Answered, item: Item, result: Any) -> tuple[Buffer, ...]:
+        """One result as it travels; where it cannot be written, its request alone fails. A stream begins by itself."""
         try:
             if type(result) is Failed:
-                return self._model.fault_of(result.error)
-            return self._model.finish(item.prepared, result)
-        except BaseException as error:  # noqa: BLE001 the model's code, or a value that cannot be written
-            return self._model.fault_of(error)
+                return (failure_frame(item.stream, self._model.fault_of(result.error)),)
+            outcome = self._model.finish(item.prepared, result)
+            if type(outcome) is not tuple:
+                assert isinstance(outcome, Streamed)
+                self._loop.stream(item.connection, item.stream, outcome)
+                return ()
+            payload, content_type, attributes = outcome
+            compute_us, wait_us = int(batch.compute_s * 1e6) + 1, int((batch.began_s - item.arrived_s) * 1e6) + 1
+            meta = _encode(AnswerMeta(content_type, attributes, compute_us, wait_us, len(batch.items)))
+            return HEADER.pack(len(payload), item.stream, len(meta), _ANSWER, 0) + meta, payload
+        except BaseException as error:  # noqa: BLE001 the model's code, a value that cannot be written, too long a meta
+            return (failure_frame(item.stream, self._model.fault_of(error)),)
 
     def _send_answered(self) -> None:
         """The reader's: send what the main thread left to it."""
@@ -375,11 +370,13 @@ class Batches:
                 connection, stream, meta, body, read_s = waiting.popleft()
                 if connection.cancelled and stream in connection.cancelled:
                     connection.cancelled.discard(stream)
+                    loop.skipped(len(body))
                     continue
                 try:
                     one = model.prepare(body, meta)
                 except BaseException as error:  # noqa: BLE001 a body that cannot be decoded fails its request alone
                     loop.send(connection, failure_frame(stream, model.fault_of(error)))
+                    loop.skipped(len(body))
                     continue
                 item = Item(connection, stream, meta, len(body), read_s, one)
                 self._prepared_rows += one.rows

@@ -45,6 +45,7 @@ class Connection:
         self.cancelled: set[int] = set()  # streams whose request still waits in the queue
         self.paused = False  # not read from until the queue is shorter
         self.closed = False
+        self.watching = threading.Lock()  # held while the kernel is told what to watch for; see Loop
         self._lock = threading.Lock()
         self._buffer = bytearray(BUFFER_BYTES)
         self._view = memoryview(self._buffer)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import struct
 import traceback
+from typing import Any
 
+import msgspec
+
+from trimtab.wire.frames import FailureMeta, Kind, pack
 from trimtab.worker.answers import Fault
 
+_encode = msgspec.msgpack.Encoder().encode
 OUT_OF_MEMORY = 507  # what multi-model containers answer: unload something, or use a larger instance
 
 
@@ -22,10 +28,27 @@ def fault_of(error: BaseException) -> Fault:
         return Fault(OUT_OF_MEMORY, f"The model ran out of memory while it answered. {said(error)}\n{trace}")
     if isinstance(error, SystemExit):
         return Fault(500, f"The model's code called sys.exit({error.code!r}) while it answered.\n{trace}")
-    status, message = getattr(error, "status_code", 500), getattr(error, "message", None)
+    status, message = _attribute(error, "status_code"), _attribute(error, "message")
     if not isinstance(status, int) or not 400 <= status <= 599:
         status = 500
     return Fault(status, f"{message if isinstance(message, str) else said(error)}\n{trace}")
+
+
+def _attribute(error: BaseException, name: str) -> Any:
+    """An attribute that an exception may have; None also where it is computed and that fails."""
+    try:
+        return getattr(error, name, None)
+    except Exception:  # noqa: BLE001 the model's code again: its first failure is the one to tell
+        return None
+
+
+def failure_frame(stream: int, fault: Fault) -> bytes:
+    """A FAILURE as it travels. Headers that cannot (no text, or longer than a frame's) are left out."""
+    try:
+        meta = _encode(FailureMeta(fault.status, fault.content_type, fault.custom_attributes))
+        return pack(Kind.FAILURE, stream, meta, bytes(fault.body))
+    except (struct.error, ValueError, OverflowError):
+        return pack(Kind.FAILURE, stream, _encode(FailureMeta()), bytes(fault.body))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -165,8 +165,8 @@ def _head(content_type: str, context: Context | None) -> tuple[str, str]:
         return content_type, ""
     processor = context.request_processor[0]
     return (
-        processor.get_response_header("Content-Type") or content_type,
-        processor.get_response_header(CUSTOM_ATTRIBUTES) or "",
+        str(processor.get_response_header("Content-Type") or content_type),  # whatever the script has set
+        str(processor.get_response_header(CUSTOM_ATTRIBUTES) or ""),
     )
 
 

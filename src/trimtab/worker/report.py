@@ -9,7 +9,7 @@ from collections.abc import Callable
 from trimtab.resources import lifecycles
 from trimtab.resources.launch import WorkerLaunch
 from trimtab.resources.replica import Failure, ReplicaState
-from trimtab.wire.batching import BatchingDescription
+from trimtab.wire.frames import WorkerDescription
 
 
 class Report:
@@ -63,11 +63,11 @@ class Report:
         self.failure = failure
         self.move(ReplicaState.FAILED)
 
-    def describe(self) -> BatchingDescription:
+    def describe(self) -> WorkerDescription:
         """All of it, as of now."""
         in_flight, busy_since_s = self.load()
         failure = self.failure
-        return BatchingDescription(
+        return WorkerDescription(
             replica_id=self._replica_id,
             index=self._launch.index,
             pid=os.getpid(),

@@ -21,10 +21,10 @@ from typing import Protocol
 import msgspec
 
 from trimtab.policies.patience import Gaps, look_s
-from trimtab.wire.frames import HEADER, AnswerMeta, FailureMeta, Kind, RequestMeta, pack
+from trimtab.wire.frames import HEADER, AnswerMeta, Kind, RequestMeta, pack
 from trimtab.worker.answers import Answer, Buffer, Fault, Streamed
 from trimtab.worker.connection import LARGE_BYTES, Connection, Malformed, Take
-from trimtab.worker.faults import fault_of
+from trimtab.worker.faults import failure_frame, fault_of
 from trimtab.worker.streams import Streams
 
 AnswerFn = Callable[[bytes, RequestMeta], Answer | Streamed]
@@ -72,9 +72,10 @@ class Loop:
         self.waiting: deque[Waiting] = deque()
         self.reading = threading.Lock()
         self._read_s = 0.0  # when what is being read was there
-        # Two counts that each have one writer: whoever reads, and the main thread.
+        # Three counts that each have one writer: whoever reads, the main thread, and whoever decodes apart from it.
         self._taken_bytes = 0
         self._done_bytes = 0
+        self._skipped_bytes = 0
         self._work_apart: Work | None = None
         self._together = 0  # requests that are worked on together when one is; 0: the worker does not batch
         self.busy_since_s = 0.0
@@ -165,6 +166,11 @@ class Loop:
     def done(self, size_bytes: int) -> None:
         """So many bytes of bodies that were taken in are out of the way. Main thread only."""
         self._done_bytes += size_bytes
+
+    def skipped(self, size_bytes: int) -> None:
+        """So many bytes of bodies were left out before the main thread saw them. By one thread at a time."""
+        self._skipped_bytes += size_bytes
+        self.resume()
 
     def _await_news(self) -> None:
         """Sleep until something comes; while requests come one at a time, look for the next one first."""
@@ -310,7 +316,9 @@ class Loop:
             raise Malformed(f"a frame of kind {kind} is not for a connection that carries requests")
 
     def _is_overfull(self) -> bool:
-        return len(self.waiting) > _MAX_WAITING or self._taken_bytes - self._done_bytes > _MAX_WAITING_BYTES
+        return len(self.waiting) > _MAX_WAITING or (
+            self._taken_bytes - self._done_bytes - self._skipped_bytes > _MAX_WAITING_BYTES
+        )
 
     def _admit(self) -> None:
         while self._arrivals:
@@ -327,20 +335,22 @@ class Loop:
         if self._work_apart is not None:
             self._work_apart.cancel(connection, None)
         self._streams.cancel_all(connection)
-        del self._connections[connection.fd]
-        self._epoll.unregister(connection.fd)
-        connection.close()
+        with connection.watching:  # nobody watches a descriptor whose number may soon be another's
+            del self._connections[connection.fd]
+            self._epoll.unregister(connection.fd)
+            connection.close()
 
     def _watch(self, connection: Connection) -> None:
-        """Ask the kernel for what this connection now waits for."""
-        if connection.closed:
-            return
-        unread = connection.paused or connection.backlog_bytes > _MAX_BACKLOG_BYTES
-        try:
+        """Ask the kernel for what this connection now waits for.
+
+        Under a lock from the look at what it waits for until the kernel knows: else one thread's older wish could
+        overwrite another's newer one, and what is left to send would never be sent.
+        """
+        with connection.watching:
+            if connection.closed:
+                return
+            unread = connection.paused or connection.backlog_bytes > _MAX_BACKLOG_BYTES
             self._epoll.modify(connection.fd, (0 if unread else _IN) | (_OUT if connection.backlog else 0))
-        except OSError:
-            if not connection.closed:  # closed meanwhile, by the thread that reads
-                raise
 
     def resume(self) -> None:
         """Read again from those whose requests were too many."""
@@ -354,12 +364,3 @@ class Loop:
     def wake(self) -> None:
         """Make whoever waits in `look` come out."""
         os.eventfd_write(self._wake_fd, 1)
-
-
-_encode = msgspec.msgpack.Encoder().encode
-
-
-def failure_frame(stream: int, fault: Fault) -> bytes:
-    """A FAILURE as it travels."""
-    meta = _encode(FailureMeta(fault.status, fault.content_type, fault.custom_attributes))
-    return pack(Kind.FAILURE, stream, meta, bytes(fault.body))

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from trimtab.resources.runtime import Flavor
-from trimtab.wire.batching import BatchingDescription
-from trimtab.wire.frames import Kind, RequestMeta, pack
+from trimtab.wire.frames import Kind, RequestMeta, WorkerDescription, pack
 
 JSON, CSV, NPY, LINES = "application/json", "text/csv", "application/x-npy", "application/jsonlines"
 ON = {"TRIMTAB_BATCH_SIZE": "32"}
@@ -52,10 +51,10 @@ def onnx_model(*, rows: int | str = "rows", output_rows: int | str = "rows", bod
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
 
 
-def described(worker) -> BatchingDescription:
+def described(worker) -> WorkerDescription:
     client = worker.client()
     client.send(Kind.DESCRIBE)
-    return msgspec.msgpack.decode(client.receive().payload, type=BatchingDescription)
+    return msgspec.msgpack.decode(client.receive().payload, type=WorkerDescription)
 
 
 def burst(client, bodies, content_type=JSON, **meta):

@@ -18,12 +18,11 @@ from trimtab.engines.local.members import Member
 from trimtab.engines.local.orders import BirthRecord
 from trimtab.logs import fields
 from trimtab.resources.replica import Failure, ReplicaState
-from trimtab.wire.batching import BatchingDescription
-from trimtab.wire.frames import HEADER, HEADER_SIZE, Kind, pack
+from trimtab.wire.frames import HEADER, HEADER_SIZE, Kind, WorkerDescription, pack
 
 logger = logging.getLogger(__name__)
 
-_decode_description = msgspec.msgpack.Decoder(BatchingDescription).decode
+_decode_description = msgspec.msgpack.Decoder(WorkerDescription).decode
 _CONNECT_PAUSE_S = (0.0005, 0.02)  # first, longest; growing by a tenth it is below 3 ms for the first 30 ms
 _EXIT_AFTER_EOF_S = 2.0
 _EXIT_AFTER_STOP_S = 1.0
@@ -37,7 +36,7 @@ class WorkerMember(Member):
     def __init__(self, record: BirthRecord, path: Path, nursery: NurseryClient, on_change: Callable[[], None]) -> None:
         """Watch the process and begin to connect to it."""
         super().__init__(record, path, nursery, on_change)
-        self.description: BatchingDescription | None = None
+        self.description: WorkerDescription | None = None
         self.heard_s = time.monotonic()
         self.socket_path = record.address.removeprefix("unix:")
         self._link: _Link | None = None
@@ -98,7 +97,7 @@ class WorkerMember(Member):
             self.ask()
             return
 
-    def _described(self, description: BatchingDescription) -> None:
+    def _described(self, description: WorkerDescription) -> None:
         self.heard_s = time.monotonic()
         self.description = description
         self.in_flight = description.in_flight
@@ -137,7 +136,7 @@ class WorkerMember(Member):
 class _Link(asyncio.Protocol):
     """The control connection: sends bare frames, takes descriptions."""
 
-    def __init__(self, on_description: Callable[[BatchingDescription], None], on_eof: Callable[[], None]) -> None:
+    def __init__(self, on_description: Callable[[WorkerDescription], None], on_eof: Callable[[], None]) -> None:
         self._on_description = on_description
         self._on_eof = on_eof
         self._buffer = bytearray()
