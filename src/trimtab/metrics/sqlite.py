@@ -8,6 +8,7 @@ period allows (`levels.py`), so a query costs as much as it finds.
 from __future__ import annotations
 
 import logging
+import math
 import sqlite3
 import threading
 import time
@@ -18,7 +19,7 @@ from typing import Final
 import msgspec
 
 from trimtab.clock import Clock
-from trimtab.errors import Unavailable
+from trimtab.errors import LimitExceeded, Unavailable
 from trimtab.logs import fields
 from trimtab.metrics import database
 from trimtab.metrics.batch import Batch, Series
@@ -122,20 +123,26 @@ class SqliteMetricStore:
 
         `notes` are small values by name, written in the same transaction as the samples (None: removed), so that
         whoever records can say what it has recorded. `committed` is called, from another thread, once all of it
-        survives the end of this process. Raises Unavailable when `durable` and the file cannot be written.
+        survives the end of this process. When `durable`, raises Unavailable if the file cannot be written, and
+        LimitExceeded if one of the samples is of a metric too many: then none of them is kept.
         """
         with self._lock:
-            batch = self._batch
+            batch = Batch() if durable else self._batch
+            if durable:
+                self._check_room(samples)
             for sample in samples:
                 self._add(batch, sample)
+            if durable:  # others may add points to new series before these are written
+                self._batch.made += batch.made
+                batch.made = []
             if notes:
                 batch.notes.update(notes)
             if committed is not None:
                 batch.committed.append(committed)
+        if durable and not self._commit_durably(batch):
+            raise Unavailable("Metrics cannot be written now; the log of trimtab says why. Try again.")
         for watch in self._watchers if samples else ():
             watch(samples)
-        if durable and not self._commit(durable=True):
-            raise Unavailable("Metrics cannot be written now; the log of trimtab says why. Try again.")
 
     def watch(self, watcher: Callable[[Sequence[Sample]], None]) -> None:
         """Call `watcher` with all samples from now on, from where they are recorded."""
@@ -156,11 +163,25 @@ class SqliteMetricStore:
         else:
             batch.add(batch.direct, series, aligned(start_s, MINUTES.step_s), sample.sketch)
 
+    def _check_room(self, samples: Sequence[Sample]) -> None:
+        """Raises LimitExceeded unless there is room for every metric of `samples`."""
+        made = {(sample.key, sample.unit) for sample in samples if sample.sketch.count}
+        new = sum(unit not in self._index.get(key, {}) for key, unit in made)
+        if new and len(self._by_id) + new > self._max_series:
+            self._refuse()
+            raise LimitExceeded(
+                f"There are {len(self._by_id):,} metrics, and trimtab keeps {self._max_series:,}: {new} new ones do not"
+                " fit. Use fewer values of dimensions; room is made of those without new data within minutes."
+            )
+
+    def _refuse(self) -> None:
+        if not self._refused:
+            logger.error("too many metrics: new ones are not kept %s", fields(max_series=self._max_series))
+        self._refused += 1
+
     def _make(self, batch: Batch, key: MetricKey, unit: str, start_s: int) -> Series | None:
         if len(self._by_id) >= self._max_series:
-            if not self._refused:
-                logger.error("too many metrics: new ones are not kept %s", fields(max_series=self._max_series))
-            self._refused += 1
+            self._refuse()
             return None
         self._last_id += 1
         series = Series(self._last_id, key, unit, start_s)
@@ -175,21 +196,37 @@ class SqliteMetricStore:
                 self._begin_anew(sqlite3.DatabaseError("it could not be read"))
             with self._lock:
                 batch, self._batch = self._batch, Batch()
-                batch.generation = self._keeper.generation + 1
-                self._under_way = batch
-            error: sqlite3.Error | None = None
-            try:
-                if batch or durable:
-                    self._keeper.commit(batch, durable=durable)
-            except sqlite3.Error as failed:
-                error = failed
+                self._begin(batch)
+            return self._write(batch, durable=durable, otherwise=self._keep_for_later)
+
+    def _commit_durably(self, batch: Batch) -> bool:
+        """Write what waits, and then `batch`. False when it cannot be written now: of `batch` nothing is kept."""
+        if not self._commit(durable=False):
+            return False
+        with self._writing:
             with self._lock:
-                self._under_way = None
-                if error is not None:
-                    self._keep_for_later(batch)
+                self._begin(batch)
+            return self._write(batch, durable=True, otherwise=lambda batch: None)
+
+    def _begin(self, batch: Batch) -> None:
+        batch.generation = self._keeper.generation + 1
+        self._under_way = batch
+
+    def _write(self, batch: Batch, *, durable: bool, otherwise: Callable[[Batch], None]) -> bool:
+        """Commit what has begun. With `_writing` held."""
+        error: sqlite3.Error | None = None
+        try:
+            if batch or durable:
+                self._keeper.commit(batch, durable=durable)
+        except sqlite3.Error as failed:
+            error = failed
+        with self._lock:
+            self._under_way = None
             if error is not None:
-                self._failed(error)
-                return False
+                otherwise(batch)
+        if error is not None:
+            self._failed(error)
+            return False
         for tell in batch.committed:
             tell()
         return True
@@ -327,17 +364,20 @@ class SqliteMetricStore:
 
     def keys(self, namespace: str = "", name: str = "", *, since_s: int = 0) -> Iterable[MetricKey]:
         """See `MetricStore`."""
-        with self._lock:
+        with self._lock:  # only for as long as references are copied: the loop may wait for it
             if namespace and name:
-                named = list(self._by_name.get((namespace, name), ()))
+                groups = [tuple(self._by_name.get((namespace, name), ()))]
             else:
-                named = [
-                    key
+                groups = [
+                    tuple(keys)
                     for (of, called), keys in self._by_name.items()
                     if namespace in ("", of) and name in ("", called)
-                    for key in keys
                 ]
-            return [key for key in named if any(s.last_s >= since_s for s in self._index[key].values())]
+        return [key for keys in groups for key in keys if self._last_s(key) >= since_s]
+
+    def _last_s(self, key: MetricKey) -> float:
+        """When the newest sample of a metric began; of one that has just gone, never."""
+        return max([series.last_s for series in tuple(self._index.get(key, {}).values())], default=-math.inf)
 
     def notes(self, prefix: str = "") -> dict[str, bytes]:
         """The notes whose names begin with `prefix`, committed or not."""
