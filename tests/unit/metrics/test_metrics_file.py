@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from trimtab.clock import ManualClock
-from trimtab.errors import Unavailable
+from trimtab.errors import LimitExceeded, Unavailable
 from trimtab.metrics.database import connect
 from trimtab.metrics.sketch import Sketch
 from trimtab.metrics.sqlite import SqliteMetricStore
@@ -144,11 +144,11 @@ def test_a_file_that_cannot_be_written_costs_nothing_once_it_can(path: Path, clo
     store.step()
     with pytest.raises(Unavailable):
         store.record([a_sample(2)], durable=True)
-    assert (total(store), told, store.notes()) == (2, [], {"a": b"1"})
+    assert (total(store), told, store.notes()) == (1, [], {"a": b"1"})
     other.execute("ROLLBACK")
     other.close()
     store.step()
-    assert (total(store), told) == (2, [1])
+    assert (total(store), told) == (1, [1])
     store.close()
 
 
@@ -260,3 +260,59 @@ def test_a_thread_commits_by_itself(path: Path, clock: ManualClock) -> None:
     assert done.wait(10)
     store.close()
     assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_durable_sample_that_cannot_be_written_is_refused_and_not_kept(path: Path, clock: ManualClock) -> None:
+    """Its sender tries again: kept all the same, it would count twice."""
+    store = opened(path, clock)
+    store.record([a_sample(1)])
+    store._writer.execute("PRAGMA busy_timeout=0")
+    other = connect(path)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable, match="Try again"):
+        store.record([a_sample(2), a_sample(3, key=COUNT)], durable=True)
+    assert (total(store), total(store, COUNT)) == (1, 0)
+    other.execute("COMMIT")
+    other.close()
+    store.record([a_sample(2), a_sample(3, key=COUNT)], durable=True)
+    assert (total(store), total(store, COUNT)) == (2, 1)
+    store.close()
+    again = opened(path, clock)
+    assert (total(again), total(again, COUNT)) == (2, 1)
+    again.close()
+
+
+def test_a_full_disk_is_told_and_costs_durable_samples_nothing_that_was_acknowledged(
+    path: Path, clock: ManualClock
+) -> None:
+    store = opened(path, clock)
+    store.record([a_sample(1)], durable=True)
+    (pages,) = store._writer.execute("PRAGMA page_count").fetchone()
+    store._writer.execute(f"PRAGMA max_page_count={pages}")
+    acknowledged = 1
+    with pytest.raises(Unavailable, match="Try again"):
+        for number in range(10_000):
+            key = MetricKey("ns", f"m{number}", (("a", "x" * 200),))
+            store.record([a_sample(1), a_sample(1, key=key)], durable=True)
+            acknowledged += 1
+    store.record([a_sample(1, at_s=NOW_S + 1)])
+    assert total(store) == acknowledged + 1, "what is not durable waits for room"
+    store._writer.execute("PRAGMA max_page_count=1000000")
+    store.record([a_sample(1)], durable=True)
+    store.close()
+    again = opened(path, clock)
+    assert total(again) == acknowledged + 2
+    again.close()
+
+
+def test_durable_samples_of_metrics_too_many_are_refused_whole(path: Path, clock: ManualClock) -> None:
+    store = opened(path, clock, max_series=2)
+    store.record([a_sample(1)], durable=True)
+    new = [a_sample(1, key=MetricKey("ns", name)) for name in "ab"]
+    with pytest.raises(LimitExceeded, match="2 new ones do not fit"):
+        store.record([a_sample(1), *new], durable=True)
+    assert (total(store), set(store.keys())) == (1, {LATENCY})
+    store.record([a_sample(1), new[0]], durable=True)
+    store.record([a_sample(1), new[0]], durable=True)
+    assert (total(store), total(store, new[0].key)) == (3, 2)
+    store.close()
