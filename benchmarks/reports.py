@@ -63,8 +63,14 @@ def encoded_reports(table: RouteTable, requests: int) -> list[bytes]:
             version = meter.take()
             assert version is not None
             made.append(
-                VariantReport(endpoint=endpoint.name, variant=route.name, received=requests, in_hand=Range(0, 3),
-                              busy_s={"r": 0.3}, versions=[version])  # fmt: skip
+                VariantReport(
+                    endpoint=endpoint.name,
+                    variant=route.name,
+                    received=requests,
+                    in_hand=Range(0, 3),
+                    busy_s={"r": 0.3},
+                    versions=[version],
+                )
             )
     return [
         msgspec.msgpack.encode(Report(number=0, start_s=0, variants=made[first : first + IN_A_REPORT]))
