@@ -1,18 +1,16 @@
-"""A local socket can be closed at any moment, on the loop that production has."""
+"""A local socket can be closed at any moment, and keeps nobody."""
 
 import asyncio
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 import uvloop
 
-from trimtab.clock import SystemClock
-from trimtab.control.report_server import ReportServer
-from trimtab.control.routes import RoutePublisher
+from trimtab.control.local_server import LocalServer
 
 
 @pytest.fixture
@@ -21,33 +19,50 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def publisher(folder: Path) -> RoutePublisher:
-    return RoutePublisher(folder / "routes", folder / "s", SystemClock())
+class Connection(asyncio.Protocol):
+    def __init__(self, server: LocalServer) -> None:
+        self._server = server
+        self.made: list[bool] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self.made.append(self._server.made(self))
+
+    def drop(self) -> None:
+        self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server.lost(self)
 
 
-def reports(folder: Path) -> ReportServer:
-    return ReportServer(folder / "s", None)  # type: ignore[arg-type] # nobody says anything
+@pytest.mark.parametrize("turns", range(5))
+def test_it_closes_while_somebody_connects_and_stays(folder: Path, turns: int) -> None:
+    """`turns` after the connection was accepted; with none it is not made yet."""
+    connections: list[Connection] = []
+    closing: list[asyncio.Task[None]] = []
 
+    async def close() -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await server.close()
 
-@pytest.mark.parametrize("server", [publisher, reports])
-def test_it_closes_also_while_somebody_connects(
-    server: Callable[[Path], RoutePublisher | ReportServer], folder: Path
-) -> None:
-    async def closed_after(turns: int) -> None:
-        made = server(folder)
-        await made.open()
+    def accept() -> Connection:
+        closing.append(asyncio.create_task(close()))
+        connections.append(Connection(server))
+        return connections[-1]
+
+    async def connect() -> None:
+        await server.open()
         with socket.socket(socket.AF_UNIX) as client:
-            client.connect(str(folder / "s"))
-            for _ in range(turns):  # 0: not accepted yet; then accepted and not made; then made
-                await asyncio.sleep(0)
             client.setblocking(False)
             loop = asyncio.get_running_loop()
             async with asyncio.timeout(5):
-                await made.close()
-                with suppress(ConnectionResetError):
-                    while await loop.sock_recv(client, 65_536):  # what was sent before, and then the end
-                        pass
+                await loop.sock_connect(client, str(folder / "s"))
+                assert await loop.sock_recv(client, 100) == b"", "it is let go"
+                await asyncio.gather(*closing)
 
+    server = LocalServer(folder / "s", accept)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        for turns in range(6):
-            runner.run(closed_after(turns))
+        runner.run(connect())
+    [connection] = connections
+    assert connection.made == [turns > 0]
