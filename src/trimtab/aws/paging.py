@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import heapq
 import hmac
 from collections.abc import Callable, Iterable
 from typing import TypeAlias, TypeVar
@@ -45,15 +46,19 @@ class Pager:
 
         `listing` names operation and order; a token is good for the listing that made it. Raises Invalid for others.
         """
-        placed = sorted(((place(item), index, item) for index, item in enumerate(items)), reverse=descending)
+        placed: Iterable[tuple[Place, int, T]] = ((place(item), index, item) for index, item in enumerate(items))
         if token:
             last = self._read(listing, token)
-            try:
-                placed = [entry for entry in placed if (entry[0] < last if descending else entry[0] > last)]
-            except TypeError:  # signed by us, yet for places of another type: an older version's order
-                raise _bad_token() from None
-        chosen = placed[:limit]
-        more = len(placed) > len(chosen)
+            placed = (entry for entry in placed if (entry[0] < last if descending else entry[0] > last))
+        pick = heapq.nlargest if descending else heapq.nsmallest  # what is far behind is not sorted, page after page
+        try:
+            found = pick(limit + 1, placed)
+        except TypeError:  # a token signed by us, yet for places of another type: an older version's order
+            if not token:
+                raise
+            raise _bad_token() from None
+        chosen = found[:limit]
+        more = len(found) > len(chosen)
         return [item for _, _, item in chosen], self._write(listing, chosen[-1][0]) if chosen and more else ""
 
     def token(self, listing: str, last: Place) -> str:

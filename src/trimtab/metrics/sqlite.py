@@ -8,6 +8,7 @@ period allows (`levels.py`), so a query costs as much as it finds.
 from __future__ import annotations
 
 import logging
+import math
 import sqlite3
 import threading
 import time
@@ -18,7 +19,7 @@ from typing import Final
 import msgspec
 
 from trimtab.clock import Clock
-from trimtab.errors import Unavailable
+from trimtab.errors import LimitExceeded, Unavailable
 from trimtab.logs import fields
 from trimtab.metrics import database
 from trimtab.metrics.batch import Batch, Series
@@ -122,10 +123,14 @@ class SqliteMetricStore:
 
         `notes` are small values by name, written in the same transaction as the samples (None: removed), so that
         whoever records can say what it has recorded. `committed` is called, from another thread, once all of it
-        survives the end of this process. Raises Unavailable when `durable` and the file cannot be written.
+        survives the end of this process. Raises Unavailable when `durable` and the file cannot be written (it is
+        written later, then, unless the process ends before), and LimitExceeded when `durable` and one of the samples
+        is of a metric too many: none of them is kept then.
         """
         with self._lock:
             batch = self._batch
+            if durable:
+                self._check_room(samples)
             for sample in samples:
                 self._add(batch, sample)
             if notes:
@@ -134,7 +139,7 @@ class SqliteMetricStore:
                 batch.committed.append(committed)
         for watch in self._watchers if samples else ():
             watch(samples)
-        if durable and not self._commit(durable=True):
+        if durable and not self._commit(durable=True, of=batch):
             raise Unavailable("Metrics cannot be written now; the log of trimtab says why. Try again.")
 
     def watch(self, watcher: Callable[[Sequence[Sample]], None]) -> None:
@@ -156,11 +161,25 @@ class SqliteMetricStore:
         else:
             batch.add(batch.direct, series, aligned(start_s, MINUTES.step_s), sample.sketch)
 
+    def _check_room(self, samples: Sequence[Sample]) -> None:
+        """Raises LimitExceeded unless there is room for every metric of `samples`."""
+        made = {(sample.key, sample.unit) for sample in samples if sample.sketch.count}
+        new = sum(unit not in self._index.get(key, {}) for key, unit in made)
+        if len(self._by_id) + new > self._max_series:
+            self._refuse()
+            raise LimitExceeded(
+                f"There are {len(self._by_id):,} metrics, and trimtab keeps {self._max_series:,}: {new} new ones do not"
+                " fit. Use fewer values of dimensions; room is made of those without new data within minutes."
+            )
+
+    def _refuse(self) -> None:
+        if not self._refused:
+            logger.error("too many metrics: new ones are not kept %s", fields(max_series=self._max_series))
+        self._refused += 1
+
     def _make(self, batch: Batch, key: MetricKey, unit: str, start_s: int) -> Series | None:
         if len(self._by_id) >= self._max_series:
-            if not self._refused:
-                logger.error("too many metrics: new ones are not kept %s", fields(max_series=self._max_series))
-            self._refused += 1
+            self._refuse()
             return None
         self._last_id += 1
         series = Series(self._last_id, key, unit, start_s)
@@ -168,9 +187,14 @@ class SqliteMetricStore:
         batch.made.append(series)
         return series
 
-    def _commit(self, *, durable: bool) -> bool:
-        """Write what waits. False when it cannot be written now; it waits on."""
+    def _commit(self, *, durable: bool, of: Batch | None = None) -> bool:
+        """Write what waits. False when it cannot be written now; it waits on.
+
+        `of`: the batch that it is about; when another thread has just written it, there is nothing to do.
+        """
         with self._writing:
+            if of is not None and of.durable:
+                return True
             if self._damaged:
                 self._begin_anew(sqlite3.DatabaseError("it could not be read"))
             with self._lock:
@@ -181,6 +205,7 @@ class SqliteMetricStore:
             try:
                 if batch or durable:
                     self._keeper.commit(batch, durable=durable)
+                    batch.durable = durable
             except sqlite3.Error as failed:
                 error = failed
             with self._lock:
@@ -327,17 +352,20 @@ class SqliteMetricStore:
 
     def keys(self, namespace: str = "", name: str = "", *, since_s: int = 0) -> Iterable[MetricKey]:
         """See `MetricStore`."""
-        with self._lock:
+        with self._lock:  # only for as long as references are copied: the loop may wait for it
             if namespace and name:
-                named = list(self._by_name.get((namespace, name), ()))
+                groups = [tuple(self._by_name.get((namespace, name), ()))]
             else:
-                named = [
-                    key
+                groups = [
+                    tuple(keys)
                     for (of, called), keys in self._by_name.items()
                     if namespace in ("", of) and name in ("", called)
-                    for key in keys
                 ]
-            return [key for key in named if any(s.last_s >= since_s for s in self._index[key].values())]
+        return [key for keys in groups for key in keys if self._last_s(key) >= since_s]
+
+    def _last_s(self, key: MetricKey) -> float:
+        """When the newest sample of a metric began; of one that has just gone, never."""
+        return max([series.last_s for series in tuple(self._index.get(key, {}).values())], default=-math.inf)
 
     def notes(self, prefix: str = "") -> dict[str, bytes]:
         """The notes whose names begin with `prefix`, committed or not."""

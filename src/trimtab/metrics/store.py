@@ -47,9 +47,11 @@ class MetricStore(Protocol):
     """
 
     def record(self, samples: Sequence[Sample], *, durable: bool = False) -> None:
-        """Add samples; those of one series and start add up. With `durable`, they are on disk on return.
+        """Add samples; those of one series and start add up.
 
-        The sketches are kept as they are: they must not change any more. Samples may share them.
+        The sketches are kept as they are: they must not change any more. Samples may share them. With `durable`, they
+        are on disk on return; call it from another thread then, for it waits. Raises LimitExceeded (nothing is kept)
+        and Unavailable then.
         """
         ...
 

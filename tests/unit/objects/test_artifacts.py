@@ -15,6 +15,7 @@ import pytest
 from trimtab.clock import ManualClock
 from trimtab.errors import NoCapacity, NotFound
 from trimtab.objects import artifact_folder
+from trimtab.objects.artifact_folder import ArtifactFolder
 from trimtab.objects.artifacts import ArtifactCache, ArtifactInvalid, ArtifactLate, ArtifactMissing, LocalArtifact
 from trimtab.objects.indexed import IndexedObjectStore
 from trimtab.objects.model import Versioning
@@ -307,3 +308,19 @@ async def test_a_large_artifact_streams_and_arrives_whole(counting: CountingStor
     await put(counting, model=data)
     found = await cache.fetch(URL)
     assert (found.path / "model").read_bytes() == data
+
+
+def test_what_is_evicted_while_it_is_written_to_the_disk_gets_no_mark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever removes its folder would find it not empty."""
+    folder = ArtifactFolder(tmp_path, max_bytes=1000, now_s=lambda: 0.0)
+    folder.charge(600)
+    entry = folder.add(folder.begin(), folder.new_entry("a", "s3://models/a", 600, 600))
+    folder.release(entry.digest)
+    removed: list[Path] = []
+    monkeypatch.setattr(artifact_folder, "remove", removed.append)  # as slow as can be
+    monkeypatch.setattr(artifact_folder, "_sync_file", lambda name, descriptor: removed or folder.charge(600))
+    folder.make_durable("a")
+    [moved] = removed
+    assert names(moved) == ["artifact.json", "model"]

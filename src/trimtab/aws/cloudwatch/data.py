@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from msgspec import Struct
@@ -82,18 +83,14 @@ class Data:
         token = params.get("NextToken", "")
         if not token and sum(len(line.series) for line in lines) <= limit:
             return {"MetricDataResults": [_result(line, ascending) for line in lines], "Messages": []}
-        page, token = paged(
-            lambda: self._pager.page(
-                _points(lines, ascending),
-                listing=listing_of(call, params),
-                place=lambda point: point[:2],
-                descending=False,
-                limit=limit,
-                token=token,
-            )
-        )
-        results = _part_results(lines, page, ascending, first=not params.get("NextToken"))
-        return {"MetricDataResults": results, "Messages": [], **({"NextToken": token} if token else {})}
+        listing, points = listing_of(call, params), _points(lines, ascending)
+        if token:
+            last = paged(lambda: self._pager.place(listing, token))
+            points = (point for point in points if point[:2] > last)
+        page = list(islice(points, limit))
+        answer = {"MetricDataResults": _part_results(lines, page, ascending, first=not token), "Messages": []}
+        more = next(points, None) is not None
+        return answer | ({"NextToken": self._pager.token(listing, page[-1][:2])} if more else {})
 
 
 def _lines(outcomes: Sequence[Outcome], call: Call, params: Mapping[str, Any], now_s: float) -> list[_Line]:
@@ -131,9 +128,11 @@ _PlacedPoint = tuple[float, float, float, float]  # line, order, time, value
 
 
 def _points(lines: Sequence[_Line], ascending: bool) -> Iterator[_PlacedPoint]:
+    """In the order of their first two members."""
     sign = 1 if ascending else -1
     for line in lines:
-        for at_s, value in zip(line.series.times.tolist(), line.series.values.tolist(), strict=True):
+        times, values = line.series.times[::sign].tolist(), line.series.values[::sign].tolist()
+        for at_s, value in zip(times, values, strict=True):
             yield line.place, sign * at_s, at_s, value
 
 

@@ -6,10 +6,12 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from trimtab.aws.apart import Apart
 from trimtab.aws.cloudwatch.shapes import dimensions_of
 from trimtab.aws.cloudwatch.words import bad_combination, invalid_value, missing
 from trimtab.aws.registry import AwsError, Call, operation
 from trimtab.clock import Clock
+from trimtab.metrics.names import INSTANCES, TRIMTAB
 from trimtab.metrics.sketch import Sketch
 from trimtab.metrics.store import MetricKey, MetricStore, Sample
 
@@ -27,13 +29,16 @@ class Putting:
     def __init__(self, store: MetricStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        self._apart = Apart("put-metrics")
 
     @operation("cloudwatch", "PutMetricData", missing="Entities are taken off: their metrics are kept without them")
-    def put_metric_data(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    async def put_metric_data(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """Count values. They are durable when this answers."""
         namespace = params["Namespace"]
         if namespace.startswith("AWS/"):
             raise invalid_value("The value AWS/ for parameter Namespace is invalid: AWS keeps it for itself.")
+        if namespace in (INSTANCES, TRIMTAB):  # what is in them is exposed to Prometheus, too
+            raise invalid_value(f"The value {namespace} for parameter Namespace is invalid: trimtab writes it itself.")
         length = call.request.headers.get("content-length")
         if length.isdigit() and int(length) > MAX_BODY_BYTES:
             raise AwsError("RequestEntityTooLarge", f"PutMetricData takes at most {MAX_BODY_BYTES} bytes.", 413)
@@ -44,7 +49,7 @@ class Putting:
             raise invalid_value(f"The collection MetricData must not have a size greater than {MAX_METRICS}.")
         now_s = self._clock.now_s()
         samples = [_sample(namespace, datum, where, now_s) for where, datum in data]
-        self._store.record(samples, durable=True)
+        await self._apart(self._store.record, samples, durable=True)
         return {}
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from trimtab.aws.apart import Apart
 from trimtab.aws.cloudwatch.shapes import as_dimensions, dimensions_of
 from trimtab.aws.cloudwatch.words import bad_combination, invalid_value, listing_of, paged
 from trimtab.aws.paging import Pager
@@ -29,10 +30,14 @@ class Reading:
         self._store = store
         self._clock = clock
         self._pager = pager
+        self._apart = Apart("metrics")
 
     @operation("cloudwatch", "GetMetricStatistics")
-    def get_metric_statistics(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    async def get_metric_statistics(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """Statistics of one metric; points of different units stand beside each other."""
+        return await self._apart(self._read, params)
+
+    def _read(self, params: Mapping[str, Any]) -> dict[str, Any]:
         statistics = _statistics(params)
         period_s = params["Period"]
         try:
@@ -59,8 +64,11 @@ class Reading:
         "ListMetrics",
         missing="There is one account: IncludeLinkedAccounts has no effect, OwningAccount other than it finds nothing",
     )
-    def list_metrics(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    async def list_metrics(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """A page of the metrics that had data in the past two weeks (or three hours)."""
+        return await self._apart(self._listed, call, params)
+
+    def _listed(self, call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
         recent = params.get("RecentlyActive") == "PT3H"
         since_s = math.floor(self._clock.now_s() - (_RECENT_S if recent else _LISTED_S))
         namespace, name = params.get("Namespace", ""), params.get("MetricName", "")
