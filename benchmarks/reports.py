@@ -1,10 +1,11 @@
 """What many busy variants cost control: CPU for each variant's report of one second, from its bytes to the file.
 
-    python benchmarks/reports.py [--variants 100,1000] [--seconds 20]
+    python benchmarks/reports.py [--variants 100,1000,10000] [--seconds 0]
 
 One process, no sockets: reports as gateways encode them (`--requests` in each variant and second) are decoded, taken by
 `Metering`, and committed by the store's step once for each second, as control does; the clock is stepped by hand, so
 that minutes are rolled up, too. "the loop" is what control's event loop spends, "the thread" what the store's writer
+does.
 """
 
 from __future__ import annotations
@@ -63,8 +64,14 @@ def encoded_reports(table: RouteTable, requests: int) -> list[bytes]:
             version = meter.take()
             assert version is not None
             made.append(
-                VariantReport(endpoint=endpoint.name, variant=route.name, received=requests, in_hand=Range(0, 3),
-                              busy_s={"r": 0.3}, versions=[version])  # fmt: skip
+                VariantReport(
+                    endpoint=endpoint.name,
+                    variant=route.name,
+                    received=requests,
+                    in_hand=Range(0, 3),
+                    busy_s={"r": 0.3},
+                    versions=[version],
+                )
             )
     return [
         msgspec.msgpack.encode(Report(number=0, start_s=0, variants=made[first : first + IN_A_REPORT]))

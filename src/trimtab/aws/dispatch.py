@@ -113,9 +113,7 @@ class Dispatcher:
         answer = result if isinstance(result, Answer) else Answer(result=result)
         operation = service.operations[target.operation]
         writer = self._apart if answer.large else _at_once
-        response = await writer(
-            responses.serialize, service, operation, target.protocol, answer.result, request_id
-        )
+        response = await writer(responses.serialize, service, operation, target.protocol, answer.result, request_id)
         if answer.status:
             response.status = answer.status
         response.headers.extend([*answer.headers, *request_id_headers(target.service, request_id)])

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import math
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from msgspec import Struct
 
 from trimtab.aws.client import CallFailed, Client, Unreachable
 from trimtab.errors import NotFound
-from trimtab.metrics.names import ENDPOINT, INSTANCES, VARIANT
+from trimtab.metrics.names import ENDPOINT, INSTANCES, TRIMTAB, VARIANT
 
-UTILIZATION: Final = ("CPUUtilization", "MemoryUtilization", "GPUUtilization", "GPUMemoryUtilization")
+# Utilization is trimtab's own: AWS does not publish it, and answers that there are no values.
+UTILIZATION: Final = {
+    "Utilization": TRIMTAB,
+    "CPUUtilization": INSTANCES,
+    "MemoryUtilization": INSTANCES,
+    "GPUUtilization": INSTANCES,
+    "GPUMemoryUtilization": INSTANCES,
+}
+_SHORT_S: Final = 30.0  # of a test so short, the last second matters: it is waited for, ...
+_LATE_S: Final = 2.5  # ... for so long at most. trimtab tells of a second within 1.5 s of its end
+_AGAIN_S: Final = 0.25
 
 
 class LoadedVariant(Struct, frozen=True):
@@ -36,7 +49,7 @@ class LoadedEndpoint(Struct, frozen=True):
 
 
 class Use(Struct, frozen=True):
-    """How busy a variant was, in percent: 100 for each core or GPU."""
+    """How busy a variant's replicas were, on average over them, in percent: 100 for each core or GPU."""
 
     variant: str
     metric: str
@@ -61,10 +74,24 @@ def look_at(client: Client, name: str) -> LoadedEndpoint:
     return LoadedEndpoint(name, endpoint["EndpointStatus"], variants)
 
 
-def utilization(client: Client, endpoint: LoadedEndpoint, start_s: float, end_s: float) -> tuple[list[Use], str]:
-    """How busy the variants were from `start_s` to `end_s` by CloudWatch; and, where nothing is known, why."""
+def utilization(
+    client: Client,
+    endpoint: LoadedEndpoint,
+    start_s: float,
+    end_s: float,
+    *,
+    now: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> tuple[list[Use], str]:
+    """How busy the variants were from `start_s` to `end_s` by CloudWatch; and, where nothing is known, why.
+
+    It waits until what is to be read has been published, where that matters.
+    """
     found: list[Use] = []
     try:
+        if end_s - start_s < _SHORT_S:
+            while not _published(client, endpoint, start_s, end_s) and now() < end_s + _LATE_S:
+                sleep(_AGAIN_S)
         for variant in endpoint.variants:
             for metric in UTILIZATION:
                 points = _points(client, endpoint.name, variant.name, metric, start_s, end_s)
@@ -77,21 +104,40 @@ def utilization(client: Client, endpoint: LoadedEndpoint, start_s: float, end_s:
     return found, "" if found else "CloudWatch has no values of that time"
 
 
+def _published(client: Client, endpoint: LoadedEndpoint, start_s: float, end_s: float) -> bool:
+    """Whether each variant has a point of the last second."""
+    _, end = _seconds(start_s, end_s)
+    last = datetime.fromtimestamp(end - 1, UTC)
+    for variant in endpoint.variants:
+        points = _points(client, endpoint.name, variant.name, "CPUUtilization", start_s, end_s)
+        if not any(point["Timestamp"] >= last for point in points):
+            return False
+    return True
+
+
+def _seconds(start_s: float, end_s: float) -> tuple[int, int]:
+    """The whole seconds from `start_s` to `end_s`; where there is none, those that they are in."""
+    start, end = math.ceil(start_s), math.floor(end_s)
+    return (start, end) if start < end else (math.floor(start_s), math.ceil(end_s))
+
+
 def _points(
     client: Client, endpoint: str, variant: str, metric: str, start_s: float, end_s: float
 ) -> list[dict[str, Any]]:
-    """Fine periods first; AWS itself keeps these metrics by the minute."""
-    for period_s in (1, 60) if end_s - start_s <= 1400 else (60,):  # AWS: at most 1,440 points
-        start = datetime.fromtimestamp(start_s - start_s % period_s, UTC)
-        end = datetime.fromtimestamp(end_s, UTC) + timedelta(seconds=period_s)
+    """By the second. AWS itself keeps these metrics by the minute: a test of a minute or more is read so where
+    there is nothing finer, and where it is too long for seconds (AWS: at most 1,440 points)."""
+    start, end = _seconds(start_s, end_s)
+    for period_s in (1, 60):
+        if (end - start > 1440) if period_s == 1 else (end - start < 60):
+            continue
         answer = client.call(
             "cloudwatch",
             "get_metric_statistics",
-            Namespace=INSTANCES,
+            Namespace=UTILIZATION[metric],
             MetricName=metric,
             Dimensions=[{"Name": ENDPOINT, "Value": endpoint}, {"Name": VARIANT, "Value": variant}],
-            StartTime=start,
-            EndTime=end,
+            StartTime=datetime.fromtimestamp(start - start % period_s, UTC),
+            EndTime=datetime.fromtimestamp(end, UTC),
             Period=period_s,
             Statistics=["Average", "Maximum", "SampleCount"],
         )

@@ -71,8 +71,9 @@ class Call(Struct, frozen=True, kw_only=True):
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """A result with what the model has no place for. `status` 0 means: as the model says; `large`, that it takes long to
-    write down."""
+    """A result with what the model has no place for. `status` 0 means: as the model says.
+
+    `large`: it takes long to write down."""
 
     result: dict[str, Any] = field(default_factory=dict)
     status: int = 0

@@ -267,6 +267,7 @@ class Metering:
 
     def watch(self, samples: Sequence[Sample]) -> None:
         """See what is recorded (`SqliteMetricStore.watch`): gauges and counters of replicas are exposed, too."""
+        self._follow_table()  # of a variant that was routed to a moment ago: its replicas' load times come at once
         together: dict[tuple[Place, str], list[float]] = {}
         for sample in samples:
             if sample.key.name in _SAMPLED and (place := self._place(sample)) is not None:

@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from trimtab import logs
-from trimtab.gateway.backlog import Backlog
+from trimtab.gateway.backlog import IN_A_REPORT, Backlog
 from trimtab.gateway.gateway import Gateway
 from trimtab.wire.reports import NUMBER, SIZE, Hello, Report
 
@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 
 _RETRY_S: Final = 0.25
 _UNACKNOWLEDGED_MOST: Final = 400  # sent and not acknowledged: then control is slow, and the rest is kept here
-_VARIANTS_MOST: Final = 25  # in one report: control takes one in 4 ms
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -75,7 +74,7 @@ class Reporter:
         """Report part by part."""
         start_s = int(self._wall_s() - 0.5)
         variants = iter(self._gateway.reports())
-        while part := list(islice(variants, _VARIANTS_MOST)):
+        while part := list(islice(variants, IN_A_REPORT)):
             self._backlog.add(Report(number=0, start_s=start_s, variants=part))
             yield
         self._send()

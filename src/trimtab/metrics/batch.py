@@ -34,6 +34,7 @@ class Batch(Struct):
     touched: dict[int, Series] = field(default_factory=dict)
     committed: list[Callable[[], None]] = field(default_factory=list)
     size: int = 0  # points
+    durable: bool = False  # it has been written, and not even a power cut takes it back
 
     def add(self, points: Points, series: Series, start_s: int, sketch: Sketch) -> None:
         """Add a point to `points` (`seconds` or `direct` of this batch)."""

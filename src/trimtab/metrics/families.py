@@ -37,7 +37,7 @@ CLIENTS_GONE: Final = Family("trimtab_clients_gone_total", "counter", "Callers w
 ERRORS: Final = Family(
     "trimtab_invocation_errors_total",
     "counter",
-    "Requests that ended in an error, by its name in docs/errors.",
+    "Requests that ended in an error, by reason: ModelFailed, OutOfMemory, QueueFull, ReplicaLost, ...",
     (*VERSION_LABELS, "reason"),
 )
 MODEL_ERRORS: Final = Family(

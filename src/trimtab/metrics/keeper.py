@@ -71,13 +71,16 @@ class Keeper:
     def _cuts(self, *, protect: bool = False) -> tuple[int, ...]:
         """By level, the time before which it is not read; with `protect`, before which nothing is needed any more.
 
-        What is still to be rolled up from a level stays in it.
+        What is still to be rolled up from a level stays in it. A clock that has gone back brings nothing back: what may
+        have been forgotten is read from the coarser level still.
         """
         cuts = []
         for index in range(len(CHAIN)):
             cut_s = int(self._now_s) - self._kept_s[index]
             if protect:
                 cut_s = min([cut_s, *(start for of, start in self._stale if of == index + 1)])
+            elif index < len(self._gone_s):
+                cut_s = max(cut_s, self._gone_s[index])
             cuts.append(aligned(cut_s, CHAIN[min(index + 1, len(CHAIN) - 1)].step_s))
         return tuple(cuts)
 

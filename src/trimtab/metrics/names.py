@@ -19,7 +19,7 @@ VARIANT: Final = "VariantName"
 VERSION: Final = "ModelVersion"  # the deployment that a variant's replicas were born of
 REPLICA: Final = "ReplicaId"
 CAUSE: Final = "Cause"  # of a start: Deployment, Restart, ScaleOut
-REASON: Final = "Reason"  # of an error: the name in docs/errors
+REASON: Final = "Reason"  # of an error: `TrimtabError.reason`
 
 PER_VARIANT: Final = (ENDPOINT, VARIANT)
 PER_VERSION: Final = (ENDPOINT, VARIANT, VERSION)

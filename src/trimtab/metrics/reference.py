@@ -55,7 +55,7 @@ scrape_configs:
   - job_name: trimtab
     scrape_interval: 15s
     basic_auth:
-      username: AKIA...                                # the access key's id
+      username: TRIM...                                # the access key's id
       password_file: /etc/prometheus/trimtab-secret    # its secret
     static_configs:
       - targets: ["localhost:7070"]

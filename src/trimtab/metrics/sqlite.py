@@ -189,9 +189,14 @@ class SqliteMetricStore:
         batch.made.append(series)
         return series
 
-    def _commit(self, *, durable: bool) -> bool:
-        """Write what waits. False when it cannot be written now; it waits on."""
+    def _commit(self, *, durable: bool, of: Batch | None = None) -> bool:
+        """Write what waits. False when it cannot be written now; it waits on.
+
+        `of`: the batch that it is about; when another thread has just written it, there is nothing to do.
+        """
         with self._writing:
+            if of is not None and of.durable:
+                return True
             if self._damaged:
                 self._begin_anew(sqlite3.DatabaseError("it could not be read"))
             with self._lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, TypeVar
 
-from trimtab.wire.reports import Range, Report, Tally, VariantReport, VersionReport
+from trimtab.wire.reports import Range, Tally, VariantReport, VersionReport
 
 K = TypeVar("K")
 N = TypeVar("N", int, float)
@@ -14,17 +14,6 @@ _TALLIES: Final = (
 )  # fmt: skip
 _VERSION_COUNTS: Final = ("ended", "client_faults", "server_faults", "model_faults", "broken_streams")
 _VARIANT_COUNTS: Final = ("received", "throttled", "retried", "clients_gone")
-
-
-def merge_reports(into: Report, other: Report) -> None:
-    """Add what `other` counted, of a later time."""
-    into.span_s = max(1, other.start_s + other.span_s - into.start_s)
-    held = {(variant.endpoint, variant.variant): variant for variant in into.variants}
-    for variant in other.variants:
-        if (mine := held.get((variant.endpoint, variant.variant))) is None:
-            into.variants.append(variant)
-        else:
-            merge_variants(mine, variant)
 
 
 def merge_variants(into: VariantReport, other: VariantReport, *, at_once: bool = False) -> None:

@@ -14,6 +14,7 @@ from trimtab.worker.batchable import Batchable
 from trimtab.worker.context import CUSTOM_ATTRIBUTES, Context
 from trimtab.worker.handled_batches import HandledBatches, one_for_each
 from trimtab.worker.script import Function
+from trimtab.worker.tensor_batches import TensorBatches
 
 _AS_TEXT = frozenset({media.JSON, media.CSV})  # the toolkits hand these to handlers as str
 
@@ -22,6 +23,7 @@ class Defaults(Protocol):
     """What a container does where the script leaves a handler out."""
 
     accept: str  # answered when the caller does not care
+    joins_rows: bool  # input_fn makes tensors and predict_fn asks the model: rows of several requests can be joined
     modules: tuple[str, ...]  # imported before loading
 
     def model_fn(self, model_dir: str) -> Any:
@@ -63,6 +65,7 @@ class HandledModel:
         self._output = handlers.get("output_fn") or Function(defaults.output_fn)
         self._encodes_itself = "output_fn" in handlers
         self._transform = handlers.get("transform_fn")
+        self._joins_rows = defaults.joins_rows and not handlers.keys() & {"input_fn", "predict_fn", "transform_fn"}
         self._load = handlers.get("model_fn") or Function(defaults.model_fn)
         self._before_load = handlers.get("pre_model_fn")
         self._warmup = handlers.get("model_warmup_fn")
@@ -99,7 +102,7 @@ class HandledModel:
     def _answer(self, body: bytes, meta: RequestMeta, context: Context | None) -> Answer | Streamed:
         if self._transform is None:
             data = self.decode(body, meta, context)
-            return self.encode(self._predict(data, self._model, context=context), meta, context)
+            return self.encode(self.predict_one(data, context), meta, context)
         data, content_type = _given(body, meta)
         accept = self._accepted(meta)
         return self._finish(self._transform(self._model, data, content_type, accept, context=context), accept, context)
@@ -113,6 +116,10 @@ class HandledModel:
         """predict_batch_fn, and a look at what it returns. Raises WrongCount, or what it raises."""
         assert self.predict_batch is not None
         return one_for_each(self.predict_batch(inputs, self._model, context=context), len(inputs))
+
+    def predict_one(self, data: Any, context: Context | None = None) -> Any:
+        """predict_fn."""
+        return self._predict(data, self._model, context=context)
 
     def encode(self, prediction: Any, meta: RequestMeta, context: Context | None) -> Answer | Streamed:
         """output_fn, or the stream that a handler has begun."""
@@ -145,6 +152,8 @@ class HandledModel:
 
     def in_batches(self) -> Batchable | str:
         """See `Served.in_batches`."""
+        if self.predict_batch is None and self._joins_rows:
+            return TensorBatches(self)
         if self.predict_batch is None:
             return "its handlers take one request; define predict_batch_fn(inputs, model) in the script"
         return HandledBatches(self)

@@ -31,6 +31,7 @@ class PlainModel:
         self._model = model
         self._accept = accept
         self._run = model.run
+        self._proof = model.proof
         self._quick = accept == media.JSON and not model.takes_text
 
     def warm(self) -> None:
@@ -87,6 +88,8 @@ class PlainModel:
             return [self._run(value) if feed is None else self._model.ask(feed)]
         import numpy as np
 
+        if (proof := self._proof) is not None and (refusal := proof.refusal(feed)):
+            raise Inseparable(refusal)
         joined = {name: np.concatenate([one.value[0][name] for one in many]) for name in feed}
         rows = sum([one.rows for one in many])
         # Lists are quicker to cut than arrays, and are what JSON is written from.

@@ -236,7 +236,9 @@ def _packed(random: Random, request: HttpRequest, pool: list[HttpRequest]) -> No
     packed = gzip.compress(data, 1)
     _set_header(request, "content-encoding", random.choice(("gzip", "gzip", "GZIP ", "gzip, gzip", "deflate", "br")))
     request.body = BytesBody(
-        random.choice((packed, packed, packed + packed, gzip.compress(packed), _damaged_bytes(random, packed), BOMB, data))
+        random.choice(
+            (packed, packed, packed + packed, gzip.compress(packed), _damaged_bytes(random, packed), BOMB, data)
+        )
     )
 
 

@@ -37,7 +37,7 @@ def test_a_test_is_told_to_people(trimtab, world, endpoint) -> None:
     for said in ("latency ", "service time", "throughput:", "10 answered, 0 failed", "utilization: not measured (",
                  "cost:        $", "ml.m5.large in us-east-1", "generator:"):  # fmt: skip
         assert said in result.stdout
-    assert "at most 10 requests in" in result.stderr
+    assert "10 requests in 500 ms" in result.stderr
 
 
 def test_json_is_one_document(trimtab, endpoint) -> None:

@@ -38,9 +38,13 @@ class Still:
         return 0.0
 
 
-def a_metering(*endpoints: str) -> Metering:
+def a_table(*endpoints: str) -> RouteTable:
     variant = VariantRoute(name="v", weight=1, lanes=(Lane(replica_id="r", address="unix:/x"),), version="c-1")
-    table = RouteTable(version=1, endpoints=tuple(EndpointRoute(name=name, variants=(variant,)) for name in endpoints))
+    return RouteTable(version=1, endpoints=tuple(EndpointRoute(name=name, variants=(variant,)) for name in endpoints))
+
+
+def a_metering(*endpoints: str) -> Metering:
+    table = a_table(*endpoints)
     return Metering(NoStore(), lambda: table, Still())
 
 
@@ -130,6 +134,16 @@ async def test_what_samplers_record_of_replicas_is_exposed() -> None:
     assert 'trimtab_cpu_usage_ratio{endpoint="a",variant="v"} 1.0\n' in text
     assert 'trimtab_model_load_duration_seconds_sum{endpoint="a",variant="v"} 1.5\n' in text
     assert 'trimtab_replicas_lost_total{endpoint="a",variant="v"} 2.0\n' in text
+
+
+async def test_the_first_starts_of_an_endpoint_count_though_it_has_been_routed_to_for_a_moment_only() -> None:
+    table = a_table("a")
+    metering = Metering(NoStore(), lambda: table, Still())
+    table = a_table("a", "b")
+    own = (("EndpointName", "b"), ("VariantName", "v"))
+    metering.watch([Sample(MetricKey("trimtab/Endpoints", "ModelLoadTime", own), NOW_S, Sketch.of([1500.0]))])
+    text = await text_of(Exposition(metering))
+    assert 'trimtab_model_load_duration_seconds_count{endpoint="b",variant="v"} 1\n' in text
 
 
 def test_names_follow_prometheus_conventions() -> None:

@@ -20,10 +20,11 @@ from trimtab.wire.frames import HEADER, HEADER_SIZE, Kind, RequestMeta, pack
 from trimtab.worker.answers import Answer, Fault
 from trimtab.worker.batchable import Inseparable, Prepared
 from trimtab.worker.batches import Batches
-from trimtab.worker.faults import fault_of
+from trimtab.worker.faults import failure_frame, fault_of
 from trimtab.worker.serve import Loop
 
 Go = Callable[[], None]
+HEADERS = {"verbose": "x" * 70_000, "garbled": "\ud800"}  # longer than a frame's meta; no text
 
 
 class Scripted:
@@ -53,7 +54,7 @@ class Scripted:
     def finish(self, one: Prepared, result: Any) -> Answer:
         if one.value[0] == "unwritable":
             raise ValueError(f"{one.value[1]} cannot be written")
-        return str(result).encode(), one.accept, ""
+        return str(result).encode(), one.accept, HEADERS.get(one.value[0], "")
 
     def answer_alone(self, body: bytes, meta: RequestMeta) -> Answer:
         one = self.prepare(body, meta)
@@ -129,13 +130,15 @@ def is_right(frame: Frame, mood: str, timeout_s: float) -> bool:
         return frame.kind is Kind.FAILURE and frame.failure.status == 504
     if mood == "poisoned":
         return frame.kind is Kind.FAILURE and frame.payload.startswith(f"no {number}\n".encode())  # it alone
+    if mood in HEADERS:
+        return frame.kind is Kind.FAILURE and frame.failure.status == 500
     if mood == "unwritable":
         return frame.kind is Kind.FAILURE and frame.payload.startswith(f"{number} cannot be written".encode())
     return frame.kind is Kind.ANSWER and frame.payload == f"{number}!".encode()
 
 
 asked = st.tuples(
-    st.sampled_from(["fine"] * 6 + ["poisoned", "undecodable", "unwritable", "inseparable"]),
+    st.sampled_from(["fine"] * 6 + ["poisoned", "undecodable", "unwritable", "inseparable", *HEADERS]),
     st.sampled_from(["square", "square", "round", "alone"]),
     st.sampled_from([60.0] * 9 + [0.0]),
     st.sampled_from(["text/plain", "text/csv", "application/json"]),
@@ -232,7 +235,7 @@ def _is_cancelled(it: Running, stream: int) -> bool:
     )
 
 
-@pytest.mark.parametrize("mood", ["fine", "poisoned", "undecodable", "unwritable"])
+@pytest.mark.parametrize("mood", ["fine", "poisoned", "undecodable", "unwritable", *HEADERS])
 def test_a_request_that_comes_alone_is_answered_as_any_other(mood):
     model, gateway = Scripted(True), Gateway()
     with running(model, [gateway], Limits(rows=8)):
@@ -242,6 +245,29 @@ def test_a_request_that_comes_alone_is_answered_as_any_other(mood):
             assert frame.stream == stream
             assert is_right(frame, mood, 60.0)
             assert frame.kind is Kind.FAILURE or frame.answer.batch == 1
+
+
+@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize("mood", ["undecodable", "fine"])
+def test_bodies_that_come_to_nothing_do_not_use_up_the_memory_bound(monkeypatch, apart, mood):
+    monkeypatch.setattr("trimtab.worker.serve._MAX_WAITING_BYTES", 2000)  # a few dozen bodies
+    model, gateway = Scripted(apart), Gateway()
+    with running(model, [gateway], Limits(rows=8)) as it:
+        for stream in range(1, 400):
+            frames = [frame_of(stream, "fine", "square"), frame_of(1000 + stream, mood, "square")]
+            if mood == "fine":
+                frames.append(pack(Kind.CANCEL, 1000 + stream))  # read together: it never comes to be decoded
+            gateway.sock.sendall(b"".join(frames))
+            seen = {gateway.receive().stream for _ in range(1 if mood == "fine" else 2)}
+            assert stream in seen
+    assert it.loop._taken_bytes == it.loop._done_bytes + it.loop._skipped_bytes
+
+
+def test_a_failure_whose_headers_cannot_travel_is_told_without_them():
+    for attributes in HEADERS.values():
+        frame = failure_frame(7, Fault(418, "why", custom_attributes=attributes))
+        assert frame.endswith(b"why")
+        assert HEADER.unpack_from(frame)[1] == 7
 
 
 def test_only_the_poisoned_one_of_a_batch_fails_and_it_is_said_once():

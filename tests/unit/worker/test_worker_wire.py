@@ -80,7 +80,7 @@ def test_each_answer_belongs_to_its_request_under_mixed_sizes_cancels_and_failur
         thread.join(60)
 
     assert not wrong
-    assert worker.client().describe().in_flight == 0
+    worker.client().describe_until(lambda d: d.in_flight == 0)  # what was cancelled may be the last in the queue
 
 
 def test_a_request_cancelled_while_it_waits_is_never_worked_on(start, tmp_path):

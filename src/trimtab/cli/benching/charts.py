@@ -32,6 +32,7 @@ class Chart(Struct, frozen=True):
     x_names: tuple[str, ...] = ()
     log: bool = False
     limit: float | None = None  # the SLO's, drawn across
+    limit_name: str = ""  # the quantile that it is of
 
     @property
     def values(self) -> list[float]:
@@ -88,8 +89,10 @@ def _scaled(chart: Chart, outcome: Outcome) -> Chart:
     if not values:
         return chart
     slo = outcome.slo
-    limit = slo.limit_s * 1e3 if slo is not None and slo.quantile else None
-    return replace(chart, log=max(values) > 30 * max(min(values), 1e-6), limit=limit)
+    chart = replace(chart, log=max(values) > 30 * max(min(values), 1e-6))
+    if slo is None or not slo.quantile:
+        return chart
+    return replace(chart, limit=slo.limit_s * 1e3, limit_name=slo.quantile)
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:

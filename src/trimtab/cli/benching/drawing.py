@@ -7,7 +7,9 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from trimtab.aws.loaded_endpoint import UTILIZATION
 from trimtab.cli.benching.charts import Chart, charts_of
+from trimtab.cli.benching.report import used, words_of
 from trimtab.cli.benching.subject import dollars
 from trimtab.cli.benching.svg import COLORS, svg_of
 from trimtab.cli.render import CliError, say
@@ -90,12 +92,27 @@ def _facts_table(document: dict[str, Any]) -> str:
         ("failed", f"{document['requests']['failed']:,} ({document['error_rate']:.2%})"),
         ("cost of 1,000 requests", "not known" if per_1000 is None else dollars(per_1000)),
     ]
+    facts += [(words_of(name), _used(document, name)) for name in UTILIZATION if _used(document, name)]
     if not document["generator"]["kept_up"]:
         facts.append(("load generator", "could not keep up; the latencies include that"))
     if document["slo"]:
         facts.append(("SLO", "kept" if document["slo"]["kept"] else "; ".join(document["slo"]["reasons"])))
+    if search := document.get("search"):
+        sure = "confirmed" if search["confirmed"] else "not confirmed"
+        facts.insert(0, ("highest rate", f"{search['rate']:,.1f}/s ({sure}; {search['why']})"))
     rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in facts)
     return f'<table class="left">{rows}</table>'
+
+
+def _used(document: dict[str, Any], metric: str) -> str:
+    """Average and maximum of one metric, by variant where there are several."""
+    found = document["utilization"]["percent"]
+    several = len({use["variant"] for use in found}) > 1
+    return ", ".join(
+        f"{use['variant'] + ' ' if several else ''}{used(use['average'], use['maximum'])}"
+        for use in found
+        if use["metric"] == metric
+    )
 
 
 def _error_table(document: dict[str, Any]) -> str:

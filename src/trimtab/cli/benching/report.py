@@ -26,6 +26,17 @@ _WORDS = {
 }
 
 
+_METRICS = {
+    "Utilization": "busy",
+    "CPUUtilization": "CPU",
+    "MemoryUtilization": "memory",
+    "GPUUtilization": "GPU",
+    "GPUMemoryUtilization": "GPU memory",
+}
+_HALF = 0.5  # of a core: a generator that took less was not slow, but kept waiting
+_STARVED = "It took little CPU itself: others keep this machine busy. Load from another one, or when it is idle."
+
+
 class Report(Struct, frozen=True):
     """One outcome with what is known of its subject."""
 
@@ -73,8 +84,8 @@ class Report(Struct, frozen=True):
             return f"not measured ({first_line(self.use_unknown).partition('. ')[0]})"
         several = len({use.variant for use in self.use}) > 1
         return ", ".join(
-            f"{f'{u.variant} ' if several else ''}{_metric(u.metric)} {u.average:.0f} % (at most {u.maximum:.0f} %)"
-            for u in self.use
+            f"{f'{use.variant} ' if several else ''}{words_of(use.metric)} {used(use.average, use.maximum)}"
+            for use in self.use
         )
 
     def _errors(self) -> None:
@@ -93,7 +104,7 @@ class Report(Struct, frozen=True):
             say(
                 wrapped(
                     f"warning: the load generator could not keep up: {lagged}. The latencies include that. "
-                    "Use more --processes, or another machine.",
+                    + ("Use more --processes, or another machine." if outcome.cpu > _HALF else _STARVED),
                     9,
                 )
             )
@@ -162,7 +173,7 @@ def _generator(outcome: Outcome) -> str:
     if not tally.lag.count:
         return "sent nothing"
     lag = f"late by {seconds_text(tally.lag.quantile(0.5))} (p50), {seconds_text(tally.lag.quantile(0.99))} (p99)"
-    waited = f", {tally.waited:,} waited for a connection" if tally.waited else ""
+    waited = f", {tally.waited:,} waited for a new or a free connection" if tally.waited else ""
     cores = f"{processes} process{'es' if processes > 1 else ''} at {outcome.cpu:.0%} of a core"
     return f"{lag}; {cores}; at most {tally.most_outstanding:,} open at once{waited}"
 
@@ -182,10 +193,15 @@ def _cost(subject: Subject, achieved_per_s: float) -> str:
     return f"{shown}, ${cost.usd_per_hour:,.4g} per hour ({of} in {cost.prices[0].region}, {oldest}){left_out}"
 
 
-def _metric(name: str) -> str:
-    return {"CPUUtilization": "CPU", "MemoryUtilization": "memory", "GPUUtilization": "GPU"}.get(
-        name, "GPU memory" if name == "GPUMemoryUtilization" else name
-    )
+def words_of(metric: str) -> str:
+    """What people call it."""
+    return _METRICS.get(metric, metric)
+
+
+def used(average: float, maximum: float) -> str:
+    """`4.3% (at most 210%)`, `0.08%`."""
+    mean, most = (f"{value:.0f}%" if value >= 10 else f"{value:.2g}%" for value in (average, maximum))
+    return mean if mean == most else f"{mean} (at most {most})"
 
 
 def _too_few(outcome: Outcome) -> str:

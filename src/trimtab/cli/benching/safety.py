@@ -8,7 +8,6 @@ import sys
 import typer
 
 from trimtab.cli.render import CliError, say
-from trimtab.jobs.loadtest.quantities import seconds_text
 from trimtab.jobs.loadtest.sender import Address
 
 
@@ -22,10 +21,12 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def announce(endpoint: str, address: Address, *, requests: int, seconds: float, yes: bool) -> None:
-    """Say the bound, and ask unless the load stays on this machine. Raises CliError when it is not wanted."""
-    at_most = f"at most {requests:,} requests in {seconds_text(seconds)}"
-    say(f"{endpoint} at {address.host}:{address.port}: {at_most}")
+def announce(endpoint: str, address: Address, bound: str, *, yes: bool) -> None:
+    """Say how much is sent (`1,200 requests in 31 s`), and ask unless that stays on this machine.
+
+    Raises CliError when it is not wanted.
+    """
+    say(f"{endpoint} at {address.host}:{address.port}: {bound}")
     if is_loopback(address.host) or yes:
         return
     if not sys.stdin.isatty():

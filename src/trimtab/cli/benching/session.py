@@ -21,7 +21,6 @@ from trimtab.jobs.loadtest.find_max import Best, FindMax
 from trimtab.jobs.loadtest.outcome import Outcome
 from trimtab.jobs.loadtest.patterns import ProfileArrivals
 from trimtab.jobs.loadtest.payloads import Payload
-from trimtab.jobs.loadtest.plan import LoadPlan
 from trimtab.jobs.loadtest.profiles import constant
 from trimtab.jobs.loadtest.quantities import positive, seconds_of, seconds_text
 from trimtab.jobs.loadtest.search import Next, Purpose, Search
@@ -116,7 +115,7 @@ class Session:
         plan = self._bounds.plan(self._load.arrivals(), self._payloads, self._load.seed)
         requests = plan.requests()
         client, subject, invoker = self._meet(data_dir)
-        self._announce(invoker, plan, requests, plan.warm_up_s + plan.duration_s + 2 * plan.timeout_s)
+        self._announce(invoker, f"{requests:,} requests in {seconds_text(plan.warm_up_s + plan.duration_s)}")
 
         def watch(tally: Tally, elapsed_s: float) -> str:
             progress.update(_so_far(tally, elapsed_s, plan.duration_s))
@@ -136,7 +135,7 @@ class Session:
         budget_s = seconds_of(search_time, "--search-time")
         base = self._bounds.plan(ProfileArrivals(constant(first, trial_s)), self._payloads, self._load.seed)
         client, subject, invoker = self._meet(data_dir)
-        self._announce(invoker, base, base.max_requests, budget_s)
+        self._announce(invoker, f"at most {base.max_requests:,} requests in {seconds_text(budget_s)}")
         find = FindMax(
             search=Search(first=first), slo=self._slo, base=base, trial_s=trial_s, budget_s=budget_s,
             seed=self._load.seed,
@@ -169,8 +168,8 @@ class Session:
         credentials = client.credentials()
         return client, subject, Invoker(client.url, self._name, credentials, client.region, self._stream)
 
-    def _announce(self, invoker: Invoker, plan: LoadPlan, requests: int, seconds: float) -> None:
-        announce(self._name, invoker.address, requests=requests, seconds=seconds, yes=self._yes)
+    def _announce(self, invoker: Invoker, bound: str) -> None:
+        announce(self._name, invoker.address, bound, yes=self._yes)
 
     def _report(self, client: Client, subject: Subject, outcome: Outcome) -> Report:
         return Report(subject, outcome, *subject.use(client, outcome.run))

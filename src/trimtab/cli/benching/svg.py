@@ -98,7 +98,8 @@ def _limit(chart: Chart, y_ticks: list[float], y_at: Scale) -> Iterator[str]:
     if chart.limit is not None and y_ticks[0] <= chart.limit <= y_ticks[-1]:
         y = y_at(chart.limit)
         yield f'<line class="limit" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        yield f'<text class="tick" x="{_LEFT + 6}" y="{y + 14:.1f}">limit {chart.limit:g} ms</text>'
+        text = escape(f"limit of {chart.limit_name}: {number(chart.limit)} ms")
+        yield f'<text class="tick" x="{_LEFT + 6}" y="{y + 14:.1f}">{text}</text>'
 
 
 def _legend(chart: Chart) -> Iterator[str]:

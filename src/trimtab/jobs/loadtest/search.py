@@ -75,7 +75,8 @@ class Search(Struct, frozen=True, kw_only=True):
         """What to do after `trials`, oldest first."""
         kept, broken, confirmed = self._bounds(trials)
         if kept and confirmed and kept >= broken / (1 + self.precision):
-            unable = any(trial.rate == broken and trial.verdict is Verdict.UNABLE for trial in trials)
+            failed = [trial.verdict for trial in trials if trial.rate == broken and trial.verdict is not Verdict.KEPT]
+            unable = all(verdict is Verdict.UNABLE for verdict in failed)
             why = "which the load generator cannot send" if unable else "which breaks it"
             return Found(kept, True, f"within {self.precision:.0%} of {broken:.6g}/s, {why}", broken)
         if len(trials) >= self.most_trials:

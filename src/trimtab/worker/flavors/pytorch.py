@@ -17,6 +17,7 @@ class PytorchDefaults(StockDefaults):
 
     flavor = "PyTorch"
     modules: tuple[str, ...] = ("numpy", "torch")
+    joins_rows = True
 
     def model_fn(self, model_dir: str) -> Any:
         """The TorchScript module, in evaluation mode. Raises StartFailed."""

@@ -17,6 +17,7 @@ class StockDefaults:
 
     flavor = "base"
     modules: tuple[str, ...] = ("numpy",)
+    joins_rows = False
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.environment = environment

@@ -23,6 +23,7 @@ class XgboostModel:
 
     takes_text = False
     refuses_rows = ""
+    proof = None
     outputs: tuple[str, ...] = ("predictions",)
 
     def __init__(self, native: Any, environment: Mapping[str, str]) -> None:
@@ -84,6 +85,7 @@ class LightgbmModel:
 
     takes_text = False
     refuses_rows = ""
+    proof = None
     outputs: tuple[str, ...] = ("predictions",)
 
     def __init__(self, native: Any, environment: Mapping[str, str]) -> None:

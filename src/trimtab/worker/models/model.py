@@ -11,6 +11,8 @@ from trimtab.worker.answers import Fault
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from trimtab.worker.models.rows import RowProof
+
 _NAMES_SHOWN = 20
 
 
@@ -36,6 +38,11 @@ class Model(Protocol):
     @property
     def refuses_rows(self) -> str:
         """Why rows of several requests cannot be joined; "" = they can."""
+        ...
+
+    @property
+    def proof(self) -> RowProof | None:
+        """What judges by the first batch whether rows can be joined; None where `refuses_rows` says all."""
         ...
 
     def run(self, value: Any) -> Sequence[Any]:

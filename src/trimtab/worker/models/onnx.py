@@ -52,6 +52,8 @@ class _Input(Struct, frozen=True):
 class OnnxModel:
     """One session. Inputs are converted to the declared types; shapes are checked before the session sees them."""
 
+    proof = None
+
     def __init__(self, path: Path, environment: Mapping[str, str]) -> None:
         runtime = require("onnxruntime")
         import numpy as np

@@ -22,6 +22,7 @@ class Estimator:
 
     takes_text = False
     refuses_rows = ""
+    proof = None
     outputs: tuple[str, ...]
 
     def __init__(self, native: Any, source: str, environment: Mapping[str, str]) -> None:

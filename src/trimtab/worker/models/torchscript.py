@@ -12,6 +12,7 @@ from trimtab.worker.answers import Fault
 from trimtab.worker.environment import thread_count
 from trimtab.worker.failures import StartFailed, require
 from trimtab.worker.models.model import Feed
+from trimtab.worker.models.rows import RowProof
 
 
 class TorchScriptModel:
@@ -26,6 +27,7 @@ class TorchScriptModel:
         self.native = native
         self.outputs: tuple[str, ...] = ("output",)
         self._device = device(self._torch)
+        self.proof = RowProof(self.ask)  # an archive does not say which shape it takes: the first batch does
 
     def warm(self) -> None:
         """Nothing: an archive does not say which shape it takes."""

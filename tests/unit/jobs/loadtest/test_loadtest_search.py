@@ -110,3 +110,12 @@ def test_a_generator_that_is_too_slow_is_said_to_be_the_bound() -> None:
     found, _ = search_to_the_end(Search(first=8), lambda rate: Verdict.KEPT if rate <= 100 else Verdict.UNABLE)
     assert found.confirmed
     assert "which the load generator cannot send" in found.why
+
+
+def test_what_ended_it_is_the_endpoint_unless_the_generator_failed_each_time() -> None:
+    kept = [Trial(97.0, Purpose.BISECT, Verdict.KEPT), Trial(97.0, Purpose.CONFIRM, Verdict.KEPT)]
+    again = Trial(100.0, Purpose.AGAIN, Verdict.UNABLE)
+    for first, said in ((Verdict.BROKEN, "which breaks it"), (Verdict.UNABLE, "which the load generator cannot send")):
+        found = Search(first=100).next([Trial(100.0, Purpose.BRACKET, first), again, *kept])
+        assert isinstance(found, Found)
+        assert said in found.why
