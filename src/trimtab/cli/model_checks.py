@@ -53,7 +53,8 @@ def check_model(
     if not (script and defines_model_fn(tree.texts[script])):
         findings += _model_file(tree, environment, flavor)
     if not any(finding.level is Level.PROBLEM for finding in findings):
-        findings.append(ok(tree.source.name, f"{len(tree.files)} files, {size(sum(tree.files.values()))}"))
+        count = "1 file" if len(tree.files) == 1 else f"{len(tree.files)} files"
+        findings.append(ok(tree.source.name, f"{count}, {size(sum(tree.files.values()))}"))
     return findings
 
 

@@ -16,6 +16,7 @@ DEPTHS = ("endpoints", "variants", "replicas")
 KEYS = "q quit  s sort  d depth  up, down, page up, page down scroll"
 _EVENT_LINES = 12  # at most
 _LOSSES_FIRST_S = 300.0
+_NAME_IN_EVENT, _REPLICA_IN_EVENT = 20, 13  # columns, where the line is too long
 
 Segment = tuple[str, str]
 """Text and style."""
@@ -174,7 +175,10 @@ def _reasons(document: Document, width: int, most: int | None) -> Iterator[Line]
 
 def _event(at_s: float, name: str, event: Document, width: int) -> Line:
     said = ": ".join(filter(None, (event["what"], _one_line(event.get("reason", "")))))
-    of = f"{name} {event.get('replica_id', '')}".rstrip()
+    replica = event.get("replica_id", "")
+    of = f"{name} {replica}".rstrip()
+    if len(at(at_s)) + len(of) + len(said) + 4 > width:  # the reason matters more than whole names
+        of = f"{_shortened(name, _NAME_IN_EVENT)} {_shortened(replica, _REPLICA_IN_EVENT)}".rstrip()
     style = "red" if event.get("failure") else ""
     return _cut([(f"{at(at_s)}  ", "dim"), (f"{of}  ", ""), (said, style)], width)
 

@@ -177,6 +177,14 @@ def test_reasons_are_told_newest_first_after_those_of_failed_endpoints() -> None
     assert reasons[4].endswith("fraud r1  replica lost: Exited: status 3")
 
 
+def test_names_are_shortened_before_a_reason_is_cut() -> None:
+    reason = "Exited: " + "killed " * 5 + "killed"
+    event = {"at_s": 2.0, "what": "replica lost", "reason": reason, "replica_id": "0123abcd-1-987654321"}
+    document = a_document(an_endpoint("e" * 60, events=[event]))
+    assert f"{'e' * 60} 0123abcd-1-987654321  replica lost: {reason}" in drawn(document, 200)
+    assert f"e~{'e' * 6} 0123abcd~4321  replica lost: {reason}" in drawn(document, 125)
+
+
 def test_errors_are_told_by_their_reasons() -> None:
     endpoint = an_endpoint(errors_by_reason={"OutOfMemory": 12.0, "ModelFailed": 0.5})
     assert "fraud: errors: OutOfMemory 12.0/s, ModelFailed 0.50/s" in drawn(a_document(endpoint))
