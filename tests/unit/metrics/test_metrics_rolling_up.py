@@ -65,6 +65,7 @@ def test_a_query_at_a_period_is_the_merge_of_all_that_was_recorded(
         assert {p.start_s for p in found} >= {start - start % period_s for start in starts if start >= NOW_S}
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 3)), max_size=20))
 def test_samples_may_share_a_sketch_and_it_is_never_changed(given: list[tuple[int, int, int]]) -> None:
     shared = [Sketch.of([float(value)] * (value + 1)) for value in range(4)]
