@@ -16,6 +16,9 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     # name: module, arguments
     "dataplane": ("dataplane", []),
     "metering": ("metering", []),
+    "gateway_cpu": ("gateway_cpu", []),
+    "reports": ("reports", []),
+    "metering_memory": ("metering_memory", ["--seconds", "1000", "--variants", "50"]),
     "sigv4": ("sigv4", []),
     "loadgen": ("loadgen", []),
     "worker_dataplane": ("worker_dataplane", []),

@@ -6,6 +6,7 @@ Imports are inside the functions: a gateway must not pay for SQLAlchemy, nor the
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import secrets
 import socket
@@ -289,7 +290,8 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         await plane.open()
         signed = config.auth is Auth.SIGV4
         authenticator = Authenticator(keys, region=config.region, clock=clock, required=signed)
-        prometheus = Prometheus(Exposition(metering), keys, authenticator, required=signed)
+        exposition = Exposition(metering)
+        prometheus = Prometheus(exposition, keys, authenticator, required=signed)
         overview = Overview(plane, metrics, lambda: sampler.usages, clock)
         alarms = Alarms(store.alarms, clock, not_there)
         alarm_loop = AlarmLoop(alarms, metrics, clock)
@@ -297,9 +299,11 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         server = HttpServer(control_handler(config, plane, overview, handlers, authenticator, prometheus))
         await server.start(unix_listener(paths.control_socket))
         parts.push_async_callback(server.stop, grace_s=5.0)
+        gc.freeze()  # what is here stays: collections that look at it hold up the loop for 40 ms
         tell_ready()
         watch = watch_keys(keys, publisher.set_keys)
-        await until_stopped(stop, plane.run(), metering.run(), sampler.run(), alarm_loop.run(), watch)
+        works = (plane.run(), metering.run(), exposition.run(), sampler.run(), alarm_loop.run(), watch)
+        await until_stopped(stop, *works)
 
 
 def control_handler(

@@ -33,7 +33,7 @@ Place = tuple[str, str]
 """Endpoint and variant."""
 
 _FRESH_S: Final = 3  # gauges of a variant that nobody has reported on for so long are zero
-_IDLE_IN_S: Final = 20  # zeros are written in the first seconds of a minute, a part of them in each
+_IDLE_IN_S: Final = 50  # zeros are written in the first seconds of a minute, a part of them in each
 _GATEWAYS_KEPT_S: Final = 86_400.0
 _GATEWAY_NOTE: Final = "gateway/"
 _TOTALS_NOTE: Final = "totals/"

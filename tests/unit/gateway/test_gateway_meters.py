@@ -137,3 +137,47 @@ async def test_what_a_removed_variant_did_last_is_reported(bench):
     assert (report.received, report.versions[0].ended) == (1, 1)
     assert list(bench.gateway.reports()) == []
     assert bench.gateway.variants() == []
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 1e6), st.just(0.0) | st.floats(0, 1), st.floats(0, 10), st.integers(0, 10**6)),
+        max_size=40,
+    ),
+    st.integers(1, 7),
+)
+def test_however_answers_are_logged_and_folded_each_counts_once(
+    answers: list[tuple[float, float, float, int]], fold_every: int
+) -> None:
+    meter = VersionMeter("v")
+    for number, (received_s, queued_s, model_s, compute_us) in enumerate(answers):
+        sent_s = received_s + queued_s
+        if sent_s == received_s:
+            meter.log_latency(model_s * 1e6)
+            meter.log_compute(compute_us)
+        else:
+            meter.waited(received_s, sent_s, sent_s + model_s, compute_us)
+        if number % fold_every == 0:
+            meter.fold()
+    taken = meter.take()
+    assert (taken.ended if taken else 0) == len(answers)
+    if taken is None:
+        return
+    for tally in (taken.latency, taken.model_latency, taken.queue_time):
+        assert tally.count == sum(tally.buckets.values()) == len(answers)
+        assert tally.min <= tally.max
+    assert taken.compute_time.count == sum(compute_us > 0 for *_, compute_us in answers)
+    together_us = taken.model_latency.sum + taken.queue_time.sum
+    assert taken.latency.sum == pytest.approx(together_us, abs=2e-3 * len(answers))  # a clock tells no less
+    assert meter.take() is None
+
+
+async def test_a_variant_that_is_idle_costs_neither_sweeps_nor_reports(bench):
+    await bench.route(await bench.worker(lambda got: got.answer(b"")))
+    await bench.ask().outcome()
+    assert len(list(bench.gateway.reports())) == 1
+    assert list(bench.gateway.reports()) == []
+    assert not bench.variant.active
+    await bench.ask().outcome()  # and counts again once it is called
+    (report,) = bench.gateway.reports()
+    assert report.received == 1

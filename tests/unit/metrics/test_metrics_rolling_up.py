@@ -63,3 +63,25 @@ def test_a_query_at_a_period_is_the_merge_of_all_that_was_recorded(
     assert all(p.start_s % period_s == 0 for p in found)
     if sum(row[3] + abs(row[5]) for row in given) < 9000:  # while the seconds themselves are kept
         assert {p.start_s for p in found} >= {start - start % period_s for start in starts if start >= NOW_S}
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 3)), max_size=20))
+def test_samples_may_share_a_sketch_and_it_is_never_changed(given: list[tuple[int, int, int]]) -> None:
+    shared = [Sketch.of([float(value)] * (value + 1)) for value in range(4)]
+    before = [sketch.copy() for sketch in shared]
+    expected: dict[tuple[int, int], Sketch] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        store = SqliteMetricStore(Path(folder) / "metrics.db", ManualClock(NOW_S), commit_every_s=0)
+        for which, series, second in given:
+            store.record([Sample(MetricKey("Custom", f"m{series}"), NOW_S + second, shared[which])])
+            expected.setdefault((series, second), Sketch()).merge(before[which])
+        for committed in (False, True):
+            if committed:
+                store.step()
+            for (series, second), sketch in expected.items():
+                start_s = NOW_S + second
+                (point,) = store.query(MetricKey("Custom", f"m{series}"), start_s, start_s + 1, 1)
+                assert point.sketch == sketch
+        store.close()
+    assert shared == before
