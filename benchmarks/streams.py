@@ -1,6 +1,6 @@
 """A hundred response streams at once: what trimtab adds to the first piece, and how soon a client that leaves is let go.
 
-    python -m benchmarks.streams [--streams 100] [--seconds 10] [--replicas 1]
+    python -m benchmarks.streams [--streams 100] [--seconds 10] [--replicas 1] [--busy-ms 0] [--pause-ms 100]
 
 The script gives its first piece at once and tells when it began and when it gave each piece away (the kernel's
 monotonic clock is the same in all processes). Streams of two seconds with ten pieces a second follow each other, so
@@ -21,6 +21,7 @@ import statistics
 import sys
 import time
 from collections.abc import AsyncIterator, Iterable
+from typing import cast
 from urllib.parse import urlsplit
 
 import psutil
@@ -53,6 +54,9 @@ def pieces(asked, teller, began_ns):
         for number in range(asked["pieces"]):
             if number:
                 time.sleep(asked["pause_s"])
+            until_s = time.thread_time() + asked.get("busy_s", 0)
+            while time.thread_time() < until_s:  # Python code, which keeps the interpreter
+                pass
             head = {"began_ns": began_ns, "given_ns": time.monotonic_ns(), "number": number}
             yield json.dumps(head).encode().ljust(asked["size"])
     finally:
@@ -60,7 +64,47 @@ def pieces(asked, teller, began_ns):
             teller.sendto(json.dumps([asked["id"], time.monotonic_ns()]).encode(), ("127.0.0.1", asked["tell"]))
 """
 GOAL_S = 0.001
+_LIFE_S = 2.0  # of a stream
 NAME = "streams"
+
+
+class Answer(asyncio.Protocol):
+    """One request on a connection of its own. Notes when bytes come as soon as they do, whoever looks at them later."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.transport: asyncio.Transport
+        self._came: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._came.put_nowait((time.monotonic_ns(), data))
+        self.begun.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._came.put_nowait((0, b""))
+
+    async def pieces(self) -> AsyncIterator[tuple[int, dict[str, int]]]:
+        """Each piece: when it came (monotonic ns), and what the script wrote into it. Raises RuntimeError for a failure."""
+        events, rest, headed = EventStreamBuffer(), b"", False
+        while True:
+            now_ns, data = await self._came.get()
+            rest += data
+            if not headed and b"\r\n\r\n" in rest:
+                if not rest.startswith(b"HTTP/1.1 200"):
+                    raise RuntimeError(f"no stream: {rest!r}")
+                headed, rest = True, rest.partition(b"\r\n\r\n")[2]
+            while (chunk := _chunk(rest)) is not None:
+                payload, rest = chunk
+                events.add_data(payload)
+            for event in events:  # botocore's buffer gives each once
+                if event.headers[":message-type"] != "event":
+                    raise RuntimeError(str(event.headers))
+                yield now_ns, json.loads(event.payload)
+            if not data:
+                return
 
 
 class Streams:
@@ -72,32 +116,15 @@ class Streams:
         assert found.port is not None
         self._host, self._port = found.hostname, found.port
 
-    async def ask(self, question: dict[str, object]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, int]:
-        """Send the request on a connection of its own; what comes is the caller's to read. When it was sent, too."""
+    async def ask(self, question: dict[str, object]) -> tuple[Answer, int]:
+        """Send the request; the answer is the caller's to look at. When it was sent (monotonic ns), too."""
         body = json.dumps(question).encode()
-        reader, writer = await asyncio.open_connection(self._host, self._port)
+        transport, answer = await asyncio.get_running_loop().create_connection(Answer, self._host, self._port)
         head = f"POST /endpoints/{NAME}/invocations-response-stream HTTP/1.1\r\nHost: {self._host}\r\n"
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         sent_ns = time.monotonic_ns()
-        writer.write(head.encode() + body)
-        return reader, writer, sent_ns
-
-    async def pieces(self, reader: asyncio.StreamReader) -> AsyncIterator[tuple[int, dict[str, int]]]:
-        """Each piece: when it came (monotonic ns), and what the script wrote into it. Raises RuntimeError for a failure."""
-        head = await reader.readuntil(b"\r\n\r\n")
-        if not head.startswith(b"HTTP/1.1 200"):
-            raise RuntimeError((head + await reader.read(2000)).decode(errors="replace"))
-        events, rest = EventStreamBuffer(), b""
-        while data := await reader.read(1 << 16):
-            now_ns = time.monotonic_ns()
-            rest += data
-            while (chunk := _chunk(rest)) is not None:
-                payload, rest = chunk
-                events.add_data(payload)
-            for event in events:  # botocore's buffer gives each once
-                if event.headers[":message-type"] != "event":
-                    raise RuntimeError(str(event.headers))
-                yield now_ns, json.loads(event.payload)
+        transport.write(head.encode() + body)
+        return answer, sent_ns
 
 
 def _chunk(data: bytes) -> tuple[bytes, bytes] | None:
@@ -109,22 +136,26 @@ def _chunk(data: bytes) -> tuple[bytes, bytes] | None:
     return (after[:length], after[length + 2 :]) if len(after) >= length + 2 else None
 
 
-async def steady(streams: Streams, count: int, seconds: float, first_s: float) -> tuple[list[float], list[float]]:
+async def steady(
+    streams: Streams, count: int, seconds: float, first_s: float, busy_s: float, pause_s: float
+) -> tuple[list[float], list[float]]:
     """`count` streams open all the time. Seconds added to the first piece, and to each later one since it was given."""
+    pieces = round(_LIFE_S / pause_s)
     to_first_s: list[float] = []
     to_later_s: list[float] = []
     until_s = time.monotonic() + seconds
+    question = {"first_s": first_s, "pieces": pieces, "pause_s": pause_s, "busy_s": busy_s, "size": 200}
 
     async def follow(number: int) -> None:
-        await asyncio.sleep(2.0 * number / count)  # they begin one after the other, and so go on
+        await asyncio.sleep(_LIFE_S * number / count)  # they begin one after the other, and so go on
         while time.monotonic() < until_s:
-            reader, writer, sent_ns = await streams.ask({"first_s": first_s, "pieces": 20, "pause_s": 0.1, "size": 200})
-            async for came_ns, told in streams.pieces(reader):
+            answer, sent_ns = await streams.ask(question)
+            async for came_ns, told in answer.pieces():
                 if told["number"] == 0:
                     to_first_s.append((came_ns - sent_ns - (told["given_ns"] - told["began_ns"])) / 1e9)
                 else:
                     to_later_s.append((came_ns - told["given_ns"]) / 1e9)
-            writer.close()
+            answer.transport.close()
 
     await asyncio.gather(*(follow(i) for i in range(count)))
     return to_first_s, to_later_s
@@ -134,13 +165,13 @@ async def burst(streams: Streams, count: int, first_s: float) -> list[float]:
     """`count` streams asked for in the same instant: seconds added to the first piece of each."""
 
     async def follow() -> float:
-        reader, writer, sent_ns = await streams.ask({"first_s": first_s, "pieces": 5, "pause_s": 0.1, "size": 200})
+        answer, sent_ns = await streams.ask({"first_s": first_s, "pieces": 5, "pause_s": 0.1, "size": 200})
         added = [
             (came_ns - sent_ns - (told["given_ns"] - told["began_ns"])) / 1e9
-            async for came_ns, told in streams.pieces(reader)
+            async for came_ns, told in answer.pieces()
             if told["number"] == 0
         ]
-        writer.close()
+        answer.transport.close()
         return added[0]
 
     return await asyncio.gather(*(follow() for _ in range(count)))
@@ -163,17 +194,17 @@ async def leaving(streams: Streams, count: int, *, reads: bool) -> list[float]:
         ends[number] = loop.create_future()
         size = 200 if reads else 1 << 20  # more than the buffers between them hold
         question = {"id": number, "tell": port, "first_s": 0, "pieces": 10_000, "pause_s": 0.001, "size": size}
-        reader, writer, _ = await streams.ask(question)
+        answer, _ = await streams.ask(question)
         if reads:
-            seen = streams.pieces(reader)
+            seen = answer.pieces()
             for _ in range(5):
                 await anext(seen)
         else:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            await answer.begun.wait()
+            answer.transport.pause_reading()
             await asyncio.sleep(0.3)  # every buffer on the way fills
         left_ns = time.monotonic_ns()
-        writer.transport.abort()
+        answer.transport.abort()
         took_s.append((await asyncio.wait_for(ends[number], 30) - left_ns) / 1e9)
     transport.close()
     return took_s
@@ -192,7 +223,9 @@ async def measure(url: str, options: argparse.Namespace, table: Table) -> bool:
     """All of it; whether the goal is met."""
     streams, count, first_s = Streams(url), options.streams, options.first_ms / 1000
     await burst(streams, count, first_s)  # threads, connections
-    to_first_s, to_later_s = await steady(streams, count, options.seconds, first_s)
+    to_first_s, to_later_s = await steady(
+        streams, count, options.seconds, first_s, options.busy_ms / 1000, options.pause_ms / 1000
+    )
     p99_s = row(table, f"{count} streams open: added to the first piece", to_first_s, f"p99 <= {GOAL_S * 1000:.0f} ms")
     row(table, f"{count} streams open: later pieces, from the script to the client", to_later_s)
     row(table, f"{count} streams begun in one instant: added to the first piece", await burst(streams, count, first_s))
@@ -208,6 +241,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--replicas", type=int, default=1, help="a worker has at most 256 streams at once")
     parser.add_argument("--first-ms", type=float, default=0, help="that the script takes before its first piece")
+    parser.add_argument("--busy-ms", type=float, default=0, help="of Python code before each piece of the open streams")
+    parser.add_argument("--pause-ms", type=float, default=100, help="between their pieces")
     options = parser.parse_args()
     cores = psutil.cpu_count()
     table = Table(title=f"Response streams, {options.replicas} workers, {cores} cores; ms", title_justify="left")

@@ -443,3 +443,76 @@ def test_what_is_no_input_fails_alone_and_clearly(start, body):
     assert {frame.payload for frame in frames[::2]} == {b"[[2.0,4.0,6.0,8.0]]"}
     assert {frame.failure.status for frame in frames[1::2]} == {400}
     assert b"Traceback" not in frames[1].payload
+
+
+def test_a_requests_own_functions_run_in_its_trace_and_the_batch_only_where_all_share_one(start):
+    text = """
+from opentelemetry import trace
+def now(): return "%032x" % trace.get_current_span().get_span_context().trace_id
+def model_fn(d): return d
+def input_fn(body, content_type): return [now()]
+def predict_batch_fn(inputs, model): return [one + [now(), str(len(inputs))] for one in inputs]
+def output_fn(prediction, accept):
+    if accept == "text/event-stream":
+        return (now() for _ in range(2))
+    return " ".join(prediction + [now()])
+"""
+    worker = start({"code/inference.py": text}, environment=ON).ready()
+    one, other, none = "1" * 32, "2" * 32, "0" * 32
+    for traces in ([one] * 20, [one, other] * 10, [none] * 20):
+        bodies = [(b"", JSON, {"trace": f"00-{t}-{'3' * 16}-01" if t != none else ""}) for t in traces]
+        for trace, frame in zip(traces, burst(worker.client(), bodies), strict=True):
+            asked, predicted, count, answered = frame.payload.decode().split()
+            assert (asked, answered) == (trace, trace)
+            assert predicted == (trace if len(set(traces)) == 1 or count == "1" else none)
+    client = worker.client()
+    client.request(1, b"", JSON, accept="text/event-stream", trace=f"00-{one}-{'3' * 16}-01")
+    frames = [client.receive() for _ in range(4)]
+    assert b"".join(frame.payload for frame in frames) == (one * 2).encode()
+
+
+@pytest.mark.parametrize("columns", ["'a'", "*inputs"])
+def test_a_data_frame_is_no_list_of_predictions(start, columns):
+    text = f"""
+class DataFrame:  # as those of pandas and Polars: its length is that of its rows, and it iterates over its columns
+    def __init__(self, columns, rows): self.columns, self.rows = columns, rows
+    def __len__(self): return self.rows
+    def __getitem__(self, name): raise KeyError(name)
+    def __iter__(self): return iter(self.columns)
+def model_fn(d): return d
+def predict_batch_fn(inputs, model): return DataFrame([{columns}], len(inputs))
+"""
+    worker = start({"code/inference.py": text}, environment=ON).ready()
+    for frame in burst(worker.client(), [b"[1]"] * 20):
+        assert frame.kind is Kind.FAILURE
+        assert b"returned a DataFrame, which iterates over its columns" in frame.payload
+
+
+def test_headers_that_are_no_text_travel_as_text(start):
+    text = """
+def model_fn(d, context): return d
+def predict_batch_fn(inputs, model, context):
+    for place, one in enumerate(inputs):
+        context.set_response_header(place, "X-Amzn-SageMaker-Custom-Attributes", 7)
+    return inputs
+def output_fn(prediction, accept): return "fine"
+"""
+    for environment in (ON, {}):
+        worker = start({"code/inference.py": text}, environment=environment).ready()
+        for frame in burst(worker.client(), [b"[1]"] * 9):
+            assert (frame.payload, frame.answer.custom_attributes) == (b"fine", "7")
+
+
+def test_a_model_that_exits_in_a_batch_fails_the_request_that_makes_it_exit(start):
+    text = DOUBLES.replace("    CALLS.append", '    if inputs[0] == "exit": raise SystemExit(3)\n    CALLS.append')
+    worker = start({"code/inference.py": text}, environment=ON).ready()
+    found = held_burst(worker, [b'"exit"', *[b"%d" % n for n in range(7)]])
+    assert [place for place, frame in enumerate(found) if frame.kind is Kind.FAILURE] == [0]
+    assert b"sys.exit(3)" in found[0].payload
+
+
+def test_memory_that_runs_out_in_a_large_batch_fails_only_what_is_too_large_by_itself(start):
+    text = DOUBLES.replace("    CALLS.append", "    if len(inputs) > 4: raise MemoryError\n    CALLS.append")
+    worker = start({"code/inference.py": text}, environment=ON).ready()
+    found = held_burst(worker, [b"%d" % n for n in range(20)])
+    assert [frame.payload for frame in found] == [b"%d" % (2 * n) for n in range(20)]
