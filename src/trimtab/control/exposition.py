@@ -8,6 +8,7 @@ Text format 0.0.4, or OpenMetrics 1.0: they differ in how a counter's family is 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import cache
@@ -18,6 +19,8 @@ from trimtab.control.metering import Metering, Place, Variant
 from trimtab.control.totals import Sum, VersionTotals
 from trimtab.metrics import families as f
 from trimtab.metrics.families import BOUNDS_S, FAMILIES, SAMPLED, Family
+
+logger = logging.getLogger(__name__)
 
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 OPEN_METRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -69,7 +72,10 @@ class Exposition:
         while True:
             await asyncio.sleep(_AHEAD_EVERY_S)
             if self._monotonic_s() < self._ahead_until_s:
-                await self._refresh()
+                try:
+                    await self._refresh()
+                except Exception:  # a scrape shows the same, and answers 500; control goes on
+                    logger.exception("metrics cannot be rendered")
 
     async def _refresh(self) -> None:
         async with self._rendering:
