@@ -143,7 +143,7 @@ class Loop:
 
         `on_first` is told how many seconds the first requests took, once they are answered.
         """
-        while not (self.leaving and self._is_done()):
+        while not self._is_over():
             self._await_news()
             if not self.waiting:
                 continue
@@ -158,7 +158,7 @@ class Loop:
     def run_apart(self, work: Work) -> None:
         """As `run`, with requests answered by `work`."""
         self._work_apart, self._together = work, 1
-        while not (self.leaving and self._is_done()):
+        while not self._is_over():
             self._await_news()
             if self.waiting:
                 work.work()
@@ -188,6 +188,15 @@ class Loop:
         if waiting:
             self._gaps.observe(clock() - idle_since_s)
             self._alone_in_a_row = self._alone_in_a_row + 1 if len(waiting) == 1 and waiting[0][2].alone else 0
+
+    def _is_over(self) -> bool:
+        """Whether to end: told to, nothing in hand, and whatever had been sent by now is refused."""
+        if not (self.leaving and self._is_done()):
+            return False
+        with self.reading:
+            while self.look(0):  # gateways that are refused send no more
+                pass
+        return self._is_done()
 
     def _is_done(self) -> bool:
         backlog = any(c.backlog for c in list(self._connections.values()))

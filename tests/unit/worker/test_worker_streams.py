@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import os
+import random
+import signal
+import socket
 import struct
+import threading
 from pathlib import Path
 
-from trimtab.wire.frames import INITIAL_CREDIT_BYTES, Kind
+import pytest
+from worker_frames import BOUND_S
+
+from trimtab.wire.frames import INITIAL_CREDIT_BYTES, MAX_STREAMS, Kind
+from trimtab.worker.answers import Streamed
+from trimtab.worker.connection import Connection
+from trimtab.worker.streams import Streams
 
 STREAMER = """
 import json
@@ -192,3 +202,202 @@ def test_drain_waits_for_the_end_of_streams(start):
 
     assert sum(len(frame.payload) for frame in rest(client)) == 1_500_000
     assert worker.wait() == 0
+
+
+PATIENT = """
+import os
+def model_fn(d): return d
+def transform_fn(model, data, content_type, accept):
+    return pieces(data.decode()) if data else (b"plain", "text/plain")
+def pieces(gate):
+    yield b"first"
+    while not os.path.exists(gate):
+        yield b""
+    yield b"last"
+"""
+BYTES = "application/octet-stream"
+
+
+def test_as_many_streams_as_are_promised_go_on_at_once_and_one_more_waits_for_its_turn(start, tmp_path):
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)  # opening it for reading waits for the writer below
+    text = PATIENT.replace('while not os.path.exists(gate):\n        yield b""', "open(gate).read()")
+    client = start({"code/inference.py": text}).ready().client()
+    for stream in range(MAX_STREAMS + 1):
+        client.request(stream, str(gate).encode(), BYTES)
+    begun = set()
+    while len(begun) < MAX_STREAMS:
+        frame = client.receive()
+        if frame.kind is Kind.CHUNK:
+            assert frame.payload == b"first"
+            begun.add(frame.stream)
+    client.request(1000, b"", BYTES)
+    frame = client.receive()
+    assert (frame.stream, frame.payload) == (1000, b"plain"), "the last stream waits; other requests do not"
+
+    ended = set()
+    done = threading.Event()
+    opener = threading.Thread(target=_let_through, args=(gate, done))
+    opener.start()
+    while len(ended) <= MAX_STREAMS:
+        frame = client.receive()
+        if frame.kind is Kind.END:
+            ended.add(frame.stream)
+    done.set()
+    opener.join(BOUND_S)
+    assert ended == set(range(MAX_STREAMS + 1))
+
+
+def _let_through(gate: Path, done: threading.Event) -> None:
+    """Be the writer of the pipe, again and again: a reader that comes later needs one too."""
+    while not done.is_set():
+        try:
+            os.close(os.open(gate, os.O_WRONLY | os.O_NONBLOCK))
+        except OSError:  # nobody reads just now
+            done.wait(0.001)
+
+
+def test_a_stream_that_never_gives_a_piece_holds_up_nobody_and_ends_with_its_worker(start, tmp_path):
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    text = PATIENT.replace('yield b"first"', "open(gate).read()")
+    worker = start({"code/inference.py": text}).ready()
+    client, control = worker.client(), worker.client()
+    for stream in range(20):
+        client.request(stream, str(gate).encode(), BYTES)
+    client.request(99, b"", BYTES)
+    assert client.receive().stream == 99
+    for stream in range(20):
+        client.send(Kind.CANCEL, stream)
+    client.request(100, b"", BYTES)
+    assert client.receive().stream == 100
+    assert control.describe_until(lambda d: d.busy_since_monotonic_s).in_flight == 20
+    os.kill(worker.pid, signal.SIGKILL)
+    assert client.is_closed()
+
+
+def test_streams_under_every_kind_of_reader_lose_and_mix_nothing(start):
+    worker = streamer(start)
+    found: list[str] = []
+
+    def reader(seed: int) -> None:
+        chance, client = random.Random(seed), worker.client()
+        wanted = {n: (chance.choice([1, 200, 30_000, 400_000]), chance.randrange(1, 8)) for n in range(30)}
+        cancelled = {n for n in wanted if chance.random() < 0.2}
+        failing = {n for n in wanted if n not in cancelled and chance.random() < 0.2}
+        got: dict[int, int] = dict.fromkeys(wanted, 0)
+        unpaid: dict[int, int] = dict.fromkeys(wanted, 0)
+        missing = set(wanted) - cancelled
+        for n, (size, count) in wanted.items():
+            fail = f', "fail_at": {count - 1}' if n in failing else ""
+            client.request(
+                n, f'{{"piece": "{chr(97 + n % 26)}", "times": {size}, "count": {count}{fail}}}'.encode(), JSON
+            )
+            if n in cancelled:
+                client.send(Kind.CANCEL, n)
+        while missing:
+            frame = client.receive()
+            n, (size, count) = frame.stream, wanted[frame.stream]
+            if frame.kind is Kind.CHUNK:
+                assert frame.payload.strip(chr(97 + n % 26).encode()) == b""
+                got[n] += len(frame.payload)
+                unpaid[n] += len(frame.payload)
+                if got[n] - unpaid[n] + INITIAL_CREDIT_BYTES < got[n]:
+                    found.append(f"{n} sent more than it may")
+                if unpaid[n] > INITIAL_CREDIT_BYTES * chance.random():
+                    client.send(Kind.CREDIT, n, payload=struct.pack("<I", unpaid[n]))
+                    unpaid[n] = 0
+            elif frame.kind in (Kind.END, Kind.FAILURE):
+                missing.discard(n)
+                if n not in cancelled:
+                    right = size * (count - 1) if n in failing else size * count
+                    if got[n] != right or (frame.kind is Kind.FAILURE) is not (n in failing):
+                        found.append(f"{n}: {got[n]} of {right} bytes, {frame.kind}")
+
+    readers = [threading.Thread(target=reader, args=(seed,)) for seed in range(4)]
+    for thread in readers:
+        thread.start()
+    for thread in readers:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in readers)
+    assert not found
+    worker.client().describe_until(lambda d: d.in_flight == 0)
+
+
+def test_a_generator_whose_end_fails_fails_its_stream_and_its_thread_goes_on(start):
+    text = """
+def model_fn(d): return d
+def transform_fn(model, data, content_type, accept):
+    return pieces()
+def pieces():
+    try:
+        yield b"x"
+    finally:
+        raise RuntimeError("will not close")
+"""
+    worker = start({"code/inference.py": text}).ready()
+    client = worker.client()
+    for _ in range(3):
+        client.request(1, b"")
+        assert [frame.kind for frame in rest(client)] == [Kind.HEAD, Kind.CHUNK, Kind.FAILURE]
+    worker.client().describe_until(lambda d: d.in_flight == 0)
+
+
+class Alone:
+    """A host without a loop."""
+
+    def __init__(self) -> None:
+        self.sent = threading.Semaphore(0)
+
+    def send(self, connection, *buffers) -> None:
+        connection.write(buffers)
+
+    def read_if_busy(self) -> bool:
+        return False
+
+
+def test_where_the_system_gives_no_more_threads_streams_wait_for_those_that_are_there(monkeypatch):
+    theirs, ours = socket.socketpair()
+    theirs.settimeout(BOUND_S)
+    ended = threading.Semaphore(0)
+    streams = Streams(Alone(), on_end=ended.release)
+    connection, go_on = Connection(ours), threading.Event()
+
+    def pieces():
+        assert go_on.wait(BOUND_S)
+        yield b"x"
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    one = lambda: Streamed(pieces(), lambda: ("text/plain", ""))  # noqa: E731
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            streams.start(connection, 1, one())
+    assert len(streams) == 0
+    streams.start(connection, 2, one())
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        streams.start(connection, 3, one())
+        streams.start(connection, 4, one())
+    go_on.set()
+    for _ in range(3):
+        assert ended.acquire(timeout=BOUND_S)
+    assert len(streams) == 0
+    theirs.close()
+    ours.close()
+
+
+def test_while_streams_go_on_no_thread_keeps_the_interpreter_for_long(start):
+    text = """
+import sys
+def model_fn(d): return d
+def transform_fn(model, data, content_type, accept):
+    return iter([b"x"]) if data else str(sys.getswitchinterval())
+"""
+    client = start({"code/inference.py": text}).ready().client()
+    assert client.ask().payload == b"0.005"
+    client.request(1, b"stream", BYTES)
+    assert rest(client)[-1].kind is Kind.END
+    assert float(client.ask().payload) <= 0.0005
