@@ -3,10 +3,10 @@
     python benchmarks/gateway_cpu.py [--rounds 60] [--requests 2000] [--connections 16]
 
 No sockets: in one process, clients' bytes go into connections, frames come out at the lane and are answered in the same
-turn, and the answers' bytes are counted. So the kernel's part is missing (it is about half of what a gateway spends),
-and figures are steady even where processors are shared. With and without take turns, round by round, on the same objects
-(two gateways alike differ by 0.3 us in how they lie in memory). Each round ends with the report that a gateway makes
-once a second, so with meters its cost is in the figure.
+turn, and the answers' bytes are counted. So the kernel's part is missing, and figures are steadier than rates where
+processors are shared. With and without take turns, round by round, on the same objects, so that how they lie in memory
+is the same for both. Each round ends with the report that a gateway makes once a second, so with meters its cost is in
+the figure.
 
 The least of the rounds is the cost, the median shows the noise. "with meters" compares the rounds pair by pair.
 """

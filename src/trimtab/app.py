@@ -299,7 +299,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         server = HttpServer(control_handler(config, plane, overview, handlers, authenticator, prometheus))
         await server.start(unix_listener(paths.control_socket))
         parts.push_async_callback(server.stop, grace_s=5.0)
-        gc.freeze()  # what is here stays: collections that look at it hold up the loop for 40 ms
+        gc.freeze()  # what is here stays: collections need not look at it again, and hold up the loop for less
         tell_ready()
         watch = watch_keys(keys, publisher.set_keys)
         works = (plane.run(), metering.run(), exposition.run(), sampler.run(), alarm_loop.run(), watch)

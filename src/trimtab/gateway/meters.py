@@ -1,6 +1,6 @@
 """Meters: what happened to the requests of one variant, cheap to add to, and taken once a second to be reported.
 
-The hot path appends two numbers to arrays (lists would keep the floats themselves, spread over memory: twice the cost).
+The hot path appends two numbers to arrays (lists, which keep the floats themselves, cost more).
 From time to time these are folded into distributions, by loops that run in C: a float of 32 bits has its bucket
 (`metrics.sketch`) in its upper half, one bit too many. A request that was sent at once, as most are, has no time in the
 queue, so that its latency is its model's: counted once for both.
