@@ -40,7 +40,7 @@ def check_model(
     findings = check_paths(tree)
     if not tree.files:
         return findings
-    if (around := _folder_around(tree)) is not None:
+    if (around := _folder_around(tree) or _archive_inside(tree)) is not None:
         return [*findings, around]  # everything is in the wrong place: nothing else can be said
     program = environment.get("SAGEMAKER_PROGRAM", "inference.py")
     script = next((path for path in (f"{CODE}/{program}", program) if path in tree.texts), "")
@@ -72,6 +72,14 @@ def _folder_around(tree: ModelTree) -> Finding | None:
     top = tops.pop()
     cure = f"tar -czf model.tar.gz -C {top} . (from where {top} is)" if tree.is_archive else f"Use {tree.source / top}"
     return problem(f"{top}/", "is a folder around everything: files are looked for at the root", cure)
+
+
+def _archive_inside(tree: ModelTree) -> Finding | None:
+    """A folder that `model.tar.gz` was written into, as programs that train for SageMaker do, and nothing else."""
+    [first, *others] = tree.files
+    if others or not first.endswith((".tar.gz", ".tgz")):
+        return None
+    return problem(first, "is an artifact itself, and all that is there", f"Use {tree.source / first}")
 
 
 def _places(tree: ModelTree, program: str, script: str, *, named: bool) -> list[Finding]:

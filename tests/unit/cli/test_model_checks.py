@@ -126,6 +126,11 @@ def test_a_folder_around_everything_is_a_problem_in_folder_and_archive(tmp_path)
     assert "tar -czf model.tar.gz -C top ." in the_problem(archive)
 
 
+def test_the_folder_of_an_artifact_is_not_taken_for_the_model(tmp_path) -> None:
+    root = folder(tmp_path, modelDOTtarDOTgz=b"x")
+    assert f"Use {root / 'model.tar.gz'}" in the_problem(root)
+
+
 def test_requirements_at_the_root_are_a_warning(tmp_path) -> None:
     root = folder(tmp_path, mDOTonnx=b"x", requirementsDOTtxt="numpy")
     assert [finding.cure for finding in found(root, Level.WARNING)] == ["mv requirements.txt code/"]
