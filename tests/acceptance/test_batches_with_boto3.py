@@ -43,8 +43,12 @@ def together(ask, count: int) -> list:
         return list(threads.map(ask, range(count)))
 
 
-def test_answers_of_a_script_belong_to_their_requests_and_only_culprits_fail(trimtab: Trimtab, name: str) -> None:
-    trimtab.deploy(name, script(SCRIPT), SAGEMAKER_TS_BATCH_SIZE="16", SAGEMAKER_TS_MAX_BATCH_DELAY="20")
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_answers_of_a_script_belong_to_their_requests_and_only_culprits_fail(
+    trimtab: Trimtab, name: str, processes: str
+) -> None:
+    batching = {"SAGEMAKER_TS_BATCH_SIZE": "16", "SAGEMAKER_TS_MAX_BATCH_DELAY": "20"}
+    trimtab.deploy(name, script(SCRIPT), MODEL_SERVER_WORKERS=processes, **batching)
 
     def ask(number: int) -> None:
         mood = "poison" if number % 17 == 5 else "broken" if number % 23 == 7 else "fine"

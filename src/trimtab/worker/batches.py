@@ -34,7 +34,7 @@ from trimtab.worker.serve import Loop
 
 _AHEAD = 4  # batches that are decoded before their turn
 _AHEAD_BYTES = 128 * 2**20
-_SWITCH_S = 0.00002  # how long the reader may decode while the main thread wants the interpreter
+_SWITCH_S = 0.0001  # how long the reader may decode while the main thread wants the interpreter; measured
 _SAMPLE = 8  # of requests that come alone, one in so many tells what one costs
 _LATE = 504
 
