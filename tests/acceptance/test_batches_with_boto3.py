@@ -65,7 +65,8 @@ def test_answers_of_a_script_belong_to_their_requests_and_only_culprits_fail(
 
     table = msgspec.msgpack.decode(Config(data_dir=trimtab.data_dir).paths.routes.read_bytes(), type=RouteTable)
     [endpoint] = [endpoint for endpoint in table.endpoints if endpoint.name == name]
-    assert [lane.batch_size for lane in endpoint.variants[0].lanes] == [16] * int(processes)  # so that gateways send enough
+    sizes = [lane.batch_size for lane in endpoint.variants[0].lanes]
+    assert sizes == [16] * int(processes)  # so that gateways send enough
 
 
 def test_rows_of_a_model_belong_to_their_requests_whatever_their_form(trimtab: Trimtab, name: str) -> None:
