@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 CONFIG_VARIABLE = "TRIMTAB_PROCESS_CONFIG"
 ENOUGH_FILES = 65_536
 KEYS_LOOKED_AT_EVERY_S = 0.5
+THREADS_TURN_S = 0.001  # how long control's loop waits for a thread that computes, each time; Python's own is 5 ms
 WORKER_IMPORTS = (
     "trimtab.worker.plain",
     "trimtab.worker.models.onnx",
@@ -225,6 +226,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     from trimtab.objects.leases import Leases
     from trimtab.store.sqlite import open_sqlite
 
+    sys.setswitchinterval(THREADS_TURN_S)
     paths, clock = config.paths, SystemClock()
     keys = KeyRing(paths.keys)
     publisher = RoutePublisher(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, ParamSpec, TypeVar
 
-AT_ONCE: Final = 2
+AT_ONCE: Final = 1
 LARGE_BYTES: Final = 32_768  # a document that takes milliseconds to be read
 
 P = ParamSpec("P")

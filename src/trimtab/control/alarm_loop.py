@@ -19,7 +19,7 @@ from trimtab.metrics.reading import of_any_unit, read, values_of
 from trimtab.metrics.statistics import parse_statistic
 from trimtab.metrics.store import MetricKey, MetricStore
 from trimtab.policies.alarm_words import AlarmPoint, iso
-from trimtab.policies.alarms import LATE_S, judge, step_s, window_of
+from trimtab.policies.alarms import LATE_S, Verdict, judge, step_s, window_of
 from trimtab.policies.composite import Rule, in_order, parse_rule
 from trimtab.resources.alarm import Alarm, AlarmState, Watched
 from trimtab.resources.metric_query import MetricStat
@@ -66,8 +66,7 @@ class AlarmLoop:
             due = (floor((now_s - LATE_S) / step_s(alarm.watched)), alarm.configured_s)
             if self._evaluated.get(alarm.name) != due:
                 self._evaluated[alarm.name] = due
-                self._evaluate(alarm, alarm.watched, now_s)
-                await asyncio.sleep(0)
+                await self._evaluate(alarm, alarm.watched, now_s)
         self._look_at_composites()
         self._repeat(now_s)
         for gone in self._evaluated.keys() - set(names):
@@ -98,15 +97,22 @@ class AlarmLoop:
         reason = f"{last.name} transitioned to {last.state} at {at:%A %d %B, %Y %H:%M:%S} UTC"
         return reason, json.dumps({"triggeringAlarms": [changed]})
 
-    def _evaluate(self, alarm: Alarm, watched: Watched, now_s: float) -> None:
+    async def _evaluate(self, alarm: Alarm, watched: Watched, now_s: float) -> None:
         with self._guarded(alarm.name):
-            percentile = None
-            if watched.stat is not None and (statistic := parse_statistic(watched.stat.stat)).is_percentile:
-                percentile = statistic.high.at if statistic.high is not None else None
-            verdict = judge(watched, self._points(watched, now_s), now_s, percentile=percentile)
+            # In a thread: an alarm may look at a day of seconds. Calls are answered meanwhile, and may change it.
+            verdict = await asyncio.to_thread(self._verdict, watched, now_s)
+            now = self._alarms.find(alarm.name)
+            if now is None or (now.configured_s, now.state_updated_s) != (alarm.configured_s, alarm.state_updated_s):
+                return  # another configuration is evaluated in the next turn; a state that was set stays for now
             if verdict is not None and verdict.state is not alarm.state:
                 self._repeated[alarm.name] = floor(now_s / _REPEAT_S)
                 self._alarms.set_state(alarm.name, verdict.state, verdict.reason, verdict.reason_data)
+
+    def _verdict(self, watched: Watched, now_s: float) -> Verdict | None:
+        percentile = None
+        if watched.stat is not None and (statistic := parse_statistic(watched.stat.stat)).is_percentile:
+            percentile = statistic.high.at if statistic.high is not None else None
+        return judge(watched, self._points(watched, now_s), now_s, percentile=percentile)
 
     @contextmanager
     def _guarded(self, name: str) -> Iterator[None]:

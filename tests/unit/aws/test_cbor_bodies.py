@@ -43,6 +43,13 @@ def test_timestamps_are_tagged_and_floats_are_floats() -> None:
         (cbor2.dumps({"MetricData": [{"Value": float("nan")}]}), "finite"),
         (b"\xa1\x6aMetricData" + b"\x81" * 5000 + b"\x00", "CBOR"),
         (b"\x9b\xff\xff\xff\xff\xff\xff\xff\xff", "not valid CBOR"),
+        (b"\xa1\x6aMetricData\xd8\x1c\x81\xd8\x1d\x00", "tag 28 means nothing"),  # a list that holds itself
+        (cbor2.dumps({"MetricData": [{"Value": cbor2.CBORTag(4, [10**9, 1])}]}), "tag 4 means nothing"),
+        (cbor2.dumps({"MetricData": cbor2.CBORTag(35, "((a{9}){9}){9}")}), "tag 35 means nothing"),
+        (cbor2.dumps({"MetricData": [{"Timestamp": cbor2.CBORTag(1, "now")}]}), "number of seconds"),
+        (cbor2.dumps({"MetricData": [{"Timestamp": cbor2.CBORTag(1, float("inf"))}]}), "finite"),
+        (b"\xa1\x81\x01\x00", "map key"),
+        (b"\xa2\x61a\x01\x61a\x02", "[Dd]uplicate"),
     ],
 )
 def test_bodies_that_mean_nothing_are_refused(body: bytes, says: str) -> None:

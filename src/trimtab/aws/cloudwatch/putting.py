@@ -47,10 +47,12 @@ class Putting:
             raise missing("The parameter MetricData is required.")
         if len(data) > MAX_METRICS:
             raise invalid_value(f"The collection MetricData must not have a size greater than {MAX_METRICS}.")
-        now_s = self._clock.now_s()
-        samples = [_sample(namespace, datum, where, now_s) for where, datum in data]
-        await self._apart(self._store.record, samples, durable=True)
+        await self._apart(self._put, namespace, data, self._clock.now_s())
         return {}
+
+    def _put(self, namespace: str, data: list[tuple[str, Mapping[str, Any]]], now_s: float) -> None:
+        samples = [_sample(namespace, datum, where, now_s) for where, datum in data]
+        self._store.record(samples, durable=True)
 
 
 def _every_datum(params: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -24,7 +24,7 @@ class Events:
         self._logs = logs
         self._clock = clock
         self._tokens = tokens
-        self._apart = Apart("logs")
+        self._apart = Apart("logs", at_once=2)
 
     @operation("logs", "GetLogEvents", missing="unmask has nothing to do: nothing is masked")
     async def get_log_events(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
