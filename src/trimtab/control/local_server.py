@@ -1,4 +1,6 @@
-"""LocalServer: a Unix socket, for its owner only, and the connections on it; it can be closed at any moment."""
+"""LocalServer and LocalConnection: a Unix socket, for its owner only, and who is connected to it; it can be closed at
+any moment.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +9,17 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
-
-
-class Connection(Protocol):
-    """What a LocalServer keeps: told by `made` and `lost`."""
-
-    def drop(self) -> None:
-        """End it now, and say `lost`."""
-        ...
+from typing import cast
 
 
 class LocalServer:
-    """`protocol` makes asyncio's side of each new connection."""
+    """`connection` makes our side of each new connection."""
 
-    def __init__(self, socket: Path, protocol: Callable[[], asyncio.BaseProtocol]) -> None:
+    def __init__(self, socket: Path, connection: Callable[[], LocalConnection]) -> None:
         self._socket = socket
-        self._protocol = protocol
+        self._connection = connection
         self._server: asyncio.Server | None = None
-        self._connections: set[Connection] = set()
+        self._connections: set[LocalConnection] = set()
         self._closing = False
 
     async def open(self) -> None:
@@ -33,7 +27,7 @@ class LocalServer:
         with suppress(FileNotFoundError):
             self._socket.unlink()
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(self._protocol, str(self._socket))
+        self._server = await loop.create_unix_server(self._connection, str(self._socket))
         os.chmod(self._socket, 0o600)
 
     async def close(self) -> None:
@@ -47,14 +41,57 @@ class LocalServer:
             await self._server.wait_closed()
             self._server = None
 
-    def made(self, connection: Connection) -> bool:
-        """A connection is there. False: it was accepted a moment before `close`, which waits for its end; it is
-        dropped."""
+    def made(self, connection: LocalConnection) -> bool:
+        """A connection is there. False: it was accepted a moment before `close`, and is let go."""
         self._connections.add(connection)
         if self._closing:
             connection.drop()
         return not self._closing
 
-    def lost(self, connection: Connection) -> None:
+    def lost(self, connection: LocalConnection) -> None:
         """A connection is over."""
         self._connections.discard(connection)
+
+
+class LocalConnection(asyncio.Protocol):
+    """One connection of a LocalServer. Subclasses read, and are told by `joined` and `gone`."""
+
+    def __init__(self, server: LocalServer) -> None:
+        self._server = server
+        self._transport: asyncio.Transport | None = None
+
+    def joined(self) -> None:
+        """It is there."""
+
+    def gone(self) -> None:
+        """It is over; may be said twice."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether it has not ended."""
+        return self._transport is not None
+
+    def write(self, data: bytes) -> bool:
+        """Send, if somebody is there."""
+        if self._transport is None or self._transport.is_closing():
+            return False
+        self._transport.write(data)
+        return True
+
+    def drop(self) -> None:
+        """End it now."""
+        if self._transport is not None:
+            self._transport.abort()
+        self.connection_lost(None)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """asyncio's."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are not subclasses
+        if self._server.made(self):
+            self.joined()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """asyncio's."""
+        self._transport = None
+        self._server.lost(self)
+        self.gone()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 
 import msgspec
 
-from trimtab.control.local_server import LocalServer
+from trimtab.control.local_server import LocalConnection, LocalServer
 from trimtab.logs import fields
 from trimtab.wire.reports import MAX_BYTES, NUMBER, SIZE, Hello, Report
 
@@ -60,22 +59,17 @@ class ReportServer:
 
     def gone(self, connection: _Connection) -> None:
         """A connection is over."""
-        self.connections.lost(connection)
         if connection.gateway and self.gateways.get(connection.gateway) is connection:
             del self.gateways[connection.gateway]
             self.takes.left(connection.gateway)
 
 
-class _Connection(asyncio.Protocol):
-    def __init__(self, server: ReportServer) -> None:
+class _Connection(LocalConnection):
+    def __init__(self, reports: ReportServer) -> None:
+        super().__init__(reports.connections)
         self.gateway = ""
-        self._server = server
-        self._transport: asyncio.Transport | None = None
+        self._reports = reports
         self._buffer = bytearray()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's are not subclasses
-        self._server.connections.made(self)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -86,7 +80,7 @@ class _Connection(asyncio.Protocol):
             self.drop()
 
     def _read(self) -> None:
-        while len(self._buffer) >= SIZE.size and self._transport is not None:
+        while len(self._buffer) >= SIZE.size and self.connected:
             (size_bytes,) = SIZE.unpack_from(self._buffer)
             if size_bytes > MAX_BYTES:
                 raise ValueError(f"a report of {size_bytes} bytes")
@@ -97,21 +91,14 @@ class _Connection(asyncio.Protocol):
             del self._buffer[:end]
             if not self.gateway:
                 self.gateway = _decode_hello(message).gateway
-                self._server.named(self.gateway, self)
-                self._server.takes.welcome(self.gateway, self._answer)
+                self._reports.named(self.gateway, self)
+                self._reports.takes.welcome(self.gateway, self._answer)
             else:
-                self._server.takes.take(self.gateway, _decode_report(message), self._answer)
+                self._reports.takes.take(self.gateway, _decode_report(message), self._answer)
 
     def _answer(self, number: int) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(NUMBER.pack(number))
+        self.write(NUMBER.pack(number))
 
-    def drop(self) -> None:
-        """End the connection now."""
-        if self._transport is not None:
-            self._transport.abort()
-        self.connection_lost(None)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        self._server.gone(self)
+    def gone(self) -> None:
+        """See LocalConnection."""
+        self._reports.gone(self)

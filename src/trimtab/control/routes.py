@@ -12,12 +12,11 @@ import struct
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
-from typing import cast
 
 import msgspec
 
 from trimtab.clock import Clock
-from trimtab.control.local_server import LocalServer
+from trimtab.control.local_server import LocalConnection, LocalServer
 from trimtab.control.route_book import RouteBook
 from trimtab.logs import fields
 from trimtab.resources.routing import AccessKey
@@ -59,20 +58,20 @@ class RoutePublisher:
         self.book.on_publish = self._push_all
         self._ack_timeout_s = ack_timeout_s
         self._save_again_s = save_again_s
-        self._server = LocalServer(socket, lambda: _Gateway(self, next(self._numbers)))
+        self.connections = LocalServer(socket, lambda: _Gateway(self, next(self._numbers)))
         self._gateways: dict[int, _Gateway] = {}
         self._numbers = count()
         self._pending_save: asyncio.TimerHandle | None = None
 
     async def open(self) -> None:
         """Listen, owner only."""
-        await self._server.open()
+        await self.connections.open()
 
     async def close(self) -> None:
         """Let the gateways go; they route on by what they have."""
         if self._pending_save is not None:
             self._pending_save.cancel()
-        await self._server.close()
+        await self.connections.close()
 
     def set_keys(self, keys: Sequence[AccessKey]) -> None:
         """Tell every gateway of these access keys instead of those before."""
@@ -105,15 +104,12 @@ class RoutePublisher:
 
     def joined(self, gateway: _Gateway) -> None:
         """A gateway has connected: it gets the table at once."""
-        if not self._server.made(gateway):
-            return
         self._gateways[gateway.number] = gateway
         self.book.connected(gateway.number)
         gateway.push(self.frame())
 
     def left(self, gateway: _Gateway) -> None:
         """A gateway has gone."""
-        self._server.lost(gateway)
         if self._gateways.pop(gateway.number, None) is not None:
             self.book.disconnected(gateway.number)
 
@@ -122,26 +118,24 @@ class RoutePublisher:
         return asyncio.get_running_loop().call_later(self._ack_timeout_s, gateway.silent)
 
 
-class _Gateway(asyncio.Protocol):
+class _Gateway(LocalConnection):
     """One connection. The clock runs from the oldest table that was pushed and not acknowledged."""
 
     def __init__(self, publisher: RoutePublisher, number: int) -> None:
+        super().__init__(publisher.connections)
         self.number = number
         self._publisher = publisher
-        self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's are not subclasses
+    def joined(self) -> None:
+        """See LocalConnection."""
         self._publisher.joined(self)
 
     def push(self, frame: bytes) -> None:
         """Send a table and expect its acknowledgement."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(frame)
-            if self._timer is None:
-                self._timer = self._publisher.timer(self)
+        if self.write(frame) and self._timer is None:
+            self._timer = self._publisher.timer(self)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -158,14 +152,8 @@ class _Gateway(asyncio.Protocol):
         logger.warning("gateway dropped: it does not acknowledge its routes %s", fields(gateway=self.number))
         self.drop()
 
-    def drop(self) -> None:
-        """End the connection now."""
-        if self._transport is not None:
-            self._transport.abort()
-        self.connection_lost(None)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
+    def gone(self) -> None:
+        """See LocalConnection."""
         self._stop_timer()
         self._publisher.left(self)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 from datetime import UTC, datetime
 from typing import Any
 
@@ -396,3 +397,32 @@ def test_blobs_are_base64() -> None:
     assert parsed["MessageAttributes"]["a"]["BinaryValue"] == b"\x00\x01"
     with pytest.raises(Malformed, match="to a Blob"):
         jsonbody.parse(send, document % b"not base64!")
+
+
+# --- packed bodies, and forms that are bombs -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (gzip.compress(b"0" * (requests.MAX_DOCUMENT_BYTES + 1)), TooLarge),
+        (b"0" * 100, Malformed),
+        (gzip.compress(b"0" * 100)[:-4], Malformed),
+        (gzip.compress(b"0") + gzip.compress(b"1"), Malformed),  # half of it would be lost
+    ],
+)
+async def test_a_packed_body_is_unpacked_whole_or_refused(body: bytes, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        await requests.unpacked(BytesBody(body), Headers([("content-encoding", "GZIP")]))
+
+
+async def test_a_packed_body_as_large_as_may_be_is_unpacked() -> None:
+    data = b"0" * requests.MAX_DOCUMENT_BYTES
+    body = await requests.unpacked(BytesBody(gzip.compress(data)), Headers([("content-encoding", "gzip")]))
+    assert await body.read(requests.MAX_DOCUMENT_BYTES) == data
+
+
+def test_names_of_many_parts_do_not_eat_the_memory() -> None:
+    pairs = [(f"{number}." + ".".join("a" * 58), "1") for number in range(query.MAX_PARTS // 50)]
+    with pytest.raises(Malformed, match="different parts"):
+        query.parse(shape(CLOUDWATCH, "PutMetricData"), pairs)

@@ -5,12 +5,11 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
 
 import pytest
 import uvloop
 
-from trimtab.control.local_server import LocalServer
+from trimtab.control.local_server import LocalConnection, LocalServer
 
 
 @pytest.fixture
@@ -19,20 +18,11 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-class Connection(asyncio.Protocol):
-    def __init__(self, server: LocalServer) -> None:
-        self._server = server
-        self.made: list[bool] = []
+class Connection(LocalConnection):
+    made = False
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self.made.append(self._server.made(self))
-
-    def drop(self) -> None:
-        self._transport.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._server.lost(self)
+    def joined(self) -> None:
+        self.made = True
 
 
 @pytest.mark.parametrize("turns", range(5))
@@ -65,4 +55,4 @@ def test_it_closes_while_somebody_connects_and_stays(folder: Path, turns: int) -
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(connect())
     [connection] = connections
-    assert connection.made == [turns > 0]
+    assert connection.made is (turns > 0)

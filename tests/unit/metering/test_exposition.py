@@ -210,3 +210,14 @@ def test_names_follow_prometheus_conventions() -> None:
 )
 def test_a_bucket_called_metrics_is_left_to_s3(ours: bool, request_: HttpRequest) -> None:
     assert is_scrape(request_) is ours
+
+
+async def test_a_reader_that_leaves_half_way_takes_nothing_from_the_next() -> None:
+    names = [f"e{number}" for number in range(250)]
+    exposition = Exposition(a_metering(*names))
+    reader = asyncio.create_task(text_of(exposition))
+    await asyncio.sleep(0)  # it has begun, and waits for its next turn
+    reader.cancel()
+    await asyncio.wait([reader])
+    text = await text_of(exposition)
+    assert all(f'endpoint="{name}"' in text for name in names)
