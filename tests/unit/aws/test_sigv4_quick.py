@@ -40,15 +40,15 @@ class Both:
         self.verifier = Verifier(lambda: self.keys, region="us-east-1")
         self.quick_check = QuickCheck(self.verifier)
 
-    def full(self, fields, body=BODY, path=PATH, now_s=None):
+    def full(self, fields, body=BODY, path=PATH):
         headers = [(name.decode("latin-1"), value.decode("latin-1").strip()) for name, value in fields.items()]
         try:
-            return self.verifier.verify("POST", path, "", headers, body, time.time() if now_s is None else now_s)
+            return self.verifier.verify("POST", path, "", headers, body, time.time())
         except Denied:
             return None
 
-    def quick(self, fields, body=BODY, path=PATH, now_s=None, method=b"POST"):
-        return self.quick_check.key_of(method, path.encode(), fields, [body], time.time() if now_s is None else now_s)
+    def quick(self, fields, body=BODY, path=PATH, method=b"POST", later_s=0.0):
+        return self.quick_check.key_of(method, path.encode(), fields, [body], time.time() + later_s)
 
     def learn(self, fields, body=BODY):
         self.quick_check.learn(fields, self.full(fields, body))
@@ -79,8 +79,8 @@ def test_a_body_in_pieces_is_checked_as_one(both):
         {"body": b"[[0.1, 0.3]]"},
         {"path": "/endpoints/other/invocations"},
         {"method": b"PUT"},
-        {"now_s": time.time() + 400},
-        {"now_s": time.time() - 400},
+        {"later_s": 400.0},
+        {"later_s": -400.0},
     ],
     ids=["body", "path", "method", "late", "early"],
 )
