@@ -14,7 +14,6 @@ from typing import Final
 from trimtab.clock import Clock
 from trimtab.control.alarms import Alarms
 from trimtab.logs import fields
-from trimtab.metrics.queries import Window, run
 from trimtab.metrics.reading import of_any_unit, read, values_of
 from trimtab.metrics.statistics import parse_statistic
 from trimtab.metrics.store import MetricKey, MetricStore
@@ -130,6 +129,8 @@ class AlarmLoop:
         start_s, end_s = window_of(watched, now_s)
         if watched.stat is not None:
             return self._points_of(watched.stat, start_s, end_s)
+        from trimtab.metrics.queries import Window, run  # here: with it comes numpy, 10 MB
+
         [outcome] = run(watched.queries, self._metrics, Window(start_s, end_s, now_s, exact=True))
         [series] = outcome.series
         pairs = zip(series.times.tolist(), series.values.tolist(), strict=True)

@@ -12,7 +12,6 @@ from trimtab.aws.cloudwatch.words import bad_combination, invalid, invalid_value
 from trimtab.control.alarm_actions import is_scaling_policy
 from trimtab.errors import Invalid, NotSupported
 from trimtab.metrics.math.syntax import calls, parse
-from trimtab.metrics.queries import check
 from trimtab.metrics.statistics import SIMPLE, parse_statistic
 from trimtab.policies.alarm_words import COMPARISONS
 from trimtab.policies.composite import parse_rule
@@ -165,6 +164,8 @@ def _check_queries(params: Mapping[str, Any], queries: tuple[MetricQuery, ...]) 
     try:
         if any(query.expression and "SEARCH" in calls(parse(query.expression)) for query in queries):
             raise invalid("SEARCH is not supported in the expressions of alarms.")
+        from trimtab.metrics.queries import check  # here: with it comes numpy, 10 MB
+
         [outcome] = check(queries)
     except Invalid as error:
         raise invalid(str(error)) from None

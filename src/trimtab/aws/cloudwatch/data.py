@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
 from trimtab.aws.apart import Apart
-from trimtab.aws.cloudwatch.labels import shown, zone_of
 from trimtab.aws.cloudwatch.shapes import queries_of
 from trimtab.aws.cloudwatch.words import invalid, listing_of, paged
 from trimtab.aws.paging import Pager
 from trimtab.aws.registry import Answer, Call, operation
 from trimtab.clock import Clock
 from trimtab.errors import Invalid
-from trimtab.metrics.math.series import Series
-from trimtab.metrics.queries import Outcome, Window, run
 from trimtab.metrics.store import MetricStore
 from trimtab.resources.metric_query import MetricQuery
+
+if TYPE_CHECKING:  # with these comes numpy, 10 MB: loaded when somebody asks for them
+    from trimtab.metrics.math.series import Series
+    from trimtab.metrics.queries import Outcome, Window
 
 MAX_QUERIES: Final = 500  # AWS
 MAX_POINTS: Final = 100_800  # AWS: of a page
@@ -51,6 +52,8 @@ class Data:
     )
     async def get_metric_data(self, call: Call, params: dict[str, Any]) -> Answer:
         """A page of points of every query that returns data."""
+        from trimtab.metrics.queries import Window
+
         declared = params["MetricDataQueries"]
         if not 1 <= len(declared) <= MAX_QUERIES:
             raise invalid(f"A request may have 1 to {MAX_QUERIES} MetricDataQueries, not {len(declared)}.")
@@ -69,6 +72,8 @@ class Data:
     def _run(
         self, call: Call, queries: Sequence[MetricQuery], window: Window, params: Mapping[str, Any]
     ) -> dict[str, Any]:
+        from trimtab.metrics.queries import run
+
         try:
             outcomes = run(queries, self._store, window)
         except Invalid as error:
@@ -94,6 +99,8 @@ class Data:
 
 
 def _lines(outcomes: Sequence[Outcome], call: Call, params: Mapping[str, Any], now_s: float) -> list[_Line]:
+    from trimtab.aws.cloudwatch.labels import shown, zone_of
+
     zone = zone_of(params.get("LabelOptions", {}).get("Timezone", "+0000"))
     about = {"AccountId": call.account, "Region": call.region}
     lines: list[_Line] = []
