@@ -27,7 +27,7 @@ from trimtab.engines.local.ports import Ports
 from trimtab.engines.local.programs import PING_EVERY_S
 from trimtab.engines.local.replica import ENDED, Lease, LocalReplica
 from trimtab.engines.local.shapes import Shape, shape_of
-from trimtab.engines.local.starting import Fetch, Starter, end_members, worker_processes
+from trimtab.engines.local.starting import Fetch, Starter, end_members, end_unwanted, worker_processes
 from trimtab.engines.local.workers import WorkerMember
 from trimtab.errors import Invalid, NoCapacity
 from trimtab.logs import fields
@@ -274,7 +274,7 @@ class LocalEngine:
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-        await end_members(replica.members)
+        await asyncio.gather(end_members(replica.members), end_unwanted(replica.unwanted))
         self._let_go(replica)
         self._ending.pop(replica.spec.id, None)
         self._changed()  # there is room again for what was refused

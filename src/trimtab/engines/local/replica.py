@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 
 from trimtab.engines.local.members import Member
+from trimtab.engines.local.orders import Born
 from trimtab.engines.local.placement import Place
 from trimtab.engines.local.workers import WorkerMember
 from trimtab.logs import fields
@@ -52,6 +53,7 @@ class LocalReplica:
         self.failure: Failure | None = None
         self.budget = StartBudget(detect_s=spec.detect_s, decide_s=spec.decide_s)
         self.members: list[Member] = []
+        self.unwanted: list[asyncio.Task[Born]] = []  # orders that were given up before they were carried out
         self.artifact: Lease | None = None  # held while any process may read it
         self.step = "waiting for its turn"  # what a start is busy with, for the words of a timeout
         self.settled = asyncio.Event()  # no longer on its way

@@ -153,7 +153,7 @@ class Starter:
             )
             path = records.record_path(self._paths.workers_dir, spec.id, index)
             order = Bear(id=0, record=record, record_path=str(path), launch=msgspec.msgpack.encode(launch), fresh=fresh)
-            record = await self._order(order)
+            record = await self._order(replica, order)
             replica.attach(WorkerMember(record, path, self._nursery, replica.members_changed))
 
     async def _start_program(self, replica: LocalReplica, model_dir: str) -> None:
@@ -166,7 +166,8 @@ class Starter:
             replica.retrying = True
             try:
                 order = await self._program_order(replica, port, model_dir)
-                member = self.follow_program(replica, await self._order(order), Path(order.record_path), changed)
+                record = await self._order(replica, order)
+                member = self.follow_program(replica, record, Path(order.record_path), changed)
             except BaseException:
                 self._ports.give_back(port)
                 raise
@@ -246,13 +247,14 @@ class Starter:
             house=self._house,
         )
 
-    async def _order(self, order: Bear | Spawn) -> BirthRecord:
+    async def _order(self, replica: LocalReplica, order: Bear | Spawn) -> BirthRecord:
         """Give an order and wait for the process. Cancelled meanwhile, the process is ended as soon as it exists."""
         task = asyncio.ensure_future(self._nursery.order(order))
         try:
             born = await asyncio.shield(task)
         except asyncio.CancelledError:
             task.add_done_callback(_end_unwanted)
+            replica.unwanted.append(task)
             raise
         except FileNotFoundError as error:
             raise StartFailed(
@@ -300,6 +302,19 @@ def needs_fresh_interpreter(environment: Mapping[str, str]) -> bool:
 async def end_members(members: Sequence[Member]) -> None:
     """Stop all of them at once."""
     await asyncio.gather(*(member.stop() for member in members))
+
+
+async def end_unwanted(orders: Sequence[asyncio.Task[Born]]) -> None:
+    """Wait until what was ordered and given up is dead, or known not to be born: until then it may read files."""
+    await asyncio.gather(*orders, return_exceptions=True)
+    for born in (task.result() for task in orders if not task.cancelled() and task.exception() is None):
+        processes.signal_group(born.pid, born.start_ticks, signal.SIGKILL)
+        dead = asyncio.Event()
+        watch = processes.DeathWatch(born.pid, born.start_ticks, dead.set)
+        try:
+            await dead.wait()
+        finally:
+            watch.close()
 
 
 def _end_unwanted(task: asyncio.Task[Born]) -> None:
