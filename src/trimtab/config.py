@@ -63,6 +63,7 @@ class Paths:
         self.server = data_dir / "server.json"  # {"url", "region", "pid"} of the trimtab that runs here
         self.database = data_dir / "trimtab.db"
         self.metrics = data_dir / "metrics.db"  # apart: it may be deleted, and nothing but history is lost
+        self.scaling = data_dir / "scaling.db"  # what scaling saw and decided, for a while; may be deleted, too
         self.objects = data_dir / "objects"
         self.artifacts = data_dir / "cache" / "artifacts"
         self.layers = data_dir / "cache" / "layers"
@@ -93,6 +94,11 @@ class Paths:
     def reports_socket(self) -> Path:
         """Where gateways report to control what they have counted."""
         return self.run_dir / "reports.sock"
+
+    @property
+    def signals_socket(self) -> Path:
+        """Where gateways tell control at once what they have in hand of variants that are scaled by events."""
+        return self.run_dir / "signals.sock"
 
     @property
     def nursery_socket(self) -> Path:

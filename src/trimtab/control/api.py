@@ -67,6 +67,23 @@ class ControlApi(Protocol):
         """By variant name. NotFound("endpoint" | "variant"); InUse while a change is under way."""
         ...
 
+    def scale(
+        self,
+        name: str,
+        variant: str,
+        count: int,
+        *,
+        why: str,
+        detect_s: float = 0.0,
+        decided_monotonic_s: float | None = None,
+    ) -> None:
+        """Change one variant's replica count as autoscaling decided: also while an earlier such change is under way.
+
+        `detect_s`: from the need to the decision's beginning, for the starts' budgets. NotFound("endpoint" |
+        "variant"); InUse while an update replaces what is deployed, or the endpoint does not serve. `count` may be 0.
+        """
+        ...
+
     def get_endpoint(self, name: str) -> EndpointView:
         """NotFound("endpoint")."""
         ...

@@ -143,6 +143,19 @@ class Control(ControlApi):
         """See ControlApi."""
         return self._woken(self._intent.resize(name, weights, counts))
 
+    def scale(
+        self,
+        name: str,
+        variant: str,
+        count: int,
+        *,
+        why: str,
+        detect_s: float = 0.0,
+        decided_monotonic_s: float | None = None,
+    ) -> None:
+        """See ControlApi."""
+        self._woken(self._intent.resize(name, {}, {variant: count}))
+
     def get_endpoint(self, name: str) -> EndpointView:
         """See ControlApi."""
         endpoint = self._store.get_endpoint(name).endpoint

@@ -28,6 +28,7 @@ class VariantRoute(Struct, frozen=True, kw_only=True):
     max_queue: int = 1024  # requests that may wait in one gateway for a lane
     max_payload_bytes: int = 26_214_400  # AWS: 25 MB request for real-time endpoints
     timeout_s: float = 60.0  # AWS: a container must answer within 60 s
+    signals: bool = False  # control wants to know at once what is in hand: the variant is scaled by events, or at zero
 
 
 class EndpointRoute(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,1 @@
+"""Autoscaling, live: targets and policies, what moves them, and what became of it."""

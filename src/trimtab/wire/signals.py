@@ -1,0 +1,36 @@
+"""What a gateway tells control at once of variants that are scaled by events, over a Unix socket, one way.
+
+    gateway -> control: u32 little-endian size, MessagePack of Signal. Nothing is acknowledged: the next one says more.
+
+A gateway whose connection has gone has nothing in hand. Metrics do not come from here (`wire/reports.py`).
+"""
+
+from __future__ import annotations
+
+import struct
+
+from msgspec import Struct
+
+SIZE = struct.Struct("<I")
+MAX_BYTES = 1 << 20
+
+
+class Level(Struct, array_like=True, frozen=True, gc=False, kw_only=True):
+    """What this gateway has of one variant. Counters count from the gateway's start."""
+
+    endpoint: str
+    variant: str
+    in_hand: float  # in progress and queued: the mean since the last level that was told
+    now: int
+    waiting: int
+    arrived: int  # counter
+    ended: int  # counter
+    busy_s: float  # counter: replica-seconds with a request in hand
+    oldest_s: float = 0.0  # for how long the oldest queued request has waited, when no replica is there to take it
+
+
+class Signal(Struct, array_like=True, frozen=True, gc=False, kw_only=True):
+    """Levels that have changed. `sent_monotonic_s` is of the machine's clock, which control shares."""
+
+    sent_monotonic_s: float
+    levels: tuple[Level, ...]
