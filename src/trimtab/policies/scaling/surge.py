@@ -7,7 +7,7 @@ for what chance hardly does. (A generalized likelihood ratio test, as in quality
 
 from __future__ import annotations
 
-from math import log
+from math import log, sqrt
 from typing import Final
 
 from msgspec import Struct
@@ -25,7 +25,8 @@ class Surge(Struct, frozen=True, gc=False):
 
     arrived: int
     span_s: float
-    rate: float
+    rate: float  # of which one can be rather sure: the loudest stretch exaggerates
+    likely_rate: float
     rate_before: float
     evidence: float
     ended: int
@@ -56,8 +57,9 @@ def surge_of(seen: Seen, rate_before: float, evidence: float = EVIDENCE) -> Surg
 def _surge(now: Mark, start: Mark, rate_before: float, evidence: float) -> Surge:
     span_s = now.at_s - start.at_s
     arrived = now.arrived - start.arrived
-    rate = (arrived - 1) / max(span_s, LEAST_S)  # one of them began the stretch
-    return Surge(arrived, span_s, rate, rate_before, evidence, now.ended - start.ended, now.work_s - start.work_s)
+    length_s = max(span_s, LEAST_S)
+    rate, likely_rate = (arrived - sqrt(arrived)) / length_s, (arrived - 1) / length_s  # one began the stretch
+    return Surge(arrived, span_s, rate, likely_rate, rate_before, evidence, now.ended - start.ended, now.work_s - start.work_s)
 
 
 def _tellings(fine: tuple[Mark, ...], start: Mark) -> int:
