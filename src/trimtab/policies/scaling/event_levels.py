@@ -39,19 +39,7 @@ class Levels(Struct, frozen=True, kw_only=True):
 
 def anew(levels: Levels) -> Levels:
     """After a time that nobody saw: what requests cost and how demand rises is still known."""
-    return Levels(
-        rate_before=_rate_before(seen, windows),
-        work_s=work_s,
-        stay_s=stay_s,
-        together=together,
-        demand=demand,
-        stands=stands,
-        stand=max(stands),
-        history=history,
-        point_s=point_s,
-        rise=rise,
-        rise_s=rise_s,
-    )
+    return replace(levels, rate_before=Levels().rate_before, demand=0.0, stands=(), stand=0.0, point_s=0.0, rise_s=0.0)
 
 
 def judge(levels: Levels, seen: Seen, windows: Windows, aim: float, most: int) -> Levels:
@@ -77,9 +65,18 @@ def judge(levels: Levels, seen: Seen, windows: Windows, aim: float, most: int) -
     if now.at_s - rise_s >= _RISE_EVERY_S:
         rise, rise_s = usual_rise(history, seen.told.start_s), now.at_s
     return Levels(
-        rate_before=_rate_before(seen, windows), work_s=work_s, stay_s=stay_s, together=together, demand=demand, stands=stands,
-        stand=max(stands), history=history, point_s=point_s, rise=rise, rise_s=rise_s,
-    )  # fmt: skip
+        rate_before=_rate_before(seen, windows),
+        work_s=work_s,
+        stay_s=stay_s,
+        together=together,
+        demand=demand,
+        stands=stands,
+        stand=max(stands),
+        history=history,
+        point_s=point_s,
+        rise=rise,
+        rise_s=rise_s,
+    )
 
 
 def _together(load: Load) -> int:

@@ -29,7 +29,7 @@ class Held(Struct, frozen=True):
     """More replicas, for a reason that was last seen at `at_s`. They stay for `for_s` after that at least.
 
     What came once and was nothing holds them for the panic window; what comes again holds them for twice as long each
-    time, up to five stable windows, until it has not for as long. So chance costs little, and what comes back does not
+    time, up to five stable windows, until it has stayed away for as long (two stable windows at least). So chance costs little, and what comes back does not
     flap. An empty stable window ends it.
     """
 
@@ -44,7 +44,7 @@ class Held(Struct, frozen=True):
 
 def hold(held: Held | None, more: More, now_s: float, windows: Windows) -> Held:
     """What stays after `more` was called for."""
-    if held is None or now_s > held.at_s + held.for_s + max(held.for_s, windows.stable_s):
+    if held is None or now_s > held.at_s + held.for_s + max(held.for_s, 2 * windows.stable_s):
         return Held(more, now_s, windows.panic_s)
     kept = held.more if held.wanted(now_s) > more.wanted else more
     if now_s - held.at_s <= windows.panic_s:  # it goes on
