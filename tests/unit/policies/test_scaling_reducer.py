@@ -305,6 +305,12 @@ def test_registration_around_capacity_changes_nothing():
     assert not World(rules(low=2, high=6)).give(Bounds(at_s=0, capacity=4))
 
 
+def test_bounds_hold_even_where_scaling_is_suspended():
+    world = World(rules(low=2, suspended=Suspended(scale_in=True, scale_out=True)), capacity=0)
+    (decision,) = world.give(Bounds(at_s=0, capacity=0))
+    assert (decision.made, decision.wanted) == (True, 2)
+
+
 def due(at_s: float, capacity: int, low: int | None, high: int | None) -> Scheduled:
     return Scheduled(at_s=at_s, capacity=capacity, action="mornings", min_capacity=low, max_capacity=high)
 
