@@ -51,11 +51,9 @@ def decide(rules: Rules, state: State, given: Input, ask: Ask) -> Result:
     if ask.is_out:
         wanted = min(ask.wish.capacity, high)
         refusal = _no_more(rules, state, given, ask, high)
-        return (
-            _refused(state, given, ask, max(wanted, given.capacity), refusal)
-            if refusal
-            else _made(state, given, ask, wanted)
-        )
+        if refusal:
+            return _refused(state, given, ask, max(wanted, given.capacity), refusal)
+        return _made(state, given, ask, wanted)
     agreed = others(rules, state, given, ask.arn, ask.wish.capacity, by_step=ask.by_step)
     wanted = min(max(agreed.capacity, low), high)
     refusal = _no_less(rules, state, given, ask, low, wanted, agreed)
