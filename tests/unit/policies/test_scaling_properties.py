@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.policies.scaling_worlds import (
+from tests.unit.policies.scaling_targets import (
     World,
     by_load,
     event,

@@ -7,7 +7,7 @@ from itertools import pairwise
 import msgspec
 import pytest
 
-from tests.unit.policies.scaling_worlds import (
+from tests.unit.policies.scaling_targets import (
     World,
     event,
     finished,
