@@ -13,9 +13,7 @@ from trimtab.clock import Clock
 from trimtab.control.scaling.api import ScalingApi
 
 
-def autoscaling_handlers(
-    scaling: ScalingApi, clock: Clock, pager: Pager
-) -> dict[str, dict[str, OperationHandler]]:
+def autoscaling_handlers(scaling: ScalingApi, clock: Clock, pager: Pager) -> dict[str, dict[str, OperationHandler]]:
     """The handlers of every operation of Application Auto Scaling that trimtab serves, for the Dispatcher."""
     return merge(
         handlers_of(Targets(scaling, pager)),

@@ -40,7 +40,7 @@ class Policies:
         "SageMakerVariantConcurrentRequestsPerModelHighResolution. Customized metrics ConcurrencyPerReplica1s, "
         "ConcurrencyPerReplica10s and ConcurrencyPerReplicaEvent of the namespace trimtab/Endpoints are trimtab's own: "
         "they are looked at every second, every ten seconds, and on every change. PredictiveScaling, which AWS has for "
-        "ECS alone, takes one of these metrics, or one customized scaling metric; load and capacity metrics are refused",
+        "ECS alone, takes one of these, or one customized scaling metric; load and capacity metrics are refused",
     )
     def put(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """Make a policy, or configure it anew."""
@@ -58,9 +58,7 @@ class Policies:
     def describe(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """One page of policies, by endpoint, variant and name; each as it was declared."""
         names = params.get("PolicyNames")
-        wanted = (
-            policy for policy in chosen(self._scaling.policies(), params) if not names or policy.name in names
-        )
+        wanted = (policy for policy in chosen(self._scaling.policies(), params) if not names or policy.name in names)
         page, token = page_of(
             self._pager, call, params, wanted, lambda policy: (*order_of(policy), policy.name), default=_PAGE
         )
@@ -112,13 +110,13 @@ def _policy(place: Place, name: str, kind: str, config: Mapping[str, Any]) -> Sc
 def _check_unique(policy: ScalingPolicy, others: list[ScalingPolicy]) -> None:
     if policy.tracking is None:
         return
+    tracked = metric_of(policy.tracking)
     for other in others:
-        if other.name != policy.name and other.tracking is not None:
-            if metric_of(other.tracking) == metric_of(policy.tracking):
-                raise Invalid(  # AWS's words
-                    "Only one TargetTrackingScaling policy for a given metric specification is allowed. The policy"
-                    f" {other.name!r} has it."
-                )
+        if other.name != policy.name and other.tracking is not None and metric_of(other.tracking) == tracked:
+            raise Invalid(  # AWS's words
+                "Only one TargetTrackingScaling policy for a given metric specification is allowed. The policy"
+                f" {other.name!r} has it."
+            )
 
 
 def _described(policy: ScalingPolicy) -> dict[str, Any]:

@@ -32,9 +32,9 @@ class Targets:
     @operation(
         "application-autoscaling",
         "RegisterScalableTarget",
-        missing="The service namespace sagemaker with the dimension sagemaker:variant:DesiredInstanceCount. RoleARN has "
-        "no effect: answers name the service-linked role. Any variant may have MinCapacity 0: requests that come then "
-        "are held and answered",
+        missing="The service namespace sagemaker with the dimension sagemaker:variant:DesiredInstanceCount. RoleARN "
+        "has no effect: answers name the service-linked role. Any variant may have MinCapacity 0: requests that come "
+        "then are held and answered",
     )
     def register(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """Make a target, or change what is given of one."""
@@ -58,9 +58,7 @@ class Targets:
                 tags=checked_tags(params.get("Tags") or {}),
             )
         except NotFound as error:
-            raise Invalid(
-                f"SageMaker endpoint variant doesn't exist: {resource_id(place)}. {error}"
-            ) from None
+            raise Invalid(f"SageMaker endpoint variant doesn't exist: {resource_id(place)}. {error}") from None
         return {"ScalableTargetARN": target_arn(call, target)}
 
     @operation("application-autoscaling", "DescribeScalableTargets", missing="No PredictedCapacity")

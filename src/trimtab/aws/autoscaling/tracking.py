@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from msgspec.structs import replace
 
@@ -14,17 +14,14 @@ from trimtab.aws.cloudwatch.alarm_shapes import check_queries
 from trimtab.aws.cloudwatch.shapes import dimensions_of, queries_of
 from trimtab.aws.registry import AwsError
 from trimtab.aws.sagemaker.refusals import not_supported_yet
-from trimtab.errors import Invalid
+from trimtab.errors import Invalid, NotSupported
+from trimtab.policies.scaling.tracking import PREDEFINED
 from trimtab.resources.metric_query import MetricQuery, MetricStat
 from trimtab.resources.scaling import VARIANT_COUNT, TargetTracking
 
-PREDEFINED: Final = (
-    "SageMakerVariantInvocationsPerInstance",
-    "SageMakerVariantConcurrentRequestsPerModelHighResolution",
-)
+T = TypeVar("T")
 PERIOD_S: Final = 60  # AWS: of customized metrics
 _SINGLE: Final = ("MetricName", "Namespace", "Statistic")
-_NEVER: Final = 0.0
 _DEFAULT_COOLDOWN_S: Final = 300.0  # AWS: SageMaker variants
 
 
@@ -33,9 +30,7 @@ def tracking_of(config: Mapping[str, Any], place: Place) -> TargetTracking:
     predefined = config.get("PredefinedMetricSpecification")
     customized = config.get("CustomizedMetricSpecification")
     if (predefined is None) == (customized is None):
-        raise Invalid(
-            "Exactly one of PredefinedMetricSpecification and CustomizedMetricSpecification must be given."
-        )
+        raise Invalid("Exactly one of PredefinedMetricSpecification and CustomizedMetricSpecification must be given.")
     return TargetTracking(
         target_value=target_value(config),
         predefined=predefined_of(predefined) if predefined is not None else "",
@@ -58,9 +53,7 @@ def predefined_of(spec: Mapping[str, Any]) -> str:
     """PredefinedMetricType. Raises Invalid for those that variants do not have."""
     kind: str = spec["PredefinedMetricType"]
     if spec.get("ResourceLabel"):
-        raise Invalid(
-            "You cannot specify a resource label unless the metric type is ALBRequestCountPerTarget."
-        )
+        raise Invalid("You cannot specify a resource label unless the metric type is ALBRequestCountPerTarget.")
     if kind in PREDEFINED:
         return kind
     if kind.startswith("SageMaker"):
@@ -92,3 +85,28 @@ def _customized(spec: Mapping[str, Any], place: Place) -> dict[str, Any]:
             unit=spec.get("Unit", ""),
         )
     }
+
+
+def tracked_queries(declared: Sequence[Mapping[str, Any]], member: str) -> tuple[MetricQuery, ...]:
+    """Metric math with one result, over metrics of `PERIOD_S`. Raises Invalid."""
+    for query in declared:
+        if is_signal(query.get("MetricStat", {}).get("Metric", {})):
+            raise Invalid(
+                f"{query['MetricStat']['Metric']['MetricName']} cannot be part of metric math: track it alone."
+            )
+    queries = _said(lambda: queries_of([_with_period(query) for query in declared], member))
+    _said(lambda: check_queries(queries))
+    return queries
+
+
+def _with_period(query: Mapping[str, Any]) -> dict[str, Any]:
+    stat = query.get("MetricStat")
+    return {**query, "MetricStat": {**stat, "Period": PERIOD_S}} if stat is not None else dict(query)
+
+
+def _said(check: Callable[[], T]) -> T:
+    """What CloudWatch would refuse, Application Auto Scaling refuses with a code of its own."""
+    try:
+        return check()
+    except (AwsError, NotSupported) as error:
+        raise Invalid(str(error)) from None
