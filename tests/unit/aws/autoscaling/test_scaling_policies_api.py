@@ -10,6 +10,7 @@ from scaling_world import DIMENSION, PLACE, World, refusal
 
 from trimtab.resources.metric_query import MetricQuery, MetricStat
 from trimtab.resources.scaling import Predictive, StepAdjustment, StepScaling, TargetTracking
+from trimtab.testing.alarms import an_alarm
 
 INVOCATIONS = {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"}
 CONCURRENCY = {"PredefinedMetricType": "SageMakerVariantConcurrentRequestsPerModelHighResolution"}
@@ -226,6 +227,7 @@ def math_of(*metrics: dict[str, Any]) -> dict[str, Any]:
         (signal(Dimensions=settings(PanicWindowSeconds="nan")), "PanicWindowSeconds must be a number"),
         (signal(Dimensions=settings(PanicWindowSeconds="0")), "PanicWindowSeconds must be a number"),
         (signal(Dimensions=settings(StableWindowSeconds="1e9")), "StableWindowSeconds must be a number"),
+        (signal(Dimensions=settings(StableWindowSeconds="9", PanicWindowSeconds="10")), "from 0.5 to 9"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_tracked_is_refused_in_words(client, world: World, target, config, message) -> None:
@@ -269,6 +271,20 @@ def test_a_step_policy_reaches_control_and_is_described(client, world: World, ta
         adjustment_type="ChangeInCapacity", steps=steps, cooldown_s=60.0, aggregation="Maximum"
     ), "what an update does not give stays"
     assert described(client)[0]["CreationTime"] == created
+
+
+def test_a_step_policy_is_described_with_the_alarms_that_name_it(client, world: World, target) -> None:
+    arn = client.put_scaling_policy(**stepping(STEPPING))["PolicyARN"]
+    put(client, {"TargetValue": 1.0, "PredefinedMetricSpecification": INVOCATIONS}, "tracking")
+    world.alarms = [an_alarm("mine", alarm_actions=(arn,)), an_alarm("other", alarm_actions=("arn:aws:sns:x:y:z",))]
+    mine = [{"AlarmName": "mine", "AlarmARN": "arn:aws:cloudwatch:us-east-1:111122223333:alarm:mine"}]
+    found = {policy["PolicyName"]: policy["Alarms"] for policy in described(client)}
+    assert found["p"] == mine
+    assert [alarm["AlarmName"] for alarm in found["tracking"]] == [
+        "TargetTracking-AlarmHigh",
+        "TargetTracking-AlarmLow",
+    ]
+    assert client.put_scaling_policy(**stepping(STEPPING))["Alarms"] == mine
 
 
 @pytest.mark.parametrize(
@@ -322,6 +338,23 @@ def test_a_predictive_policy_reaches_control_and_is_described(client, world: Wor
     )
 
 
+def history_of(name: str, dimensions: list[dict[str, str]]) -> dict[str, Any]:
+    """A predictive policy on one of trimtab's own metrics."""
+    metric = {"Namespace": "trimtab/Endpoints", "MetricName": name, "Dimensions": dimensions}
+    query = {"Id": "m", "MetricStat": {"Metric": metric, "Stat": "Average"}}
+    return {
+        "MetricSpecifications": [
+            {"TargetValue": 2.0, "CustomizedScalingMetricSpecification": {"MetricDataQueries": [query]}}
+        ]
+    }
+
+
+def test_load_is_forecast_from_trimtabs_own_metrics_too(client, world: World, target) -> None:
+    client.put_scaling_policy(**predicting(history_of("ConcurrencyPerReplica1s", OWN)))
+    stat = kept(world).predictive.stat
+    assert (stat.namespace, stat.name, stat.period_s) == ("trimtab/Endpoints", "ConcurrencyPerReplica1s", 1)
+
+
 SPEC = PREDICTING["MetricSpecifications"][0]
 LOAD = {"MetricDataQueries": [{"Id": "a", "Expression": "1"}]}
 
@@ -346,6 +379,8 @@ LOAD = {"MetricDataQueries": [{"Id": "a", "Expression": "1"}]}
                 "MetricDataQueries": MEAN["Metrics"]}}]},
             "Metric math in a predictive policy is not supported yet",
         ),
+        (history_of("ConcurrencyPerReplicaEvent", OWN), "has no history to forecast from"),
+        (history_of("ConcurrencyPerReplica1s", []), "scaled by its own load"),
         ({"MaxCapacityBreachBehavior": "IncreaseMaxCapacity"}, "MaxCapacityBuffer must be given"),
         ({"MaxCapacityBuffer": 5}, "MaxCapacityBuffer must be given"),
     ],
