@@ -9,7 +9,7 @@ from trimtab.aws.autoscaling.pages import page_of
 from trimtab.aws.autoscaling.places import Place, chosen, described_place, missing, order_of, place_of
 from trimtab.aws.autoscaling.predicting import predictive_of
 from trimtab.aws.autoscaling.stepping import stepping_of
-from trimtab.aws.autoscaling.targets import required
+from trimtab.aws.autoscaling.targets import registered_place
 from trimtab.aws.autoscaling.tracking import metric_of, tracking_of
 from trimtab.aws.cloudwatch.alarms import alarm_arn
 from trimtab.aws.paging import Pager
@@ -48,9 +48,7 @@ class Policies:
     )
     def put(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """Make a policy, or configure it anew."""
-        place, name = place_of(params), params["PolicyName"]
-        target = required(self._scaling, place)
-        place = Place(target.endpoint, target.variant, target.dimension)  # as they were named when they were made
+        place, name = registered_place(self._scaling, place_of(params)), params["PolicyName"]
         others = [policy for policy in self._scaling.policies() if place.is_of(policy)]
         known = next((policy for policy in others if policy.name == name), None)
         policy = _policy(place, name, *_configuration(params, known))
@@ -62,7 +60,12 @@ class Policies:
     def describe(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """One page of policies, by endpoint, variant and name; each as it was declared."""
         names = params.get("PolicyNames")
-        wanted = (policy for policy in chosen(self._scaling.policies(), params) if not names or policy.name in names)
+        managed = {order_of(target) for target in self._scaling.targets() if target.managed}
+        wanted = (
+            policy
+            for policy in chosen(self._scaling.policies(), params)
+            if (not names or policy.name in names) and order_of(policy) not in managed
+        )
         page, token = page_of(
             self._pager, call, params, wanted, lambda policy: (*order_of(policy), policy.name), default=_PAGE
         )

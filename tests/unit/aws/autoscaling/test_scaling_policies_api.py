@@ -1,4 +1,4 @@
-"""Scaling policies, as boto3 sees them."""
+"""Target tracking and step scaling policies, as boto3 sees them."""
 
 from __future__ import annotations
 
@@ -6,81 +6,27 @@ import math
 from typing import Any
 
 import pytest
+from policy_shapes import (
+    CONCURRENCY,
+    CPU,
+    INVOCATIONS,
+    MEAN,
+    OWN,
+    STEPPING,
+    STEPS,
+    described,
+    kept,
+    put,
+    settings,
+    signal,
+    stepping,
+    tracking,
+)
 from scaling_world import DIMENSION, PLACE, World, refusal
 
 from trimtab.resources.metric_query import MetricQuery, MetricStat
-from trimtab.resources.scaling import Predictive, StepAdjustment, StepScaling, TargetTracking
+from trimtab.resources.scaling import StepAdjustment, StepScaling, TargetTracking
 from trimtab.testing.alarms import an_alarm
-
-INVOCATIONS = {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"}
-CONCURRENCY = {"PredefinedMetricType": "SageMakerVariantConcurrentRequestsPerModelHighResolution"}
-OWN = [{"Name": "EndpointName", "Value": "fraud"}, {"Name": "VariantName", "Value": "blue"}]
-CPU = {
-    "MetricName": "CPUUtilization",
-    "Namespace": "/aws/sagemaker/Endpoints",
-    "Statistic": "Average",
-    "Dimensions": OWN,
-}
-MEAN = {
-    "Metrics": [
-        {"Id": "n", "MetricStat": {"Metric": {"Namespace": "N", "MetricName": "m"}, "Stat": "Sum"}, "ReturnData": False},
-        {"Id": "r", "MetricStat": {"Metric": {"Namespace": "N", "MetricName": "r"}, "Stat": "Average", "Unit": "Count"},
-         "ReturnData": False},
-        {"Id": "mean", "Expression": "n / r", "Label": "per replica"},
-    ]
-}  # fmt: skip
-STEPS = [
-    {"MetricIntervalUpperBound": 0.0, "ScalingAdjustment": -1},
-    {"MetricIntervalLowerBound": 0.0, "MetricIntervalUpperBound": 10.0, "ScalingAdjustment": 1},
-    {"MetricIntervalLowerBound": 10.0, "ScalingAdjustment": 3},
-]
-STEPPING = {"AdjustmentType": "ChangeInCapacity", "StepAdjustments": STEPS}
-PREDICTING = {"MetricSpecifications": [{"TargetValue": 40.0, "PredefinedMetricPairSpecification": INVOCATIONS}]}
-
-
-def signal(name: str = "ConcurrencyPerReplicaEvent", **more: Any) -> dict[str, Any]:
-    """A customized metric that is one of trimtab's own."""
-    metric = {"MetricName": name, "Namespace": "trimtab/Endpoints", "Statistic": "Average", "Dimensions": OWN, **more}
-    return {"TargetValue": 2.0, "CustomizedMetricSpecification": {k: v for k, v in metric.items() if v is not None}}
-
-
-def settings(**values: str) -> list[dict[str, str]]:
-    return [*OWN, *({"Name": name, "Value": value} for name, value in values.items())]
-
-
-def put(client: Any, config: dict[str, Any], name: str = "p", **more: Any) -> dict[str, Any]:
-    return client.put_scaling_policy(**tracking(config, name), **more)
-
-
-def tracking(config: dict[str, Any], name: str = "p") -> dict[str, Any]:
-    return {
-        **PLACE,
-        "PolicyName": name,
-        "PolicyType": "TargetTrackingScaling",
-        "TargetTrackingScalingPolicyConfiguration": config,
-    }
-
-
-def stepping(config: dict[str, Any], name: str = "p") -> dict[str, Any]:
-    return {**PLACE, "PolicyName": name, "PolicyType": "StepScaling", "StepScalingPolicyConfiguration": config}
-
-
-def predicting(config: dict[str, Any], name: str = "p") -> dict[str, Any]:
-    return {
-        **PLACE,
-        "PolicyName": name,
-        "PolicyType": "PredictiveScaling",
-        "PredictiveScalingPolicyConfiguration": config,
-    }
-
-
-def kept(world: World) -> Any:
-    [policy] = world.scaling.policies()
-    return policy
-
-
-def described(client: Any, **more: Any) -> list[dict[str, Any]]:
-    return client.describe_scaling_policies(ServiceNamespace="sagemaker", **more)["ScalingPolicies"]
 
 
 def test_a_tracking_policy_is_described_as_it_was_declared(client, world: World, target) -> None:
@@ -310,88 +256,6 @@ def test_steps_that_make_no_sense_are_refused(world: World, target, change, mess
     assert world.scaling.policies() == []
 
 
-def test_a_predictive_policy_reaches_control_and_is_described(client, world: World, target) -> None:
-    client.put_scaling_policy(**predicting(PREDICTING))
-    assert kept(world).predictive == Predictive(target_value=40.0, predefined="SageMakerVariantInvocationsPerInstance")
-    assert described(client)[0]["PredictiveScalingPolicyConfiguration"] == PREDICTING
-    metric = {
-        "Id": "m",
-        "MetricStat": {"Metric": {"Namespace": "N", "MetricName": "m", "Dimensions": OWN}, "Stat": "Sum"},
-    }
-    config = {
-        "MetricSpecifications": [
-            {"TargetValue": 2.0, "CustomizedScalingMetricSpecification": {"MetricDataQueries": [metric]}}
-        ],
-        "Mode": "ForecastAndScale",
-        "SchedulingBufferTime": 60,
-        "MaxCapacityBreachBehavior": "IncreaseMaxCapacity",
-        "MaxCapacityBuffer": 10,
-    }
-    client.put_scaling_policy(**predicting(config))
-    assert kept(world).predictive == Predictive(
-        target_value=2.0,
-        stat=MetricStat("N", "m", (("EndpointName", "fraud"), ("VariantName", "blue")), 60, "Sum"),
-        mode="ForecastAndScale",
-        buffer_s=60.0,
-        max_capacity_breach="IncreaseMaxCapacity",
-        max_capacity_buffer=10,
-    )
-
-
-def history_of(name: str, dimensions: list[dict[str, str]]) -> dict[str, Any]:
-    """A predictive policy on one of trimtab's own metrics."""
-    metric = {"Namespace": "trimtab/Endpoints", "MetricName": name, "Dimensions": dimensions}
-    query = {"Id": "m", "MetricStat": {"Metric": metric, "Stat": "Average"}}
-    return {
-        "MetricSpecifications": [
-            {"TargetValue": 2.0, "CustomizedScalingMetricSpecification": {"MetricDataQueries": [query]}}
-        ]
-    }
-
-
-def test_load_is_forecast_from_trimtabs_own_metrics_too(client, world: World, target) -> None:
-    client.put_scaling_policy(**predicting(history_of("ConcurrencyPerReplica1s", OWN)))
-    stat = kept(world).predictive.stat
-    assert (stat.namespace, stat.name, stat.period_s) == ("trimtab/Endpoints", "ConcurrencyPerReplica1s", 1)
-
-
-SPEC = PREDICTING["MetricSpecifications"][0]
-LOAD = {"MetricDataQueries": [{"Id": "a", "Expression": "1"}]}
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"MetricSpecifications": []}, "one element"),
-        ({"MetricSpecifications": [SPEC, SPEC]}, "one element"),
-        ({"MetricSpecifications": [{**SPEC, "TargetValue": 0.0}]}, "TargetValue must be a number above 0"),
-        ({"MetricSpecifications": [{"TargetValue": 1.0}]}, "Exactly one of"),
-        ({"MetricSpecifications": [{**SPEC, "PredefinedScalingMetricSpecification": INVOCATIONS}]}, "Exactly one of"),
-        ({"MetricSpecifications": [{**SPEC, "CustomizedLoadMetricSpecification": LOAD}]}, "not supported yet"),
-        ({"MetricSpecifications": [{**SPEC, "CustomizedCapacityMetricSpecification": LOAD}]}, "not supported yet"),
-        (
-            {"MetricSpecifications": [
-                {"TargetValue": 1.0, "PredefinedMetricPairSpecification": {"PredefinedMetricType": "ECSServiceCPU"}}]},
-            "only supports the following predefined metric types",
-        ),
-        (
-            {"MetricSpecifications": [{"TargetValue": 1.0, "CustomizedScalingMetricSpecification": {
-                "MetricDataQueries": MEAN["Metrics"]}}]},
-            "Metric math in a predictive policy is not supported yet",
-        ),
-        (history_of("ConcurrencyPerReplicaEvent", OWN), "has no history to forecast from"),
-        (history_of("ConcurrencyPerReplica1s", []), "scaled by its own load"),
-        ({"MaxCapacityBreachBehavior": "IncreaseMaxCapacity"}, "MaxCapacityBuffer must be given"),
-        ({"MaxCapacityBuffer": 5}, "MaxCapacityBuffer must be given"),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_predicted_is_refused_in_words(client, world: World, target, change, message) -> None:
-    code, said = refusal(client.put_scaling_policy, **predicting({**PREDICTING, **change}))
-    assert code == "ValidationException"
-    assert message in said
-    assert world.scaling.policies() == []
-
-
 def test_type_and_configuration_go_together(client, target) -> None:
     call = client.put_scaling_policy
     assert (
@@ -467,10 +331,3 @@ def test_policies_are_filtered_and_paged(client, target) -> None:
     assert [policy["ResourceId"] for policy in mine] == [PLACE["ResourceId"]]
     code, _ = refusal(client.describe_scaling_policies, ServiceNamespace="sagemaker", NextToken="x")
     assert code == "InvalidNextTokenException"
-
-
-def test_a_forecast_is_refused_by_name(client, target) -> None:
-    span = {"StartTime": 0, "EndTime": 3600}
-    code, said = refusal(client.get_predictive_scaling_forecast, **PLACE, PolicyName="p", **span)
-    assert code == "UnsupportedOperationException"
-    assert "GetPredictiveScalingForecast" in said
