@@ -407,11 +407,11 @@ def test_what_is_under_way_is_known_to_the_next_control(world: World) -> None:
     serve(world)
     world.scale("ep", 3, why="load")
     world.restart()
-    scaling = world.control.scaling_of("ep", "main")
+    scaling = world.store.get_endpoint("ep").scaling_of("main")
     assert scaling is not None
     assert (scaling.wanted, scaling.least, scaling.why) == (3, 1, "load")
     world.settle()
-    assert world.control.scaling_of("ep", "main") is None
+    assert world.store.get_endpoint("ep").scaling_of("main") is None
 
 
 def test_replicas_that_come_up_stay_when_another_of_the_same_scaling_fails(world: World) -> None:

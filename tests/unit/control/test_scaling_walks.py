@@ -67,7 +67,7 @@ def walk(world: World, first: int, capacity: int | None, moves: list[int | str |
         assert ended - before <= 1
         assert ended <= changes
         if ended > before:
-            assert world.control.scaling_of("ep", "main") is None
+            assert world.store.get_endpoint("ep").scaling_of("main") is None
             assert world.endpoint("ep").status is E.IN_SERVICE
         assert 0 <= wanted <= most
     assert world.endpoint("ep").variants[0].current_count == wanted
