@@ -5,15 +5,12 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scaling_moves import EXITED, RAISED
 
 from trimtab.resources.endpoint import EndpointStatus as E
-from trimtab.resources.replica import Failure
 from trimtab.resources.replica import ReplicaState as R
 from trimtab.testing.engine import Fault
 from trimtab.testing.world import World
-
-RAISED = Failure(reason="ModelLoadFailed", message="model_fn raised.")
-EXITED = Failure(reason="Exited", message="exit status 3")
 
 faults = st.sampled_from([Fault(failure=RAISED), Fault(failure=EXITED), Fault(never_ready=True), Fault(steps=2)])
 moves = st.lists(
