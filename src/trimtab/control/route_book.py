@@ -25,9 +25,9 @@ class RouteBook:
     milliseconds, so that even a lost file does not bring back an old number.
 
     A table is pushed first, because a request may wait for it, and written then: `keep_later` sees to that. Nothing is
-    settled before it is written, so that nobody who starts by the file meets a replica that was drained since. A control
-    that dies in between is succeeded by one that goes on from the table before: what was added, or has died, is seen anew,
-    and what was to be drained is whole still.
+    settled before it is written, so that nobody who starts by the file meets a replica that was drained since. A
+    control that dies in between is succeeded by one that goes on from the table before: what was added, or has died, is
+    seen anew, and what was to be drained is whole still.
     """
 
     def __init__(
