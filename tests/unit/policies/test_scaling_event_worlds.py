@@ -6,7 +6,7 @@ from math import ceil
 
 import pytest
 
-from tests.unit.policies.scaling_world import World, constant, exponential, poisson, target, tracking
+from tests.unit.policies.queue_world import World, constant, exponential, poisson, target, tracking
 from trimtab.policies.scaling.queueing import replicas_for
 
 
