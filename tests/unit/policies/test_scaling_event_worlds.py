@@ -83,6 +83,13 @@ def test_load_that_goes_takes_its_replicas_along_after_the_stable_window():
     assert made.capacity == 1
 
 
+def test_a_backlog_keeps_its_replicas_for_a_stable_window_after_it_has_gone():
+    made = world([(70, 2), (60, 200), (250, 2)], constant(0.05), seed=5, bounds=(1, 4))
+    gone_s = 130 + (200 * 60 - 80 * 60) / 80
+    down = next(change for change in made.changes if change.wanted < change.before and change.at_s > 130)
+    assert gone_s + 50 <= down.at_s <= gone_s + 75
+
+
 def test_bursts_that_come_back_do_not_flap():
     made = world([(1, 40), (19, 0.5)] * 45, constant(0.05), seed=2)
     assert len(flips(made)) <= 2
