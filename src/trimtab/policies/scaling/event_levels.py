@@ -16,6 +16,7 @@ from trimtab.policies.scaling.windows import Mark, Seen, Windows, since
 ROUNDING: Final = 1e-9
 _RISE_EVERY_S: Final = 60.0
 _PIPELINED_S: Final = 0.004  # gateways send quick requests ahead, though a replica does one at a time
+_DRAIN_S: Final = 2.0
 _MANY: Final = 4  # times its length: so long a stretch for the rate of long requests
 _FEW: Final = 5  # requests that must have ended before what one costs is known
 
@@ -83,14 +84,20 @@ def _demand(seen: Seen, windows: Windows, aim: float, work_s: float, together: i
         return in_hand, in_hand  # replicas do as many at once as the target lets them have
     long_s = min(max(windows.panic_s, _MANY * work_s), windows.stable_s)
     came = _rate(since(seen.steps, now.at_s - long_s), now) * work_s
-    # How busy replicas were says nothing of what comes while a backlog is worked off; else it is the less noisy figure.
+    # While a backlog is worked off, how busy replicas are says nothing of what comes; else it is the less noisy figure.
     busy = min(came, (now.work_s - start.work_s) / span_s)
     demand = min(in_hand, float(replicas_for(coarse(came), aim, most)))
-    return demand, max(demand, float(replicas_for(coarse(busy), aim, most)))
+    backlog = seen.told.waiting * work_s / drain_s(seen.told)
+    return demand, max(demand, float(replicas_for(coarse(busy + backlog), aim, most)))
 
 
 def _together(load: Load) -> int:
     return (load.now - load.waiting) // load.ready if load.ready >= load.capacity > 0 else 1
+
+
+def drain_s(load: Load) -> float:
+    """A backlog is to be gone so soon: once replicas have started, where that takes long."""
+    return max(_DRAIN_S, load.start_s)
 
 
 def busy_of(seen: Seen, levels: Levels, windows: Windows) -> tuple[float, float]:
