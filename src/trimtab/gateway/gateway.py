@@ -6,7 +6,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
 import msgspec
 
@@ -28,6 +29,22 @@ logger = logging.getLogger(__name__)
 
 _SWEEP_INTERVAL_S = 0.05
 _FRAMES_CONNECT_TIMEOUT_S = 1.0
+
+
+class Watcher(Protocol):
+    """Who is told of variants of which control wants to know at once."""
+
+    def began(self, variant: Variant) -> None:
+        """It has its first call after a while, and is active."""
+        ...
+
+    def starved(self, variant: Variant) -> None:
+        """A call waits, and there is no lane to wait for."""
+        ...
+
+    def switched(self, active: Iterable[Variant]) -> None:
+        """The table is another: variants are gone, or have begun or ceased to be of interest."""
+        ...
 
 
 class EndpointEntry:
@@ -72,6 +89,7 @@ class Gateway:
     ) -> None:
         self.table = RouteTable(version=0)
         self.endpoints: dict[str, EndpointEntry] = {}
+        self.watcher: Watcher | None = None
         self._now_s = now_s
         self._draw = draw
         self._metered = metered
@@ -98,11 +116,20 @@ class Gateway:
             call.failed(error)
             return
         if not variant.active:
-            variant.active = True
-            self._active[variant] = None
+            self._activate(variant)
         variant.admit(call)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_SWEEP_INTERVAL_S, self._sweep)
+
+    def _activate(self, variant: Variant) -> None:
+        variant.active = True
+        self._active[variant] = None
+        if self.watcher is not None and variant.signals:
+            self.watcher.began(variant)
+
+    def _starved(self, variant: Variant) -> None:
+        if self.watcher is not None and variant.signals:
+            self.watcher.starved(variant)
 
     def _sweep(self) -> None:
         """Enforce time limits; runs only while there is anything in hand."""
@@ -135,6 +162,10 @@ class Gateway:
                 variant.active = False  # until it is called again
                 del self._active[variant]
 
+    def active(self) -> Iterable[Variant]:
+        """Variants that have had calls lately."""
+        return self._active
+
     def variants(self) -> list[Variant]:
         """All variants, those that are finishing included."""
         return [v for entry in self.endpoints.values() for v in entry.variants] + self._retired
@@ -152,7 +183,7 @@ class Gateway:
             if table.version < self.table.version:
                 return
             plan = self._prepare(table)
-            fresh = [lane for _, rows in plan for _, _, lanes in rows for lane in lanes if not lane.opened]
+            fresh = [lane for _, _, rows in plan for _, _, lanes in rows for lane in lanes if not lane.opened]
             await asyncio.gather(*(self._open(lane) for lane in fresh))
             self._switch(table, plan)
 
@@ -168,10 +199,13 @@ class Gateway:
             logger.info("lane not reachable yet %s", fields)  # so at each start with a table of workers that are gone
 
     def _prepare(self, table: RouteTable) -> _Plan:
-        """Variants and lanes for `table`, reusing those that go on."""
+        """Variants and lanes for `table`, reusing those that go on; what has not changed costs next to nothing."""
         plan: _Plan = []
         for endpoint in table.endpoints:
             before = self.endpoints.get(endpoint.name)
+            if before is not None and before.route == endpoint:
+                plan.append((endpoint, before, []))
+                continue
             rows = []
             for route in endpoint.variants:
                 variant = before.by_name.get(route.name) if before is not None else None
@@ -180,7 +214,7 @@ class Gateway:
                 known = {_lane_key(lane.route): lane for lane in variant.lanes}
                 lanes = tuple(known.get(_lane_key(r)) or self._new_lane(r, variant, route.version) for r in route.lanes)
                 rows.append((variant, route, lanes))
-            plan.append((endpoint, rows))
+            plan.append((endpoint, None, rows))
         return plan
 
     def _new_variant(self, endpoint: str, route: VariantRoute) -> Variant:
@@ -189,6 +223,7 @@ class Gateway:
             now_s=self._now_s,
             random=self._draw,
             readmit=self.submit,
+            starved=self._starved,
             endpoint=endpoint,
             metered=self._metered,
         )
@@ -205,19 +240,19 @@ class Gateway:
 
     def _switch(self, table: RouteTable, plan: _Plan) -> None:
         endpoints: dict[str, EndpointEntry] = {}
-        kept: set[int] = set()
-        gone = {id(v): v for entry in self.endpoints.values() for v in entry.variants}
-        for endpoint, rows in plan:
+        for endpoint, unchanged, rows in plan:
             for variant, route, lanes in rows:
                 variant.change(route, lanes)
-                kept.add(id(variant))
-            endpoints[endpoint.name] = EndpointEntry(endpoint, tuple(variant for variant, _, _ in rows))
-        self.table = table
-        self.endpoints = endpoints
-        for key, variant in gone.items():
-            if key not in kept:
-                variant.retire()  # what waits there is submitted again, under the new table
-                self._retired.append(variant)
+            endpoints[endpoint.name] = unchanged or EndpointEntry(endpoint, tuple(variant for variant, _, _ in rows))
+        before, self.table, self.endpoints = self.endpoints, table, endpoints
+        for entry in before.values():
+            now = endpoints.get(entry.route.name)
+            for variant in entry.variants if now is not entry else ():
+                if now is None or variant not in now.variants:
+                    variant.retire()  # what waits there is submitted again, under the new table
+                    self._retired.append(variant)
+        if self.watcher is not None:
+            self.watcher.switched(self._active)
 
     async def close(self) -> None:
         """Disconnect from every lane."""
@@ -227,7 +262,7 @@ class Gateway:
         await asyncio.gather(*(lane.close() for lane in lanes))
 
 
-_Plan = list[tuple[EndpointRoute, list[tuple[Variant, VariantRoute, tuple[Lane, ...]]]]]
+_Plan = list[tuple[EndpointRoute, EndpointEntry | None, list[tuple[Variant, VariantRoute, tuple[Lane, ...]]]]]
 
 
 def _lane_key(route: LaneRoute) -> tuple[str, str, int, int, str]:
