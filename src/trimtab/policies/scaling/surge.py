@@ -59,7 +59,9 @@ def _surge(now: Mark, start: Mark, rate_before: float, evidence: float) -> Surge
     arrived = now.arrived - start.arrived
     length_s = max(span_s, LEAST_S)
     rate, likely_rate = (arrived - sqrt(arrived)) / length_s, (arrived - 1) / length_s  # one began the stretch
-    return Surge(arrived, span_s, rate, likely_rate, rate_before, evidence, now.ended - start.ended, now.work_s - start.work_s)
+    return Surge(
+        arrived, span_s, rate, likely_rate, rate_before, evidence, now.ended - start.ended, now.work_s - start.work_s
+    )
 
 
 def _tellings(fine: tuple[Mark, ...], start: Mark) -> int:
