@@ -83,8 +83,8 @@ def run(
 ) -> Run:
     """Let `load` come to `replicas` (without: the target's minimum) scaled by `rules`.
 
-    `given`: what comes from outside, at its own times. `note` is told each step of the reducer, as a journal is. Invalid for a load whose steps are too long for the policies'
-    signals, and for a metric that the model does not have.
+    `given`: what comes from outside, at its own times. `note` is told each step of the reducer, as a journal is.
+    Invalid for a load whose steps are too long for the policies' signals, and for a metric that the model has not.
     """
     return _Runner(load, rules, machine, replicas, own_alarms, given, note).run()
 
