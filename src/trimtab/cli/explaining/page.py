@@ -22,7 +22,7 @@ _WAITS: Final = {"load", "tick"}  # inputs that need not be named: the reason te
 def show(told: Sequence[Told], about: Mapping[str, Any], width: int) -> None:
     """Print targets and policies, then every decision."""
     screen = console()
-    for line in _head(about):
+    for line in _head(about, width):
         screen.print(line, overflow="ignore", no_wrap=True, crop=False)
     show_decisions(told, width)
 
@@ -36,7 +36,7 @@ def show_decisions(told: Sequence[Told], width: int) -> None:
             screen.print(line, overflow="ignore", no_wrap=True, crop=False)
 
 
-def _head(about: Mapping[str, Any]) -> Iterator[Text]:
+def _head(about: Mapping[str, Any], width: int) -> Iterator[Text]:
     from rich.text import Text
 
     for target in about.get("targets", ()):
@@ -44,7 +44,9 @@ def _head(about: Mapping[str, Any]) -> Iterator[Text]:
         yield Text.assemble((name, "bold"), f"  {target['min_capacity']} to {target['max_capacity']} replicas")
         for policy in about.get("policies", ()):
             if policy["variant"] == target["variant"]:
-                yield Text(f"  {policy['name']}: {policy_words(policy)}")
+                words = f"{policy['name']}: {policy_words(policy)}"
+                for line in textwrap.wrap(words, min(width, _WIDEST) - 5, subsequent_indent="  "):
+                    yield Text(f"  {line}")
 
 
 def policy_words(policy: Mapping[str, Any]) -> str:
@@ -140,10 +142,10 @@ def _starts(starts: Sequence[Start], width: int) -> Iterator[Text]:
     if not starts:
         return
     steps = [step for step in STEPS if any(step in start.budget for start in starts)]
-    names = [step.replace("_", " ") for step in steps] + ["all"]
-    room = width - 3 - sum(max(7, len(name)) + 1 for name in names)
+    names = [step.partition("_")[0] for step in steps] + ["all"]  # first: of the first answer
+    room = width - 3 - sum(max(6, len(name)) + 1 for name in names)
     column = max(8, min(max(len(start.replica_id) for start in starts), room))
-    sizes = [max(7, len(name)) for name in names]
+    sizes = [max(6, len(name)) for name in names]
     cells = " ".join(f"{name:>{size}}" for name, size in zip(names, sizes, strict=True))
     yield Text(f"  {'start, ms':{column}} {cells}", style="dim")
     for start in starts:
