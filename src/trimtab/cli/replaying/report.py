@@ -15,6 +15,7 @@ from trimtab.cli.render import console, emit, milliseconds, say, table
 from trimtab.cli.replaying.trial import Tried
 
 if TYPE_CHECKING:
+    from trimtab.sim.run import Run
     from trimtab.sim.verify import Agreement
 
 _POINTS: Final = 300  # of a curve
@@ -84,33 +85,43 @@ def show_changes(tried: Sequence[Tried], most: int = 12) -> None:
 
 def charts_of(tried: Sequence[Tried]) -> list[Chart]:
     """Requests, replicas and the 99th percentile over time."""
-    import numpy as np
-
-    from trimtab.sim.latency import Told, histogram_of, quantile
-
     load = tried[0].run.load
-    size = max(1, len(load.arrivals) // _POINTS)
-    edges = list(range(0, len(load.arrivals), size))
-    span_s = len(load.arrivals) * load.step_s
-    unit_s, unit = (60.0, "minutes") if span_s < 4 * 3600 else (3600.0, "hours")
-    xs = [edge * load.step_s / unit_s for edge in edges]
-    rate = [float(load.arrivals[edge : edge + size].mean()) / load.step_s for edge in edges]
+    unit_s, unit = (60.0, "minutes") if load.end_s - load.start_s < 4 * 3600 else (3600.0, "hours")
+    xs: list[float] = []
+    rate: list[float] = []
     replicas, slowest = [], []
     for one in tried:
-        told = one.run.told()
-        replicas.append(Line(one.name, [float(one.run.ready[edge : edge + size].mean()) for edge in edges]))
-        values: list[float | None] = []
-        for edge in edges:
-            part = slice(edge, edge + size)
-            finite = np.isfinite(told.seconds[part])
-            counted = Told(np.where(finite, told.seconds[part], 0), np.where(finite, told.weights[part], 0))
-            values.append(quantile(histogram_of(counted), 0.99) * 1e3 or None)
-        slowest.append(Line(one.name, values))
+        times, rate, ready, p99_s = points_of(one.run, _POINTS)
+        xs = [at_s / unit_s for at_s in times]
+        replicas.append(Line(one.name, ready))
+        slowest.append(Line(one.name, [None if seconds is None else seconds * 1e3 for seconds in p99_s]))
     return [
         Chart("Requests", unit, "requests/s", xs, (Line("offered", rate),)),
         Chart("Replicas that are ready", unit, "replicas", xs, tuple(replicas)),
         Chart("Latency, 99th percentile", unit, "ms", xs, tuple(slowest), log=True),
     ]
+
+
+def points_of(run: Run, most: int) -> tuple[list[float], list[float], list[float], list[float | None]]:
+    """About so many points of a run: seconds from its start, requests/s, ready replicas, p99 in seconds."""
+    import numpy as np
+
+    from trimtab.sim.latency import Told, histogram_of, quantile
+
+    load, told = run.load, run.told()
+    size = max(1, len(load.arrivals) // most)
+    parts = [slice(edge, edge + size) for edge in range(0, len(load.arrivals), size)]
+    slowest: list[float | None] = []
+    for part in parts:
+        finite = np.isfinite(told.seconds[part])
+        counted = Told(np.where(finite, told.seconds[part], 0), np.where(finite, told.weights[part], 0))
+        slowest.append(quantile(histogram_of(counted), 0.99) or None)
+    return (
+        [part.start * load.step_s for part in parts],
+        [float(load.arrivals[part].mean()) / load.step_s for part in parts],
+        [float(run.ready[part].mean()) for part in parts],
+        slowest,
+    )
 
 
 def show_charts(charts: Sequence[Chart]) -> None:
