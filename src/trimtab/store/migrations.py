@@ -15,8 +15,13 @@ def _alarms(connection: Connection) -> None:
     schema.metadata.create_all(connection, tables=[schema.alarms, schema.alarm_history])
 
 
+def _scaling(connection: Connection) -> None:
+    """2 -> 3: autoscaling."""
+    schema.metadata.create_all(connection, tables=schema.SCALING)
+
+
 # MIGRATIONS[n] turns schema n into schema n + 1. Steps are never edited after a release; they are added to.
-MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _alarms}
+MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _alarms, 2: _scaling}
 
 
 def migrate(

@@ -1,10 +1,12 @@
-"""Tables of schema version 2. Values are MessagePack of the structs in `resources`; columns are what is searched by."""
+"""Tables of schema version 3. Values are MessagePack of the structs in `resources`; columns are what is searched by."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = MetaData()
 
@@ -71,3 +73,40 @@ alarm_history = Table(
     Index("alarm_history_by_time", "at_ms"),
     sqlite_autoincrement=True,
 )
+
+# Since schema 3. Autoscaling: `endpoint` and `variant` are case-folded; names of policies and actions keep their case.
+_TARGET = ("endpoint", "variant", "dimension")
+
+
+def _of_target(table: str, *more: str) -> Table:
+    keys: list[Column[Any]] = [Column(name, String(255), primary_key=True) for name in (*_TARGET, *more)]
+    return Table(table, metadata, *keys, Column("value", LargeBinary, nullable=False))
+
+
+scaling_targets = _of_target("scaling_targets")
+scaling_policies = _of_target("scaling_policies", "name")
+scaling_actions = _of_target("scaling_actions", "name")
+
+scaling_states = Table(
+    "scaling_states",
+    metadata,
+    Column("endpoint", String(255), primary_key=True),
+    Column("variant", String(255), primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
+scaling_activities = Table(
+    "scaling_activities",
+    metadata,
+    Column("position", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("id", String(255), nullable=False, unique=True),
+    Column("endpoint", String(255), nullable=False),
+    Column("variant", String(255), nullable=False),
+    Column("start_ms", BigInteger, nullable=False),
+    Column("value", LargeBinary, nullable=False),
+    Index("scaling_activities_by_variant", "endpoint", "variant", "position"),
+    Index("scaling_activities_by_time", "start_ms"),
+    sqlite_autoincrement=True,
+)
+
+SCALING = (scaling_targets, scaling_policies, scaling_actions, scaling_states, scaling_activities)

@@ -19,6 +19,7 @@ from trimtab.resources.names import key_of
 from trimtab.store import schema
 from trimtab.store.alarms import SqlAlarms
 from trimtab.store.migrations import migrate
+from trimtab.store.scaling import SqlScaling
 from trimtab.store.store import EVENTS_KEPT, Stale
 
 T = TypeVar("T")
@@ -39,6 +40,7 @@ class SqlStore:
         self._engine = engine
         self._endpoints: dict[str, tuple[int, EndpointRecord]] = {}  # by key, with the revision that was read
         self.alarms = SqlAlarms(self._write, self._read)
+        self.scaling = SqlScaling(self._write, self._read)
         with self._write() as connection:
             migrate(connection)
 

@@ -11,6 +11,7 @@ from trimtab.resources.endpoint import Event
 from trimtab.resources.endpoint_config import EndpointConfig
 from trimtab.resources.model import Model
 from trimtab.store.alarms import AlarmStore
+from trimtab.store.scaling import ScalingStore
 
 EVENTS_KEPT = 500  # per endpoint; older ones make room
 
@@ -30,6 +31,11 @@ class Store(Protocol):
     @property
     def alarms(self) -> AlarmStore:
         """Alarms and their history."""
+        ...
+
+    @property
+    def scaling(self) -> ScalingStore:
+        """Autoscaling's targets, policies, scheduled actions, activities and states."""
         ...
 
     def add_model(self, model: Model, tags: Mapping[str, str]) -> None:

@@ -16,6 +16,7 @@ from trimtab.store import schema
 from trimtab.store.migrations import migrate
 from trimtab.store.sqlite import open_sqlite
 from trimtab.testing.alarms import an_alarm, an_item
+from trimtab.testing.scaling import a_target, an_activity
 from trimtab.testing.store import a_model
 
 WRITER = """
@@ -148,7 +149,7 @@ INSERT INTO tags VALUES ('model', 'fraud', 'team', 0, 'risk');
 """
 
 
-def test_a_database_of_schema_1_gets_alarms_and_keeps_what_it_holds(tmp_path: Path) -> None:
+def test_a_database_of_schema_1_gets_alarms_and_scaling_and_keeps_what_it_holds(tmp_path: Path) -> None:
     path = tmp_path / "t.db"
     old = sqlite3.connect(path)
     old.executescript(SCHEMA_1)
@@ -161,13 +162,40 @@ def test_a_database_of_schema_1_gets_alarms_and_keeps_what_it_holds(tmp_path: Pa
         assert store.get_tags("model", "fraud") == {"team": "risk"}
         store.alarms.save(an_alarm(), [an_item()])
         assert list(store.alarms.load()) == [an_alarm()]
+        store.scaling.save_target(a_target())
+        store.scaling.save_activity(an_activity())
+        assert list(store.scaling.targets()) == [a_target()]
         store.close()
     engine = create_engine(f"sqlite:///{path}")
     migrated = {table: inspect(engine).get_columns(table) for table in ("alarms", "alarm_history")}
     indexes = {index["name"] for index in inspect(engine).get_indexes("alarm_history")}
     with engine.connect() as connection:
-        assert connection.execute(schema.schema.select()).one().version == schema.SCHEMA_VERSION == 2
+        assert connection.execute(schema.schema.select()).one().version == schema.SCHEMA_VERSION == 3
     engine.dispose()
     assert [column["name"] for column in migrated["alarms"]] == ["name", "value"]
     assert [column["name"] for column in migrated["alarm_history"]] == ["id", "alarm", "at_ms", "value"]
     assert indexes == {"alarm_history_by_alarm", "alarm_history_by_time"}
+
+
+def test_a_database_of_schema_2_gets_scaling_with_the_tables_of_a_new_one(tmp_path: Path) -> None:
+    open_sqlite(tmp_path / "new.db").close()
+    open_sqlite(tmp_path / "old.db").close()
+    old = sqlite3.connect(tmp_path / "old.db")
+    for table in schema.SCALING:
+        old.execute(f"DROP TABLE {table.name}")
+    old.execute("UPDATE trimtab_schema SET version = 2")
+    old.commit()
+    old.close()
+    store = open_sqlite(tmp_path / "old.db")
+    store.scaling.save_target(a_target())
+    assert list(store.scaling.targets()) == [a_target()]
+    store.close()
+    tables = {name: _definitions(tmp_path / name) for name in ("new.db", "old.db")}
+    assert tables["new.db"] == tables["old.db"]
+
+
+def _definitions(path: Path) -> set[tuple[str, str | None]]:
+    connection = sqlite3.connect(path)
+    found = set(connection.execute("SELECT name, sql FROM sqlite_master"))
+    connection.close()
+    return found
