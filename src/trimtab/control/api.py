@@ -76,11 +76,15 @@ class ControlApi(Protocol):
         why: str,
         detect_s: float = 0.0,
         decided_monotonic_s: float | None = None,
-    ) -> None:
-        """Change one variant's replica count as autoscaling decided: also while an earlier such change is under way.
+    ) -> bool:
+        """Change one variant's replica count as autoscaling decided; return whether that changes anything.
 
-        `detect_s`: from the need to the decision's beginning, for the starts' budgets. NotFound("endpoint" |
-        "variant"); InUse while an update replaces what is deployed, or the endpoint does not serve. `count` may be 0.
+        A change of counts under way is overtaken: the newest count holds. `count` may be 0. If it returns True, an
+        event SCALED or SCALING_FAILED (control/turn.py) follows, unless another change overtakes this one; a change
+        that fails keeps what has come of it. For the starts' budgets: `detect_s` is from the need until the decision
+        stood, `decided_monotonic_s` when it did (None: now). NotFound("endpoint" | "variant"); InUse while an update
+        replaces what is deployed, is undone, or the endpoint is being made or deleted; Invalid when it does not serve,
+        or for a bad count; LimitExceeded.
         """
         ...
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 from msgspec.structs import replace
 
 from trimtab.clock import Clock
-from trimtab.control.validate import check_count, check_weight
+from trimtab.control.validate import ZERO_CURE, check_count, check_weight
 from trimtab.errors import InUse, Invalid, NotFound
-from trimtab.resources.deployment import DeployedVariant, Deployment, EndpointRecord
+from trimtab.resources.deployment import DeployedVariant, Deployment, EndpointRecord, Scaling
 from trimtab.resources.endpoint import Endpoint, EndpointStatus, Event, VariantState
 from trimtab.resources.endpoint_config import EndpointConfig
 from trimtab.resources.lifecycles import ENDPOINT, step
@@ -22,17 +22,30 @@ from trimtab.store.store import Store
 E = EndpointStatus
 # AWS: "Cannot update in-progress endpoint", for deletions too (semantics 3.2).
 AT_REST = frozenset({E.IN_SERVICE, E.FAILED, E.OUT_OF_SERVICE, E.UPDATE_ROLLBACK_FAILED})
+_SERVES_NOT = frozenset({E.FAILED, E.OUT_OF_SERVICE, E.UPDATE_ROLLBACK_FAILED})
+
+Floor = Callable[[str, str], int]
+"""(endpoint, variant): the least count that a caller may give it. 0 when a scalable target has the minimum 0."""
+Scalable = Callable[[str, str], bool]
+"""(endpoint, variant): whether it is a scalable target."""
 
 
 class EndpointIntent:
     """Validates a call about an endpoint and records what is wanted."""
 
     def __init__(
-        self, store: Store, clock: Clock, resolve_runtime: Callable[[str, Mapping[str, str]], Runtime]
+        self,
+        store: Store,
+        clock: Clock,
+        resolve_runtime: Callable[[str, Mapping[str, str]], Runtime],
+        floor: Floor,
+        scalable: Scalable,
     ) -> None:
         self._store = store
         self._clock = clock
         self._resolve_runtime = resolve_runtime
+        self._floor = floor
+        self._scalable = scalable
 
     def create(self, name: str, config_name: str, tags: Mapping[str, str], document: Mapping[str, Any]) -> Endpoint:
         """AlreadyExists; NotFound("endpoint-config"), or ("model") when a model was deleted since."""
@@ -56,13 +69,15 @@ class EndpointIntent:
     def update(
         self, name: str, config_name: str, *, retain_counts: bool, retain_weights: bool, document: Mapping[str, Any]
     ) -> Endpoint:
-        """NotFound; InUse. As on AWS, NotFound also names the config in use when that was deleted meanwhile."""
+        """NotFound; InUse; Invalid when a scalable target would go or get another instance type (AWS). As on AWS,
+        NotFound also names the config in use when that was deleted meanwhile."""
         record = self._at_rest(name)
         config = self._store.get_config(config_name)
         held = record.endpoint
         failed = held.status in (E.FAILED, E.OUT_OF_SERVICE)
         if not failed:
             self._store.get_config(held.config_name)  # AWS refuses the update of what it cannot describe
+        self._check_targets(record, config)
         pending = _retained(_initial(config), held.variants, counts=retain_counts, weights=retain_weights)
         generation = record.generations + 1
         changes = {
@@ -85,17 +100,12 @@ class EndpointIntent:
         """NotFound("endpoint" | "variant"); InUse; Invalid when the endpoint does not serve."""
         record = self._at_rest(name)
         held = record.endpoint
-        if record.serving is None or held.status is not E.IN_SERVICE:
-            raise Invalid(f"The endpoint {held.name!r} is {held.status.value}: update it to a working configuration.")
-        unknown = sorted((weights.keys() | counts.keys()) - {variant.name for variant in held.variants})
-        if unknown:
-            listed = ", ".join(f'"{variant}"' for variant in unknown)
-            text = f"The variant name(s) {listed} is/are not present within endpoint configuration"
-            raise NotFound("variant", unknown[0], f'{text} "{held.config_name}".')  # AWS's words, less the ARN
+        _check_serves(record)
+        _check_known(held, weights.keys() | counts.keys())
         for variant, weight in weights.items():
             check_weight(variant, weight)
         for variant, count in counts.items():
-            check_count(variant, count)
+            check_count(variant, count, floor=min(1, self._floor(held.name, variant)), cure=ZERO_CURE)
         wanted = tuple(
             replace(
                 variant,
@@ -114,20 +124,65 @@ class EndpointIntent:
             failure_reason="",
         )
 
+    def scale(
+        self, name: str, variant: str, count: int, *, why: str, detect_s: float, decided_monotonic_s: float | None
+    ) -> bool:
+        """See ControlApi.scale."""
+        record = self._store.get_endpoint(name)
+        held = record.endpoint
+        _check_serves(record)
+        if held.status is not E.IN_SERVICE and not (record.scaled_from or record.scalings):
+            raise _in_use(held)
+        _check_known(held, {variant})
+        check_count(variant, count, floor=0)
+        before = {v.name: v.desired_count for v in held.variants}[variant]
+        if before == count:
+            return False
+        overtaken = record.scaling_of(variant)
+        originally = next((v.desired_count for v in record.scaled_from if v.name == variant), before)
+        scaling = Scaling(
+            variant=variant,
+            wanted=count,
+            least=min(count, before, overtaken.least if overtaken else originally),
+            after=next((c.replica_id for c in reversed(record.crashes) if c.variant == variant), ""),
+            why=why,
+            detect_s=detect_s,
+            decided_monotonic_s=self._clock.monotonic_s() if decided_monotonic_s is None else decided_monotonic_s,
+        )
+        self._save(
+            record,
+            E.UPDATING,
+            f"scale {variant} {before} -> {count}: {why}",
+            {"scalings": (*(s for s in record.scalings if s.variant != variant), scaling)},
+            variants=tuple(replace(v, desired_count=count) if v.name == variant else v for v in held.variants),
+            failure_reason="",
+        )
+        return True
+
     def delete(self, name: str) -> Endpoint:
         """NotFound; InUse."""
         return self._save(self._at_rest(name), E.DELETING, "delete", {})
 
     def _at_rest(self, name: str) -> EndpointRecord:
         record = self._store.get_endpoint(name)
-        status = record.endpoint.status
-        if status not in AT_REST:
-            raise InUse(
-                "endpoint",
-                record.endpoint.name,
-                f"The endpoint {record.endpoint.name!r} is {status.value}: wait until that has finished.",
-            )
+        if record.endpoint.status not in AT_REST:
+            raise _in_use(record.endpoint)
         return record
+
+    def _check_targets(self, record: EndpointRecord, config: EndpointConfig) -> None:
+        """AWS: UpdateEndpoint may neither remove a scalable variant nor change its instance type (semantics 5.1)."""
+        new = {spec.name: spec for spec in config.variants}
+        for old in record.serving.variants if record.serving else ():
+            name = old.spec.name
+            if not self._scalable(record.endpoint.name, name):
+                continue
+            if name not in new or new[name].instance_type != old.spec.instance_type:
+                what = "has another instance type in" if name in new else "is not part of"
+                raise Invalid(
+                    f"The variant {name!r} of endpoint {record.endpoint.name!r} is a scalable target and {what} "
+                    f"the endpoint configuration {config.name!r}. Deregister the target first "
+                    "(application-autoscaling DeregisterScalableTarget), and register it again after the update."
+                )
 
     def _save(
         self, record: EndpointRecord, status: EndpointStatus, why: str, changes: dict[str, Any], **endpoint: Any
@@ -148,6 +203,30 @@ class EndpointIntent:
         return Deployment(
             config_name=config.name, generation=generation, variants=tuple(variants), document=dict(document)
         )
+
+
+def _in_use(endpoint: Endpoint) -> InUse:
+    return InUse(
+        "endpoint",
+        endpoint.name,
+        f"The endpoint {endpoint.name!r} is {endpoint.status.value}: wait until that has finished.",
+    )
+
+
+def _check_serves(record: EndpointRecord) -> None:
+    endpoint = record.endpoint
+    if endpoint.status in _SERVES_NOT:
+        raise Invalid(
+            f"The endpoint {endpoint.name!r} is {endpoint.status.value}: update it to a working configuration."
+        )
+
+
+def _check_known(endpoint: Endpoint, variants: Set[str]) -> None:
+    unknown = sorted(variants - {variant.name for variant in endpoint.variants})
+    if unknown:
+        listed = ", ".join(f'"{variant}"' for variant in unknown)
+        text = f"The variant name(s) {listed} is/are not present within endpoint configuration"
+        raise NotFound("variant", unknown[0], f'{text} "{endpoint.config_name}".')  # AWS's words, less the ARN
 
 
 def _initial(config: EndpointConfig) -> tuple[VariantState, ...]:

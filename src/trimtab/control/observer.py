@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from msgspec.structs import replace
 
@@ -18,6 +18,9 @@ from trimtab.resources.replica import Failure, ReplicaSpec, ReplicaState, Replic
 from trimtab.resources.routing import EndpointRoute, Lane
 from trimtab.store.store import Store
 
+Signals = Callable[[str, str], bool]
+"""(endpoint, variant): whether control wants to know at once what gateways have in hand of it."""
+
 _PATIENCE_S = 5.0  # after which an order without effect is given again, and a replica never listed counts as lost
 
 
@@ -29,12 +32,21 @@ class Observer:
     process: the next control starts from what the engine lists.
     """
 
-    def __init__(self, store: Store, engine: Engine, book: RouteBook, clock: Clock, settings: Settings) -> None:
+    def __init__(
+        self,
+        store: Store,
+        engine: Engine,
+        book: RouteBook,
+        clock: Clock,
+        settings: Settings,
+        signals: Signals = lambda endpoint, variant: False,
+    ) -> None:
         self._store = store
         self._engine = engine
         self._book = book
         self._clock = clock
         self._settings = settings
+        self._signals = signals
         self._known: dict[str, ReplicaStatus] = {}  # last seen, or made up from the order to start
         self._unlisted_since_s: dict[str, float] = {}  # ordered, not listed by the engine yet (monotonic)
         self._refused: set[str] = set()  # the engine refused to start it: listed by nobody but us
@@ -64,6 +76,7 @@ class Observer:
             draining=frozenset(self._draining.keys() & ids),
             stopped=frozenset(self._stopped.keys() & ids),
             token=secrets.token_hex(4),
+            signals=self._signalling(record),
             detect_s=max(0.0, now_s - woken_monotonic_s) if woken_monotonic_s is not None else 0.0,
             monotonic_s=now_s,
             recheck_in_s=min((max(0.0, at_s + _PATIENCE_S - now_s) for at_s in orders), default=None),
@@ -93,6 +106,13 @@ class Observer:
             return self._store.get_endpoint(key)
         except NotFound:
             return None
+
+    def _signalling(self, record: EndpointRecord | None) -> frozenset[str]:
+        if record is None:
+            return frozenset()
+        endpoint = record.endpoint
+        variants = {variant.name for variant in (*endpoint.variants, *endpoint.pending_variants)}
+        return frozenset(variant for variant in variants if self._signals(endpoint.name, variant))
 
     def _replicas(self, key: str, now_s: float) -> tuple[ReplicaStatus, ...]:
         routed = _lanes(self._book.route(key))

@@ -5,7 +5,7 @@
     InService     serving                 serving's ready replicas
     Updating      serving and incoming    incoming once all of it is ready,   routed everywhere -> incoming is serving;
                                           else serving                        the rest has drained -> InService
-    Updating      serving (new counts)    serving's ready replicas            all ready, the rest drained -> InService
+    Updating      serving (new counts)    serving's ready replicas            control/resizing.py -> InService
     RollingBack   serving                 serving's ready replicas            the rest has drained -> InService
     Failed        nothing                 nothing
     Deleting      nothing                 nothing                             nothing is left -> the record is removed
@@ -17,7 +17,7 @@ derived from the record and from what engines and gateways report, so a control 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -25,11 +25,11 @@ from msgspec.structs import replace
 from trimtab.control.actions import Plan
 from trimtab.control.fleet import Demand, Loss, demands_of
 from trimtab.control.reasons import failure_reason
+from trimtab.control.resizing import resize
 from trimtab.control.seen import Seen
 from trimtab.control.turn import Turn
+from trimtab.control.verdicts import hopeless, settled, times_failed
 from trimtab.errors import Broken
-from trimtab.policies.restart import streak
-from trimtab.policies.rollout import has_failed
 from trimtab.resources.deployment import Deployment, EndpointRecord
 from trimtab.resources.endpoint import EndpointStatus as E
 from trimtab.resources.endpoint import VariantState
@@ -70,15 +70,15 @@ def _sizes(record: EndpointRecord) -> tuple[VariantState, ...]:
 
 def _creating(turn: Turn) -> None:
     serving = _the(turn.record.serving)
-    if lost := _hopeless(turn, serving):
-        turn.become(E.FAILED, failure_reason(turn.name, lost, times=_times(turn, lost)))
+    if lost := hopeless(turn, serving):
+        turn.become(E.FAILED, failure_reason(turn.name, lost, times=times_failed(turn, lost)))
         return
     turn.start(serving, "create", StartCause.DEPLOYMENT)
     ready = turn.fleet.complete(serving)
     turn.route_to(serving if ready else None, turn.endpoint.variants, "all replicas are ready")
     turn.retire("not wanted")
     if ready and turn.routed:
-        turn.become(E.IN_SERVICE, "", variants=_settled(turn.endpoint.variants))
+        turn.become(E.IN_SERVICE, "", variants=settled(turn.endpoint.variants))
 
 
 def _in_service(turn: Turn) -> None:
@@ -98,7 +98,7 @@ def _updating(turn: Turn) -> None:
 def _replacing(turn: Turn, incoming: Deployment) -> None:
     """Blue/green, all at once (AWS's default): nothing leaves before all of the new is ready and routed to."""
     serving = turn.record.serving
-    if lost := _hopeless(turn, incoming):
+    if lost := hopeless(turn, incoming):
         _undo_update(turn, incoming, lost)
         return
     turn.start(incoming, f"update to {incoming.config_name}", StartCause.DEPLOYMENT)
@@ -117,28 +117,15 @@ def _replacing(turn: Turn, incoming: Deployment) -> None:
 
 def _settling(turn: Turn, serving: Deployment) -> None:
     """New counts or weights are on their way, or the old deployment is leaving after the switch."""
-    if turn.record.scaled_from:
-        _scaling(turn, serving)
+    if turn.record.scaled_from or turn.record.scalings:
+        resize(turn, serving)
         return
     turn.start(serving, "keep the desired count")
     turn.route_to(serving, _sizes(turn.record), "ready replicas changed")
     turn.retire(f"replaced by {serving.config_name}")
     if turn.routed and not turn.fleet.surplus:
         exchanged = {"config_name": serving.config_name, "document": serving.document, **_NOTHING_PENDING}
-        turn.become(E.IN_SERVICE, "", variants=_settled(_sizes(turn.record)), **exchanged)
-
-
-def _scaling(turn: Turn, serving: Deployment) -> None:
-    if lost := _hopeless(turn, serving):
-        before = "The change of instance counts or weights failed and was undone."
-        reason = failure_reason(turn.name, lost, before=before, times=_times(turn, lost))
-        turn.become(E.ROLLING_BACK, reason, variants=turn.record.scaled_from, pending_since_s=0.0, scaled_from=())
-        return
-    turn.start(serving, "scale out", StartCause.SCALE_OUT)
-    turn.route_to(serving, turn.endpoint.variants, "counts or weights changed")
-    turn.retire("scale in")
-    if turn.routed and not turn.fleet.surplus and turn.fleet.complete(serving):
-        turn.become(E.IN_SERVICE, "", variants=_settled(turn.endpoint.variants), pending_since_s=0.0, scaled_from=())
+        turn.become(E.IN_SERVICE, "", variants=settled(_sizes(turn.record)), **exchanged)
 
 
 def _rolling_back(turn: Turn) -> None:
@@ -176,24 +163,8 @@ _STEPS: Mapping[E, Callable[[Turn], None]] = {
 }
 
 
-def _hopeless(turn: Turn, deployment: Deployment) -> Loss | None:
-    """The loss that shows that the deployment under way has failed, if one does."""
-    for crew in turn.fleet.crews_of(deployment):
-        losses = [loss for loss in turn.fleet.losses if loss.demand == crew.demand]
-        # Only new counts can follow crashes of their own generation. Elsewhere a clock set back must not hide any.
-        since_s = turn.endpoint.pending_since_s if turn.record.scaled_from else 0.0
-        crashes = [crash for crash in turn.crashes(crew.demand) if crash.at_s >= since_s]
-        if losses and has_failed(crashes, count=crew.demand.count):
-            return losses[-1]
-    return None
-
-
-def _times(turn: Turn, lost: Loss) -> int:
-    return len(streak(turn.crashes(lost.demand)))
-
-
 def _undo_update(turn: Turn, incoming: Deployment, lost: Loss) -> None:
-    serving, times = turn.record.serving, _times(turn, lost)
+    serving, times = turn.record.serving, times_failed(turn, lost)
     cleared = {**_NOTHING_PENDING, "incoming": None}
     if serving is None:  # it had failed before the update: there is nothing to go back to
         before = f"The update to endpoint configuration {incoming.config_name!r} failed."
@@ -204,11 +175,6 @@ def _undo_update(turn: Turn, incoming: Deployment, lost: Loss) -> None:
         f"{serving.config_name!r} has been serving all the time."
     )
     turn.become(E.ROLLING_BACK, failure_reason(turn.name, lost, before=before, times=times), **cleared)
-
-
-def _settled(variants: Sequence[VariantState]) -> tuple[VariantState, ...]:
-    """Desired sizes and weights have become the current ones."""
-    return tuple(replace(v, current_count=v.desired_count, current_weight=v.desired_weight) for v in variants)
 
 
 def _the(serving: Deployment | None) -> Deployment:

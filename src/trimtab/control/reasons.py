@@ -38,6 +38,11 @@ def failure_reason(endpoint: str, loss: Loss, *, before: str = "", times: int = 
     return head + "\n" + (tail if len(tail) <= room else "..." + tail[-(room - 3) :])
 
 
+def shortfall(word: str, before: str, loss: Loss) -> str:
+    """Say that there was no room, beginning with AWS's word for that, in at most MAX_REASON characters."""
+    return f"{word}: {before} {loss.failure.message.strip()} It is tried again when a policy asks again."[:MAX_REASON]
+
+
 def budget_text(budget: StartBudget) -> str:
     """The known steps of a start in milliseconds: `decide 1 ms, fork 6 ms, load 20 ms`; empty when none is known."""
     steps = ((name.removesuffix("_s"), value) for name, value in msgspec.structs.asdict(budget).items())

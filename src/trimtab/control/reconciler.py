@@ -113,8 +113,10 @@ class Reconciler:
                 logger.info("endpoint removed %s", fields(endpoint=action.endpoint))
 
     async def _start(self, action: StartReplica, seen: Seen) -> None:
-        decided_s = self._clock.monotonic_s()
-        spec = replace(action.spec, decided_monotonic_s=decided_s, decide_s=max(0.0, decided_s - seen.monotonic_s))
+        spec = action.spec
+        if spec.decide_s is None:  # it was decided on in this turn
+            decided_s = self._clock.monotonic_s()
+            spec = replace(spec, decided_monotonic_s=decided_s, decide_s=max(0.0, decided_s - seen.monotonic_s))
         self._observer.started(spec)
         try:
             await self._engine.start(spec)

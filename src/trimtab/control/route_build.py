@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trimtab.control.fleet import Fleet
-from trimtab.control.seen import Settings
+from trimtab.control.seen import Seen
 from trimtab.resources.deployment import Deployment
 from trimtab.resources.endpoint import VariantState
 from trimtab.resources.replica import ReplicaStatus
@@ -13,12 +13,14 @@ from trimtab.resources.routing import EndpointRoute, Lane, VariantRoute
 
 
 def build_route(
-    name: str, deployment: Deployment, sizes: Sequence[VariantState], fleet: Fleet, settings: Settings
+    name: str, deployment: Deployment, sizes: Sequence[VariantState], fleet: Fleet, seen: Seen
 ) -> EndpointRoute:
     """The route of endpoint `name` when `deployment` takes its traffic: a lane per model server of a ready replica.
 
-    A variant without ready replicas keeps its place, without lanes: its requests wait in the gateway.
+    A variant without ready replicas keeps its place, without lanes: its requests wait in the gateway. One that is to
+    have none always signals, as those in `seen.signals` do: control must hear of the request that wakes it.
     """
+    settings = seen.settings
     weights = {state.name: state.desired_weight for state in sizes}
     variants = tuple(
         VariantRoute(
@@ -29,6 +31,7 @@ def build_route(
             version=deployment.config_name,
             max_payload_bytes=settings.max_payload_bytes,
             timeout_s=settings.timeout_s,
+            signals=crew.demand.count == 0 or crew.demand.name in seen.signals,
         )
         for crew in fleet.crews_of(deployment)
     )

@@ -36,6 +36,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     draining: frozenset[str] = frozenset()
     stopped: frozenset[str] = frozenset()
     token: str = ""
+    signals: frozenset[str] = frozenset()  # variants of which control wants to know at once what gateways have in hand
     detect_s: float = 0.0  # from what woke the loop to this observation
     monotonic_s: float = 0.0  # when this was observed
     recheck_in_s: float | None = None  # when to look again at orders that had no effect yet

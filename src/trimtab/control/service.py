@@ -7,9 +7,9 @@ from typing import Any
 
 from trimtab.clock import Clock
 from trimtab.control.api import ControlApi
-from trimtab.control.intent import EndpointIntent
+from trimtab.control.intent import EndpointIntent, Floor, Scalable
 from trimtab.control.loop import ControlLoop
-from trimtab.control.observer import Observer
+from trimtab.control.observer import Observer, Signals
 from trimtab.control.reconciler import Reconciler, Told
 from trimtab.control.routes import RoutePublisher
 from trimtab.control.seen import Settings
@@ -45,16 +45,20 @@ class Control(ControlApi):
         artifact_exists: ArtifactExists,
         settings: Settings = Settings(),  # noqa: B008 frozen
         told: Told = lambda endpoint, events: None,
+        signals: Signals = lambda endpoint, variant: False,
+        floor: Floor = lambda endpoint, variant: 1,
+        scalable: Scalable = lambda endpoint, variant: False,
     ) -> None:
-        """`told` hears of each endpoint's events once they are recorded."""
+        """`told` hears of each endpoint's events once they are recorded. `signals`, `floor` and `scalable` are asked
+        of an endpoint's variants, by their names; call `wake` when `signals` answers something else than before."""
         self._store = store
         self._engine = engine
         self._publisher = publisher
         self._resolve_runtime = resolve_runtime
         self._artifact_exists = artifact_exists
         self._clock = clock
-        self._intent = EndpointIntent(store, clock, resolve_runtime)
-        self.observer = Observer(store, engine, publisher.book, clock, settings)
+        self._intent = EndpointIntent(store, clock, resolve_runtime, floor, scalable)
+        self.observer = Observer(store, engine, publisher.book, clock, settings, signals)
         self.reconciler = Reconciler(store, engine, publisher.book, self.observer, clock, told)
         self._loop = ControlLoop(store, engine, self.observer, self.reconciler, clock)
         publisher.book.on_settled = self._loop.wake
@@ -152,9 +156,18 @@ class Control(ControlApi):
         why: str,
         detect_s: float = 0.0,
         decided_monotonic_s: float | None = None,
-    ) -> None:
+    ) -> bool:
         """See ControlApi."""
-        self._woken(self._intent.resize(name, {}, {variant: count}))
+        changed = self._intent.scale(
+            name, variant, count, why=why, detect_s=detect_s, decided_monotonic_s=decided_monotonic_s
+        )
+        if changed:
+            self.wake(name)
+        return changed
+
+    def wake(self, name: str) -> None:
+        """Plan the endpoint anew: something that it is planned by has changed (what `signals` answers, say)."""
+        self._loop.wake(key_of(name))
 
     def get_endpoint(self, name: str) -> EndpointView:
         """See ControlApi."""

@@ -31,6 +31,7 @@ from trimtab.resources.replica import ReplicaSpec, ReplicaState, ReplicaStatus, 
 from trimtab.resources.routing import EndpointRoute
 
 REPLICA_LOST, REPLICA_IN_ROUTING = "replica lost", "replica in routing"  # events that metrics are made of
+SCALED, SCALING_FAILED = "scaled", "scaling failed"  # the end of what autoscaling decided: with variant, and failure
 _CRASHES_KEPT = 16  # per variant, or four rounds of all its replicas
 
 
@@ -52,7 +53,7 @@ class Turn:
         self._wakes_s: list[float] = []
         for loss in self.fleet.losses:
             reason = f"{loss.failure.reason}: {loss.failure.message}"
-            self._event(REPLICA_LOST, reason, loss.replica, failure=loss.failure.reason)
+            self.event(REPLICA_LOST, reason, loss.replica, failure=loss.failure.reason)
         if seen.recheck_in_s is not None:
             self._wakes_s.append(seen.recheck_in_s)
         if self.fleet.next_deadline_in_s is not None:
@@ -93,23 +94,32 @@ class Turn:
                 self._wakes_s.append(wait_s)
                 continue
             lost = [loss for loss in self.fleet.losses if loss.demand == crew.demand]
+            scaling = self.record.scaling_of(crew.demand.name)
+            told = f"scale out: {scaling.why}" if scaling and cause is StartCause.SCALE_OUT else why
             if failed := len(streak(crashes)):
-                why = f"{why}; {failed} quick crashes before"
+                told = f"{told}; {failed} quick crashes before"
             for number in range(min(crew.missing, room)):
                 room -= 1
-                reason = f"replaces {lost[number].replica.id}" if number < len(lost) else why
+                reason = f"replaces {lost[number].replica.id}" if number < len(lost) else told
                 again = number < len(lost) or self._was_there(crew, number, cause, crashes)
                 spec = self._spec(crew, StartCause.RESTART if again else cause)
                 self._starts.append(StartReplica(spec=spec, why=reason))
-                self._event("replica ordered", reason, spec)
+                self.event("replica ordered", reason, spec)
 
     def _was_there(self, crew: Crew, number: int, cause: StartCause, crashes: Sequence[Crash]) -> bool:
         """Whether a replica was there, or on its way, in whose place the `number`-th that is missing comes."""
         place = crew.demand.count - crew.missing + number
         if cause is StartCause.SCALE_OUT:
-            before = {state.name: state.desired_count for state in self.record.scaled_from}
-            return place < before.get(crew.demand.name, 0)
+            return place < self._count_before(crew)
         return place >= crew.demand.count - len(crashes)
+
+    def _count_before(self, crew: Crew) -> int:
+        """How many there were, or were on their way, before the change of counts under way."""
+        name = crew.demand.name
+        if (scaling := self.record.scaling_of(name)) is not None:
+            return scaling.least
+        before = {state.name: state.desired_count for state in self.record.scaled_from}
+        return before.get(name, crew.demand.count)
 
     def _spec(self, crew: Crew, cause: StartCause) -> ReplicaSpec:
         demand, seen = crew.demand, self.seen
@@ -129,17 +139,25 @@ class Turn:
             instance_type=variant.spec.instance_type,
             startup_timeout_s=variant.spec.startup_timeout_s,
             download_timeout_s=variant.spec.download_timeout_s,
-            decided_monotonic_s=seen.monotonic_s,
-            detect_s=seen.detect_s,
             cause=cause,
+            **self._decided(demand.name, cause),
         )
+
+    def _decided(self, variant: str, cause: StartCause) -> dict[str, float]:
+        """Where the start's budget begins: with autoscaling's decision if that asks for it, or else in this turn."""
+        scaling = self.record.scaling_of(variant)
+        if scaling is None or cause is not StartCause.SCALE_OUT or scaling.decided_monotonic_s is None:
+            return {"detect_s": self.seen.detect_s}
+        # The clock began anew when the machine did: a decision of before tells nothing.
+        decided_s = min(scaling.decided_monotonic_s, self.seen.monotonic_s)
+        return {"detect_s": scaling.detect_s, "decide_s": 0.0, "decided_monotonic_s": decided_s}
 
     def route_to(self, deployment: Deployment | None, sizes: Sequence[VariantState], why: str) -> None:
         """Want the endpoint's traffic on a deployment's ready replicas; None takes the endpoint out of the table."""
         if deployment is None:
             self.route(None, why)
         else:
-            self.route(build_route(self.name, deployment, sizes, self.fleet, self.seen.settings), why)
+            self.route(build_route(self.name, deployment, sizes, self.fleet, self.seen), why)
 
     def route(self, route: EndpointRoute | None, why: str) -> None:
         """Want this route; published when it differs from the last one."""
@@ -152,9 +170,9 @@ class Turn:
         for replica in (replicas[replica_id] for replica_id in sorted(after - before)):
             reason = "; ".join(filter(None, (why, budget_text(replica.budget))))
             took_s = replica.budget.load_time_s
-            self._event(REPLICA_IN_ROUTING, reason, replica, cause=replica.cause.value, load_time_s=took_s)
+            self.event(REPLICA_IN_ROUTING, reason, replica, cause=replica.cause.value, load_time_s=took_s)
         for replica_id in sorted(before - after):
-            self._event("replica out of routing", why, replicas.get(replica_id), replica_id=replica_id)
+            self.event("replica out of routing", why, replicas.get(replica_id), replica_id=replica_id)
 
     def retire(self, why: str) -> None:
         """Let go of what is not wanted: drain what may have work once nobody sends it more, stop the rest."""
@@ -163,11 +181,11 @@ class Turn:
                 continue
             if replica.state is ReplicaState.STARTING:
                 self._departures.append(StopReplica(replica_id=replica.id, why=why))
-                self._event("replica stopped", why, replica)
+                self.event("replica stopped", why, replica)
             elif replica.state is ReplicaState.READY and self.routed and replica.id not in lanes_of(self.seen):
                 grace_s = self.seen.settings.drain_grace_s
                 self._departures.append(DrainReplica(replica_id=replica.id, grace_s=grace_s, why=why))
-                self._event("replica drained", why, replica)
+                self.event("replica drained", why, replica)
         counted = {crash.replica_id for crash in self.seen.record.crashes} if self.seen.record else set()
         uncounted = {loss.replica.id for loss in self.fleet.losses} - counted
         for replica in self.fleet.dead:
@@ -178,7 +196,7 @@ class Turn:
     def become(self, status: EndpointStatus, reason: str, **changes: Any) -> None:
         """Move the endpoint to `status` along a drawn arrow; `changes` are of the endpoint or the record."""
         status = step(ENDPOINT, self.endpoint.status, status)
-        of_record = {key: changes.pop(key) for key in ("incoming", "scaled_from") if key in changes}
+        of_record = {key: changes.pop(key) for key in ("incoming", "scaled_from", "scalings") if key in changes}
         endpoint = replace(self.endpoint, status=status, failure_reason=reason, **changes)
         self.write(f"endpoint {status.value}", reason, record=replace(self.record, endpoint=endpoint, **of_record))
 
@@ -188,7 +206,7 @@ class Turn:
             raise Broken("a turn writes the record once")
         self._written = replace(record, endpoint=replace(record.endpoint, modified_s=self.now_s))
         self._why = what
-        self._event(what, reason)
+        self.event(what, reason)
 
     def remove(self) -> None:
         """Delete the record: the last act."""
@@ -214,9 +232,10 @@ class Turn:
                 kept += self.crashes(demand)[-max(_CRASHES_KEPT, 4 * demand.count) :]
         return replace(record, crashes=tuple(kept))
 
-    def _event(
+    def event(
         self, what: str, reason: str = "", replica: ReplicaStatus | ReplicaSpec | None = None, **more: Any
     ) -> None:
+        """Something has happened that people read of later; `more` are fields of Event."""
         if replica is not None:
             more |= {"replica_id": replica.id, "variant": replica.variant}
         self._events.append(Event(at_s=self.now_s, what=what, reason=reason, **more))

@@ -10,6 +10,11 @@ from trimtab.resources.endpoint_config import EndpointConfig
 from trimtab.resources.model import Model
 from trimtab.resources.names import check_name
 
+ZERO_CURE = (
+    "To have none, register a scalable target for the variant with MinCapacity 0 first "
+    "(application-autoscaling RegisterScalableTarget): then a request that arrives starts one."
+)
+_MANAGED_CURE = "To begin with none, give the variant ManagedInstanceScaling with MinInstanceCount 0."
 MAX_TAGS = 50  # AWS
 MAX_COUNT = 1000  # replicas of one variant; a typing error must not order a million processes
 
@@ -42,14 +47,15 @@ def check_config(config: EndpointConfig) -> None:
         if variant.name in names:
             raise Invalid(f'The variant name "{variant.name}" was non-unique within the request.')  # AWS's words
         names.add(variant.name)
-        check_count(variant.name, variant.initial_count)
+        check_count(variant.name, variant.initial_count, floor=0 if variant.managed_min == 0 else 1, cure=_MANAGED_CURE)
         check_weight(variant.name, variant.initial_weight)
 
 
-def check_count(variant: str, count: int) -> None:
-    """Invalid below 1; LimitExceeded above MAX_COUNT."""
-    if count < 1:
-        raise Invalid(f"The instance count of variant {variant!r} is {count}: it must be at least 1.")
+def check_count(variant: str, count: int, *, floor: int = 1, cure: str = "") -> None:
+    """Invalid below `floor`, saying `cure` where that may be 0; LimitExceeded above MAX_COUNT."""
+    if count < floor:
+        text = f"The instance count of variant {variant!r} is {count}: it must be at least {floor}."
+        raise Invalid(f"{text} {cure}" if cure and count == 0 else text)
     if count > MAX_COUNT:
         raise LimitExceeded(f"The instance count of variant {variant!r} is {count}: at most {MAX_COUNT} are allowed.")
 

@@ -48,11 +48,31 @@ class Crash(Struct, frozen=True, kw_only=True):
     quick: bool = True
 
 
+class Scaling(Struct, frozen=True, kw_only=True):
+    """A variant's change of count that autoscaling decided, until it is over.
+
+    `least` is what the variant had been promised all the time: it is not scaled back below that when the change fails.
+    `after` is the variant's last crash before it: those that follow speak of this change. `failure` is the one word why
+    it failed ("" while it has not): what has come of it is kept.
+    """
+
+    variant: str
+    wanted: int
+    least: int
+    after: str = ""
+    why: str = ""
+    detect_s: float = 0.0
+    decided_monotonic_s: float | None = None
+    failure: str = ""
+    failure_text: str = ""
+
+
 class EndpointRecord(Struct, frozen=True, kw_only=True):
     """All that is durable of one endpoint; with what engines and gateways report, all that control plans from.
 
     `serving` takes the traffic (None: nothing does, the endpoint has failed); `incoming` is what an update brings.
-    `scaled_from` holds the sizes and weights before a change of counts under way, to go back to.
+    `scaled_from` holds the sizes and weights before a caller's change of them under way, to go back to; `scalings` are
+    autoscaling's changes under way, at most one for each variant.
     """
 
     endpoint: Endpoint
@@ -62,6 +82,11 @@ class EndpointRecord(Struct, frozen=True, kw_only=True):
     generations: int = 0  # deployments so far
     scaled_from: tuple[VariantState, ...] = ()
     crashes: tuple[Crash, ...] = ()
+    scalings: tuple[Scaling, ...] = ()
+
+    def scaling_of(self, variant: str) -> Scaling | None:
+        """Autoscaling's change of the variant's count, if one is under way."""
+        return next((scaling for scaling in self.scalings if scaling.variant == variant), None)
 
 
 def replica_prefix(uid: str, generation: int) -> str:

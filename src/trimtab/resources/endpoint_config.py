@@ -17,6 +17,8 @@ class VariantSpec(Struct, frozen=True, kw_only=True):
     initial_weight: float = 1.0
     startup_timeout_s: float = 240.0  # AWS: a container must answer /ping within 4 minutes of its start
     download_timeout_s: float = 3600.0
+    managed_min: int | None = None  # AWS's ManagedInstanceScaling; None: it is not enabled
+    managed_max: int | None = None
 
 
 class EndpointConfig(Struct, frozen=True, kw_only=True):

@@ -30,6 +30,7 @@ class FakeControl:
         self.tags: dict[tuple[str, str], dict[str, str]] = {}
         self.replicas: dict[str, tuple[ReplicaStatus, ...]] = {}
         self.events: dict[str, tuple[Event, ...]] = {}
+        self._scaling: set[str] = set()  # endpoints that are Updating because of `scale`
         self.calls: list[tuple[str, Mapping[str, Any]]] = []  # updates, as they came
 
     # -- models and configurations ---------------------------------------------------------------------------
@@ -126,6 +127,31 @@ class FakeControl:
         )
         return self._write(name, status=EndpointStatus.UPDATING, variants=variants)
 
+    def scale(
+        self,
+        name: str,
+        variant: str,
+        count: int,
+        *,
+        why: str,
+        detect_s: float = 0.0,
+        decided_monotonic_s: float | None = None,
+    ) -> bool:
+        """Keep the new desired count; a change of counts under way is overtaken."""
+        endpoint = _get(self.endpoints, "endpoint", name)
+        if endpoint.status in _BUSY and not (endpoint.status is EndpointStatus.UPDATING and name in self._scaling):
+            raise InUse("endpoint", name)
+        self.calls.append(("scale", {"variant": variant, "count": count, "why": why}))
+        held = next((state for state in endpoint.variants if state.name == variant), None)
+        if held is None:
+            raise NotFound("variant", variant)
+        if held.desired_count == count:
+            return False
+        variants = (replace(v, desired_count=count) if v.name == variant else v for v in endpoint.variants)
+        self._write(name, status=EndpointStatus.UPDATING, variants=tuple(variants))
+        self._scaling.add(name)
+        return True
+
     def get_endpoint(self, name: str) -> EndpointView:
         """The endpoint with the replicas and events that the test gave it."""
         endpoint = _get(self.endpoints, "endpoint", name)
@@ -176,6 +202,7 @@ class FakeControl:
 
     def settle(self, name: str) -> None:
         """The change under way is finished: InService, with everything as desired."""
+        self._scaling.discard(name)
         endpoint = self.endpoints[name]
         wanted = endpoint.pending_variants or endpoint.variants
         variants = tuple(
