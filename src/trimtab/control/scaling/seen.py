@@ -37,15 +37,14 @@ def seen_of(record: EndpointRecord, variant: str) -> VariantSeen | None:
         if key_of(state.name) != key:
             continue
         scaling = record.scaling_of(state.name)
-        counts_only = record.incoming is None and not endpoint.pending_variants
         return VariantSeen(
             name=state.name,
             capacity=state.desired_count,
             moving=scaling is not None,
             scalable=endpoint.status is EndpointStatus.IN_SERVICE
-            or (endpoint.status is EndpointStatus.UPDATING and counts_only),
+            or bool(record.scaled_from or record.scalings),
             why=scaling.why if scaling is not None else "",
-            since_s=scaling.since_s if scaling is not None else 0.0,
+            since_s=endpoint.modified_s,
             before=state.current_count,
             failure=endpoint.failure_reason,
             version=endpoint.config_name,
