@@ -17,7 +17,8 @@ from trimtab.control.actions import Action
 from trimtab.control.routes import RoutePublisher
 from trimtab.control.seen import Seen
 from trimtab.control.service import Control
-from trimtab.resources.endpoint import Endpoint, EndpointStatus
+from trimtab.control.turn import SCALED, SCALING_FAILED
+from trimtab.resources.endpoint import Endpoint, EndpointStatus, Event
 from trimtab.resources.endpoint_config import EndpointConfig, VariantSpec
 from trimtab.resources.lifecycles import ENDPOINT, step
 from trimtab.resources.model import Container, Model
@@ -69,6 +70,9 @@ class World:
         self.history: dict[str, list[EndpointStatus]] = {}
         self.actions: list[Action] = []
         self.fuse: int | None = None  # control crashes after so many more actions
+        self.told: list[tuple[str, Event]] = []  # what control told whoever listens, by endpoint
+        self.signals: set[tuple[str, str]] = set()  # variants that control wants to hear of at once
+        self.targets: dict[tuple[str, str], int] = {}  # scalable targets, with their minimum
         self.floors: dict[str, int] = {}  # endpoint -> ready lanes that every gateway must hold, whatever happens
         self.restart()
 
@@ -91,6 +95,10 @@ class World:
             clock=self.clock,
             resolve_runtime=lambda image, environment: Runtime(image=image),
             artifact_exists=lambda url, compressed: "missing" not in url,
+            told=lambda endpoint, events: self.told.extend((endpoint, event) for event in events),
+            signals=lambda endpoint, variant: (endpoint, variant) in self.signals,
+            floor=lambda endpoint, variant: self.targets.get((endpoint, variant), 1),
+            scalable=lambda endpoint, variant: (endpoint, variant) in self.targets,
         )
         self.book = publisher.book
         apply = self.control.reconciler.apply
@@ -198,6 +206,16 @@ class World:
         """Update an endpoint."""
         flags = {"retain_counts": False, "retain_weights": False, **retain}
         return self.control.update_endpoint(name, config, document={}, **flags)
+
+    def scale(self, name: str, count: int, variant: str = "main", **about: Any) -> bool:
+        """Change a count as autoscaling would."""
+        return self.control.scale(name, variant, count, **{"why": "more load", **about})
+
+    def outcomes(self, name: str) -> list[tuple[str, str, str]]:
+        """How each scaling of an endpoint that was told of ended: what, variant, failure."""
+        return [
+            (e.what, e.variant, e.failure) for n, e in self.told if n == name and e.what in (SCALED, SCALING_FAILED)
+        ]
 
     def endpoint(self, name: str) -> Endpoint:
         """The endpoint as recorded."""
