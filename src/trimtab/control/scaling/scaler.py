@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from typing import Final
 
 from msgspec.structs import replace
 
 from trimtab.control.scaling import activities
 from trimtab.control.scaling.means import Means
 from trimtab.control.scaling.seen import VariantSeen
+from trimtab.control.scaling.wanting import decides_by_events
 from trimtab.errors import TrimtabError
 from trimtab.logs import fields
 from trimtab.policies.scaling.decisions import Decision, Rules
@@ -20,7 +22,8 @@ from trimtab.resources.scaling import NotScaled, ScalingActivity
 
 logger = logging.getLogger(__name__)
 
-_OFTEN = (Load, Tick)  # inputs that change nothing durable, unless they lead to a decision
+RETRY_S: Final = 30.0  # after which a scale-out that failed is asked for again, while its alarm goes on
+_OFTEN: Final = (Load, Tick)  # inputs that change nothing durable, unless they lead to a decision
 
 
 class Scaler:
@@ -31,8 +34,8 @@ class Scaler:
         self.state = state
         self.capacity = seen.capacity
         self.blocked = not seen.scalable  # by an update: decisions could not be carried out
-        self.version = seen.version
         self.activity: ScalingActivity | None = None  # of the change under way
+        self.retries_s: float | None = None  # monotonic: when a scale-out that failed is to be asked for again
         self._means = means
         self._inputs: deque[tuple[Input, float]] = deque()
         self._busy = False
@@ -41,9 +44,14 @@ class Scaler:
         self._failing = False
 
     @property
-    def at_zero(self) -> bool:
-        """Whether there is to be no replica: the next request must wake one."""
-        return self.capacity == 0
+    def is_event(self) -> bool:
+        """Whether a policy decides on every change of load."""
+        return decides_by_events(self.rules.policies)
+
+    @property
+    def looks_at_load(self) -> bool:
+        """The same; and where no replica is wanted, a request must wake one whatever the policies."""
+        return self.capacity == 0 or self.is_event
 
     # inputs
 
@@ -72,7 +80,7 @@ class Scaler:
 
     def see(self, seen: VariantSeen) -> None:
         """The endpoint's record may have changed."""
-        self.capacity, self.version = seen.capacity, seen.version
+        self.capacity = seen.capacity
         if self.activity is not None and not seen.moving:
             self._ended_unheard(self.activity, seen)
         was_blocked, self.blocked = self.blocked, not seen.scalable
@@ -89,6 +97,8 @@ class Scaler:
         if self.activity is not None:
             over = activities.failed(self.activity, now_s, failure) if failure else None
             self._close(over or activities.succeeded(self.activity, now_s))
+        grew = self.state.change is not None and self.state.change.is_out
+        self.retries_s = self._means.clock.monotonic_s() + RETRY_S if failure and grew else None
         self.feed(Finished(at_s=now_s, capacity=self.capacity, ok=not failure))
 
     def abandon(self) -> None:

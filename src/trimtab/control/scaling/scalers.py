@@ -78,6 +78,15 @@ class Scalers:
             scaler.see(seen)
         return scaler
 
+    def follow(self, records: Sequence[EndpointRecord]) -> None:
+        """Each scaler knows its record as it is in `records`; targets that have none get one."""
+        by_name = {key_of(record.endpoint.name): record for record in records}
+        for target in self._book.targets():
+            record = by_name.get(key_of(target.endpoint))
+            seen = seen_of(record, target.variant) if record is not None and belongs(target, record) else None
+            if seen is not None and (scaler := self.find(place_of(target.endpoint, target.variant))) is not None:
+                scaler.see(seen)
+
     def live(self) -> Iterator[tuple[Place, Scaler]]:
         """All that were made."""
         return iter(list(self._live.items()))

@@ -24,7 +24,6 @@ class VariantSeen(Struct, frozen=True, kw_only=True):
     since_s: float = 0.0
     before: int = 0
     failure: str = ""
-    version: str = ""  # the config that serves
 
 
 def seen_of(record: EndpointRecord, variant: str) -> VariantSeen | None:
@@ -47,7 +46,6 @@ def seen_of(record: EndpointRecord, variant: str) -> VariantSeen | None:
             since_s=endpoint.modified_s,
             before=state.current_count,
             failure=endpoint.failure_reason,
-            version=endpoint.config_name,
         )
     return None
 

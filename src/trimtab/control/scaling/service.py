@@ -249,7 +249,7 @@ class Scaling(ScalingApi):
             arn=known.arn if known else self._arns.action(target, action.name),
             created_s=known.created_s if known else now_s,
         )
-        _check_action(action, now_s)
+        schedule.check(action, now_s)
         self._book.save_action(action)
         self.on_schedule()
 
@@ -292,15 +292,3 @@ def _check_target(target: ScalableTarget) -> None:
         raise Invalid(f"MinCapacity {target.min_capacity} is above MaxCapacity {target.max_capacity}.")
     if len(target.tags) > MAX_TAGS:
         raise LimitExceeded(f"A scalable target has at most {MAX_TAGS} tags.")
-
-
-def _check_action(action: ScheduledAction, now_s: float) -> None:
-    least, most = action.min_capacity, action.max_capacity
-    if least is None and most is None:
-        raise Invalid("A scheduled action needs MinCapacity, MaxCapacity, or both.")
-    if (least is not None and least < 0) or (most is not None and most < 0):
-        raise Invalid("MinCapacity and MaxCapacity must be 0 or more.")
-    if least is not None and most is not None and least > most:
-        raise Invalid(f"MinCapacity {least} is above MaxCapacity {most}.")
-    if schedule.next_due(action, now_s) is None:
-        raise Invalid(f"The schedule {action.schedule} is over: it is due at no time from now on.")
