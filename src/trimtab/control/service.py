@@ -49,7 +49,7 @@ class Control(ControlApi):
         floor: Floor = lambda endpoint, variant: 1,
         scalable: Scalable = lambda endpoint, variant: False,
     ) -> None:
-        """`told` hears of each endpoint's events once they are recorded. `signals`, `floor` and `scalable` are asked
+        """`told` hears of each endpoint's events once they are recorded, and without events when a caller changes it. `signals`, `floor` and `scalable` are asked
         of an endpoint's variants, by their names; call `wake` when `signals` answers something else than before."""
         self._store = store
         self._engine = engine
@@ -57,6 +57,7 @@ class Control(ControlApi):
         self._resolve_runtime = resolve_runtime
         self._artifact_exists = artifact_exists
         self._clock = clock
+        self._told = told
         self._intent = EndpointIntent(store, clock, resolve_runtime, floor, scalable)
         self.observer = Observer(store, engine, publisher.book, clock, settings, signals)
         self.reconciler = Reconciler(store, engine, publisher.book, self.observer, clock, told)
@@ -196,6 +197,7 @@ class Control(ControlApi):
         self._woken(self._intent.delete(name))
 
     def _woken(self, endpoint: Endpoint) -> Endpoint:
+        self._told(endpoint.name, ())
         self._loop.wake(key_of(endpoint.name))
         return endpoint
 

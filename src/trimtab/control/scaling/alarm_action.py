@@ -1,4 +1,4 @@
-"""What an alarm does whose action is a scaling policy: the metric is read as the alarm reads it, and the policy acts."""
+"""What alarms do whose action is a scaling policy: the metric is read as the alarm reads it, and the policy acts."""
 
 from __future__ import annotations
 

@@ -65,9 +65,9 @@ class Book:
         """Add or replace. LimitExceeded."""
         place = place_of(target.endpoint, target.variant)
         known = self._targets.get(place)
-        if not target.managed and (known is None or known.managed):
-            if sum(not other.managed for other in self._targets.values()) >= MAX_TARGETS:
-                raise LimitExceeded(f"There are {MAX_TARGETS} scalable targets already; deregister some first.")
+        is_new = not target.managed and (known is None or known.managed)
+        if is_new and sum(not other.managed for other in self._targets.values()) >= MAX_TARGETS:
+            raise LimitExceeded(f"There are {MAX_TARGETS} scalable targets already; deregister some first.")
         self._store.save_target(target)
         self._targets[place] = target
 
@@ -75,8 +75,9 @@ class Book:
         """With its policies and actions."""
         self._store.delete_target(target.endpoint, target.variant, target.dimension)
         place = place_of(target.endpoint, target.variant)
-        for held in (self._targets, self._policies, self._actions):
-            held.pop(place, None)  # type: ignore[attr-defined]
+        self._targets.pop(place, None)
+        self._policies.pop(place, None)
+        self._actions.pop(place, None)
 
     def rules(self, place: Place) -> Rules:
         """What decisions about a target go by."""

@@ -46,7 +46,7 @@ class Notes(Protocol):
 
 
 class Means(Struct, frozen=True, kw_only=True):
-    """`later` runs what is to be written once what was ordered has begun: a new replica is not kept waiting by the disk.
+    """`later` runs what is to be written once what was ordered has begun: a new replica does not wait for the disk.
 
     `moved` saves a target whose bounds a scheduled action has moved; `decided` counts decisions that were carried out.
     """

@@ -174,7 +174,7 @@ class Scaler:
         if self.activity is not None:
             self._save(activities.overridden(self.activity, now_s, "a later scaling activity"))
         self.capacity = decision.wanted
-        self._left = None
+        self._left = self.retries_s = None
         self.activity = self._begin(decision)
         self._means.decided(target, decision)
         if not changes:

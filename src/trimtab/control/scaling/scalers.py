@@ -40,9 +40,7 @@ class Records(Protocol):
 class Scalers:
     """`soon` runs something in the next turn of the event loop."""
 
-    def __init__(
-        self, book: Book, records: Records, means: Means, soon: Callable[[Callable[[], None]], None]
-    ) -> None:
+    def __init__(self, book: Book, records: Records, means: Means, soon: Callable[[Callable[[], None]], None]) -> None:
         self._book = book
         self._records = records
         self._means = means

@@ -25,8 +25,8 @@ _LONGEST_SLEEP_S: Final = 10.0  # so that a jump of the wall clock is seen soon
 class Schedules:
     """`run` until cancelled: sleeps until the next action is due, or until `changed` is called.
 
-    An action that was due while nobody ran is carried out if its minute is not over. It may so be carried out twice when
-    control died after it: that changes nothing, as the bounds are those already.
+    An action that was due while nobody ran is carried out if its minute is not over. So it may be carried out twice,
+    when control died after it: that changes nothing, as the bounds are those already.
     """
 
     def __init__(self, book: Book, scalers: Scalers, clock: Clock) -> None:

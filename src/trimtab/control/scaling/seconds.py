@@ -71,8 +71,8 @@ class Seconds:
             if scaler.is_event and not scaler.blocked:
                 scaler.feed(Tick(at_s=self._clock.now_s(), capacity=scaler.capacity))
             if scaler.retries_s is not None and self._clock.monotonic_s() >= scaler.retries_s:
-                scaler.retries_s = self._clock.monotonic_s() + RETRY_S
-                self._retry({policy.arn for policy in scaler.rules.policies})
+                asked = self._retry({policy.arn for policy in scaler.rules.policies})
+                scaler.retries_s = self._clock.monotonic_s() + RETRY_S if asked else None
 
     def follow(self, now_s: float) -> None:
         """Targets of endpoints that are gone are forgotten, those of ManagedInstanceScaling made; records are looked at
@@ -83,11 +83,12 @@ class Seconds:
         self._scalers.follow(records)
         self._starts.keep(place_of(r.endpoint.name, v.name) for r in records for v in r.endpoint.variants)
 
-    def _retry(self, arns: set[str]) -> None:
-        """Have the policies' alarms act again that are in ALARM still: there may be room now."""
-        for alarm in self._alarms.list():
-            if arns.intersection(alarm.actions):
-                self._alarms.runner.repeat(alarm)
+    def _retry(self, arns: set[str]) -> bool:
+        """Have the policies' alarms act again that still are in their state: there may be room now. False: none is."""
+        alarms = [alarm for alarm in self._alarms.list() if arns.intersection(alarm.actions)]
+        for alarm in alarms:
+            self._alarms.runner.repeat(alarm)
+        return bool(alarms)
 
     def _publish(self, second_s: int) -> None:
         wanted = []

@@ -40,8 +40,7 @@ def seen_of(record: EndpointRecord, variant: str) -> VariantSeen | None:
             name=state.name,
             capacity=state.desired_count,
             moving=scaling is not None,
-            scalable=endpoint.status is EndpointStatus.IN_SERVICE
-            or bool(record.scaled_from or record.scalings),
+            scalable=endpoint.status is EndpointStatus.IN_SERVICE or bool(record.scaled_from or record.scalings),
             why=scaling.why if scaling is not None else "",
             since_s=endpoint.modified_s,
             before=state.current_count,

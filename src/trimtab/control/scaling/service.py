@@ -33,7 +33,8 @@ MAX_TAGS: Final = 50  # AWS
 
 
 class Scaling(ScalingApi):
-    """`wake` has an endpoint planned anew: gateways may have to tell control more of it, or less.
+    """`wake` has an endpoint planned anew: gateways may have to tell control more of it, or less. `flush` writes what
+    waits to be written.
 
     `on_schedule` is called when a scheduled action was made, changed or deleted.
     """
@@ -48,6 +49,7 @@ class Scaling(ScalingApi):
         arns: Arns,
         clock: Clock,
         wake: Callable[[str], None],
+        flush: Callable[[], None] = lambda: None,
     ) -> None:
         self._book = book
         self._store = store
@@ -57,6 +59,7 @@ class Scaling(ScalingApi):
         self._arns = arns
         self._clock = clock
         self._wake = wake
+        self._flush = flush
         self.on_schedule: Callable[[], None] = lambda: None
 
     # what control asks of a variant
@@ -105,8 +108,8 @@ class Scaling(ScalingApi):
         target = ScalableTarget(
             endpoint=record.endpoint.name,
             variant=seen.name,
-            min_capacity=_given(min_capacity, own and own.min_capacity, "MinCapacity"),
-            max_capacity=_given(max_capacity, own and own.max_capacity, "MaxCapacity"),
+            min_capacity=_given(min_capacity, own.min_capacity if own else None, "MinCapacity"),
+            max_capacity=_given(max_capacity, own.max_capacity if own else None, "MaxCapacity"),
             created_s=own.created_s if own else self._clock.now_s(),
             id=own.id if own else secrets.token_hex(18),
             role_arn=role_arn or (own.role_arn if own else ""),
@@ -118,7 +121,7 @@ class Scaling(ScalingApi):
         return target
 
     def keep_target(self, target: ScalableTarget) -> None:
-        """Save a target and move capacity inside its bounds; one that was managed gives its place to one of a caller."""
+        """Save a target and move capacity inside its bounds. One that was managed makes way for one of a caller."""
         place = place_of(target.endpoint, target.variant)
         known = self._book.find(place)
         if known is not None and known.managed and not target.managed:
@@ -274,6 +277,7 @@ class Scaling(ScalingApi):
         self, endpoint: str = "", variant: str = "", *, before: str = "", limit: int = 50
     ) -> Sequence[ScalingActivity]:
         """See ScalingApi."""
+        self._flush()
         return self._store.activities(endpoint, variant, before=before, limit=limit)
 
 

@@ -1,4 +1,4 @@
-"""trimtab's own metrics of what is in hand for each replica that is wanted, every second, of variants scaled by them."""
+"""trimtab's own metrics of what is in hand per wanted replica, every second, of variants that are scaled by them."""
 
 from __future__ import annotations
 
