@@ -85,7 +85,7 @@ def _queueing(rate: Floats, servers: Floats, work_s: float, step_s: float) -> tu
     Near saturation the tail ends where chance within a step does: what lasts longer is in the fluid's own queue.
     """
     offered = np.minimum(rate * work_s, servers * 0.999)
-    blocked = np.ones(len(rate))
+    blocked: Floats = np.ones(len(rate))
     chosen: Floats = np.where(servers > 0, 1.0, 0.0)
     for count in range(1, int(servers.max(initial=0)) + 1):
         blocked = offered * blocked / (count + offered * blocked)
@@ -100,7 +100,7 @@ def _queueing(rate: Floats, servers: Floats, work_s: float, step_s: float) -> tu
 def summed(points: Told) -> Latencies:
     """Over all steps."""
     finite = np.isfinite(points.seconds)
-    weights = np.where(finite, points.weights, 0.0)
+    weights: Floats = np.where(finite, points.weights, 0.0)
     total = float(weights.sum())
     unanswered = float(points.weights.sum()) - total
     if total <= 0:
@@ -124,8 +124,8 @@ def histogram_of(points: Told) -> Floats:
     """Weights by latency, in bins that are 1.2 % wide."""
     bins = np.log10(np.maximum(points.seconds, _LEAST_S) / _LEAST_S) * _BINS_PER_DECADE
     index = np.clip(bins.astype(np.int64), 0, _DECADES * _BINS_PER_DECADE - 1)
-    made: Floats = np.bincount(index.ravel(), weights=points.weights.ravel(), minlength=_DECADES * _BINS_PER_DECADE)
-    return made
+    made: Any = np.bincount(index.ravel(), weights=points.weights.ravel(), minlength=_DECADES * _BINS_PER_DECADE)
+    return np.asarray(made, dtype=np.float64)
 
 
 def quantile(histogram: Floats, part: float) -> float:
