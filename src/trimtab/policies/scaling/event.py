@@ -1,21 +1,45 @@
 """Target tracking that decides on every change of what a variant has in hand, rather than by alarms.
 
-docs/decisions/011-event-scaling.md has the reasons and the measurements.
+How many replicas are wanted is the smaller of two figures. What is in hand / target is what the caller asked for; but
+a queue that grew while replicas were too few would count as load in it. What the work that comes needs (arrivals x
+work per request: Little's law) does not have that fault, but takes replicas to do one request at a time.
+Three questions are asked of that: does a surge's first quarter of a second prove a new rate; do the last seconds need
+more; does the whole stable window, headroom added, need less. docs/decisions/011-event-scaling.md has the reasons
+and the measurements.
 """
 
 from __future__ import annotations
 
-from msgspec import Struct
+from math import ceil
 
+from msgspec import Struct
+from msgspec.structs import replace
+
+from trimtab.policies.scaling import event_words
+from trimtab.policies.scaling.event_levels import ROUNDING, Levels, anew, judge
+from trimtab.policies.scaling.event_more import Held, hold, more_of
+from trimtab.policies.scaling.headroom import NO_SPARE_S
 from trimtab.policies.scaling.inputs import Load, Tick
+from trimtab.policies.scaling.windows import (
+    Seen,
+    Windows,
+    begin,
+    close_step,
+    is_broken,
+    pass_time,
+    tell,
+    windows_of,
+)
 from trimtab.policies.scaling.wish import Wish
 from trimtab.resources.scaling import ScalableTarget, TargetTracking
 
 
 class EventState(Struct, frozen=True, kw_only=True):
-    """What has been seen of one variant. `EventState()` is a fresh one."""
+    """What has been seen of one variant. `EventState()` is a fresh one. Bounded: some 60 steps and an hour's points."""
 
-    last: Load | None = None
+    seen: Seen | None = None
+    levels: Levels = Levels()
+    held: Held | None = None
 
 
 def observe(
@@ -23,8 +47,84 @@ def observe(
 ) -> tuple[EventState, Wish | None]:
     """See what came, or that time has passed; say how many replicas there should be. None: nothing is known yet.
 
-    `policy` is the name that the wish bears. A wish equals `given.capacity` while the policy is content.
+    `policy` is the name that the wish bears. A wish equals `given.capacity` while the policy is content. ValueError
+    for dimensions that `windows_of` refuses.
     """
+    windows = windows_of(tracking)
+    seen = _look(state.seen, given)
+    if seen is None:
+        return state, None
+    levels, held = state.levels, state.held
+    if state.seen is not None and seen.began_s != state.seen.began_s:  # begun anew
+        levels, held = anew(levels), None
+    if seen.at.at_s - seen.last_step_s >= windows.step_s - ROUNDING:
+        seen = close_step(seen, windows)
+        levels = judge(levels, seen, windows, tracking.target_value, _most(target, given.capacity))
+    if isinstance(given, Load) and given.now > tracking.target_value * given.capacity:
+        most = _most(target, given.capacity)
+        more = more_of(tracking.target_value, most, seen, levels, windows, given)
+        if more is not None:
+            held = hold(held, more, seen.at.at_s, windows)
+    state = EventState(seen=seen, levels=levels, held=held)
+    return state, _wish(tracking, target, windows, state, seen, given.capacity, policy)
+
+
+def _look(seen: Seen | None, given: Load | Tick) -> Seen | None:
     if isinstance(given, Load):
-        state = EventState(last=given)
-    return state, None
+        if seen is None or is_broken(seen, given.at_s):
+            return begin(given)
+        return tell(seen, given)
+    if seen is None:
+        return None
+    if is_broken(seen, given.at_s):
+        return begin(replace(seen.told, at_s=given.at_s))
+    return pass_time(seen, given.at_s)
+
+
+def _most(target: ScalableTarget, capacity: int) -> int:
+    return max(target.max_capacity, capacity) + 1  # one more than allowed: bounds are the reducer's, and are told
+
+
+def _wish(
+    tracking: TargetTracking,
+    target: ScalableTarget,
+    windows: Windows,
+    state: EventState,
+    seen: Seen,
+    capacity: int,
+    policy: str,
+) -> Wish:
+    levels, held, may_scale_in = state.levels, state.held, not tracking.disable_scale_in
+    if held is not None and held.more.wanted > capacity and seen.at.at_s - held.at_s <= windows.panic_s:
+        more = held.more
+        return _told(policy, more.wanted, (more.reason, more.arithmetic, more.inputs), may_scale_in)
+    start_s = seen.told.start_s
+    spare = levels.rise if start_s >= NO_SPARE_S else 0.0
+    wanted = ceil(levels.demand + spare - ROUNDING)
+    if wanted > capacity > 0 and spare:
+        return _told(policy, wanted, event_words.headroom(levels.demand, spare, start_s, wanted), may_scale_in)
+    is_covered = seen.at.at_s - seen.began_s >= windows.stable_s - ROUNDING
+    if is_covered and not seen.told.now > tracking.target_value * capacity:
+        kept = held.wanted(seen.at.at_s) if held is not None else 0
+        wanted = max(_least(seen, levels, spare), kept, target.min_capacity)
+        if wanted < capacity:
+            return _told(policy, wanted, event_words.less(levels.stand, spare, start_s, windows, wanted), may_scale_in)
+    return _content(policy, capacity, may_scale_in)
+
+
+def _least(seen: Seen, levels: Levels, spare: float) -> int:
+    """The fewest replicas that the stable window justifies; none only where nothing came and nothing is in hand."""
+    if levels.stand <= 0 and not seen.told.now and seen.at.arrived == seen.steps[0].arrived:
+        return 0
+    return max(ceil(levels.stand + spare - ROUNDING), 1)
+
+
+def _told(policy: str, wanted: int, said: tuple[str, str, dict[str, float]], may_scale_in: bool) -> Wish:
+    reason, arithmetic, inputs = said
+    return Wish(
+        policy=policy, capacity=wanted, reason=reason, arithmetic=arithmetic, inputs=inputs, may_scale_in=may_scale_in
+    )
+
+
+def _content(policy: str, capacity: int, may_scale_in: bool) -> Wish:
+    return Wish(policy=policy, capacity=capacity, reason="in hand as wanted", arithmetic="", may_scale_in=may_scale_in)

@@ -1,0 +1,110 @@
+"""Whether a variant needs more replicas at once, and for how long they stay when what called for them has gone."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from trimtab.policies.scaling import event_words
+from trimtab.policies.scaling.event_levels import Levels, busy_of, capped, coarse
+from trimtab.policies.scaling.inputs import Load
+from trimtab.policies.scaling.queueing import replicas_for
+from trimtab.policies.scaling.surge import surge_of
+from trimtab.policies.scaling.windows import Mark, Seen, Windows, since
+
+_PANIC_FACTOR = 2.0  # so far beyond the target one second of it is enough to act (Knative's threshold: 200 %)
+_DRAIN_S = 2.0  # a backlog is to be gone so soon, or as soon as replicas start where that takes longer
+
+
+class More(Struct, frozen=True):
+    """`wanted` replicas, and why."""
+
+    wanted: int
+    reason: str
+    arithmetic: str
+    inputs: dict[str, float]
+
+
+class Held(Struct, frozen=True):
+    """More replicas, for a reason that was last seen at `at_s`. They stay for `for_s` after that at least.
+
+    A first surge that came to nothing holds them for the panic window; each further one twice as long, up to the
+    stable window, until none came for that long. So chance costs little, and bursts that come back do not flap.
+    """
+
+    more: More
+    at_s: float
+    for_s: float
+
+    def wanted(self, now_s: float) -> int:
+        """Replicas that are not to be given up now."""
+        return self.more.wanted if now_s <= self.at_s + self.for_s else 0
+
+
+def hold(held: Held | None, more: More, now_s: float, windows: Windows) -> Held:
+    """What stays after `more` was called for."""
+    if held is None or now_s > held.at_s + held.for_s + windows.stable_s:
+        return Held(more, now_s, windows.panic_s)
+    kept = held.more if held.wanted(now_s) > more.wanted else more
+    if now_s - held.at_s <= windows.panic_s:  # it goes on
+        return Held(kept, now_s, held.for_s)
+    return Held(kept, now_s, min(2 * held.for_s, windows.stable_s))
+
+
+def more_of(aim: float, most: int, seen: Seen, levels: Levels, windows: Windows, load: Load) -> More | None:
+    """How many replicas are needed at once, when it is more than there are. There is more in hand than `aim` allows."""
+    if load.capacity == 0:
+        return More(1, *event_words.waking(load))
+    found = [_by_surge(aim, most, seen, levels, load)]
+    if seen.at.at_s - seen.began_s >= windows.step_s:
+        second = since(seen.fine, seen.at.at_s - min(windows.step_s, 1.0))
+        known = levels.work_s > 0
+        if known:
+            panic = since(seen.steps, seen.at.at_s - windows.panic_s)
+            found.append(_by_hand(aim, most, seen, levels, windows, load, panic))
+        if not known or _mean(seen, second) > _PANIC_FACTOR * aim * load.capacity:
+            found.append(_by_hand(aim, most, seen, levels, windows, load, second))
+    return max((more for more in found if more is not None), key=lambda more: more.wanted, default=None)
+
+
+def _by_surge(aim: float, most: int, seen: Seen, levels: Levels, load: Load) -> More | None:
+    """By requests that come at a new rate."""
+    if levels.work_s <= 0:
+        return None  # what a request costs is not known
+    surge = surge_of(seen, levels.rate_before)
+    if surge is None:
+        return None
+    work_s = surge.work_s / surge.ended if surge.ended >= Levels.ENOUGH else levels.work_s
+    busy = surge.rate * work_s
+    likely = replicas_for(coarse(surge.likely_rate * work_s), aim, most)
+    needed = max(replicas_for(coarse(busy), aim, most), min(likely, load.capacity + 1))
+    in_hand = max(float(load.now), surge.rate * levels.stay_s)
+    wanted = capped(in_hand / aim, needed)
+    if wanted <= load.capacity:
+        return None
+    return More(wanted, *event_words.surge(surge, work_s, in_hand, aim, needed, wanted))
+
+
+def _by_hand(
+    aim: float, most: int, seen: Seen, levels: Levels, windows: Windows, load: Load, start: Mark
+) -> More | None:
+    """By what was in hand since `start`."""
+    in_hand = _mean(seen, start)
+    if in_hand <= aim * load.capacity:
+        return None
+    busy, work_s = busy_of(seen, levels, windows)
+    drain_s = max(_DRAIN_S, load.start_s)
+    needed = most
+    if work_s > 0:
+        needed = replicas_for(coarse(busy + load.waiting * work_s / drain_s), aim, most)
+    wanted = capped(in_hand / aim, needed)
+    if wanted <= load.capacity:
+        return None
+    span_s = seen.at.at_s - start.at_s
+    known = needed if work_s > 0 else None
+    said = event_words.in_hand(in_hand, span_s, aim, busy, work_s, load.waiting, drain_s, known, wanted)
+    return More(wanted, *said)
+
+
+def _mean(seen: Seen, start: Mark) -> float:
+    span_s = seen.at.at_s - start.at_s
+    return max(seen.at.held_s - start.held_s, 0.0) / span_s if span_s > 0 else 0.0

@@ -1,0 +1,32 @@
+"""Spare replicas for what load usually does while one starts: none where they start at once."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Final
+
+HISTORY_S: Final = 3600.0
+POINT_S: Final = 5.0
+NO_SPARE_S: Final = 1.0  # replicas that start quicker than this need no company
+QUANTILE: Final = 0.95
+_LEAST_POINTS: Final = 12  # a minute
+_POINTS: Final = int(HISTORY_S / POINT_S)
+
+
+def remember(history: tuple[float, ...], demand: float) -> tuple[float, ...]:
+    """The demand of `POINT_S` seconds, in replicas, after those of the last hour."""
+    return (*history[-_POINTS + 1 :], demand)
+
+
+def usual_rise(history: tuple[float, ...], start_s: float) -> float:
+    """By how many replicas demand rises within `start_s`: what 95 of 100 moments of the last hour did not exceed."""
+    if start_s < NO_SPARE_S or len(history) < _LEAST_POINTS:
+        return 0.0
+    points = max(ceil(start_s / POINT_S), 1)
+    rises = sorted(
+        max(history[index + 1 : index + 1 + points]) - demand for index, demand in enumerate(history[:-points])
+    )
+    if not rises:
+        return 0.0
+    rise = rises[min(int(QUANTILE * len(rises)), len(rises) - 1)]
+    return max(rise, 0.0) * min(start_s / (points * POINT_S), 1.0)
