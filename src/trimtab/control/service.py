@@ -49,8 +49,9 @@ class Control(ControlApi):
         floor: Floor = lambda endpoint, variant: 1,
         scalable: Scalable = lambda endpoint, variant: False,
     ) -> None:
-        """`told` hears of each endpoint's events once they are recorded, and without events when a caller changes it. `signals`, `floor` and `scalable` are asked
-        of an endpoint's variants, by their names; call `wake` when `signals` answers something else than before."""
+        """`told` hears of each endpoint's events once they are recorded, and without events when a caller changes it.
+        `signals`, `floor` and `scalable` are asked of an endpoint's variants, by their names; call `wake` when
+        `signals` answers something else than before."""
         self._store = store
         self._engine = engine
         self._publisher = publisher

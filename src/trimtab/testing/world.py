@@ -95,10 +95,7 @@ class World:
             clock=self.clock,
             resolve_runtime=lambda image, environment: Runtime(image=image),
             artifact_exists=lambda url, compressed: "missing" not in url,
-            told=lambda endpoint, events: self.told.extend((endpoint, event) for event in events),
-            signals=lambda endpoint, variant: (endpoint, variant) in self.signals,
-            floor=lambda endpoint, variant: self.targets.get((endpoint, variant), 1),
-            scalable=lambda endpoint, variant: (endpoint, variant) in self.targets,
+            **self.hooks(),
         )
         self.book = publisher.book
         apply = self.control.reconciler.apply
@@ -115,6 +112,15 @@ class World:
         self.control.reconciler.apply = watched  # type: ignore[method-assign]
         for number in self.gateways:
             self.book.connected(number)
+
+    def hooks(self) -> dict[str, Any]:
+        """What control asks, and whom it tells."""
+        return {
+            "told": lambda endpoint, events: self.told.extend((endpoint, event) for event in events),
+            "signals": lambda endpoint, variant: (endpoint, variant) in self.signals,
+            "floor": lambda endpoint, variant: self.targets.get((endpoint, variant), 1),
+            "scalable": lambda endpoint, variant: (endpoint, variant) in self.targets,
+        }
 
     # moves
 

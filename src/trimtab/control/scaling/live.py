@@ -24,6 +24,7 @@ from trimtab.control.scaling.signal_metrics import SignalMeter
 from trimtab.control.scaling.starts import Starts
 from trimtab.control.scaling.tracking_alarms import TrackingAlarms
 from trimtab.control.scaling.writer import Writer
+from trimtab.control.signal_server import SignalServer
 from trimtab.metrics.store import MetricStore
 from trimtab.resources.endpoint import Event
 from trimtab.resources.replica import ReplicaStatus
@@ -48,11 +49,10 @@ class Plane(Protocol):
 
 
 class LiveScaling:
-    """`start` once, when engines have been asked what runs; `run` until cancelled; `close` last.
+    """`open` once the engine has been asked what runs; `run` until cancelled; `close` last.
 
-    `ready` counts the replicas of a variant that take requests; `connected`: whether a gateway tells what it has.
-    `api` is what callers reach, `act` what alarms do, `loads` is told by the signal server; control asks `api` of its
-    variants, and calls `told`.
+    `ready` counts the replicas of a variant that take requests. `api` is what callers reach, and what control asks of
+    its variants; `act` is what alarms do; control calls `told`.
     """
 
     def __init__(
@@ -66,12 +66,13 @@ class LiveScaling:
         note: Notes,
         arns: Arns,
         ready: Callable[[str, str], int],
-        connected: Callable[[], bool],
+        signals: SignalServer,
         writer: Writer | None = None,
         soon: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
         """`writer` and `soon` are for tests that have no event loop."""
         self._plane = plane
+        self._signals = signals
         self._writer = writer or Writer()
         book = Book(store.scaling)
         means = Means(
@@ -89,7 +90,8 @@ class LiveScaling:
         self.api = Scaling(
             book, store.scaling, store, tracking, self.scalers, arns, clock, plane.wake, self._writer.flush
         )
-        meter = SignalMeter(connected)
+        self.scalers.on_gone = self.api.forget_gone
+        meter = SignalMeter(lambda: signals.connections.in_use)
         self.act = ScalingActions(book, self.scalers, metrics, clock)
         self.loads = Loads(self.scalers, self._starts, meter, ready, clock)
         self.schedules = Schedules(book, self.scalers, clock)
@@ -106,6 +108,12 @@ class LiveScaling:
         self._starts.told(endpoint, events)
         self.scalers.told(endpoint, events)
 
+    async def open(self) -> None:
+        """Take over, then hear what gateways have in hand."""
+        self.start()
+        self._signals.on_level = self.loads
+        await self._signals.open()
+
     def start(self) -> None:
         """Take over from the control before."""
         self._starts.found(self._plane.list_replicas())
@@ -119,8 +127,9 @@ class LiveScaling:
             for work in (self.seconds.run(), self.schedules.run(), self.forecasts.run()):
                 tasks.create_task(work)
 
-    def close(self) -> None:
-        """Write what waits."""
+    async def close(self) -> None:
+        """Hear no more; write what waits."""
+        await self._signals.close()
         self._writer.close()
 
 

@@ -46,6 +46,7 @@ class Scalers:
         self._means = means
         self._soon = soon
         self._live: dict[Place, Scaler] = {}
+        self.on_gone: Callable[[], None] = lambda: None  # an endpoint or variant of a target is no more
         self._heard: dict[str, list[Event]] = {}  # by endpoint, ends of changes that nobody was told of yet
 
     def start(self) -> None:
@@ -121,7 +122,8 @@ class Scalers:
         for place, scaler in mine:
             seen = self.seen(scaler.rules.target)
             if seen is None:
-                continue  # the sweep deregisters it
+                self.on_gone()
+                continue
             ends = [event for event in events if key_of(event.variant) == place[1]]
             if ends:
                 last = ends[-1]
