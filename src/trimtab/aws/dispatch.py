@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from trimtab.aws.apart import LARGE_BYTES, Apart
 from trimtab.aws.arns import partition_of, sagemaker_arn
+from trimtab.aws.autoscaling import places
 from trimtab.aws.fault_shapes import error_response, request_id_headers
 from trimtab.aws.faults import OPERATIONS_DOC, Where
 from trimtab.aws.http import HttpRequest, HttpResponse
@@ -165,6 +166,8 @@ class Dispatcher:
             named.append(arn.partition(":endpoint/")[2])
         if call.service == "logs" and (endpoint := endpoint_of(params)) is not None:
             named.append(endpoint)
+        if call.service == "application-autoscaling":
+            named.extend(places.endpoints_of(params))
         check_endpoints(call.identity, call.service, call.operation, named, caller=caller, arn_prefix=prefix)
 
 

@@ -120,7 +120,13 @@ _RUNTIME: Final[Codes] = {
 _CODES: Final[Mapping[str, Codes]] = {
     "s3": _S3,
     "sagemaker-runtime": _RUNTIME,
-    "application-autoscaling": {**_JSON, NotFound: ("ObjectNotFoundException", 400)},
+    "application-autoscaling": {
+        **_JSON,
+        NotFound: ("ObjectNotFoundException", 400),
+        InUse: ("ConcurrentUpdateException", 400),
+        LimitExceeded: ("LimitExceededException", 400),
+        Exception: ("InternalServiceException", 500),
+    },
     "logs": {
         **_JSON,
         Invalid: ("InvalidParameterException", 400),

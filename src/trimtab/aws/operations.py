@@ -27,6 +27,7 @@ _HANDLERS: Final = (
     "trimtab.aws.iam",
     "trimtab.aws.cloudwatch",
     "trimtab.aws.logs",
+    "trimtab.aws.autoscaling",
 )
 
 _SINGLE_MODEL = (
@@ -47,6 +48,7 @@ LISTED: Final[Mapping[str, str]] = {
     "iam": "IAM",
     "cloudwatch": "CloudWatch",
     "logs": "CloudWatch Logs",
+    "application-autoscaling": "Application Auto Scaling",
 }
 _COMMAND = "python -m trimtab.aws.operations"
 

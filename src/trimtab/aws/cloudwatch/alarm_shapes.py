@@ -101,7 +101,8 @@ def _watched(params: Mapping[str, Any], queries: tuple[MetricQuery, ...]) -> Wat
         low_samples=_choice(params, "EvaluateLowSampleCountPercentile", LOW_SAMPLES, "evaluate"),
     )
     if queries:
-        _check_queries(params, queries)
+        _check_apart(params)
+        check_queries(queries)
     _check_span(found)
     return found
 
@@ -149,11 +150,15 @@ def _single(params: Mapping[str, Any]) -> MetricStat:
     )
 
 
-def _check_queries(params: Mapping[str, Any], queries: tuple[MetricQuery, ...]) -> None:
+def _check_apart(params: Mapping[str, Any]) -> None:
     both = [m for m in ("MetricName", "Namespace", "Statistic", "ExtendedStatistic", "Period", "Dimensions", "Unit")
             if params.get(m)]  # fmt: skip
     if both:
         raise bad_combination(f"The parameters Metrics and {both[0]} are mutually exclusive.")
+
+
+def check_queries(queries: tuple[MetricQuery, ...]) -> None:
+    """Raises AwsError unless these are what an alarm can watch: one series, made of metrics of one period."""
     metrics = [query.stat for query in queries if query.stat is not None]
     if len(queries) > MAX_QUERIES or len(metrics) > MAX_METRICS:
         raise invalid(f"Metrics may have {MAX_QUERIES} elements, of which {MAX_METRICS} are metrics.")

@@ -1,0 +1,80 @@
+"""DescribeScalingActivities: what was done to a variant's capacity, why, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from trimtab.aws.autoscaling.pages import known_token, limit_of, listing_of
+from trimtab.aws.autoscaling.places import check_chosen, chosen, described_place, narrowed
+from trimtab.aws.paging import Pager
+from trimtab.aws.registry import Call, operation
+from trimtab.clock import Clock
+from trimtab.control.scaling.api import ScalingApi
+from trimtab.resources.scaling import NotScaled, ScalingActivity
+
+KEPT_S: Final = 42 * 86_400  # AWS: activities of the previous six weeks
+_CHUNK: Final = 200  # activities read at once
+_MOST_READ: Final = 20_000  # that a call looks at; a page may be short, its token goes on
+
+
+class Activities:
+    """Scaling activities, those of targets and endpoints that are no more included."""
+
+    def __init__(self, scaling: ScalingApi, clock: Clock, pager: Pager) -> None:
+        self._scaling = scaling
+        self._clock = clock
+        self._pager = pager
+
+    @operation("application-autoscaling", "DescribeScalingActivities")
+    def describe(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+        """One page, newest first; what was wanted and not made only with IncludeNotScaledActivities."""
+        check_chosen(params)
+        listing, limit = listing_of(call, params), limit_of(params)
+        before = ""
+        if token := params.get("NextToken"):
+            before = str(known_token(lambda: self._pager.place(listing, token))[0])
+        found: list[ScalingActivity] = []
+        more = False
+        for count, activity in enumerate(self._activities(params, before), 1):
+            if len(found) == limit or count > _MOST_READ:
+                more = True
+                break
+            before = activity.id
+            if params.get("IncludeNotScaledActivities", False) or not activity.not_scaled:
+                found.append(activity)
+        answer: dict[str, Any] = {"ScalingActivities": [_described(activity) for activity in found]}
+        return answer | ({"NextToken": self._pager.token(listing, (before,))} if more else {})
+
+    def _activities(self, params: Mapping[str, Any], before: str) -> Iterator[ScalingActivity]:
+        since_s = self._clock.now_s() - KEPT_S
+        endpoint, variant = narrowed(params)
+        while page := self._scaling.activities(endpoint, variant, before=before, limit=_CHUNK):
+            yield from (activity for activity in chosen(page, params) if activity.start_s >= since_s)
+            before = page[-1].id
+
+
+def _described(activity: ScalingActivity) -> dict[str, Any]:
+    answer = {
+        "ActivityId": activity.id,
+        **described_place(activity),
+        "Description": activity.description,
+        "Cause": activity.cause,
+        "StartTime": activity.start_s,
+        "EndTime": activity.end_s,
+        "StatusCode": activity.status.value,
+        "StatusMessage": activity.status_message or None,
+        "Details": activity.details or None,
+        "NotScaledReasons": [_reason(reason) for reason in activity.not_scaled] or None,
+    }
+    return {key: value for key, value in answer.items() if value is not None}
+
+
+def _reason(reason: NotScaled) -> dict[str, Any]:
+    answer = {
+        "Code": reason.code,
+        "MaxCapacity": reason.max_capacity,
+        "MinCapacity": reason.min_capacity,
+        "CurrentCapacity": reason.current_capacity,
+    }
+    return {key: value for key, value in answer.items() if value is not None}
