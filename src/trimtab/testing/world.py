@@ -192,13 +192,16 @@ class World:
 
     # shorthands
 
-    def config(self, name: str, *, counts: Mapping[str, int] | None = None) -> str:
-        """Make a config (and the model `m`) whose variants have these counts."""
+    def config(
+        self, name: str, *, counts: Mapping[str, int] | None = None, managed: tuple[int, int] | None = None
+    ) -> str:
+        """Make a config (and the model `m`) whose variants have these counts; `managed`: ManagedInstanceScaling."""
+        least, most = managed or (None, None)
         if not self.control.list_models():
             container = Container(image="trimtab://python", environment={"K": "V"})
             self.control.create_model(Model(name="m", created_s=0.0, containers=(container,)), {})
         variants = tuple(
-            VariantSpec(name=variant, model_name="m", initial_count=count)
+            VariantSpec(name=variant, model_name="m", initial_count=count, managed_min=least, managed_max=most)
             for variant, count in (counts or {"main": 1}).items()
         )
         self.control.create_endpoint_config(EndpointConfig(name=name, created_s=0.0, variants=variants), {})
