@@ -60,11 +60,8 @@ def observe(
     if seen.at.at_s - seen.last_step_s >= windows.step_s - ROUNDING:
         seen = close_step(seen, windows)
         levels = judge(levels, seen, windows, tracking.target_value, _most(target, given.capacity))
-    if isinstance(given, Load) and given.now > tracking.target_value * given.capacity:
-        most = _most(target, given.capacity)
-        more = more_of(tracking.target_value, most, seen, levels, windows, given)
-        if more is not None:
-            held = hold(held, more, seen.at.at_s, windows)
+    if isinstance(given, Load):
+        held = _hold(tracking.target_value, target, windows, seen, levels, held, given)
     state = EventState(seen=seen, levels=levels, held=held)
     return state, _wish(tracking, target, windows, state, seen, given.capacity, policy)
 
@@ -79,6 +76,17 @@ def _look(seen: Seen | None, given: Load | Tick) -> Seen | None:
     if is_broken(seen, given.at_s):
         return begin(replace(seen.told, at_s=given.at_s))
     return pass_time(seen, given.at_s)
+
+
+def _hold(
+    aim: float, target: ScalableTarget, windows: Windows, seen: Seen, levels: Levels, held: Held | None, load: Load
+) -> Held | None:
+    """Look whether more is needed than there is, or than the stable window would leave when it has its way."""
+    there = min(load.capacity, max(ceil(levels.stand - ROUNDING), 1))
+    if load.now <= aim * there:
+        return held
+    more = more_of(aim, _most(target, load.capacity), seen, levels, windows, load, there)
+    return hold(held, more, seen.at.at_s, windows) if more is not None else held
 
 
 def _most(target: ScalableTarget, capacity: int) -> int:
@@ -105,8 +113,9 @@ def _wish(
         return _told(policy, wanted, event_words.headroom(levels.demand, spare, start_s, wanted), may_scale_in)
     is_covered = seen.at.at_s - seen.began_s >= windows.stable_s - ROUNDING
     if is_covered and not seen.told.now > tracking.target_value * capacity:
-        kept = held.wanted(seen.at.at_s) if held is not None else 0
-        wanted = max(_least(seen, levels, spare), kept, target.min_capacity)
+        least = _least(seen, levels, spare)
+        kept = held.wanted(seen.at.at_s) if held is not None and least else 0
+        wanted = max(least, kept, target.min_capacity)
         if wanted < capacity:
             return _told(policy, wanted, event_words.less(levels.stand, spare, start_s, windows, wanted), may_scale_in)
     return _content(policy, capacity, may_scale_in)
