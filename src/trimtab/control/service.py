@@ -16,6 +16,7 @@ from trimtab.control.seen import Settings
 from trimtab.control.validate import check_config, check_model, check_tags
 from trimtab.engines.engine import Engine
 from trimtab.errors import Invalid
+from trimtab.resources.deployment import Scaling
 from trimtab.resources.endpoint import Endpoint, EndpointView, Event
 from trimtab.resources.endpoint_config import EndpointConfig
 from trimtab.resources.model import Model
@@ -166,6 +167,11 @@ class Control(ControlApi):
         if changed:
             self.wake(name)
         return changed
+
+    def scaling_of(self, name: str, variant: str) -> Scaling | None:
+        """What `scale` began and is under way still; None when nothing is. Its end may have come, and `told` not have
+        heard of it, when an earlier control died: ask this in the beginning. NotFound("endpoint")."""
+        return self._store.get_endpoint(name).scaling_of(variant)
 
     def wake(self, name: str) -> None:
         """Plan the endpoint anew: something that it is planned by has changed (what `signals` answers, say)."""

@@ -127,6 +127,7 @@ class World:
     def turn(self) -> float | None:
         """One turn of every endpoint. Returns the seconds until the next is due; 0 when one has acted."""
         self.check()
+        self.control.observer.room()
         due: list[float] = []
         for key in sorted(self.control.observer.names()):
             outcome = drive(self.control.reconciler.turn(key))
