@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from trimtab.aws.http import Handler
     from trimtab.aws.keys import KeyRing
+    from trimtab.aws.native_scaling import ScalingHistory
     from trimtab.aws.registry import Authenticate, Handlers
     from trimtab.control.alarms import Alarms
     from trimtab.control.api import ControlApi
@@ -208,6 +209,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     """The control plane: AWS's APIs, the store, the engine, and the loop that makes intent true."""
     from trimtab.aws.auth import Authenticator
     from trimtab.aws.keys import KeyRing
+    from trimtab.aws.native_scaling import ScalingHistory
     from trimtab.aws.prometheus import Prometheus
     from trimtab.aws.server import HttpServer
     from trimtab.control.alarm_loop import AlarmLoop
@@ -326,7 +328,8 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         overview = Overview(plane, metrics, lambda: sampler.usages, clock)
         alarm_loop = AlarmLoop(alarms, metrics, clock)
         handlers = aws_handlers(config, plane, objects, metrics, alarms, scaling.api)
-        server = HttpServer(control_handler(config, plane, overview, handlers, authenticator, prometheus))
+        history = ScalingHistory(journal, scaling.api)
+        server = HttpServer(control_handler(config, plane, overview, history, handlers, authenticator, prometheus))
         await server.start(unix_listener(paths.control_socket))
         parts.push_async_callback(server.stop, grace_s=5.0)
         gc.freeze()  # what is here stays: collections need not look at it again, and hold up the loop for less
@@ -340,6 +343,7 @@ def control_handler(
     config: Config,
     plane: Control,
     overview: Overview,
+    history: ScalingHistory,
     handlers: Handlers,
     authenticate: Authenticate,
     prometheus: Handler,
@@ -352,7 +356,7 @@ def control_handler(
 
     about = {"region": config.region, "account": config.account}
     aws = Dispatcher(handlers, authenticate, **about)
-    native = native_api(plane, overview, authenticate, config.paths.logs, about)
+    native = native_api(plane, overview, authenticate, config.paths.logs, about, history)
 
     async def handle(request: HttpRequest) -> HttpResponse:
         if is_scrape(request):

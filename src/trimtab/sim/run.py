@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -24,6 +24,9 @@ from trimtab.sim.plant import Machine, Plant, Seen
 
 _LONGEST_STEP_S: Final = 10.0
 _ROUNDING_S: Final = 1e-9
+
+
+Note = Callable[[Rules, State, Input, tuple[Decision, ...], State], None]
 
 
 class OwnAlarm(Struct, frozen=True):
@@ -76,14 +79,40 @@ def run(
     replicas: int | None = None,
     own_alarms: Sequence[OwnAlarm] = (),
     given: Sequence[Scheduled | Forecast] = (),
-    state: State | None = None,
+    note: Note | None = None,
 ) -> Run:
     """Let `load` come to `replicas` (without: the target's minimum) scaled by `rules`.
 
-    `given`: what comes from outside, at its own times. Invalid for a load whose steps are too long for the policies'
+    `given`: what comes from outside, at its own times. `note` is told each step of the reducer, as a journal is. Invalid for a load whose steps are too long for the policies'
     signals, and for a metric that the model does not have.
     """
-    return _Runner(load, rules, machine, replicas, own_alarms, given, state or State()).run()
+    return _Runner(load, rules, machine, replicas, own_alarms, given, note).run()
+
+
+def follow(
+    load: LoadShape, rules: Rules, machine: Machine, *, replicas: int, orders: Sequence[tuple[float, int]]
+) -> Run:
+    """The same, where capacity is what somebody ordered: moments and replicas, in order. `rules` decide nothing."""
+    plant, waiting = Plant(machine, ready=replicas), list(orders)
+    wanted = replicas
+    series = np.zeros((6, len(load.arrivals)))
+    for number, arrivals in enumerate(load.arrivals.tolist()):
+        now_s = load.start_s + number * load.step_s + _ROUNDING_S
+        while waiting and waiting[0][0] <= now_s:
+            at_s, wanted = waiting.pop(0)
+            plant.scale(wanted, at_s)
+        plant.turn(now_s)
+        seen = plant.step(arrivals, load.step_s)
+        series[:, number] = (plant.ready, wanted, plant.alive, seen.in_hand, seen.waiting, seen.served)
+    return _run_of(load, machine, rules, series, ())
+
+
+def _run_of(load: LoadShape, machine: Machine, rules: Rules, series: Floats, decisions: Sequence[Decision]) -> Run:
+    ready, wanted, alive, in_hand, waiting, served = series
+    return Run(
+        load=load, machine=machine, rules=rules, ready=ready, wanted=wanted, alive=alive, in_hand=in_hand,
+        waiting=waiting, served=served, decisions=tuple(decisions),
+    )  # fmt: skip
 
 
 class _Runner:
@@ -95,12 +124,13 @@ class _Runner:
         replicas: int | None,
         own_alarms: Sequence[OwnAlarm],
         given: Sequence[Scheduled | Forecast],
-        state: State,
+        note: Note | None,
     ) -> None:
         self.load = load
         self.machine = machine
         self.rules, self.alarms = _with_alarms(rules, own_alarms)
-        self.state = state
+        self.state = State()
+        self.note = note
         self.wanted = rules.target.min_capacity if replicas is None else replicas
         self.plant = Plant(machine, ready=self.wanted)
         self.decisions: list[Decision] = []
@@ -124,10 +154,7 @@ class _Runner:
             seen = plant.step(arrivals, load.step_s)
             series[:, number] = (plant.ready, self.wanted, plant.alive, seen.in_hand, seen.waiting, seen.served)
             self.after(start_s, start_s + load.step_s, arrivals, seen)
-        return Run(
-            load=load, machine=self.machine, rules=self.rules, ready=series[0], wanted=series[1], alive=series[2],
-            in_hand=series[3], waiting=series[4], served=series[5], decisions=tuple(self.decisions),
-        )  # fmt: skip
+        return _run_of(load, self.machine, self.rules, series, self.decisions)
 
     def after(self, start_s: float, now_s: float, arrivals: float, seen: Seen) -> None:
         """What is told at the end of a step, in the order in which live control would hear of it."""
@@ -172,7 +199,10 @@ class _Runner:
         )
 
     def give(self, given: Input) -> None:
-        self.state, decisions = step(self.rules, self.state, given)
+        before = self.state
+        self.state, decisions = step(self.rules, before, given)
+        if self.note is not None:
+            self.note(self.rules, before, given, decisions, self.state)
         for decision in decisions:
             self.decisions.append(decision)
             if decision.bounds is not None:

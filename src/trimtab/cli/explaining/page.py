@@ -50,8 +50,7 @@ def _head(about: Mapping[str, Any]) -> Iterator[Text]:
 def policy_words(policy: Mapping[str, Any]) -> str:
     """A policy in a line, from its JSON."""
     if tracking := policy.get("tracking"):
-        stat = tracking.get("stat")
-        metric = tracking.get("predefined") or (f"{stat[0]} {stat[1]}" if isinstance(stat, list) else _named(stat))
+        metric = tracking.get("predefined") or _named(tracking.get("stat"))
         rest = ", never in" if tracking.get("disable_scale_in") else ""
         cooldowns = f"{tracking['scale_out_cooldown_s']:g} s out, {tracking['scale_in_cooldown_s']:g} s in"
         return f"{metric} at {tracking['target_value']:g} (cooldowns {cooldowns}{rest})"
@@ -82,27 +81,22 @@ def _headline(one: Told, width: int) -> Text:
     from rich.text import Text
 
     change = f"{one.before} -> {one.wanted}"
+    who = one.policy or "trimtab"
     if one.made:
         style = "bold green" if one.wanted > one.before else "bold cyan"
-        who = one.policy or "trimtab"
     else:
         style = "yellow"
-        bounds_only = one.bounds is not None and not one.not_scaled and one.wanted == one.before
-        who = one.policy or "trimtab"
-        who += (
-            ""
-            if bounds_only
-            else ", not done" + (f" ({one.times} times since {at(one.first_s)})" if one.times > 1 else "")
-        )
         if one.wanted == one.before:
             change = f"{one.before}"
+        if one.bounds is None or one.not_scaled:
+            who += ", not done"
+        if one.times > 1:
+            who += f" ({one.times} times since {at(one.first_s)})"
     line = Text.assemble((clock(one.at_s), "bold"), "  ", (f"{change:9}", style), who)
     if one.activity is not None and one.made:
-        ended = one.activity.status + (
-            f" after {_seconds(one.activity.took_s)}" if one.activity.took_s is not None else ""
-        )
-        gap = max(2, min(width, 100) - line.cell_len - len(ended))
-        line.append(" " * gap)
+        took_s = one.activity.took_s
+        ended = one.activity.status + ("" if took_s is None else f" after {_seconds(took_s)}")
+        line.append(" " * max(2, min(width, 100) - line.cell_len - len(ended)))
         line.append(ended, style=_STYLES.get(one.activity.status, ""))
     return line
 
@@ -129,11 +123,8 @@ def _input_words(given: Mapping[str, Any]) -> str:
     kind = given["kind"]
     if kind == "alarm":
         return f"alarm {given['alarm']}: {given['value']:g}, threshold {given['threshold']:g}"
-    shown = [
-        f"{key} {value}"
-        for key, value in given.items()
-        if key not in ("kind", "at_s", "capacity") and value is not None
-    ]
+    members = ((key, value) for key, value in given.items() if key not in ("kind", "at_s", "capacity"))
+    shown = [f"{key} {value}" for key, value in members if value is not None]
     return " ".join([kind, *shown])
 
 
@@ -170,13 +161,9 @@ def clock(at_s: float) -> str:
 
 
 def _seconds(seconds: float) -> str:
-    return (
-        f"{seconds * 1000:.0f} ms"
-        if seconds < 1
-        else f"{seconds:.1f} s"
-        if seconds < 120
-        else f"{seconds / 60:.0f} min"
-    )
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def local_time(at_s: float) -> str:

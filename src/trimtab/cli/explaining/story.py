@@ -56,7 +56,7 @@ class Told(Struct, kw_only=True):
 
 
 def story(lines: Iterable[Document], activities: Sequence[Document], endpoint: Document) -> list[Told]:
-    """All decisions, newest last. `lines` are the journal's, `endpoint` what trimtab's API says of it ({}: it is gone)."""
+    """All decisions, newest last. `lines`: the journal's; `endpoint`: what the API tells of it ({} when it is gone)."""
     told = sorted(_decisions(lines), key=lambda one: one.at_s)
     _add_activities(told, activities)
     _add_starts(told, endpoint)
