@@ -50,6 +50,7 @@ def _run(launch: WorkerLaunch) -> NoReturn:
     report = Report(launch, spec.id)
     if launch.ordered_monotonic_s:
         report.fork_s = born_s - launch.ordered_monotonic_s
+    report.note_first = lambda took_s: _note(f"first answer: {_ms(took_s)}{_since_decision(spec)}")
     loop = Loop()
     report.load = loop.load
     attendant = _attend(launch, report, loop, log)
@@ -65,7 +66,7 @@ def _run(launch: WorkerLaunch) -> NoReturn:
         report.become_ready()
         _note(
             f"ready: fork {_ms(report.fork_s)}, import {_ms(report.import_s)}, load {_ms(report.load_s)}, "
-            f"warm-up {_ms(report.warm_s)}"
+            f"warm-up {_ms(report.warm_s)}{_since_decision(spec)}"
         )
         if batches is not None:
             batches.run()
@@ -135,12 +136,19 @@ def _never(_body: object, _meta: object) -> NoReturn:
 
 def _note(text: str) -> None:
     """A line of the worker's own in the replica's log."""
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+    now_s = time.time()
+    stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now_s))}.{int(now_s % 1 * 1000):03d}"
     print(f"{stamp}Z trimtab: {text}", file=sys.stderr, flush=True)
 
 
 def _ms(seconds: float | None) -> str:
     return "unknown" if seconds is None else f"{seconds * 1000:.1f} ms"
+
+
+def _since_decision(spec: ReplicaSpec) -> str:
+    """How long ago somebody decided that this replica should be."""
+    decided_s = spec.decided_monotonic_s
+    return f"; {_ms(time.monotonic() - decided_s)} after the decision" if decided_s else ""
 
 
 def _end(socket_path: str) -> NoReturn:
