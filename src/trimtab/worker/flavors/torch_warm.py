@@ -24,7 +24,8 @@ def forward(self, x):
 """
 
 
-def _save_load_and_run() -> None:
+def save_load_and_run() -> None:
+    """Write a small network in both forms that models come in, read it back, and ask it."""
     module = torch.jit.ScriptModule()
     module.define(_NETWORK)
     archive, weights = io.BytesIO(), io.BytesIO()
@@ -44,4 +45,4 @@ def _save_load_and_run() -> None:
 torch.set_num_threads(1)
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", ".*torch.jit.*", DeprecationWarning)  # such models exist, and are to start soon
-    _save_load_and_run()
+    save_load_and_run()
