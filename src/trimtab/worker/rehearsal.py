@@ -33,10 +33,8 @@ def rehearse() -> None:
     allocator.keep_freed_memory()
     if "onnxruntime" in sys.modules:
         _onnx()
-    if "torch" in sys.modules:
-        from trimtab.worker.flavors import torch_warm
-
-        torch_warm.save_load_and_run()
+    if (torch_warm := sys.modules.get("trimtab.worker.flavors.torch_warm")) is not None:
+        torch_warm.rehearse()
     gc.collect()
 
 
