@@ -29,7 +29,7 @@ def become_worker(launch: WorkerLaunch, spec: ReplicaSpec) -> None:
     if os.getsid(0) != os.getpid():
         os.setsid()
     setproctitle.setproctitle(f"trimtab: worker {spec.endpoint}/{spec.variant}")
-    _reset_signals()
+    reset_signals()
     close_descriptors(keep={launch.lifeline_fd})
     os.chdir("/")
     os.environ.update(model_environment(launch, spec))
@@ -71,7 +71,8 @@ def settle_memory() -> None:
     gc.set_threshold(10_000, 20, 20)
 
 
-def _reset_signals() -> None:
+def reset_signals() -> None:
+    """As a new program has them, but for SIGINT and SIGPIPE, which are ignored."""
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)

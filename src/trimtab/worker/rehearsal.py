@@ -6,14 +6,25 @@ Most of what a model's load costs a freshly forked process is the memory that it
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
+import selectors
 import sys
+import threading
+import time
 from pathlib import Path
 
+import msgspec
+
 from trimtab import allocator
+from trimtab.resources.launch import WorkerLaunch
+from trimtab.resources.replica import ReplicaSpec
+from trimtab.resources.runtime import Runtime
 from trimtab.wire.frames import RequestMeta
-from trimtab.worker import media
+from trimtab.worker import environment, media, process
+from trimtab.worker.report import Report
+from trimtab.worker.serve import Loop
 
 # ONNX: y = Sigmoid(x @ w), x of shape (n, 2), w the identity. Opset 13.
 _ONNX = bytes.fromhex(
@@ -31,11 +42,31 @@ def rehearse() -> None:
     Runs on this thread alone and asks for no GPU; the model's environment comes later, and is not looked at.
     """
     allocator.keep_freed_memory()
+    _begin()
     if "onnxruntime" in sys.modules:
         _onnx()
     if (torch_warm := sys.modules.get("trimtab.worker.flavors.torch_warm")) is not None:
         torch_warm.rehearse()
     gc.collect()
+
+
+def _begin() -> None:
+    """The first lines of a worker's life, with a launch that is nobody's."""
+    spec = ReplicaSpec(id="", endpoint="", variant="", version="", model_name="", runtime=Runtime())
+    spec = msgspec.msgpack.decode(msgspec.msgpack.encode(spec), type=ReplicaSpec)
+    launch = WorkerLaunch(spec=msgspec.msgpack.encode(spec), socket_path="")
+    launch = msgspec.msgpack.decode(msgspec.msgpack.encode(launch), type=WorkerLaunch)
+    environment.model_environment(launch, spec)
+    process.reset_signals()
+    process.reseed()
+    faulthandler.enable(file=2)
+    msgspec.msgpack.encode(Report(launch, spec.id).describe())
+    Loop().forsake()
+    selectors.DefaultSelector().close()
+    thread = threading.Thread(target=time.monotonic, daemon=True)  # the C library keeps its stack for the next
+    thread.start()
+    thread.join()
+    time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
 
 
 def _onnx() -> None:
