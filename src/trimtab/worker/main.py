@@ -16,6 +16,7 @@ import msgspec
 
 from trimtab.resources.launch import WorkerLaunch
 from trimtab.resources.replica import ReplicaSpec
+from trimtab.wire.listening import listen
 from trimtab.worker import failures, loading, process
 from trimtab.worker.answers import Served
 from trimtab.worker.attendant import BROKEN_EXIT, Attendant
@@ -79,8 +80,9 @@ def _attend(launch: WorkerLaunch, report: Report, loop: Loop, log: LogFile | Non
     def end() -> NoReturn:
         _end(launch.socket_path)
 
+    at = launch.listener_fd
     attendant = Attendant(
-        listen(launch.socket_path),
+        socket.socket(fileno=at) if at >= 0 else listen(launch.socket_path),
         report,
         loop,
         end=end,
@@ -90,19 +92,6 @@ def _attend(launch: WorkerLaunch, report: Report, loop: Loop, log: LogFile | Non
     )
     attendant.start()
     return attendant
-
-
-def listen(path: str) -> socket.socket:
-    """Bind and listen at `path`, for this user only; a stale socket there is replaced."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    mask = os.umask(0o177)
-    try:
-        Path(path).unlink(missing_ok=True)
-        listener.bind(path)
-    finally:
-        os.umask(mask)
-    listener.listen(128)
-    return listener
 
 
 def _bring_up(launch: WorkerLaunch, spec: ReplicaSpec, report: Report) -> Served | None:

@@ -24,13 +24,13 @@ _OOM_SCORE = 500  # a worker dies before control and the gateways do when the ma
 def become_worker(launch: WorkerLaunch, spec: ReplicaSpec) -> None:
     """Leave the parent's session, descriptors, signals and random numbers behind; take on the launch's own.
 
-    Descriptors other than 0, 1, 2 and the lifeline are closed. The log is not opened here.
+    Descriptors other than 0, 1, 2, the lifeline and its own socket are closed. The log is not opened here.
     """
     if os.getsid(0) != os.getpid():
         os.setsid()
     setproctitle.setproctitle(f"trimtab: worker {spec.endpoint}/{spec.variant}")
     reset_signals()
-    close_descriptors(keep={launch.lifeline_fd})
+    close_descriptors(keep={launch.lifeline_fd, launch.listener_fd})
     os.chdir("/")
     os.environ.update(model_environment(launch, spec))
     for layer in reversed(launch.layers):

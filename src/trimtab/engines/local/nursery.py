@@ -42,6 +42,7 @@ from trimtab.engines.local.orders import (
 from trimtab.engines.local.spares import Rehearse, Spares
 from trimtab.logs import fields
 from trimtab.resources.launch import WorkerLaunch
+from trimtab.wire.listening import listen
 
 logger = logging.getLogger(__name__)
 
@@ -246,7 +247,10 @@ class Nursery:
         if order.fresh:
             return exec_worker(order, claim, launch, fds)
         self._spares.ordered()
-        return self._spares.launch(order, claim, launch) or fork_worker(order, claim, launch, fds, self._run_child)
+        # It listens before the process is there: control connects at once, and need not look again and again.
+        with listen(launch.socket_path) as listener:
+            launch = msgspec.structs.replace(launch, listener_fd=listener.fileno())
+            return self._spares.launch(order, claim, launch) or fork_worker(order, claim, launch, fds, self._run_child)
 
     def _born_before(self, order: Bear | Spawn) -> Born | Refused:
         record = records.read(order.record_path)

@@ -86,13 +86,16 @@ class Spares:
         self._looked_s = -_LOOK_S
 
     def launch(self, order: Bear, claim: int, launch: WorkerLaunch) -> int:
-        """Make a spare that has rehearsed the worker of `order`. Returns its process id; 0: there is none, fork one."""
+        """Make a spare that has rehearsed the worker of `order`. Returns its process id; 0: there is none, fork one.
+
+        The claim on the birth record and the launch's listener go along; the caller closes its own.
+        """
         message = msgspec.msgpack.encode(_Handed(order.record, launch))
         if len(message) > _MESSAGE_BYTES:
             return 0
         while (spare := next((spare for spare in self._waiting if self._is_ready(spare)), None)) is not None:
             self._waiting.remove(spare)
-            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [claim]))
+            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [claim, launch.listener_fd]))
             try:
                 spare.sock.sendmsg([message], [rights])
             except OSError:  # it has just ended; whoever reaps it counts that
@@ -208,25 +211,25 @@ class Spares:
             theirs.send(_READY)
         except BrokenPipeError:  # dismissed meanwhile
             return
-        handed, claim = _await_launch(theirs, self._lifeline_fd)
+        handed = _await_launch(theirs, self._lifeline_fd)
         theirs.close()
-        if handed is None:
-            return
-        records.fill(claim, handed.record)
-        self._run_child(handed.launch)
+        if handed is not None:
+            message, claim, listener_fd = handed
+            records.fill(claim, message.record)
+            self._run_child(msgspec.structs.replace(message.launch, listener_fd=listener_fd))
 
 
-def _await_launch(theirs: socket.socket, lifeline_fd: int) -> tuple[_Handed | None, int]:
-    """Wait; None when the nursery or the supervisor has gone."""
+def _await_launch(theirs: socket.socket, lifeline_fd: int) -> tuple[_Handed, int, int] | None:
+    """Wait for a launch, with its claim and its listener; None when the nursery or the supervisor has gone."""
     poll = select.poll()
     poll.register(theirs, select.POLLIN)
     if lifeline_fd >= 0:
         poll.register(lifeline_fd, select.POLLIN)
     ready = [fd for fd, _ in poll.poll()]
     if theirs.fileno() not in ready:
-        return None, -1
-    message, rights, _, _ = theirs.recvmsg(_MESSAGE_BYTES, socket.CMSG_SPACE(_FD_BYTES))
+        return None
+    message, rights, _, _ = theirs.recvmsg(_MESSAGE_BYTES, socket.CMSG_SPACE(2 * _FD_BYTES))
     if not message:
-        return None, -1
-    (claim,) = array.array("i", rights[0][2])
-    return msgspec.msgpack.decode(message, type=_Handed), claim
+        return None
+    claim, listener_fd = array.array("i", rights[0][2])
+    return msgspec.msgpack.decode(message, type=_Handed), claim, listener_fd
