@@ -172,6 +172,7 @@ def nursery(config: Config) -> int:
     from trimtab.engines.local.nursery import WARM_IMPORTS
     from trimtab.engines.local.nursery import main as run_nursery
     from trimtab.worker.main import run as run_worker
+    from trimtab.worker.rehearsal import rehearse
 
     paths = config.paths
     return run_nursery(
@@ -181,6 +182,7 @@ def nursery(config: Config) -> int:
         (*WARM_IMPORTS, *WORKER_IMPORTS),
         workers_dir=paths.workers_dir,
         house=os.environ[HOUSE_VARIABLE],
+        rehearse=rehearse,
         on_listening=tell_ready,
     )
 
