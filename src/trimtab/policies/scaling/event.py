@@ -107,25 +107,19 @@ def _wish(
         more = held.more
         return _told(policy, more.wanted, (more.reason, more.arithmetic, more.inputs), may_scale_in)
     start_s = seen.told.start_s
-    spare = levels.rise if start_s >= NO_SPARE_S else 0.0
+    is_empty = levels.stand <= 0 and not seen.told.now and seen.at.arrived == seen.steps[0].arrived
+    spare = levels.rise if start_s >= NO_SPARE_S and not (is_empty and target.min_capacity == 0) else 0.0
     wanted = ceil(levels.demand + spare - ROUNDING)
     if wanted > capacity > 0 and spare:
         return _told(policy, wanted, event_words.headroom(levels.demand, spare, start_s, wanted), may_scale_in)
     is_covered = seen.at.at_s - seen.began_s >= windows.stable_s - ROUNDING
     if is_covered and not seen.told.now > tracking.target_value * capacity:
-        least = _least(seen, levels, spare)
-        kept = held.wanted(seen.at.at_s) if held is not None and least else 0
-        wanted = max(least, kept, target.min_capacity)
+        kept = held.wanted(seen.at.at_s) if held is not None and not is_empty else 0
+        least = ceil(levels.stand + spare - ROUNDING)
+        wanted = max(least, kept, target.min_capacity, 0 if is_empty else 1)
         if wanted < capacity:
             return _told(policy, wanted, event_words.less(levels.stand, spare, start_s, windows, wanted), may_scale_in)
     return _content(policy, capacity, may_scale_in)
-
-
-def _least(seen: Seen, levels: Levels, spare: float) -> int:
-    """The fewest replicas that the stable window justifies; none only where nothing came and nothing is in hand."""
-    if levels.stand <= 0 and not seen.told.now and seen.at.arrived == seen.steps[0].arrived:
-        return 0
-    return max(ceil(levels.stand + spare - ROUNDING), 1)
 
 
 def _told(policy: str, wanted: int, said: tuple[str, str, dict[str, float]], may_scale_in: bool) -> Wish:

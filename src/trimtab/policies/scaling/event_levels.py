@@ -16,6 +16,7 @@ from trimtab.policies.scaling.windows import Mark, Seen, Windows, since
 ROUNDING: Final = 1e-9
 _RISE_EVERY_S: Final = 60.0
 _PIPELINED_S: Final = 0.004  # gateways send quick requests ahead, though a replica does one at a time
+_MANY: Final = 4  # times its length: so long a stretch for the rate of long requests
 _FEW: Final = 5  # requests that must have ended before what one costs is known
 
 
@@ -49,16 +50,10 @@ def judge(levels: Levels, seen: Seen, windows: Windows, aim: float, most: int) -
     ended = now.ended - oldest.ended
     if ended >= _FEW:
         work_s, stay_s = (now.work_s - oldest.work_s) / ended, (now.held_s - oldest.held_s) / ended
-    start = since(seen.steps, now.at_s - windows.panic_s)
-    span_s = max(now.at_s - start.at_s, ROUNDING)
-    in_hand = max(now.held_s - start.held_s, 0.0) / span_s / aim
-    busy = (now.work_s - start.work_s) / span_s  # by utilization: less noisy than arrivals where requests are long
     together = max(levels.together, _together(seen.told))
-    shares = 1 < aim <= together and work_s > _PIPELINED_S  # replicas do as many at once as the target lets them have
-    stand = in_hand if shares or work_s <= 0 else float(replicas_for(coarse(busy), aim, most))
+    demand, stand = _demand(seen, windows, aim, work_s, together, most)
     steps = ceil(windows.stable_s / windows.step_s)
     stands = (*levels.stands[-steps + 1 :], stand)
-    demand = min(in_hand, stand)
     history, point_s, rise, rise_s = levels.history, levels.point_s, levels.rise, levels.rise_s
     if now.at_s - point_s >= POINT_S - ROUNDING:
         history, point_s = remember(history, demand), now.at_s
@@ -77,6 +72,21 @@ def judge(levels: Levels, seen: Seen, windows: Windows, aim: float, most: int) -
         rise=rise,
         rise_s=rise_s,
     )
+
+
+def _demand(seen: Seen, windows: Windows, aim: float, work_s: float, together: int, most: int) -> tuple[float, float]:
+    """Replicas that the panic window asks for, and those that would have done in it."""
+    now, start = seen.at, since(seen.steps, seen.at.at_s - windows.panic_s)
+    span_s = max(now.at_s - start.at_s, ROUNDING)
+    in_hand = max(now.held_s - start.held_s, 0.0) / span_s / aim
+    if work_s <= 0 or (1 < aim <= together and work_s > _PIPELINED_S):
+        return in_hand, in_hand  # replicas do as many at once as the target lets them have
+    long_s = min(max(windows.panic_s, _MANY * work_s), windows.stable_s)
+    came = _rate(since(seen.steps, now.at_s - long_s), now) * work_s
+    # How busy replicas were says nothing of what comes while a backlog is worked off; else it is the less noisy figure.
+    busy = min(came, (now.work_s - start.work_s) / span_s)
+    demand = min(in_hand, float(replicas_for(coarse(came), aim, most)))
+    return demand, max(demand, float(replicas_for(coarse(busy), aim, most)))
 
 
 def _together(load: Load) -> int:

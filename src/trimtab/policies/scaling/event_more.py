@@ -29,8 +29,8 @@ class Held(Struct, frozen=True):
     """More replicas, for a reason that was last seen at `at_s`. They stay for `for_s` after that at least.
 
     What came once and was nothing holds them for the panic window; what comes again holds them for twice as long each
-    time, up to five stable windows, until it has stayed away for as long (two stable windows at least). So chance costs little, and what comes back does not
-    flap. An empty stable window ends it.
+    time, up to five stable windows, until it has stayed away for as long (two stable windows at least). So chance
+    costs little, and what comes back does not flap. An empty stable window ends it.
     """
 
     more: More
