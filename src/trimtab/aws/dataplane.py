@@ -18,6 +18,7 @@ from trimtab.config import Config
 from trimtab.gateway.gateway import Gateway
 from trimtab.gateway.reporter import Reporter
 from trimtab.gateway.routes import RouteClient
+from trimtab.gateway.signaller import Signaller
 
 if TYPE_CHECKING:
     from trimtab.aws.tracing.tracing import Tracing
@@ -48,7 +49,9 @@ async def serve(
     passthrough = Passthrough(paths.control_socket)
     server = HttpServer(passthrough, fast=_edge(gateway, verifier, tracing), limits=limits)
     await routes.load()
-    works = [asyncio.create_task(routes.run()), asyncio.create_task(Reporter(gateway, paths.reports_socket).run())]
+    reporter = Reporter(gateway, paths.reports_socket)
+    signaller = Signaller(gateway, paths.signals_socket)
+    works = [asyncio.create_task(work) for work in (routes.run(), reporter.run(), signaller.run())]
     await server.start(sock)
     logger.info("gateway serves %s", logs.fields(address=sock.getsockname(), routes=gateway.table.version))
     gc.collect()

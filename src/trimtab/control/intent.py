@@ -154,6 +154,7 @@ class EndpointIntent:
             E.UPDATING,
             f"scale {variant} {before} -> {count}: {why}",
             {"scalings": (*(s for s in record.scalings if s.variant != variant), scaling)},
+            lazily=True,  # a replica waits for it; and with the machine, the load that it was decided on is gone
             variants=tuple(replace(v, desired_count=count) if v.name == variant else v for v in held.variants),
             failure_reason="",
         )
@@ -185,13 +186,21 @@ class EndpointIntent:
                 )
 
     def _save(
-        self, record: EndpointRecord, status: EndpointStatus, why: str, changes: dict[str, Any], **endpoint: Any
+        self,
+        record: EndpointRecord,
+        status: EndpointStatus,
+        why: str,
+        changes: dict[str, Any],
+        *,
+        lazily: bool = False,
+        **endpoint: Any,
     ) -> Endpoint:
         now_s = self._clock.now_s()
         status = step(ENDPOINT, record.endpoint.status, status)
         changed = replace(record.endpoint, status=status, modified_s=now_s, **endpoint)
         event = Event(at_s=now_s, what=f"endpoint {status.value}", reason=why)
-        return self._store.save_endpoint(replace(record, endpoint=changed, **changes), [event]).endpoint
+        changed_record = replace(record, endpoint=changed, **changes)
+        return self._store.save_endpoint(changed_record, [event], lazily=lazily).endpoint
 
     def _deployment(self, config: EndpointConfig, generation: int, document: Mapping[str, Any]) -> Deployment:
         variants = []

@@ -78,7 +78,7 @@ class ControlLoop:
             found.setdefault(key_of(r.endpoint), set()).add(matters)
         changed = [key for key in found.keys() | self._seen.keys() if found.get(key) != self._seen.get(key)]
         self._seen = found
-        for key in changed:
+        for key in {*changed, *self._observer.room()}:
             self.wake(key)
 
     async def _settle(self, key: str, woken_monotonic_s: float | None) -> Outcome:

@@ -50,6 +50,8 @@ class Observer:
         self._known: dict[str, ReplicaStatus] = {}  # last seen, or made up from the order to start
         self._unlisted_since_s: dict[str, float] = {}  # ordered, not listed by the engine yet (monotonic)
         self._refused: set[str] = set()  # the engine refused to start it: listed by nobody but us
+        self._alive: set[str] = set()  # ids that the engine listed when it was last asked for room
+        self._room_s = 0.0
         self._draining: dict[str, float] = {}  # when the order was given (monotonic)
         self._stopped: dict[str, float] = {}
 
@@ -58,6 +60,17 @@ class Observer:
         names = {key_of(record.endpoint.name) for record in self._store.list_endpoints()}
         names |= {key_of(replica.endpoint) for replica in self._engine.observe()}
         return names | {key_of(route.name) for route in self._book.table.endpoints}
+
+    def room(self) -> set[str]:
+        """Notice whether a replica has left the machine since the last call; return the endpoints to plan anew for it:
+        those that had found no room."""
+        alive = {replica.id for replica in self._engine.observe()}
+        left, self._alive = self._alive - alive, alive
+        if not left:
+            return set()
+        self._room_s = self._clock.now_s()
+        records = self._store.list_endpoints()
+        return {key_of(r.endpoint.name) for r in records if any(c.reason == "NoCapacity" for c in r.crashes)}
 
     def see(self, key: str, *, woken_monotonic_s: float | None = None) -> Seen:
         """Everything about one endpoint, now."""
@@ -76,6 +89,7 @@ class Observer:
             draining=frozenset(self._draining.keys() & ids),
             stopped=frozenset(self._stopped.keys() & ids),
             token=secrets.token_hex(4),
+            room_s=self._room_s,
             signals=self._signalling(record),
             detect_s=max(0.0, now_s - woken_monotonic_s) if woken_monotonic_s is not None else 0.0,
             monotonic_s=now_s,

@@ -100,7 +100,8 @@ class Reconciler:
                 self._observer.stopped(action.replica_id)
                 await self._engine.stop(action.replica_id)
             case Save():
-                self._store.save_endpoint(action.record, action.events)
+                # Lost with the machine, it is as if control had died before: the next one decides on it again.
+                self._store.save_endpoint(action.record, action.events, lazily=True)
                 endpoint = action.record.endpoint
                 self.told(endpoint.name, action.events)
                 log = logger.warning if endpoint.failure_reason else logger.info

@@ -36,6 +36,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     draining: frozenset[str] = frozenset()
     stopped: frozenset[str] = frozenset()
     token: str = ""
+    room_s: float = 0.0  # wall time when a replica last left the machine, and made room; 0: not seen
     signals: frozenset[str] = frozenset()  # variants of which control wants to know at once what gateways have in hand
     detect_s: float = 0.0  # from what woke the loop to this observation
     monotonic_s: float = 0.0  # when this was observed

@@ -88,7 +88,7 @@ class Turn:
         for crew in self.fleet.crews_of(deployment):
             if crew.missing <= 0:
                 continue
-            crashes = self.crashes(crew.demand)
+            crashes = [crash for crash in self.crashes(crew.demand) if not self._mended(crash)]
             wait_s = restart_in_s(crashes, count=crew.demand.count, now_s=self.now_s)
             if wait_s > 0:
                 self._wakes_s.append(wait_s)
@@ -105,6 +105,10 @@ class Turn:
                 spec = self._spec(crew, StartCause.RESTART if again else cause)
                 self._starts.append(StartReplica(spec=spec, why=reason))
                 self.event("replica ordered", reason, spec)
+
+    def _mended(self, crash: Crash) -> bool:
+        """Whether room has come since a start found none: it need not be waited for."""
+        return crash.reason == "NoCapacity" and crash.at_s < self.seen.room_s
 
     def _was_there(self, crew: Crew, number: int, cause: StartCause, crashes: Sequence[Crash]) -> bool:
         """Whether a replica was there, or on its way, in whose place the `number`-th that is missing comes."""

@@ -197,9 +197,10 @@ class FramesLane(Lane, asyncio.Protocol):
 
     def _set_beside(self, call: Call, stream: int) -> None:
         """A stream has begun. It goes at the pace of whoever reads it, and may not keep others waiting meanwhile."""
-        self.observe_answer(call, self._now_s())
+        self.observe_answer(call, now_s := self._now_s())
         self._beside.add(stream)
         self.outstanding += 1  # it is still work, for routing
+        self.busy_since_s = self.busy_since_s or now_s
         self.window += len(self._beside)
         self.owner.has_room()
 
@@ -207,6 +208,7 @@ class FramesLane(Lane, asyncio.Protocol):
         self._beside.remove(stream)
         self.outstanding -= 1
         self.window -= 1
+        self._freed()
 
     def abandon(self, call: Call, *, overdue: bool) -> None:
         """As any lane; a stream that has begun takes no slot that would have to be waited for."""
@@ -221,6 +223,7 @@ class FramesLane(Lane, asyncio.Protocol):
         """The worker drains: nothing more goes there until it is replaced."""
         del self._calls[stream]
         self.outstanding -= 1
+        self._freed()
         self.ready = False
         self._draining = True
         self.owner.returned(call)
@@ -258,6 +261,7 @@ class FramesLane(Lane, asyncio.Protocol):
         self._beside.clear()
         self._abandoned.clear()
         self.outstanding = 0
+        self._freed()
         self._last_answer_s = 0.0
         for call in in_hand.values():
             if id(call) in unflushed:

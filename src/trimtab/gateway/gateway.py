@@ -6,7 +6,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
 import msgspec
 
@@ -28,6 +29,22 @@ logger = logging.getLogger(__name__)
 
 _SWEEP_INTERVAL_S = 0.05
 _FRAMES_CONNECT_TIMEOUT_S = 1.0
+
+
+class Watcher(Protocol):
+    """Who is told of variants of which control wants to know at once."""
+
+    def began(self, variant: Variant) -> None:
+        """It has its first call after a while, and is active."""
+        ...
+
+    def starved(self, variant: Variant) -> None:
+        """A call waits, and there is no lane to wait for."""
+        ...
+
+    def switched(self, active: Iterable[Variant]) -> None:
+        """The table is another: variants are gone, or have begun or ceased to be of interest."""
+        ...
 
 
 class EndpointEntry:
@@ -72,6 +89,7 @@ class Gateway:
     ) -> None:
         self.table = RouteTable(version=0)
         self.endpoints: dict[str, EndpointEntry] = {}
+        self.watcher: Watcher | None = None
         self._now_s = now_s
         self._draw = draw
         self._metered = metered
@@ -98,11 +116,20 @@ class Gateway:
             call.failed(error)
             return
         if not variant.active:
-            variant.active = True
-            self._active[variant] = None
+            self._activate(variant)
         variant.admit(call)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_SWEEP_INTERVAL_S, self._sweep)
+
+    def _activate(self, variant: Variant) -> None:
+        variant.active = True
+        self._active[variant] = None
+        if self.watcher is not None and variant.signals:
+            self.watcher.began(variant)
+
+    def _starved(self, variant: Variant) -> None:
+        if self.watcher is not None and variant.signals:
+            self.watcher.starved(variant)
 
     def _sweep(self) -> None:
         """Enforce time limits; runs only while there is anything in hand."""
@@ -134,6 +161,10 @@ class Gateway:
             elif not variant.sweep(now_s):
                 variant.active = False  # until it is called again
                 del self._active[variant]
+
+    def active(self) -> Iterable[Variant]:
+        """Variants that have had calls lately."""
+        return self._active
 
     def variants(self) -> list[Variant]:
         """All variants, those that are finishing included."""
@@ -189,6 +220,7 @@ class Gateway:
             now_s=self._now_s,
             random=self._draw,
             readmit=self.submit,
+            starved=self._starved,
             endpoint=endpoint,
             metered=self._metered,
         )
@@ -218,6 +250,8 @@ class Gateway:
             if key not in kept:
                 variant.retire()  # what waits there is submitted again, under the new table
                 self._retired.append(variant)
+        if self.watcher is not None:
+            self.watcher.switched(self._active)
 
     async def close(self) -> None:
         """Disconnect from every lane."""

@@ -73,6 +73,7 @@ class HttpLane(Lane):
             self._connection_lost()
             if self._calls.pop(call.stream_id, None) is not None:
                 self.outstanding -= 1
+                self._freed()
                 self.owner.returned(call)
             return
         if call.stream_id not in self._calls:  # cancelled meanwhile
@@ -117,6 +118,7 @@ class HttpLane(Lane):
         call = connection.call
         if call is not None and self._calls.pop(call.stream_id, None) is not None:
             self.outstanding -= 1
+            self._freed()
             self.owner.failed(call, self.lost_error())
         if self.retired:
             self._disconnect_if_idle()

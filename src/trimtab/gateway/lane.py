@@ -78,7 +78,9 @@ class Lane(ABC):
         self.retired = False
         self.meter = VersionMeter("")  # of the version that it serves; the gateway gives the variant's own
         self.busy_since_s = 0.0  # 0: idle
+        self.share = 1.0  # of its replica: one of so many lanes
         self._busy_s = 0.0  # before that, since the last `take_busy`
+        self._taken_busy_s = 0.0  # by `take_busy`, so far
         self._now_s = now_s
         self._last_answer_s = 0.0
         self._abandoned: dict[int, float] = {}  # stream id to the time at which its slot is taken to be free
@@ -173,7 +175,19 @@ class Lane(ABC):
         if self.busy_since_s:
             busy_s += now_s - self.busy_since_s
         self.busy_since_s = now_s if self.outstanding else 0.0
+        self._taken_busy_s += busy_s
         return busy_s
+
+    def busy_so_far_s(self, now_s: float) -> float:
+        """Seconds in which it had a request in hand, since it was made."""
+        under_way_s = now_s - self.busy_since_s if self.busy_since_s else 0.0
+        return self._taken_busy_s + self._busy_s + under_way_s
+
+    def _freed(self) -> None:
+        """A slot is free although no answer came."""
+        if self.outstanding == 0 and self.busy_since_s:
+            self._busy_s += self._now_s() - self.busy_since_s
+            self.busy_since_s = 0.0
 
     def abandon(self, call: Call, *, overdue: bool) -> None:
         """The caller is gone, or its time is up. The slot stays taken until the worker is done with it, or may be."""
@@ -186,6 +200,7 @@ class Lane(ABC):
         """The worker is done with an abandoned call."""
         if self._abandoned.pop(stream_id, None) is not None:
             self.outstanding -= 1
+            self._freed()
 
     def sweep(self, now_s: float) -> bool:
         """Free the slots of calls abandoned long ago. True while some are left."""

@@ -141,6 +141,11 @@ class VersionMeter:
         if any(computed):
             self._compute.counts.update(computed)
 
+    @property
+    def ended(self) -> int:
+        """Requests that were answered or failed, since the last `take`."""
+        return self._counts.ended + len(self._latencies) + len(self._waited) // 3
+
     def began(self, received_s: float, sent_s: float, now_s: float) -> None:
         """A stream's first piece is here."""
         self._first.add([(now_s - received_s) * 1e6])
@@ -187,14 +192,15 @@ class Meter:
     The hot path (`Variant.admit`, `Variant.answered`) changes the public numbers itself.
     """
 
-    __slots__ = ("_before", "_waiting", "clients_gone", "in_hand", "least", "most", "retried", "throttled", "versions",
-                 "waiting_most")  # fmt: skip
+    __slots__ = ("_before", "_taken", "_waiting", "clients_gone", "in_hand", "least", "most", "retried", "throttled",
+                 "versions", "waiting_most")  # fmt: skip
 
     def __init__(self) -> None:
         self.versions: dict[str, VersionMeter] = {}
         self.in_hand = self.least = self.most = 0
         self.throttled = self.retried = self.clients_gone = 0
         self.waiting_most = 0
+        self._taken = 0  # ended, in all reports
         self._before = 0  # `in_hand` at the last report
         self._waiting = 0  # waited at the last report
 
@@ -212,6 +218,10 @@ class Meter:
         self.in_hand = in_hand = self.in_hand - 1
         if in_hand < self.least:
             self.least = in_hand
+
+    def ended_so_far(self) -> int:
+        """Requests that are here no more, since the meter was made: answered, failed, or left by their caller."""
+        return self._taken + self.clients_gone + sum(version.ended for version in self.versions.values())
 
     def failed(self, version: VersionMeter, error: TrimtabError, *, streaming: bool) -> None:
         """A request has ended in an error."""
@@ -243,6 +253,7 @@ class Meter:
         happened = bool(versions or ended or self.most or self._before or waiting or self.retried)
         self._before = self.least = self.most = self.in_hand
         self._waiting, self.waiting_most = waiting, waiting
+        self._taken += ended
         self.throttled = self.retried = self.clients_gone = 0
         for name in [name for name in self.versions if name not in current]:
             del self.versions[name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from trimtab.errors import TrimtabError
 from trimtab.gateway.calls import Call
@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 class Variant:
     """Takes calls in, gives each to the least busy lane with room, and queues what no lane can take yet.
 
-    `readmit` is given the calls that wait here when the variant goes away. With `metered` false nothing is counted.
+    `readmit` is given the calls that wait here when the variant goes away; `starved` is told at once that one waits and
+    there is no lane to wait for. With `metered` false nothing is counted.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Variant:
         now_s: Callable[[], float],
         random: Callable[[], float],
         readmit: Callable[[Call], None],
+        starved: Callable[[Variant], None] = lambda _: None,
         endpoint: str = "",
         metered: bool = True,
     ) -> None:
@@ -45,6 +47,8 @@ class Variant:
         self._now_s = now_s
         self._random = random
         self._readmit = readmit
+        self._starved = starved
+        self._pruned_busy_s = 0.0  # of lanes that are no more
         self._queue: OrderedDict[int, Call] = OrderedDict()
 
     # --- callers -----------------------------------------------------------------------------------------------
@@ -74,6 +78,8 @@ class Variant:
         self._queue[id(call)] = call
         if meter is not None and len(self._queue) > meter.waiting_most:
             meter.waiting_most = len(self._queue)
+        if not self.lanes:
+            self._starved(self)
 
     def cancel(self, call: Call) -> None:
         """The caller has gone."""
@@ -178,6 +184,8 @@ class Variant:
             return
         self._queue[id(call)] = call
         self._queue.move_to_end(id(call), last=False)
+        if not self.lanes:
+            self._starved(self)
         self.has_room()
 
     def _guarded(self, call: Call, tell: Callable[[], None]) -> None:
@@ -211,13 +219,19 @@ class Variant:
         """Route as `route` says, over `lanes`. Lanes not among them get nothing new and end when they are idle."""
         self.route = route
         leaving = [lane for lane in self.lanes if lane not in lanes]
+        for lane in set(lanes).difference(self.lanes):
+            lane.share = 1 / sum(other.route.replica_id == lane.route.replica_id for other in lanes)
         self.lanes = lanes
         if self.meter is not None:
             for lane in lanes:  # made a while ago: its version may have been forgotten since
                 lane.meter = self.meter.version(lane.meter.version)
-        self.retiring = [lane for lane in self.retiring if lane.calls()] + leaving
+        finishing = [lane for lane in self.retiring if lane.calls()]
+        self._pruned_busy_s += self._busy_of(lane for lane in self.retiring if lane not in finishing)
+        self.retiring = finishing + leaving
         for lane in leaving:
             lane.retire()
+        if self._queue and not lanes and not self.retired:
+            self._starved(self)
         self.has_room()
 
     def retire(self) -> None:
@@ -232,6 +246,46 @@ class Variant:
         if self.meter is not None:
             self.meter.left()  # as if it had never come here
         self._readmit(call)
+
+    # --- levels ------------------------------------------------------------------------------------------------
+
+    @property
+    def signals(self) -> bool:
+        """Whether control wants to know at once what is in hand."""
+        return self.route.signals and not self.retired
+
+    @property
+    def waiting(self) -> int:
+        """Calls in the queue."""
+        return len(self._queue)
+
+    @property
+    def in_hand(self) -> int:
+        """Calls in the queue and with lanes."""
+        if self.meter is not None:
+            return self.meter.in_hand
+        return len(self._queue) + sum(len(lane.calls()) for lane in (*self.lanes, *self.retiring))
+
+    def counted(self) -> tuple[int, int]:
+        """Calls that came so far, and of these: answered, failed, or left by their caller. Zeros without a meter."""
+        if self.meter is None:
+            return 0, 0
+        ended = self.meter.ended_so_far()
+        return ended + self.meter.in_hand, ended
+
+    def busy_so_far_s(self) -> float:
+        """Replica-seconds with a call in hand, so far."""
+        return self._pruned_busy_s + self._busy_of((*self.lanes, *self.retiring))
+
+    def _busy_of(self, lanes: Iterable[Lane]) -> float:
+        now_s = self._now_s()
+        return sum(lane.busy_so_far_s(now_s) * lane.share for lane in lanes)
+
+    def starving_s(self) -> float:
+        """For how long the oldest call has waited, when there is no lane to wait for; else 0."""
+        if self.lanes or not self._queue:
+            return 0.0
+        return self._now_s() - next(iter(self._queue.values())).arrived_s
 
     # --- meters ------------------------------------------------------------------------------------------------
 

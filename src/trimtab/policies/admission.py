@@ -101,4 +101,6 @@ def overdue(route: VariantRoute, *, sent: bool) -> TrimtabError:
             "issue, and try again.",
             status=0,
         )
+    if not route.lanes:
+        return NoCapacity(f"Variant {route.name} has no replica, and none was ready within {route.timeout_s:g} s.")
     return NoCapacity(f"No replica of variant {route.name} became free within {route.timeout_s:g} s.")

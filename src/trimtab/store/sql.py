@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Engine, Table, delete, insert, select, update
+from sqlalchemy import Connection, Engine, Table, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from trimtab.errors import AlreadyExists, NotFound, Unavailable
@@ -29,12 +29,28 @@ _TABLES: Mapping[str, Table] = {
     "endpoint-config": schema.configs,
     "endpoint": schema.endpoints,
 }
+# Said once: to build a statement takes longer than to execute it, and these are on the way to every new replica.
+_READ = {kind: select(table.c.value).where(table.c.key == bindparam("of")) for kind, table in _TABLES.items()}
+_SAVE_ENDPOINT = (
+    update(schema.endpoints)
+    .where(schema.endpoints.c.key == bindparam("of"), schema.endpoints.c.revision == bindparam("held"))
+    .values(value=bindparam("value"), revision=bindparam("revision"))
+)
+_THINGS = schema.events.c
+_OLDEST_KEPT = (
+    select(_THINGS.id).where(_THINGS.endpoint == bindparam("of")).order_by(_THINGS.id.desc()).offset(EVENTS_KEPT - 1)
+).limit(1)
+_ADD_EVENT = insert(schema.events)
+_FORGET_EVENTS = delete(schema.events).where(
+    _THINGS.endpoint == bindparam("of"), _THINGS.id < _OLDEST_KEPT.scalar_subquery()
+)
 _KEYS_AT_ONCE = 500  # in one query: databases limit how many values it may have
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class SqlStore:
-    """A `Store`. Used from one thread. Its write transactions carry `trimtab_write`."""
+    """A `Store`. Used from one thread. Its write transactions carry `trimtab_write`, and `trimtab_lazily` when they
+    need not wait for the disk."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -112,17 +128,15 @@ class SqlStore:
             del known[key]
         return [record for _, record in known.values()]
 
-    def save_endpoint(self, record: EndpointRecord, events: Sequence[Event] = ()) -> EndpointRecord:
+    def save_endpoint(
+        self, record: EndpointRecord, events: Sequence[Event] = (), *, lazily: bool = False
+    ) -> EndpointRecord:
         """See Store."""
         key, held = key_of(record.endpoint.name), record.endpoint.revision
         record = _revised(record, held + 1)
-        table = schema.endpoints
-        with self._write() as connection:
-            written = connection.execute(
-                update(table)
-                .where(table.c.key == key, table.c.revision == held)
-                .values(value=_encode(record), revision=held + 1)
-            )
+        with self._write(lazily=lazily) as connection:
+            new = {"of": key, "held": held, "value": _encode(record), "revision": held + 1}
+            written = connection.execute(_SAVE_ENDPOINT, new)
             if written.rowcount != 1:
                 raise Stale(f"The endpoint {record.endpoint.name!r} is no longer at revision {held}.")
             _append(connection, key, events)
@@ -142,7 +156,7 @@ class SqlStore:
     def add_events(self, endpoint: str, events: Sequence[Event]) -> None:
         """See Store."""
         key = key_of(endpoint)
-        with self._write() as connection:
+        with self._write(lazily=True) as connection:
             if _exists(connection, "endpoint", key):
                 _append(connection, key, events)
 
@@ -186,10 +200,11 @@ class SqlStore:
     # one transaction each
 
     @contextmanager
-    def _write(self) -> Iterator[Connection]:
+    def _write(self, *, lazily: bool = False) -> Iterator[Connection]:
+        options = {"trimtab_write": True, "trimtab_lazily": lazily}
         with (
             _named_failures(),
-            self._engine.connect().execution_options(trimtab_write=True) as connection,
+            self._engine.connect().execution_options(**options) as connection,
             connection.begin(),
         ):
             yield connection
@@ -212,9 +227,8 @@ class SqlStore:
             raise AlreadyExists(kind, name) from error
 
     def _get(self, kind: str, name: str, type_: type[T]) -> T:
-        table = _TABLES[kind]
         with self._read() as connection:
-            value = connection.execute(select(table.c.value).where(table.c.key == key_of(name))).scalar_one_or_none()
+            value = connection.execute(_READ[kind], {"of": key_of(name)}).scalar_one_or_none()
         if value is None:
             raise NotFound(kind, name)
         return msgspec.msgpack.decode(value, type=type_)
@@ -256,12 +270,8 @@ def _exists(connection: Connection, kind: str, key: str) -> bool:
 def _append(connection: Connection, endpoint: str, events: Sequence[Event]) -> None:
     if not events:
         return
-    table = schema.events
-    connection.execute(insert(table), [{"endpoint": endpoint, "value": _encode(e)} for e in events[-EVENTS_KEPT:]])
-    oldest_kept = (
-        select(table.c.id).where(table.c.endpoint == endpoint).order_by(table.c.id.desc()).offset(EVENTS_KEPT - 1)
-    ).limit(1)
-    connection.execute(delete(table).where(table.c.endpoint == endpoint, table.c.id < oldest_kept.scalar_subquery()))
+    connection.execute(_ADD_EVENT, [{"endpoint": endpoint, "value": _encode(e)} for e in events[-EVENTS_KEPT:]])
+    connection.execute(_FORGET_EVENTS, {"of": endpoint})
 
 
 def _insert_tags(connection: Connection, kind: str, owner: str, tags: Mapping[str, str]) -> None:

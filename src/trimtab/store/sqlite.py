@@ -17,6 +17,7 @@ def open_sqlite(path: Path, *, synchronous: str = "FULL", busy_timeout_s: float 
 
     Invalid when the file is something else, or was made by a newer trimtab.
     `synchronous="FULL"` survives a power cut; "NORMAL" survives `kill -9` and loses the last moments at a power cut.
+    Lazy writes are NORMAL at most.
     """
     path.touch(mode=0o600, exist_ok=True)
     engine = _sqlite(URL.create("sqlite", database=str(path)), synchronous, busy_timeout_s)
@@ -47,7 +48,15 @@ def _sqlite(url: URL, synchronous: str, busy_timeout_s: float) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         # A write takes its lock at once: upgrading a read lock may fail half-way when another process writes.
-        write = connection.get_execution_options().get("trimtab_write", False)
+        options = connection.get_execution_options()
+        write = options.get("trimtab_write", False)
+        if write and synchronous == "FULL":
+            sync(connection, "NORMAL" if options.get("trimtab_lazily", False) else "FULL")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    def sync(connection: Connection, how: str) -> None:
+        if connection.info.get("synchronous", synchronous) != how:
+            connection.exec_driver_sql(f"PRAGMA synchronous={how}")
+            connection.info["synchronous"] = how
 
     return engine

@@ -84,10 +84,14 @@ class Store(Protocol):
         """All, in no particular order."""
         ...
 
-    def save_endpoint(self, record: EndpointRecord, events: Sequence[Event] = ()) -> EndpointRecord:
+    def save_endpoint(
+        self, record: EndpointRecord, events: Sequence[Event] = (), *, lazily: bool = False
+    ) -> EndpointRecord:
         """Replace it if its revision is still `record.endpoint.revision`; return it with its new revision.
 
-        Stale when it was written, or removed, since.
+        Stale when it was written, or removed, since. `lazily`: for what would be decided again, it need not wait for
+        the disk: it survives the death of any process, and when the machine dies, it or a later state may be lost.
+        Whatever is written after it and not lazily makes it last.
         """
         ...
 
@@ -96,7 +100,7 @@ class Store(Protocol):
         ...
 
     def add_events(self, endpoint: str, events: Sequence[Event]) -> None:
-        """Append; the newest EVENTS_KEPT are kept. No effect for an endpoint that is not there."""
+        """Append lazily; the newest EVENTS_KEPT are kept. No effect for an endpoint that is not there."""
         ...
 
     def list_events(self, endpoint: str, *, last: int = EVENTS_KEPT) -> Sequence[Event]:

@@ -136,6 +136,17 @@ class StoreSuite:
         assert second.endpoint.revision > first.endpoint.revision
         assert store.get_endpoint("fraud") == second
 
+    def test_a_lazy_save_is_seen_and_fenced_as_any_other(self, store: Store) -> None:
+        first = store.add_endpoint(a_record(), {})
+        second = store.save_endpoint(replace(first, generations=7), [Event(at_s=1.0, what="scaled")], lazily=True)
+        assert store.get_endpoint("fraud") == second
+        assert [event.what for event in store.list_events("fraud")] == ["scaled"]
+        for lazily in (True, False):
+            with pytest.raises(Stale):
+                store.save_endpoint(first, lazily=lazily)
+        third = store.save_endpoint(second)
+        assert store.get_endpoint("fraud") == third
+
     def test_a_stale_save_changes_nothing(self, store: Store) -> None:
         first = store.add_endpoint(a_record(), {})
         second = store.save_endpoint(replace(first, generations=7))

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from trimtab.errors import InUse, Invalid, NotFound
 from trimtab.resources.endpoint import EndpointStatus as E
 from trimtab.resources.replica import Failure
 from trimtab.resources.replica import ReplicaState as R
@@ -49,6 +50,55 @@ def scale_in(world: World) -> None:
     world.control.update_weights_and_counts("ep", {}, {"main": 1})
 
 
+def autoscale(world: World, *wanted: int) -> None:
+    """Scale to each count in turn, the next one when the one before is half-way."""
+    world.floors["ep"] = min(2, *wanted)
+    for number, count in enumerate(wanted):
+        if number:
+            world.turn()
+            world.engine.step()
+            world.turn()
+            world.deliver()
+            world.turn()
+        world.scale("ep", count)
+
+
+def autoscale_out(world: World) -> None:
+    autoscale(world, 4)
+
+
+def autoscale_in(world: World) -> None:
+    autoscale(world, 1)
+
+
+def autoscale_to_none(world: World) -> None:
+    autoscale(world, 0)
+
+
+def autoscale_in_then_out(world: World) -> None:
+    autoscale(world, 1, 4)
+
+
+def autoscale_out_then_in(world: World) -> None:
+    autoscale(world, 4, 1, 3)
+
+
+def autoscale_on_a_full_machine(world: World) -> None:
+    world.engine.capacity = 3
+    autoscale(world, 5)
+
+
+def at_none(world: World) -> None:
+    serving(world)
+    world.floors.clear()
+    world.scale("ep", 0)
+    world.settle()
+
+
+def wake(world: World) -> None:
+    world.scale("ep", 1)
+
+
 def delete(world: World) -> None:
     world.floors.clear()
     world.control.delete_endpoint("ep")
@@ -78,6 +128,13 @@ def outcome(world: World) -> list[tuple[object, ...]]:
         (serving, bad_update),
         (serving, scale_out),
         (serving, scale_in),
+        (serving, autoscale_out),
+        (serving, autoscale_in),
+        (serving, autoscale_to_none),
+        (serving, autoscale_in_then_out),
+        (serving, autoscale_out_then_in),
+        (serving, autoscale_on_a_full_machine),
+        (at_none, wake),
         (serving, delete),
     ],
 )
@@ -139,6 +196,19 @@ class Lives(RuleBasedStateMachine):
         if self.statuses().get(name) is E.IN_SERVICE:
             self.world.control.update_weights_and_counts(name, {}, {"main": count})
             self.lower(name, count)
+
+    @rule(name=st.sampled_from(["a", "b"]), count=st.integers(0, 5))
+    def scale(self, name: str, count: int) -> None:
+        try:
+            self.world.scale(name, count)
+        except (NotFound, InUse, Invalid):
+            assert name not in self.statuses() or self.statuses()[name] is not E.IN_SERVICE
+        else:
+            self.lower(name, count)
+
+    @rule(capacity=st.sampled_from([None, 3, 6]))
+    def machine(self, capacity: int | None) -> None:
+        self.world.engine.capacity = capacity
 
     @rule(name=st.sampled_from(["a", "b"]))
     def delete(self, name: str) -> None:
@@ -210,11 +280,14 @@ class Lives(RuleBasedStateMachine):
 
     @rule()
     def rest(self) -> None:
+        self.world.engine.capacity = None  # on a full machine, what has died could be tried for without end
         self.world.settle()
         for endpoint in self.world.control.list_endpoints():
             if endpoint.status is E.IN_SERVICE:
                 self.world.floors[endpoint.name] = endpoint.variants[0].desired_count
                 assert endpoint.pending_config_name == ""
+                record = self.world.store.get_endpoint(endpoint.name)
+                assert (record.scaled_from, record.scalings) == ((), ())
             else:
                 assert endpoint.failure_reason
 

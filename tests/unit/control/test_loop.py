@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from trimtab.clock import SystemClock
 from trimtab.control.observer import Observer
@@ -14,6 +15,7 @@ from trimtab.control.reconciler import Outcome
 from trimtab.control.routes import RoutePublisher
 from trimtab.control.runner import Runner
 from trimtab.control.service import Control
+from trimtab.resources.deployment import Crash
 from trimtab.resources.endpoint import EndpointStatus as E
 from trimtab.resources.endpoint_config import EndpointConfig, VariantSpec
 from trimtab.resources.model import Container, Model
@@ -95,6 +97,39 @@ async def test_an_endpoint_is_made_changed_and_deleted_without_waiting_for_a_tim
         await until(lambda: place.status("ep") is None)
         assert place.clock.monotonic_s() - began_s < 1.0
     assert place.engine.observe() == []
+
+
+async def test_a_decided_count_is_ordered_at_once_with_a_budget_from_the_decision(place: Place) -> None:
+    async with running(place.control):
+        place.configs("c1")
+        place.control.create_endpoint("ep", "c1", {}, {})
+        await until(lambda: place.status("ep") is E.IN_SERVICE)
+        decided_s = place.clock.monotonic_s()
+        place.control.scale("ep", "main", 3, why="load", detect_s=0.01, decided_monotonic_s=decided_s)
+        await until(lambda: len(place.engine.ids(R.READY)) == 3 and place.status("ep") is E.IN_SERVICE)
+        assert place.clock.monotonic_s() - decided_s < 1.0
+        for id_ in place.engine.ids()[1:]:
+            spec = place.engine.spec(id_)
+            assert (spec.detect_s, spec.decided_monotonic_s) == (0.01, decided_s)
+
+
+async def test_a_start_that_found_no_room_begins_when_another_endpoint_makes_some(place: Place) -> None:
+    async with running(place.control):
+        place.configs("c1")
+        for name in ("one", "two"):
+            place.control.create_endpoint(name, "c1", {}, {})
+            await until(lambda name=name: place.status(name) is E.IN_SERVICE)
+        place.control.scale("one", "main", 0, why="idle")
+        await until(lambda: place.status("one") is E.IN_SERVICE)
+        record, now_s = place.store.get_endpoint("one"), place.clock.now_s()
+        crash = Crash(replica_id="x", generation=1, variant="main", at_s=now_s, reason="NoCapacity")
+        place.store.save_endpoint(replace(record, crashes=(crash,) * 20))  # the next start is tried in a minute
+        place.control.scale("one", "main", 1, why="a request waits")
+        await until(lambda: place.status("one") is E.UPDATING)
+        place.control.scale("two", "main", 0, why="idle")
+        began_s = place.clock.monotonic_s()
+        await until(lambda: [replica.endpoint for replica in place.engine.observe()] == ["one"])
+        assert place.clock.monotonic_s() - began_s < 5.0
 
 
 async def test_a_death_is_noticed_and_mended_at_once(place: Place) -> None:

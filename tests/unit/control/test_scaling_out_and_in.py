@@ -129,6 +129,31 @@ def test_a_scale_out_under_way_grows_with_the_newest_count(world: World) -> None
     assert world.outcomes("ep") == [SCALED]
 
 
+def test_what_an_overtaken_change_had_not_reached_yet_is_no_promise(world: World) -> None:
+    serve(world)
+    world.scale("ep", 4)
+    world.engine.capacity = 2
+    world.scale("ep", 6)
+    world.turn()
+    assert {world.engine.spec(id_).cause for id_ in world.engine.ids(R.STARTING)} == {StartCause.SCALE_OUT}
+    world.settle()
+    assert counts(world) == {"main": (2, 2)}
+    assert world.outcomes("ep") == [("scaling failed", "main", "InsufficientInstanceCapacity")]
+
+
+def test_a_scaling_is_over_when_every_gateway_routes_by_it(world: World) -> None:
+    serve(world)
+    world.scale("ep", 2)
+    for _ in range(5):
+        world.turn()
+        world.engine.step()
+    assert world.lanes("ep") == {"main": 2}
+    assert world.outcomes("ep") == []
+    world.deliver()
+    world.turn()
+    assert world.outcomes("ep") == [SCALED]
+
+
 def test_a_scale_out_under_way_is_turned_back(world: World) -> None:
     serve(world)
     first = world.engine.ids()
@@ -354,6 +379,39 @@ def test_what_found_no_room_is_scaled_when_there_is_some_and_the_failure_is_forg
     assert world.clock.now_s() == began_s
     assert counts(world) == {"main": (4, 4)}
     assert world.outcomes("ep")[-1] == SCALED
+
+
+def test_room_that_comes_free_is_used_without_waiting_for_the_back_off(world: World) -> None:
+    serve(world)
+    world.create("other", "c1")
+    world.settle()
+    world.scale("ep", 0)
+    world.settle()
+    world.engine.capacity = 1
+    world.scale("ep", 1)
+    for _ in range(12):
+        move(world, 2)
+        world.clock.advance(30)
+    wait_s = world.turn()
+    assert wait_s is not None
+    assert wait_s > 20
+    world.control.delete_endpoint("other")
+    began_s = world.clock.now_s()
+    while world.endpoint("ep").variants[0].current_count != 1 or not world.lanes("ep")["main"]:
+        move(world)
+        world.clock.advance(0.001)
+        assert world.clock.now_s() - began_s < 1
+
+
+def test_what_is_under_way_is_known_to_the_next_control(world: World) -> None:
+    serve(world)
+    world.scale("ep", 3, why="load")
+    world.restart()
+    scaling = world.control.scaling_of("ep", "main")
+    assert scaling is not None
+    assert (scaling.wanted, scaling.least, scaling.why) == (3, 1, "load")
+    world.settle()
+    assert world.control.scaling_of("ep", "main") is None
 
 
 def test_replicas_that_come_up_stay_when_another_of_the_same_scaling_fails(world: World) -> None:

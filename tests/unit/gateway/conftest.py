@@ -106,5 +106,10 @@ async def bench():
 
 
 @pytest.fixture
+def asked_whole():
+    return Asked
+
+
+@pytest.fixture
 def streaming():
     return Streaming

@@ -79,7 +79,7 @@ class World:
     waits_s: list[float] = field(default_factory=list)
     replica_s: float = 0.0
     calls: int = 0
-    state: EventState = EventState()
+    state: EventState = field(default_factory=EventState)
 
     def run(self, arrivals: list[float], until_s: float) -> World:
         """From second 0 to `until_s`, once."""

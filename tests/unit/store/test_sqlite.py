@@ -17,7 +17,7 @@ from trimtab.store.migrations import migrate
 from trimtab.store.sqlite import open_sqlite
 from trimtab.testing.alarms import an_alarm, an_item
 from trimtab.testing.scaling import a_target, an_activity
-from trimtab.testing.store import a_model
+from trimtab.testing.store import a_model, a_record
 
 WRITER = """
 import sys
@@ -67,6 +67,46 @@ def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path) -> N
         assert store.get_tags("model", f"m{n}") == {"n": str(n)}
     assert len(store.list_models()) - (last + 1) in (0, 1)  # the one in hand: whole, or not at all
     store.close()
+
+
+LAZY_WRITER = """
+import sys
+from pathlib import Path
+from trimtab.store.sqlite import open_sqlite
+from trimtab.testing.store import a_record
+store = open_sqlite(Path(sys.argv[1]))
+record = store.add_endpoint(a_record(), {})
+while True:
+    record = store.save_endpoint(record, lazily=True)
+    print(record.endpoint.revision, flush=True)
+"""
+
+
+def test_a_killed_writer_loses_no_lazy_write_either(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    with subprocess.Popen([sys.executable, "-c", LAZY_WRITER, str(path)], stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        acknowledged = [writer.stdout.readline() for _ in range(20)]
+        writer.send_signal(signal.SIGKILL)
+        acknowledged += writer.stdout.readlines()
+    store = open_sqlite(path)
+    assert store.get_endpoint("fraud").endpoint.revision - int(acknowledged[-1]) in (0, 1)
+    store.close()
+
+
+@pytest.mark.parametrize(("synchronous", "expected"), [("FULL", [1, 2, 1]), ("NORMAL", [1, 1, 1]), ("OFF", [0, 0, 0])])
+def test_only_writes_that_must_outlive_the_machine_wait_for_the_disk(
+    tmp_path: Path, synchronous: str, expected: list[int]
+) -> None:
+    store = open_sqlite(tmp_path / "t.db", synchronous=synchronous)
+    record = store.add_endpoint(a_record(), {})
+    seen = []
+    for lazily in (True, False, True):
+        record = store.save_endpoint(record, lazily=lazily)
+        with store._engine.connect() as connection:
+            seen.append(connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
+    store.close()
+    assert seen == expected
 
 
 def test_a_database_of_a_newer_trimtab_is_refused_with_the_cure(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from trimtab.aws.paging import Pager
 from trimtab.aws.registry import Call, operation
 from trimtab.aws.sagemaker.documents import kept
 from trimtab.aws.sagemaker.listing import listed
+from trimtab.aws.sagemaker.managed import managed_bounds
 from trimtab.aws.sagemaker.refusals import not_supported_yet
 from trimtab.aws.sagemaker.tags import tags_of
 from trimtab.clock import Clock
@@ -40,8 +41,9 @@ class EndpointConfigs:
         "metrics are there each second in any case; requests always go "
         "to the replica with the fewest outstanding. Refused: ServerlessConfig, AsyncInferenceConfig, shadow "
         "variants, enabled data capture, "
-        "explainers, inference components (a variant without ModelName), accelerators, instance pools, managed "
-        "instance scaling, prefix and KV aware routing, cross-region traffic",
+        "explainers, inference components (a variant without ModelName), accelerators, instance pools, prefix and KV "
+        "aware routing, cross-region traffic. ManagedInstanceScaling, which AWS has for inference components alone, "
+        "scales any variant between its bounds; its ScaleInPolicy is refused",
     )
     async def create_endpoint_config(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """Record an immutable list of variants."""
@@ -122,6 +124,7 @@ def _variant(declared: Mapping[str, Any]) -> VariantSpec:
     for member in ("InstanceType", "InitialInstanceCount"):
         if member not in declared:
             raise Invalid(f'The variant "{name}" needs {member}.')
+    managed = managed_bounds(declared)
     return VariantSpec(
         name=name,
         model_name=declared["ModelName"],
@@ -130,6 +133,8 @@ def _variant(declared: Mapping[str, Any]) -> VariantSpec:
         initial_weight=float(declared.get("InitialVariantWeight", 1.0)),
         startup_timeout_s=float(declared.get("ContainerStartupHealthCheckTimeoutInSeconds", 240)),
         download_timeout_s=float(declared.get("ModelDataDownloadTimeoutInSeconds", 3600)),
+        managed_min=managed[0] if managed is not None else None,
+        managed_max=managed[1] if managed is not None else None,
     )
 
 
@@ -139,9 +144,6 @@ def _refuse_in_variant(name: str, declared: Mapping[str, Any]) -> None:
             raise not_supported_yet(f'{member} (variant "{name}")')
     if "ModelName" not in declared:
         raise not_supported_yet(f'A variant without ModelName ("{name}"), for inference components,', "Give ModelName.")
-    scaling = declared.get("ManagedInstanceScaling")
-    if scaling and scaling.get("Status") != "DISABLED":
-        raise not_supported_yet(f'ManagedInstanceScaling (variant "{name}")')
     strategy = declared.get("RoutingConfig", {}).get("RoutingStrategy", _ROUTING[0])
     if strategy not in _ROUTING:
         raise not_supported_yet(f'RoutingStrategy {strategy} (variant "{name}")', f"Use {_ROUTING[0]}.")

@@ -11,9 +11,11 @@ from trimtab.aws.registry import Call, operation
 from trimtab.aws.sagemaker.documents import kept
 from trimtab.aws.sagemaker.listing import listed
 from trimtab.aws.sagemaker.refusals import not_supported_yet
+from trimtab.aws.sagemaker.scaled import check_update, forget
 from trimtab.aws.sagemaker.summaries import describe
 from trimtab.aws.sagemaker.tags import tags_of
 from trimtab.control.api import ControlApi
+from trimtab.control.scaling.api import ScalingApi
 from trimtab.errors import Invalid
 from trimtab.resources.endpoint import EndpointView
 
@@ -27,9 +29,10 @@ _DEPLOYMENTS = (
 class Endpoints:
     """The endpoint operations, on a ControlApi."""
 
-    def __init__(self, control: ControlApi, pager: Pager) -> None:
+    def __init__(self, control: ControlApi, pager: Pager, scaling: ScalingApi | None) -> None:
         self._control = control
         self._pager = pager
+        self._scaling = scaling
 
     @operation("sagemaker", "CreateEndpoint", missing=_DEPLOYMENTS)
     async def create_endpoint(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
@@ -81,6 +84,8 @@ class Endpoints:
         document = _deployment_document(params)
         if params.get("RetainDeploymentConfig", False) and "DeploymentConfig" not in document:
             document = kept(self._control.get_endpoint(name).endpoint.document)
+        if self._scaling is not None:
+            check_update(self._scaling, self._control, name, params["EndpointConfigName"])
         self._control.update_endpoint(
             name,
             params["EndpointConfigName"],
@@ -106,8 +111,10 @@ class Endpoints:
 
     @operation("sagemaker", "DeleteEndpoint")
     async def delete_endpoint(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
-        """Take the endpoint down; its configuration and models stay."""
+        """Take the endpoint down; its configuration and models stay, its scalable targets do not."""
         self._control.delete_endpoint(params["EndpointName"])
+        if self._scaling is not None:
+            forget(self._scaling, params["EndpointName"])
         return {}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from trimtab.aws.sagemaker.managed import described_managed
 from trimtab.control.api import ControlApi
 from trimtab.errors import NotFound
 from trimtab.resources.endpoint import Endpoint, EndpointStatus, EndpointView, VariantState
@@ -25,8 +26,11 @@ def describe(view: EndpointView, arn: str, control: ControlApi) -> dict[str, Any
         "LastModifiedTime": endpoint.modified_s,
     }
     images = _images(control, endpoint, endpoint.config_name)
+    managed = _managed(control, endpoint, endpoint.config_name)
     if endpoint.variants:
-        answer["ProductionVariants"] = [_serving(endpoint, variant, images) for variant in endpoint.variants]
+        answer["ProductionVariants"] = [
+            {**_serving(endpoint, variant, images), **managed.get(variant.name, {})} for variant in endpoint.variants
+        ]
     if endpoint.failure_reason:
         answer["FailureReason"] = shortened(endpoint.failure_reason)
     if deployment := endpoint.document.get("DeploymentConfig"):
@@ -51,11 +55,13 @@ def _serving(endpoint: Endpoint, variant: VariantState, images: Mapping[str, str
 def _pending(endpoint: Endpoint, control: ControlApi) -> dict[str, Any]:
     name = endpoint.pending_config_name
     images = _images(control, endpoint, name)
+    managed = _managed(control, endpoint, name)
     types = {variant.name: variant.instance_type for variant in _variants(control, endpoint, name)}
     variants = [
         {
             **_sizes(variant, images),
             **({"InstanceType": types[variant.name]} if variant.name in types else {}),
+            **managed.get(variant.name, {}),
             **_status("Creating", f"Launching {variant.desired_count} instance(s).", endpoint.pending_since_s),
         }
         for variant in endpoint.pending_variants
@@ -100,13 +106,23 @@ def _status(status: str, message: str, since_s: float) -> dict[str, Any]:
     return {"VariantStatus": [{"Status": status, "StatusMessage": message, "StartTime": since_s}]}
 
 
-def _variants(control: ControlApi, endpoint: Endpoint, name: str) -> tuple[VariantSpec, ...]:
-    """The variants of configuration `name`, or () when it was deleted, or made anew after this deployment."""
+def _config(control: ControlApi, endpoint: Endpoint, name: str) -> EndpointConfig | None:
+    """Configuration `name`, or None when it was deleted, or made anew after this deployment."""
     try:
-        config: EndpointConfig = control.get_endpoint_config(name)
+        config = control.get_endpoint_config(name)
     except NotFound:
-        return ()  # legal: a configuration may be deleted while an endpoint runs it
-    return () if config.created_s > endpoint.modified_s else config.variants
+        return None  # legal: a configuration may be deleted while an endpoint runs it
+    return None if config.created_s > endpoint.modified_s else config
+
+
+def _variants(control: ControlApi, endpoint: Endpoint, name: str) -> tuple[VariantSpec, ...]:
+    config = _config(control, endpoint, name)
+    return config.variants if config is not None else ()
+
+
+def _managed(control: ControlApi, endpoint: Endpoint, name: str) -> dict[str, dict[str, Any]]:
+    config = _config(control, endpoint, name)
+    return described_managed(config) if config is not None else {}
 
 
 def _images(control: ControlApi, endpoint: Endpoint, name: str) -> dict[str, str]:

@@ -33,11 +33,6 @@ def is_alive(pid: int, ticks: int) -> bool:
     return pid > 0 and start_ticks(pid) == ticks
 
 
-def age_s(ticks: int) -> float:
-    """Seconds since a process started; unlike a difference of wall clocks, not less and not more after these jump."""
-    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
-
-
 def resident_bytes(pid: int) -> int:
     """Resident memory of `pid` that it does not share with a file, in bytes; 0 when it is gone."""
     try:

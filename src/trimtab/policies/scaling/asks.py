@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Final
 
 from msgspec import Struct
@@ -37,11 +38,11 @@ class Ask(Struct, frozen=True, kw_only=True):
 
 
 class _No(Struct, frozen=True):
-    """Why an ask is not followed. `kind` names the reason in State.told; `code` is AWS's NotScaledReason."""
+    """Why an ask is not followed. `kind` names the reason in State.told; `scaled` is how AWS says it."""
 
     kind: str
     reason: str
-    code: str = ""
+    scaled: NotScaled | None = None
 
 
 def decide(rules: Rules, state: State, given: Input, ask: Ask) -> Result:
@@ -49,89 +50,91 @@ def decide(rules: Rules, state: State, given: Input, ask: Ask) -> Result:
     low, high = limits.bounds(rules, state, given.at_s)
     if ask.is_out:
         wanted = min(ask.wish.capacity, high)
-        refusal = _no_more(rules, state, given, ask, wanted, high)
-        return _refused(rules, state, given, ask, wanted, refusal) if refusal else _made(state, given, ask, wanted, "")
+        refusal = _no_more(rules, state, given, ask, high)
+        return (
+            _refused(state, given, ask, max(wanted, given.capacity), refusal)
+            if refusal
+            else _made(state, given, ask, wanted)
+        )
     agreed = others(rules, state, given, ask.arn, ask.wish.capacity, by_step=ask.by_step)
     wanted = min(max(agreed.capacity, low), high)
-    refusal = _no_less(rules, state, given, ask, wanted, low, agreed)
+    refusal = _no_less(rules, state, given, ask, low, wanted, agreed)
     if refusal:
-        return _refused(rules, state, given, ask, min(ask.wish.capacity, given.capacity), refusal)
-    return _made(state, given, ask, wanted, agreed.why if wanted > max(ask.wish.capacity, low) else "")
+        return _refused(state, given, ask, min(ask.wish.capacity, given.capacity), refusal)
+    return _made(state, given, ask, wanted, agreed.why if agreed.capacity == wanted else "")
 
 
-def _no_more(rules: Rules, state: State, given: Input, ask: Ask, wanted: int, high: int) -> _No | None:
-    cooling = limits.cooling_out(state, given.at_s) if ask.arn else None
-    if wanted <= given.capacity:
-        if ask.wish.capacity > given.capacity:
-            return _No("max", f"it already has {given.capacity}, and may have {high} at most", "AlreadyAtMaxCapacity")
-        if cooling is not None and ask.base < given.capacity:
-            return _No("cooldown", f"{_scale_out(given, cooling.before)} counts as already there")
-        return _No("content", f"it already has {given.capacity}", "AlreadyAtDesiredCapacity")
+def _no_more(rules: Rules, state: State, given: Input, ask: Ask, high: int) -> _No | None:
+    """Why capacity does not grow as asked; None: it does."""
+    has, wish = given.capacity, ask.wish.capacity
+    on_load = isinstance(given, Load | Tick)  # sees what was added: no cooldown need keep it from asking twice
+    cooling = limits.cooling_out(state, given.at_s) if ask.arn and not on_load else None
+    if wish > has >= high:
+        return _No("max", f"it has {has}, and may have {high} at most", _scaled("AlreadyAtMaxCapacity", has, high=high))
+    if cooling is not None:
+        added = f"the scale-out from {cooling.before} to {has}"
+        if ask.base < has and wish <= has:
+            return _No("cooldown", f"{added} counts as already there")
+        if ask.base == has and has < wish <= 2 * has - cooling.before:
+            return _No("cooldown", f"{added} has its cooldown, and this is no larger one")
+    if wish <= has:
+        return _No("content", f"it has {has} already", _scaled("AlreadyAtDesiredCapacity", has))
     if rules.target.suspended.scale_out:
         return _No("suspended", "scaling out is suspended")
     pause_s = limits.retry_in_s(state, given.at_s)
-    if isinstance(given, Load | Tick) and pause_s > 0:
-        return _No("failed", f"{state.failures} scale-outs in a row failed: tried again in {pause_s:.3g} s")
-    is_event = isinstance(given, Load | Tick)  # sees what was added
-    if cooling is not None and not is_event and ask.base == given.capacity:
-        added = given.capacity - cooling.before
-        if wanted - given.capacity <= added:
-            return _No("cooldown", f"{_scale_out(given, cooling.before)} has its cooldown, and this is no larger one")
+    if on_load and pause_s > 0:
+        return _No("failed", f"the last scale-out failed ({state.failures} in a row): again in {pause_s:.3g} s")
     return None
 
 
-def _scale_out(given: Input, before: int) -> str:
-    return f"the scale-out from {before} to {given.capacity}"
-
-
-def _no_less(rules: Rules, state: State, given: Input, ask: Ask, wanted: int, low: int, agreed: Others) -> _No | None:
-    if ask.wish.capacity >= given.capacity:
-        # Less than the target in all, but one replica fewer would have more than the target.
-        return _No("content", f"{given.capacity - 1} would be too few", "AutoScalingAnticipatedFlapping")
-    if given.capacity <= low:
-        return _No("min", f"it already has {given.capacity}, the least it may have", "AlreadyAtMinCapacity")
+def _no_less(rules: Rules, state: State, given: Input, ask: Ask, low: int, wanted: int, agreed: Others) -> _No | None:
+    """Why capacity does not shrink as asked; None: it does."""
+    has = given.capacity
+    if has <= low:
+        return _No("min", f"it has {has}, the least it may have", _scaled("AlreadyAtMinCapacity", has, low=low))
+    if ask.wish.capacity >= has:
+        if ask.by_step:
+            return _No("content", f"it has {has} already", _scaled("AlreadyAtDesiredCapacity", has))
+        # Less than the target, but with one replica fewer it would be more.
+        return _No("content", f"{has - 1} would be too few", _scaled("AutoScalingAnticipatedFlapping", has))
     if rules.target.suspended.scale_in:
         return _No("suspended", "scaling in is suspended")
     left_s = limits.cooling_in_s(state, given.at_s)
     if left_s > 0:
-        until = "a change is under way" if left_s == float("inf") else f"a cooldown runs for another {left_s:.3g} s"
-        return _No("cooldown", until)
-    if wanted >= given.capacity:
-        return _No("others", agreed.why, agreed.code)
+        return _No("cooldown", "a change is under way" if left_s == inf else f"a cooldown runs for {left_s:.3g} s more")
+    if wanted >= has:
+        return _No("others", agreed.why, _scaled("AutoScalingAnticipatedFlapping", has) if agreed.flaps else None)
     return None
 
 
-def _refused(rules: Rules, state: State, given: Input, ask: Ask, wanted: int, no: _No) -> Result:
+def _scaled(code: str, has: int, *, low: int | None = None, high: int | None = None) -> NotScaled:
+    return NotScaled(code=code, max_capacity=high, min_capacity=low, current_capacity=has)
+
+
+def _refused(state: State, given: Input, ask: Ask, wanted: int, no: _No) -> Result:
     """Say why not; of what load asks for again and again, now and then."""
     if isinstance(given, Load | Tick):
         key = f"{ask.arn}:{'out' if ask.is_out else 'in'}:{no.kind}"
-        if given.at_s - state.told.get(key, -AGAIN_S) < AGAIN_S:
+        recent = {which: at_s for which, at_s in state.told.items() if given.at_s - at_s < AGAIN_S}
+        if key in recent:
             return state, ()
-        state = replace(state, told={**state.told, key: given.at_s})
-    target = rules.target
-    not_scaled = NotScaled(
-        code=no.code,
-        max_capacity=target.max_capacity if no.kind == "max" else None,
-        min_capacity=target.min_capacity if no.kind == "min" else None,
-        current_capacity=given.capacity,
+        state = replace(state, told={**recent, key: given.at_s})
+    decision = Decision(
+        at_s=given.at_s,
+        before=given.capacity,
+        wanted=wanted,
+        made=False,
+        policy=ask.wish.policy,
+        reason=f"{ask.wish.reason}; not done: {no.reason}",
+        arithmetic=ask.wish.arithmetic,
+        cause=ask.cause,
+        inputs=ask.wish.inputs,
+        not_scaled=() if no.scaled is None else (no.scaled,),
     )
-    return state, (
-        Decision(
-            at_s=given.at_s,
-            before=given.capacity,
-            wanted=wanted,
-            made=False,
-            policy=ask.wish.policy,
-            reason=f"{ask.wish.reason}; not done: {no.reason}",
-            arithmetic=ask.wish.arithmetic,
-            cause=ask.cause,
-            inputs=ask.wish.inputs,
-            not_scaled=(not_scaled,) if no.code else (),
-        ),
-    )
+    return state, (decision,)
 
 
-def _made(state: State, given: Input, ask: Ask, wanted: int, why: str) -> Result:
+def _made(state: State, given: Input, ask: Ask, wanted: int, why: str = "") -> Result:
     figures = ask.wish.arithmetic
     if wanted != ask.wish.capacity:
         figures += f", at {'most' if wanted < ask.wish.capacity else 'least'} {wanted}"

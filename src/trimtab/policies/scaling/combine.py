@@ -21,11 +21,11 @@ FRESH_S: Final = 5.0  # event policies say what they wish once a second at least
 
 
 class Others(Struct, frozen=True):
-    """The least capacity that all agree to, and who (with AWS's code for that) wants no less."""
+    """The least capacity that all agree to, and why no less. `flaps`: less would be undone at once."""
 
     capacity: int
     why: str = ""
-    code: str = ""
+    flaps: bool = False
 
 
 def others(rules: Rules, state: State, given: Input, asking: str, capacity: int, *, by_step: bool = False) -> Others:
@@ -50,7 +50,7 @@ def _event(policy: ScalingPolicy, keeps: TargetTracking, state: State, given: In
     last = state.wishes.get(policy.arn)
     if last is not None and given.at_s - last.at_s <= FRESH_S:
         why = f"policy {policy.name} wants {last.wish.capacity}"
-        return Others(last.wish.capacity, why, "AutoScalingAnticipatedFlapping")
+        return Others(last.wish.capacity, why, True)
     if keeps.disable_scale_in or by_step:
         return None
     return Others(given.capacity, f"policy {policy.name} has no data")
@@ -71,5 +71,5 @@ def _alarms(policy: ScalingPolicy, keeps: TargetTracking, state: State, given: I
     return Others(
         tracking.capacity(base, low.value, keeps.target_value),
         f"policy {policy.name} wants {figures}",
-        "AutoScalingAnticipatedFlapping",
+        True,
     )

@@ -60,11 +60,8 @@ def observe(
     if seen.at.at_s - seen.last_step_s >= windows.step_s - ROUNDING:
         seen = close_step(seen, windows)
         levels = judge(levels, seen, windows, tracking.target_value, _most(target, given.capacity))
-    if isinstance(given, Load) and given.now > tracking.target_value * given.capacity:
-        most = _most(target, given.capacity)
-        more = more_of(tracking.target_value, most, seen, levels, windows, given)
-        if more is not None:
-            held = hold(held, more, seen.at.at_s, windows)
+    if isinstance(given, Load):
+        held = _hold(tracking.target_value, target, windows, seen, levels, held, given)
     state = EventState(seen=seen, levels=levels, held=held)
     return state, _wish(tracking, target, windows, state, seen, given.capacity, policy)
 
@@ -79,6 +76,17 @@ def _look(seen: Seen | None, given: Load | Tick) -> Seen | None:
     if is_broken(seen, given.at_s):
         return begin(replace(seen.told, at_s=given.at_s))
     return pass_time(seen, given.at_s)
+
+
+def _hold(
+    aim: float, target: ScalableTarget, windows: Windows, seen: Seen, levels: Levels, held: Held | None, load: Load
+) -> Held | None:
+    """Look whether more is needed than there is, or than the stable window would leave when it has its way."""
+    there = min(load.capacity, max(ceil(levels.stand - ROUNDING), 1))
+    if load.now <= aim * there:
+        return held
+    more = more_of(aim, _most(target, load.capacity), seen, levels, windows, load, there)
+    return hold(held, more, seen.at.at_s, windows) if more is not None else held
 
 
 def _most(target: ScalableTarget, capacity: int) -> int:
@@ -99,24 +107,19 @@ def _wish(
         more = held.more
         return _told(policy, more.wanted, (more.reason, more.arithmetic, more.inputs), may_scale_in)
     start_s = seen.told.start_s
-    spare = levels.rise if start_s >= NO_SPARE_S else 0.0
+    is_empty = levels.stand <= 0 and not seen.told.now and seen.at.arrived == seen.steps[0].arrived
+    spare = levels.rise if start_s >= NO_SPARE_S and not (is_empty and target.min_capacity == 0) else 0.0
     wanted = ceil(levels.demand + spare - ROUNDING)
     if wanted > capacity > 0 and spare:
         return _told(policy, wanted, event_words.headroom(levels.demand, spare, start_s, wanted), may_scale_in)
     is_covered = seen.at.at_s - seen.began_s >= windows.stable_s - ROUNDING
     if is_covered and not seen.told.now > tracking.target_value * capacity:
-        kept = held.wanted(seen.at.at_s) if held is not None else 0
-        wanted = max(_least(seen, levels, spare), kept, target.min_capacity)
+        kept = held.wanted(seen.at.at_s) if held is not None and not is_empty else 0
+        least = ceil(levels.stand + spare - ROUNDING)
+        wanted = max(least, kept, target.min_capacity, 0 if is_empty else 1)
         if wanted < capacity:
             return _told(policy, wanted, event_words.less(levels.stand, spare, start_s, windows, wanted), may_scale_in)
     return _content(policy, capacity, may_scale_in)
-
-
-def _least(seen: Seen, levels: Levels, spare: float) -> int:
-    """The fewest replicas that the stable window justifies; none only where nothing came and nothing is in hand."""
-    if levels.stand <= 0 and not seen.told.now and seen.at.arrived == seen.steps[0].arrived:
-        return 0
-    return max(ceil(levels.stand + spare - ROUNDING), 1)
 
 
 def _told(policy: str, wanted: int, said: tuple[str, str, dict[str, float]], may_scale_in: bool) -> Wish:

@@ -6,13 +6,17 @@ from math import ceil
 from typing import ClassVar, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from trimtab.policies.scaling.headroom import POINT_S, remember, usual_rise
+from trimtab.policies.scaling.inputs import Load
 from trimtab.policies.scaling.queueing import replicas_for
 from trimtab.policies.scaling.windows import Mark, Seen, Windows, since
 
 ROUNDING: Final = 1e-9
 _RISE_EVERY_S: Final = 60.0
+_PIPELINED_S: Final = 0.004  # gateways send quick requests ahead, though a replica does one at a time
+_MANY: Final = 4  # times its length: so long a stretch for the rate of long requests
 _FEW: Final = 5  # requests that must have ended before what one costs is known
 
 
@@ -24,6 +28,7 @@ class Levels(Struct, frozen=True, kw_only=True):
     rate_before: float = 0.5  # requests/s over the stable window, without the panic window
     work_s: float = 0.0  # replica-seconds per request; 0: not known
     stay_s: float = 0.0  # seconds in hand per request
+    together: int = 1  # requests that a replica was seen to have at a time, without a queue
     demand: float = 0.0  # replicas that the panic window asks for
     stands: tuple[float, ...] = ()  # replicas that would have done, for each step of the stable window
     stand: float = 0.0  # the most of these
@@ -35,7 +40,7 @@ class Levels(Struct, frozen=True, kw_only=True):
 
 def anew(levels: Levels) -> Levels:
     """After a time that nobody saw: what requests cost and how demand rises is still known."""
-    return Levels(work_s=levels.work_s, stay_s=levels.stay_s, history=levels.history, rise=levels.rise)
+    return replace(levels, rate_before=Levels().rate_before, demand=0.0, stands=(), stand=0.0, point_s=0.0, rise_s=0.0)
 
 
 def judge(levels: Levels, seen: Seen, windows: Windows, aim: float, most: int) -> Levels:
@@ -45,23 +50,47 @@ def judge(levels: Levels, seen: Seen, windows: Windows, aim: float, most: int) -
     ended = now.ended - oldest.ended
     if ended >= _FEW:
         work_s, stay_s = (now.work_s - oldest.work_s) / ended, (now.held_s - oldest.held_s) / ended
-    start = since(seen.steps, now.at_s - windows.panic_s)
-    span_s = max(now.at_s - start.at_s, ROUNDING)
-    in_hand = max(now.held_s - start.held_s, 0.0) / span_s / aim
-    busy = (now.work_s - start.work_s) / span_s  # by utilization: less noisy than arrivals where requests are long
-    stand = float(replicas_for(coarse(busy), aim, most)) if work_s > 0 else in_hand
+    together = max(levels.together, _together(seen.told))
+    demand, stand = _demand(seen, windows, aim, work_s, together, most)
     steps = ceil(windows.stable_s / windows.step_s)
     stands = (*levels.stands[-steps + 1 :], stand)
-    demand = min(in_hand, stand)
     history, point_s, rise, rise_s = levels.history, levels.point_s, levels.rise, levels.rise_s
     if now.at_s - point_s >= POINT_S - ROUNDING:
         history, point_s = remember(history, demand), now.at_s
     if now.at_s - rise_s >= _RISE_EVERY_S:
         rise, rise_s = usual_rise(history, seen.told.start_s), now.at_s
     return Levels(
-        rate_before=_rate_before(seen, windows), work_s=work_s, stay_s=stay_s, demand=demand, stands=stands,
-        stand=max(stands), history=history, point_s=point_s, rise=rise, rise_s=rise_s,
-    )  # fmt: skip
+        rate_before=_rate_before(seen, windows),
+        work_s=work_s,
+        stay_s=stay_s,
+        together=together,
+        demand=demand,
+        stands=stands,
+        stand=max(stands),
+        history=history,
+        point_s=point_s,
+        rise=rise,
+        rise_s=rise_s,
+    )
+
+
+def _demand(seen: Seen, windows: Windows, aim: float, work_s: float, together: int, most: int) -> tuple[float, float]:
+    """Replicas that the panic window asks for, and those that would have done in it."""
+    now, start = seen.at, since(seen.steps, seen.at.at_s - windows.panic_s)
+    span_s = max(now.at_s - start.at_s, ROUNDING)
+    in_hand = max(now.held_s - start.held_s, 0.0) / span_s / aim
+    if work_s <= 0 or (1 < aim <= together and work_s > _PIPELINED_S):
+        return in_hand, in_hand  # replicas do as many at once as the target lets them have
+    long_s = min(max(windows.panic_s, _MANY * work_s), windows.stable_s)
+    came = _rate(since(seen.steps, now.at_s - long_s), now) * work_s
+    # How busy replicas were says nothing of what comes while a backlog is worked off; else it is the less noisy figure.
+    busy = min(came, (now.work_s - start.work_s) / span_s)
+    demand = min(in_hand, float(replicas_for(coarse(came), aim, most)))
+    return demand, max(demand, float(replicas_for(coarse(busy), aim, most)))
+
+
+def _together(load: Load) -> int:
+    return (load.now - load.waiting) // load.ready if load.ready >= load.capacity > 0 else 1
 
 
 def busy_of(seen: Seen, levels: Levels, windows: Windows) -> tuple[float, float]:

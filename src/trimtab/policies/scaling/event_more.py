@@ -12,6 +12,7 @@ from trimtab.policies.scaling.surge import surge_of
 from trimtab.policies.scaling.windows import Mark, Seen, Windows, since
 
 _PANIC_FACTOR = 2.0  # so far beyond the target one second of it is enough to act (Knative's threshold: 200 %)
+_MOST_HELD = 5
 _DRAIN_S = 2.0  # a backlog is to be gone so soon, or as soon as replicas start where that takes longer
 
 
@@ -27,8 +28,9 @@ class More(Struct, frozen=True):
 class Held(Struct, frozen=True):
     """More replicas, for a reason that was last seen at `at_s`. They stay for `for_s` after that at least.
 
-    A first surge that came to nothing holds them for the panic window; each further one twice as long, up to the
-    stable window, until none came for that long. So chance costs little, and bursts that come back do not flap.
+    What came once and was nothing holds them for the panic window; what comes again holds them for twice as long each
+    time, up to five stable windows, until it has stayed away for as long (two stable windows at least). So chance
+    costs little, and what comes back does not flap. An empty stable window ends it.
     """
 
     more: More
@@ -42,54 +44,54 @@ class Held(Struct, frozen=True):
 
 def hold(held: Held | None, more: More, now_s: float, windows: Windows) -> Held:
     """What stays after `more` was called for."""
-    if held is None or now_s > held.at_s + held.for_s + windows.stable_s:
+    if held is None or now_s > held.at_s + held.for_s + max(held.for_s, 2 * windows.stable_s):
         return Held(more, now_s, windows.panic_s)
     kept = held.more if held.wanted(now_s) > more.wanted else more
     if now_s - held.at_s <= windows.panic_s:  # it goes on
         return Held(kept, now_s, held.for_s)
-    return Held(kept, now_s, min(2 * held.for_s, windows.stable_s))
+    return Held(kept, now_s, min(2 * held.for_s, _MOST_HELD * windows.stable_s))
 
 
-def more_of(aim: float, most: int, seen: Seen, levels: Levels, windows: Windows, load: Load) -> More | None:
-    """How many replicas are needed at once, when it is more than there are. There is more in hand than `aim` allows."""
+def more_of(aim: float, most: int, seen: Seen, levels: Levels, windows: Windows, load: Load, there: int) -> More | None:
+    """How many replicas are needed at once, when it is more than `there`, which have more in hand than `aim` allows."""
     if load.capacity == 0:
         return More(1, *event_words.waking(load))
-    found = [_by_surge(aim, most, seen, levels, load)]
+    found = [_by_surge(aim, most, seen, levels, load, there)]
     if seen.at.at_s - seen.began_s >= windows.step_s:
         second = since(seen.fine, seen.at.at_s - min(windows.step_s, 1.0))
         known = levels.work_s > 0
         if known:
             panic = since(seen.steps, seen.at.at_s - windows.panic_s)
-            found.append(_by_hand(aim, most, seen, levels, windows, load, panic))
-        if not known or _mean(seen, second) > _PANIC_FACTOR * aim * load.capacity:
-            found.append(_by_hand(aim, most, seen, levels, windows, load, second))
+            found.append(_by_hand(aim, most, seen, levels, windows, load, there, panic))
+        if not known or _mean(seen, second) > _PANIC_FACTOR * aim * there:
+            found.append(_by_hand(aim, most, seen, levels, windows, load, there, second))
     return max((more for more in found if more is not None), key=lambda more: more.wanted, default=None)
 
 
-def _by_surge(aim: float, most: int, seen: Seen, levels: Levels, load: Load) -> More | None:
+def _by_surge(aim: float, most: int, seen: Seen, levels: Levels, load: Load, there: int) -> More | None:
     """By requests that come at a new rate."""
     if levels.work_s <= 0:
         return None  # what a request costs is not known
-    surge = surge_of(seen, levels.rate_before)
+    surge = surge_of(seen, levels.rate_before, levels.work_s)
     if surge is None:
         return None
     work_s = surge.work_s / surge.ended if surge.ended >= Levels.ENOUGH else levels.work_s
     busy = surge.rate * work_s
     likely = replicas_for(coarse(surge.likely_rate * work_s), aim, most)
-    needed = max(replicas_for(coarse(busy), aim, most), min(likely, load.capacity + 1))
+    needed = max(replicas_for(coarse(busy), aim, most), min(likely, there + 1))
     in_hand = max(float(load.now), surge.rate * levels.stay_s)
     wanted = capped(in_hand / aim, needed)
-    if wanted <= load.capacity:
+    if wanted <= there:
         return None
     return More(wanted, *event_words.surge(surge, work_s, in_hand, aim, needed, wanted))
 
 
 def _by_hand(
-    aim: float, most: int, seen: Seen, levels: Levels, windows: Windows, load: Load, start: Mark
+    aim: float, most: int, seen: Seen, levels: Levels, windows: Windows, load: Load, there: int, start: Mark
 ) -> More | None:
     """By what was in hand since `start`."""
     in_hand = _mean(seen, start)
-    if in_hand <= aim * load.capacity:
+    if in_hand <= aim * there:
         return None
     busy, work_s = busy_of(seen, levels, windows)
     drain_s = max(_DRAIN_S, load.start_s)
@@ -97,7 +99,7 @@ def _by_hand(
     if work_s > 0:
         needed = replicas_for(coarse(busy + load.waiting * work_s / drain_s), aim, most)
     wanted = capped(in_hand / aim, needed)
-    if wanted <= load.capacity:
+    if wanted <= there:
         return None
     span_s = seen.at.at_s - start.at_s
     known = needed if work_s > 0 else None

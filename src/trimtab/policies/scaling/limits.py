@@ -64,21 +64,25 @@ def measured(state: State, capacity: int, period_s: float, at_s: float, *, per_w
     since_s = change.at_s if per_wanted else change.ended_s
     if since_s is not None and at_s - since_s >= period_s + LATE_S:
         return capacity
-    return min(change.before, capacity) if change.is_out else max(change.before, capacity)
+    return min(change.served, capacity) if change.is_out else max(change.served, capacity)
 
 
 def changed(state: State, at_s: float, before: int, wanted: int, out_cooldown_s: float, in_cooldown_s: float) -> State:
     """The state once capacity is told to go from `before` to `wanted`. A scale-out ends the cooldown of a scale-in."""
     last, grows = state.change, wanted > before
-    goes_on = (
-        last is not None and last.is_out == grows and (last.ended_s is None or (grows and at_s < state.out_until_s))
-    )
-    if last is not None and goes_on:
-        before = min(last.before, before) if grows else max(last.before, before)
-        out_cooldown_s = max(out_cooldown_s, last.out_cooldown_s)
-        in_cooldown_s = max(in_cooldown_s, last.in_cooldown_s)
+    served, first = before, before
+    if last is not None and last.is_out == grows:
+        nearer = min if grows else max
+        if last.ended_s is None:
+            served, first = nearer(last.served, served), nearer(last.before, first)
+        elif grows and at_s < state.out_until_s:
+            first = nearer(last.before, first)
+        if first != before:
+            out_cooldown_s = max(out_cooldown_s, last.out_cooldown_s)
+            in_cooldown_s = max(in_cooldown_s, last.in_cooldown_s)
     change = Change(
-        before=before,
+        before=first,
+        served=served,
         wanted=wanted,
         at_s=at_s,
         out_cooldown_s=out_cooldown_s if grows else 0.0,

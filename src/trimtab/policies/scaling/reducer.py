@@ -132,7 +132,7 @@ def _step(rules: Rules, state: State, given: AlarmFired, policy: ScalingPolicy, 
         )
         return state, (nothing,)
     amount = adjustment.adjustment
-    is_out = amount > given.capacity if steps.adjustment_type == step_scaling.EXACT else amount > 0
+    is_out = amount >= given.capacity if steps.adjustment_type == step_scaling.EXACT else amount >= 0
     base = limits.counted(state, given.capacity, given.at_s) if is_out else given.capacity
     wish = Wish(
         policy=policy.name,

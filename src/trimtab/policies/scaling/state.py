@@ -14,9 +14,10 @@ from trimtab.policies.scaling.wish import Wish
 
 class Change(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The last change of capacity. Several in one direction, each before the last had worked itself out, are one:
-    `before` is what there was before the first of them."""
+    `before` is what there was before the first of them, `served` what metrics were last measured with."""
 
     before: int
+    served: int
     wanted: int
     at_s: float  # of the last decision
     ended_s: float | None = None  # None: under way

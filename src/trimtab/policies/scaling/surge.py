@@ -15,8 +15,9 @@ from msgspec import Struct
 from trimtab.policies.scaling.windows import Mark, Seen
 
 EVIDENCE: Final = 7.0  # docs/decisions/011 has what it costs and gives
+_QUIET_RATE: Final = 1.5  # requests/s; more of them give chance more to play with, and prove a surge sooner
 TELLINGS: Final = 3  # arrivals of one moment are one client's burst, not a rate
-LEAST_S: Final = 0.1  # a rate is not reckoned over less
+_LEAST_S: Final = 0.1  # a rate is not reckoned over less
 _BACK: Final = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 26, 34, 44)  # marks back
 
 
@@ -33,9 +34,12 @@ class Surge(Struct, frozen=True, gc=False):
     work_s: float
 
 
-def surge_of(seen: Seen, rate_before: float, evidence: float = EVIDENCE) -> Surge | None:
-    """The stretch that speaks loudest for a new rate; None where chance will do as an explanation."""
-    now, best, best_from = seen.at, evidence, None
+def surge_of(seen: Seen, rate_before: float, work_s: float) -> Surge | None:
+    """The stretch that speaks loudest for a new rate; None where chance will do as an explanation.
+
+    Requests that keep a replica for `work_s` are counted over so long at least: k of them keep no more than k busy.
+    """
+    now, best, best_from = seen.at, EVIDENCE + 2 * log(max(rate_before / _QUIET_RATE, 1.0)), None
     for marks in (seen.fine, seen.steps):
         newest = len(marks) - 1 if marks[-1].at_s == now.at_s else len(marks)
         for back in _BACK:
@@ -51,13 +55,13 @@ def surge_of(seen: Seen, rate_before: float, evidence: float = EVIDENCE) -> Surg
                 best, best_from = weight, start
     if best_from is None:
         return None
-    return _surge(now, best_from, rate_before, best)
+    return _surge(now, best_from, rate_before, best, max(work_s, _LEAST_S))
 
 
-def _surge(now: Mark, start: Mark, rate_before: float, evidence: float) -> Surge:
+def _surge(now: Mark, start: Mark, rate_before: float, evidence: float, least_s: float) -> Surge:
     span_s = now.at_s - start.at_s
     arrived = now.arrived - start.arrived
-    length_s = max(span_s, LEAST_S)
+    length_s = max(span_s, least_s)
     rate, likely_rate = (arrived - sqrt(arrived)) / length_s, (arrived - 1) / length_s  # one began the stretch
     return Surge(
         arrived, span_s, rate, likely_rate, rate_before, evidence, now.ended - start.ended, now.work_s - start.work_s

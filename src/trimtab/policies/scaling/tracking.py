@@ -57,7 +57,7 @@ def capacity(current: int, metric: float, target: float) -> int:
     asked = current * metric / target
     if not isfinite(asked) or asked >= _MOST:
         return _MOST if asked > 0 and current else current
-    return max(0, ceil(asked - _SLACK * max(1.0, asked)))
+    return max(1 if current and metric > 0 else 0, ceil(asked - _SLACK * max(1.0, asked)))
 
 
 def arithmetic(current: int, metric: float, target: float) -> str:

@@ -18,6 +18,7 @@ from trimtab.aws.sagemaker import sagemaker_handlers
 from trimtab.clock import ManualClock
 from trimtab.errors import TrimtabError
 from trimtab.testing.fake_control import FakeControl
+from trimtab.testing.fake_scaling import FakeScaling
 
 Invoke = Callable[..., Awaitable[dict[str, Any]]]
 
@@ -38,8 +39,13 @@ def control(clock: ManualClock) -> FakeControl:
 
 
 @pytest.fixture
-def sagemaker(control: FakeControl, clock: ManualClock, model) -> Invoke:
-    handlers = sagemaker_handlers(control, clock, Pager(b"secret"))["sagemaker"]
+def scaling(clock: ManualClock) -> FakeScaling:
+    return FakeScaling(clock, [("e", "alltraffic"), ("other", "alltraffic")])
+
+
+@pytest.fixture
+def sagemaker(control: FakeControl, scaling: FakeScaling, clock: ManualClock, model) -> Invoke:
+    handlers = sagemaker_handlers(control, clock, Pager(b"secret"), scaling)["sagemaker"]
 
     async def invoke(operation: str, **params: Any) -> dict[str, Any]:
         call = Call(

@@ -67,8 +67,10 @@ async def test_the_variant_name_that_is_there_twice_is_named(sagemaker) -> None:
     [
         ({"ServerlessConfig": {"MemorySizeInMB": 2048, "MaxConcurrency": 5}}, "ServerlessConfig"),
         ({"AcceleratorType": "ml.eia1.medium"}, "AcceleratorType"),
-        ({"ManagedInstanceScaling": {"Status": "ENABLED", "MaxInstanceCount": 4}}, "ManagedInstanceScaling"),
-        ({"ManagedInstanceScaling": {"MaxInstanceCount": 4}}, "ManagedInstanceScaling"),
+        (
+            {"ManagedInstanceScaling": {"Status": "ENABLED", "ScaleInPolicy": {"Strategy": "IDLE_RELEASE"}}},
+            "ManagedInstanceScaling.ScaleInPolicy",
+        ),
         ({"RoutingConfig": {"RoutingStrategy": "PREFIX_AWARE"}}, "RoutingStrategy PREFIX_AWARE"),
         ({"InstancePools": [{"InstanceType": "ml.m5.large", "Priority": 1}]}, "InstancePools"),
     ],
