@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import inf
+from typing import Any
 
 from trimtab.policies.scaling.event import EventState, observe
 from trimtab.policies.scaling.inputs import Load, Tick
@@ -16,6 +17,7 @@ from trimtab.resources.metric_query import MetricStat
 from trimtab.resources.scaling import SIGNAL_EVENT, ScalableTarget, TargetTracking
 
 Service = Callable[[random.Random], float]
+Observe = Callable[..., tuple[Any, Wish | None]]  # event.observe, or what it is compared with
 EPOCH_S = 1_800_000_000.0
 
 
@@ -79,7 +81,8 @@ class World:
     waits_s: list[float] = field(default_factory=list)
     replica_s: float = 0.0
     calls: int = 0
-    state: EventState = field(default_factory=EventState)
+    observe: Observe = observe
+    state: Any = field(default_factory=EventState)
 
     def run(self, arrivals: list[float], until_s: float) -> World:
         """From second 0 to `until_s`, once."""
@@ -147,7 +150,7 @@ class World:
 
     def _given(self, given: Load | Tick) -> None:
         self.calls += 1
-        self.state, wish = observe(self.tracking, self.target, self.state, given, policy="p")
+        self.state, wish = self.observe(self.tracking, self.target, self.state, given, policy="p")
         if wish is None:
             return
         wanted = min(max(wish.capacity, self.target.min_capacity), self.target.max_capacity)

@@ -23,14 +23,16 @@ class More(Struct, frozen=True):
     reason: str
     arithmetic: str
     inputs: dict[str, float]
+    is_sure: bool = True  # false: it may have been chance after all
 
 
 class Held(Struct, frozen=True):
     """More replicas, for a reason that was last seen at `at_s`. They stay for `for_s` after that at least.
 
-    What came once and was nothing holds them for the panic window; what comes again holds them for twice as long each
-    time, up to five stable windows, until it has stayed away for as long (two stable windows at least). So chance
-    costs little, and what comes back does not flap. An empty stable window ends it.
+    What may have been chance holds them for the panic window, so that chance costs little. So does what is sure, when
+    it comes once; what comes again holds them for twice as long each time, up to five stable windows, until it has
+    stayed away for as long (two stable windows at least): what comes back does not flap. An empty stable window ends
+    it.
     """
 
     more: More
@@ -42,14 +44,39 @@ class Held(Struct, frozen=True):
         return self.more.wanted if now_s <= self.at_s + self.for_s else 0
 
 
-def hold(held: Held | None, more: More, now_s: float, windows: Windows) -> Held:
+class Holds(Struct, frozen=True):
+    """What is held for sure, and what may have been chance."""
+
+    sure: Held | None = None
+    maybe: Held | None = None
+
+    def wanted(self, now_s: float) -> int:
+        """Replicas that are not to be given up now."""
+        return max((held.wanted(now_s) for held in (self.sure, self.maybe) if held is not None), default=0)
+
+    def newest(self, now_s: float, within_s: float) -> More | None:
+        """The most that was called for in the last `within_s`."""
+        recent = [h.more for h in (self.sure, self.maybe) if h is not None and now_s - h.at_s <= within_s]
+        return max(recent, key=lambda more: more.wanted, default=None)
+
+
+def hold(holds: Holds, more: More, now_s: float, windows: Windows) -> Holds:
     """What stays after `more` was called for."""
-    if held is None or now_s > held.at_s + held.for_s + max(held.for_s, 2 * windows.stable_s):
-        return Held(more, now_s, windows.panic_s)
-    kept = held.more if held.wanted(now_s) > more.wanted else more
-    if now_s - held.at_s <= windows.panic_s:  # it goes on
-        return Held(kept, now_s, held.for_s)
-    return Held(kept, now_s, min(2 * held.for_s, _MOST_HELD * windows.stable_s))
+    if not more.is_sure:
+        return Holds(holds.sure, _longer(holds.maybe, more, now_s, windows.panic_s))
+    sure = holds.sure
+    if sure is None or now_s > sure.at_s + sure.for_s + max(sure.for_s, 2 * windows.stable_s):
+        for_s = windows.panic_s
+    elif now_s - sure.at_s <= windows.panic_s:  # it goes on
+        for_s = sure.for_s
+    else:
+        for_s = min(2 * sure.for_s, _MOST_HELD * windows.stable_s)
+    return Holds(_longer(sure, more, now_s, for_s), holds.maybe)
+
+
+def _longer(held: Held | None, more: More, now_s: float, for_s: float) -> Held:
+    kept = held.more if held is not None and held.wanted(now_s) > more.wanted else more
+    return Held(kept, now_s, for_s)
 
 
 def more_of(aim: float, most: int, seen: Seen, levels: Levels, windows: Windows, load: Load, there: int) -> More | None:
@@ -83,7 +110,8 @@ def _by_surge(aim: float, most: int, seen: Seen, levels: Levels, load: Load, the
     wanted = capped(in_hand / aim, needed)
     if wanted <= there:
         return None
-    return More(wanted, *event_words.surge(surge, work_s, in_hand, aim, needed, wanted))
+    said = event_words.surge(surge, work_s, in_hand, aim, needed, wanted)
+    return More(wanted, *said, is_sure=surge.is_sure)
 
 
 def _by_hand(
