@@ -90,9 +90,11 @@ def quantile(values, share):
     return sorted(values)[min(int(share * len(values)), len(values) - 1)]
 
 
-def surge(name, service, low, high, enough, seeds, before_s=70.0, after_s=30.0):
+def surge(name, service, low, high, enough, seeds, before_s=70.0, after_s=30.0, cooldown_s=0.0):
     """From the first request at the new rate to the wish for enough replicas."""
-    print(f"\n{name}: {low:g}/s -> {high:g}/s, {enough} replicas are enough, {seeds} runs")
+    print(
+        f"\n{name}: {low:g}/s -> {high:g}/s, {enough} replicas are enough, ScaleInCooldown {cooldown_s:g}, {seeds} runs"
+    )
     for title, decide in POLICIES.items():
         if decide is one_minute:
             continue  # three minutes at the least, by its definition
@@ -102,7 +104,7 @@ def surge(name, service, low, high, enough, seeds, before_s=70.0, after_s=30.0):
             length_s = before_s + 2 * rng.random()  # not in step with any window
             arrivals = poisson(rng, [(length_s, low), (after_s, high)])
             first = next(index for index, at_s in enumerate(arrivals) if at_s >= length_s)
-            world = World(tracking(), target(1, 8), service, rng, observe=decide)
+            world = World(tracking(1.0, cooldown_s), target(1, 8), service, rng, observe=decide)
             world.run(arrivals, length_s + after_s)
             changes = [(change.at_s - arrivals[first], change.wanted) for change in world.changes]
             had = [wanted for at_s, wanted in changes if at_s < 0]
@@ -119,13 +121,13 @@ def surge(name, service, low, high, enough, seeds, before_s=70.0, after_s=30.0):
         )
 
 
-def long_run(name, rates, service, *, bounds=(1, 8), aim=1.0, start_s=0.05, seed=1):
+def long_run(name, rates, service, *, bounds=(1, 8), aim=1.0, start_s=0.05, seed=1, cooldown_s=0.0):
     """Replica-hours, waits and changes of direction."""
     until_s = sum(length_s for length_s, _ in rates)
-    print(f"\n{name}, {until_s / 3600:.2g} h")
+    print(f"\n{name}, {until_s / 3600:.2g} h, ScaleInCooldown {cooldown_s:g}")
     for title, decide in POLICIES.items():
         rng = random.Random(seed)
-        world = World(tracking(aim), target(*bounds), service, rng, observe=decide, start_s=start_s)
+        world = World(tracking(aim, cooldown_s), target(*bounds), service, rng, observe=decide, start_s=start_s)
         begun_s = time.process_time()
         world.run(poisson(rng, rates), until_s)
         used_s = time.process_time() - begun_s
@@ -143,9 +145,12 @@ def long_run(name, rates, service, *, bounds=(1, 8), aim=1.0, start_s=0.05, seed
 def main() -> None:
     """All of it: some two minutes."""
     surge("50 ms, constant", constant(0.05), 1.5, 30, 2, 300)
+    for cooldown_s in (60.0, 300.0):
+        surge("50 ms, constant", constant(0.05), 1.5, 30, 2, 300, cooldown_s=cooldown_s)
     surge("50 ms, exponential", exponential(0.05), 1.5, 30, 2, 300)
     surge("0.25 ms, constant", constant(0.00025), 400, 8000, 3, 5, before_s=15, after_s=4)
-    long_run("1.5/s of 50 ms", [(7200, 1.5)], constant(0.05))
+    for cooldown_s in (0.0, 60.0, 300.0):
+        long_run("1.5/s of 50 ms", [(7200, 1.5)], constant(0.05), cooldown_s=cooldown_s)
     long_run("30/s of 50 ms", [(3600, 30)], constant(0.05))
     long_run("30/s of 50 ms exponential", [(3600, 30)], exponential(0.05))
     long_run("surge of ten minutes", [(1200, 1.5), (600, 30)], constant(0.05))

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from trimtab.policies.scaling import event_words
 from trimtab.policies.scaling.event_levels import ROUNDING, Levels, anew, judge
-from trimtab.policies.scaling.event_more import Holds, hold, more_of
+from trimtab.policies.scaling.event_more import Asked, Holds, hold, more_of
 from trimtab.policies.scaling.headroom import NO_SPARE_S
 from trimtab.policies.scaling.inputs import Load, Tick
 from trimtab.policies.scaling.windows import (
@@ -61,7 +61,7 @@ def observe(
         seen = close_step(seen, windows)
         levels = judge(levels, seen, windows, tracking.target_value, _most(target, given.capacity))
     if isinstance(given, Load):
-        holds = _hold(tracking.target_value, target, windows, seen, levels, holds, given)
+        holds = _hold(tracking, target, windows, seen, levels, holds, given)
     state = EventState(seen=seen, levels=levels, holds=holds)
     return state, _wish(tracking, target, windows, state, seen, given.capacity, policy)
 
@@ -79,13 +79,21 @@ def _look(seen: Seen | None, given: Load | Tick) -> Seen | None:
 
 
 def _hold(
-    aim: float, target: ScalableTarget, windows: Windows, seen: Seen, levels: Levels, holds: Holds, load: Load
+    keeps: TargetTracking,
+    target: ScalableTarget,
+    windows: Windows,
+    seen: Seen,
+    levels: Levels,
+    holds: Holds,
+    load: Load,
 ) -> Holds:
     """Look whether more is needed than there is, or than the stable window would leave when it has its way."""
+    aim = keeps.target_value
     there = min(load.capacity, max(ceil(levels.stand - ROUNDING), 1))
     if load.now <= aim * there:
         return holds
-    more = more_of(aim, _most(target, load.capacity), seen, levels, windows, load, there)
+    mistake_s = max(windows.panic_s, windows.stable_s if keeps.disable_scale_in else keeps.scale_in_cooldown_s)
+    more = more_of(Asked(aim, there, _most(target, load.capacity), windows, mistake_s), seen, levels, load)
     return hold(holds, more, seen.at.at_s, windows) if more is not None else holds
 
 

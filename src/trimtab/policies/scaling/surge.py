@@ -36,12 +36,13 @@ class Surge(Struct, frozen=True, gc=False):
     is_sure: bool  # chance does not do that in years
 
 
-def surge_of(seen: Seen, rate_before: float, work_s: float) -> Surge | None:
+def surge_of(seen: Seen, rate_before: float, work_s: float, dearness: float = 1.0) -> Surge | None:
     """The stretch that speaks loudest for a new rate; None where chance will do as an explanation.
 
     Requests that keep a replica for `work_s` are counted over so long at least: k of them keep no more than k busy.
+    A mistake that is `dearness` times as dear must be so many times as rare.
     """
-    least = EVIDENCE + 2 * log(max(rate_before / _QUIET_RATE, 1.0))
+    least = EVIDENCE + 2 * log(max(rate_before / _QUIET_RATE, 1.0)) + log(max(dearness, 1.0))
     now, best, best_from = seen.at, least, None
     for marks in (seen.fine, seen.steps):
         newest = len(marks) - 1 if marks[-1].at_s == now.at_s else len(marks)
@@ -51,7 +52,7 @@ def surge_of(seen: Seen, rate_before: float, work_s: float) -> Surge | None:
             start = marks[newest - back]
             arrived = now.arrived - start.arrived
             expected = rate_before * (now.at_s - start.at_s)
-            if arrived <= 2 * expected:
+            if arrived <= 2 * expected or expected <= 0:
                 continue
             weight = arrived * log(arrived / expected) - (arrived - expected)
             if weight > best and _tellings(seen.fine, start) >= TELLINGS:
