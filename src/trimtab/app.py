@@ -318,6 +318,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             arns=Arns(config.region, config.account),
             ready=publisher.book.ready,
             signals=SignalServer(paths.signals_socket),
+            gateways=config.gateways,
         )
         parts.push_async_callback(plane.close)
         await plane.open()
