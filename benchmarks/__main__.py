@@ -28,6 +28,7 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     "birth": ("birth", []),
     "transitions": ("transitions", []),
     "fuzz_edge": ("fuzz_edge", ["--requests", "100000", "--seed", "1"]),
+    "weekend": ("weekend", []),
     "streams": ("streams", []),
     "overload": ("overload", []),
     "endurance": ("endurance", ["--minutes", "5"]),

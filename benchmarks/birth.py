@@ -1,11 +1,11 @@
 """Births: from the decision to start a replica of a fraud-like model to ready, and to its first answer.
 
-    .venv/bin/python benchmarks/birth.py [--births 200] [--max-p99-ms 50]
+    .venv/bin/python benchmarks/birth.py [--births 200] [--max-p99-ms 50] [--no-spares]
     .venvs/torch/bin/python benchmarks/birth.py --runtime torch --max-p99-ms 150      (after `make torch-env`)
     .venvs/torch/bin/python benchmarks/birth.py --runtime minilm --max-p99-ms 500
 
 A real nursery, the real worker, the artifact on local disk already; one birth after the other on an otherwise idle
-machine. `torch` is a TorchScript network for the PyTorch container, `minilm` the sentence model all-MiniLM-L6-v2
+machine, with a pause in which the nursery forks a spare worker for the next (`--no-spares`: it keeps none). `torch` is a TorchScript network for the PyTorch container, `minilm` the sentence model all-MiniLM-L6-v2
 (91 MB) for the Hugging Face container. They are counted from when the nursery has learned their runtime, which it does
 after the first birth; that one is shown, too. Prints a table of p50 and p99 in milliseconds for every step of the
 budget. Exits 1 when the 99th percentile from the decision to the first answer is over the limit.
@@ -37,10 +37,12 @@ from trimtab.wire.frames import HEADER, HEADER_SIZE, Kind, RequestMeta, pack
 
 NURSERY = (
     "import os, sys; from pathlib import Path; from trimtab.engines.local.nursery import main; "
-    "from trimtab.worker.main import run; from trimtab import logs; logs.configure('nursery', 'INFO'); "
+    "from trimtab.worker.main import run; from trimtab.worker.rehearsal import rehearse; "
+    "from trimtab import logs; logs.configure('nursery', 'INFO'); "
     "from trimtab.engines.local.nursery import WARM_IMPORTS; "
     "own = ('trimtab.worker.plain', 'trimtab.worker.models.onnx'); "
-    "sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), run, WARM_IMPORTS + own))"
+    "sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), run, WARM_IMPORTS + own, "
+    "rehearse=rehearse if sys.argv[3] == 'spares' else None))"
 )
 FEATURES = 30  # as the card-payment rows of examples/fraud
 STEPS = ("place_s", "fetch_s", "fork_s", "import_s", "load_s", "warm_s")
@@ -118,6 +120,7 @@ SUBJECTS = {
     ),
 }
 LEARNING_S = 120.0
+PAUSE_S = 0.2  # between births: the nursery forks a spare 0.1 s after the last order
 
 
 async def first_answer(status: ReplicaStatus, subject: Subject) -> None:
@@ -183,7 +186,7 @@ async def learnt(nursery_log: Path, engine: LocalEngine, changed: asyncio.Event,
             await asyncio.sleep(0.1)
 
 
-async def measure(births: int, root: Path, subject: Subject) -> list[dict[str, float]]:
+async def measure(births: int, root: Path, subject: Subject, spares: bool) -> list[dict[str, float]]:
     """All births, after three that are not counted (page cache, .pyc files)."""
     model = subject.save(root / "model")
     paths = Paths(root / "data")
@@ -192,7 +195,7 @@ async def measure(births: int, root: Path, subject: Subject) -> list[dict[str, f
     nursery_log = root / "nursery.log"
     with nursery_log.open("w") as log:
         nursery = subprocess.Popen(  # noqa: ASYNC220 - nothing else runs yet
-            [sys.executable, "-c", NURSERY, str(paths.nursery_socket), str(lifeline_read)],
+            [sys.executable, "-c", NURSERY, str(paths.nursery_socket), str(lifeline_read), "spares" * spares],
             pass_fds=[lifeline_read],
             stderr=log,
         )
@@ -207,7 +210,10 @@ async def measure(births: int, root: Path, subject: Subject) -> list[dict[str, f
     try:
         if subject.runtime.imports:
             await learnt(nursery_log, engine, changed, subject)
-        results = [await birth(engine, f"b{number}", changed, subject) for number in range(births + 3)]
+        results = []
+        for number in range(births + 3):
+            await asyncio.sleep(PAUSE_S)
+            results.append(await birth(engine, f"b{number}", changed, subject))
         print(f"nursery PSS {pss_mb(nursery.pid):.1f} MB")
     finally:
         await engine.close()
@@ -227,10 +233,13 @@ def main() -> int:
     parser.add_argument("--runtime", choices=sorted(SUBJECTS), default="onnx")
     parser.add_argument("--births", type=int, default=200)
     parser.add_argument("--max-p99-ms", type=float, default=50.0)
+    parser.add_argument("--no-spares", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tb") as root:
         os.environ["XDG_RUNTIME_DIR"] = root
-        results = uvloop.run(measure(arguments.births, Path(root), SUBJECTS[arguments.runtime]))
+        results = uvloop.run(
+            measure(arguments.births, Path(root), SUBJECTS[arguments.runtime], not arguments.no_spares)
+        )
     print(f"{'step':<26}{'p50 ms':>9}{'p99 ms':>9}{'max ms':>9}   ({len(results)} births, {os.cpu_count()} CPUs)")
     p99_ms = 0.0
     for step in results[0]:

@@ -27,22 +27,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trimtab.aws.http import Handler
-    from trimtab.aws.keys import KeyRing
+    from trimtab.aws.native_scaling import ScalingHistory
     from trimtab.aws.registry import Authenticate, Handlers
     from trimtab.control.alarms import Alarms
     from trimtab.control.api import ControlApi
+    from trimtab.control.scaling.api import ScalingApi
     from trimtab.control.service import Control
     from trimtab.control.top import Overview
     from trimtab.gateway.gateway import Gateway
     from trimtab.metrics.store import MetricStore
     from trimtab.objects.store import ObjectStore
     from trimtab.policies.runtimes import Table
+    from trimtab.resources.endpoint import Event
     from trimtab.resources.routing import AccessKey
     from trimtab.resources.runtime import Runtime
 
 CONFIG_VARIABLE = "TRIMTAB_PROCESS_CONFIG"
 ENOUGH_FILES = 65_536
-KEYS_LOOKED_AT_EVERY_S = 0.5
 THREADS_TURN_S = 0.001  # how long control's loop waits for a thread that computes, each time; Python's own is 5 ms
 WORKER_IMPORTS = (
     "trimtab.worker.plain",
@@ -169,6 +170,7 @@ def nursery(config: Config) -> int:
     from trimtab.engines.local.nursery import WARM_IMPORTS
     from trimtab.engines.local.nursery import main as run_nursery
     from trimtab.worker.main import run as run_worker
+    from trimtab.worker.rehearsal import rehearse
 
     paths = config.paths
     return run_nursery(
@@ -178,6 +180,7 @@ def nursery(config: Config) -> int:
         (*WARM_IMPORTS, *WORKER_IMPORTS),
         workers_dir=paths.workers_dir,
         house=os.environ[HOUSE_VARIABLE],
+        rehearse=rehearse,
         on_listening=tell_ready,
     )
 
@@ -206,9 +209,9 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     """The control plane: AWS's APIs, the store, the engine, and the loop that makes intent true."""
     from trimtab.aws.auth import Authenticator
     from trimtab.aws.keys import KeyRing
+    from trimtab.aws.native_scaling import ScalingHistory
     from trimtab.aws.prometheus import Prometheus
     from trimtab.aws.server import HttpServer
-    from trimtab.control.alarm_actions import not_there
     from trimtab.control.alarm_loop import AlarmLoop
     from trimtab.control.alarms import Alarms
     from trimtab.control.exposition import Exposition
@@ -216,8 +219,12 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     from trimtab.control.report_server import ReportServer
     from trimtab.control.routes import RoutePublisher
     from trimtab.control.sampler import Sampler
+    from trimtab.control.scaling.arns import Arns
+    from trimtab.control.scaling.journal import Journal
+    from trimtab.control.scaling.live import LiveScaling
     from trimtab.control.seen import Settings
     from trimtab.control.service import Control
+    from trimtab.control.signal_server import SignalServer
     from trimtab.control.top import Overview
     from trimtab.engines.local.engine import LocalEngine
     from trimtab.metrics.sqlite import SqliteMetricStore
@@ -274,6 +281,11 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         )
         store = open_sqlite(paths.database)
         sampler = Sampler(engine, store, metrics, clock)
+
+        def told(endpoint: str, events: Sequence[Event]) -> None:
+            sampler.told(endpoint, events)
+            scaling.told(endpoint, events)
+
         plane = Control(
             store=store,
             engine=engine,
@@ -286,25 +298,45 @@ async def control(config: Config, stop: asyncio.Event) -> None:
                 timeout_s=config.invocation_timeout_s,
                 max_payload_bytes=config.max_payload_bytes,
             ),
-            told=sampler.told,
+            told=told,
+            signals=lambda endpoint, variant: scaling.api.wants_signals(endpoint, variant),
+            floor=lambda endpoint, variant: scaling.api.floor(endpoint, variant),
+            scalable=lambda endpoint, variant: scaling.api.is_scalable(endpoint, variant),
+        )
+        alarms = Alarms(store.alarms, clock, lambda alarm, action: scaling.act(alarm, action))
+        journal = Journal(paths.scaling, clock)
+        parts.callback(journal.close)
+        scaling = LiveScaling(
+            store=store,
+            plane=plane,
+            alarms=alarms,
+            metrics=metrics,
+            clock=clock,
+            note=journal.note,
+            arns=Arns(config.region, config.account),
+            ready=publisher.book.ready,
+            signals=SignalServer(paths.signals_socket),
+            gateways=config.gateways,
         )
         parts.push_async_callback(plane.close)
         await plane.open()
+        parts.push_async_callback(scaling.close)
+        await scaling.open()
         signed = config.auth is Auth.SIGV4
         authenticator = Authenticator(keys, region=config.region, clock=clock, required=signed)
         exposition = Exposition(metering)
         prometheus = Prometheus(exposition, keys, authenticator, required=signed)
         overview = Overview(plane, metrics, lambda: sampler.usages, clock)
-        alarms = Alarms(store.alarms, clock, not_there)
         alarm_loop = AlarmLoop(alarms, metrics, clock)
-        handlers = aws_handlers(config, plane, objects, metrics, alarms)
-        server = HttpServer(control_handler(config, plane, overview, handlers, authenticator, prometheus))
+        handlers = aws_handlers(config, plane, objects, metrics, alarms, scaling.api)
+        history = ScalingHistory(journal, scaling.api)
+        server = HttpServer(control_handler(config, plane, overview, history, handlers, authenticator, prometheus))
         await server.start(unix_listener(paths.control_socket))
         parts.push_async_callback(server.stop, grace_s=5.0)
         gc.freeze()  # what is here stays: collections need not look at it again, and hold up the loop for less
         tell_ready()
-        watch = watch_keys(keys, publisher.set_keys)
-        works = (plane.run(), metering.run(), exposition.run(), sampler.run(), alarm_loop.run(), watch)
+        watch = keys.watch(publisher.set_keys)
+        works = (plane.run(), metering.run(), exposition.run(), sampler.run(), alarm_loop.run(), scaling.run(), watch)
         await until_stopped(stop, *works)
 
 
@@ -312,6 +344,7 @@ def control_handler(
     config: Config,
     plane: Control,
     overview: Overview,
+    history: ScalingHistory,
     handlers: Handlers,
     authenticate: Authenticate,
     prometheus: Handler,
@@ -324,7 +357,7 @@ def control_handler(
 
     about = {"region": config.region, "account": config.account}
     aws = Dispatcher(handlers, authenticate, **about)
-    native = native_api(plane, overview, authenticate, config.paths.logs, about)
+    native = native_api(plane, overview, authenticate, config.paths.logs, about, history)
 
     async def handle(request: HttpRequest) -> HttpResponse:
         if is_scrape(request):
@@ -335,12 +368,18 @@ def control_handler(
 
 
 def aws_handlers(
-    config: Config, plane: ControlApi, objects: ObjectStore, metrics: MetricStore, alarms: Alarms
+    config: Config,
+    plane: ControlApi,
+    objects: ObjectStore,
+    metrics: MetricStore,
+    alarms: Alarms,
+    scaling: ScalingApi,
 ) -> Handlers:
     """Every operation of AWS's control planes that is served; docs/operations.md lists them."""
     import hashlib
 
     from trimtab.aws import keys, sts
+    from trimtab.aws.autoscaling import autoscaling_handlers
     from trimtab.aws.cloudwatch import cloudwatch_handlers
     from trimtab.aws.iam import Iam
     from trimtab.aws.logs import logs_handlers
@@ -356,6 +395,7 @@ def aws_handlers(
     return merge(
         sagemaker_handlers(plane, SystemClock(), pager),
         cloudwatch_handlers(metrics, alarms, SystemClock(), pager),
+        autoscaling_handlers(scaling, SystemClock(), pager),
         s3_handlers(objects),
         logs_handlers(paths.logs, SystemClock(), secret),
         handlers_of(sts),
@@ -401,17 +441,6 @@ def keys_of(here: Gateway) -> Callable[[], Mapping[str, AccessKey]]:
         return keys
 
     return current
-
-
-async def watch_keys(keys: KeyRing, publish: Callable[[Sequence[AccessKey]], None]) -> None:
-    """Tell the gateways when the key file has changed."""
-    known = keys.version
-    while True:
-        await asyncio.sleep(KEYS_LOOKED_AT_EVERY_S)
-        now = tuple(keys().values())
-        if keys.version != known:
-            known = keys.version
-            publish(now)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
     GET /_trimtab/v1/endpoints/NAME                replicas, start budgets, failures, events with their reasons
     GET /_trimtab/v1/top                           rates, latencies, CPU, memory (aws/native_top.py)
     GET /_trimtab/v1/endpoints/NAME/logs           log lines as JSON Lines; variant=, replica=, tail=N, follow=true
+    GET /_trimtab/v1/endpoints/NAME/scaling        what autoscaling saw and decided (aws/native_scaling.py)
 
 Names are snake_case with their units, times are seconds since the epoch. What is not known is left out. Errors are
 `{"error": {"code": ..., "message": ...}}` with the code of trimtab's own taxonomy.
@@ -26,6 +27,7 @@ from msgspec.structs import replace
 import trimtab
 from trimtab.aws.http import Handler, HttpRequest, HttpResponse
 from trimtab.aws.native_logs import LogFiles, LogLine
+from trimtab.aws.native_scaling import ScalingHistory
 from trimtab.aws.native_top import top_query
 from trimtab.aws.permissions import check_action, check_endpoints
 from trimtab.aws.registry import Authenticate
@@ -46,10 +48,18 @@ _log = logging.getLogger(__name__)
 
 
 def native_api(
-    control: ControlApi, overview: Overview, authenticate: Authenticate, logs: Path, about: Mapping[str, str]
+    control: ControlApi,
+    overview: Overview,
+    authenticate: Authenticate,
+    logs: Path,
+    about: Mapping[str, str],
+    scaling: ScalingHistory | None = None,
 ) -> Handler:
-    """The handler of every path below `PREFIX`. `logs` is `Paths.logs`; `about` (region, ...) is told by `health`."""
-    api = _Api(control, overview, logs, about)
+    """The handler of every path below `PREFIX`. `logs` is `Paths.logs`; `about` (region, ...) is told by `health`.
+
+    Without `scaling` there are no paths for it.
+    """
+    api = _Api(control, overview, logs, about, scaling)
 
     async def handle(request: HttpRequest) -> HttpResponse:
         try:
@@ -65,8 +75,16 @@ def native_api(
 
 
 class _Api:
-    def __init__(self, control: ControlApi, overview: Overview, logs: Path, about: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        control: ControlApi,
+        overview: Overview,
+        logs: Path,
+        about: Mapping[str, str],
+        scaling: ScalingHistory | None,
+    ) -> None:
         self._control = control
+        self._scaling = scaling
         self._overview = overview
         self._logs = logs
         self._about = about
@@ -88,6 +106,9 @@ class _Api:
             case ["endpoints", name, "logs"]:
                 _require(key, "logs", "FilterLogEvents", name)
                 return self._stream_logs(name, request.query)
+            case ["endpoints", name, "scaling", *rest] if self._scaling is not None and rest in ([], ["activities"]):
+                _require(key, "application-autoscaling", "DescribeScalingActivities", name)
+                return await self._scaled(self._scaling, name, request.query, activities=bool(rest))
         raise NotFound("path", request.path, f"trimtab's API has no {request.path}.")
 
     def _endpoints(self, key: AccessKey | None) -> HttpResponse:
@@ -122,6 +143,12 @@ class _Api:
         files = LogFiles(folder, variant=given.get("variant", ""), replica=given.get("replica", ""), tail=tail)
         follow = given.get("follow", "").lower() in ("1", "true", "yes")
         body = _followed(files, lambda: self._exists(name)) if follow else _once(files)
+        return HttpResponse(headers=[("Content-Type", "application/x-ndjson")], body=body)
+
+    async def _scaled(self, scaling: ScalingHistory, name: str, query: str, *, activities: bool) -> HttpResponse:
+        if activities:
+            return _json(200, scaling.activities(name, query, lambda: self._exists(name)))
+        body = await scaling.entries(name, query, lambda: self._exists(name))
         return HttpResponse(headers=[("Content-Type", "application/x-ndjson")], body=body)
 
     def _exists(self, name: str) -> bool:

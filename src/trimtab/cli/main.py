@@ -32,6 +32,8 @@ VERBS: dict[str, Verb] = {
     "bench": Verb("trimtab.cli.bench:bench", "Load an endpoint: latencies, cost, highest rate."),
     "endpoints": Verb("trimtab.cli.endpoints:endpoints", "List the endpoints."),
     "describe": Verb("trimtab.cli.describe:describe", "Show an endpoint: replicas, start budgets, reasons."),
+    "explain": Verb("trimtab.cli.explain:explain", "Why there are as many replicas as there are."),
+    "replay": Verb("trimtab.cli.replay:replay", "Scaling again: what another policy would have done."),
     "top": Verb("trimtab.cli.top:top", "Rates, latencies, CPU and memory, live."),
     "logs": Verb("trimtab.cli.logs:logs", "Show what an endpoint's replicas wrote."),
     "keys": Verb("trimtab.cli.keys:keys", "Access keys, also with limits."),

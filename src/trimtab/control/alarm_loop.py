@@ -5,23 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from math import floor
 from typing import Final
 
 from trimtab.clock import Clock
+from trimtab.control.alarm_points import points_of
 from trimtab.control.alarms import Alarms
 from trimtab.logs import fields
-from trimtab.metrics.reading import of_any_unit, read, values_of
 from trimtab.metrics.statistics import parse_statistic
-from trimtab.metrics.store import MetricKey, MetricStore
-from trimtab.policies.alarm_words import AlarmPoint, iso
+from trimtab.metrics.store import MetricStore
+from trimtab.policies.alarm_words import iso
 from trimtab.policies.alarms import LATE_S, Verdict, judge, step_s, window_of
 from trimtab.policies.composite import Rule, in_order, parse_rule
 from trimtab.resources.alarm import Alarm, AlarmState, Watched
-from trimtab.resources.metric_query import MetricStat
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +110,9 @@ class AlarmLoop:
         percentile = None
         if watched.stat is not None and (statistic := parse_statistic(watched.stat.stat)).is_percentile:
             percentile = statistic.high.at if statistic.high is not None else None
-        return judge(watched, self._points(watched, now_s), now_s, percentile=percentile)
+        start_s, end_s = window_of(watched, now_s)
+        points = points_of(watched, self._metrics, start_s, end_s, now_s)
+        return judge(watched, points, now_s, percentile=percentile)
 
     @contextmanager
     def _guarded(self, name: str) -> Iterator[None]:
@@ -124,23 +125,6 @@ class AlarmLoop:
             self._alarms.failing.add(name)
         else:
             self._alarms.failing.discard(name)
-
-    def _points(self, watched: Watched, now_s: float) -> Sequence[AlarmPoint]:
-        start_s, end_s = window_of(watched, now_s)
-        if watched.stat is not None:
-            return self._points_of(watched.stat, start_s, end_s)
-        from trimtab.metrics.queries import Window, run  # here: with it comes numpy, 10 MB
-
-        [outcome] = run(watched.queries, self._metrics, Window(start_s, end_s, now_s, exact=True))
-        [series] = outcome.series
-        pairs = zip(series.times.tolist(), series.values.tolist(), strict=True)
-        return [AlarmPoint(at_s, value) for at_s, value in pairs]
-
-    def _points_of(self, stat: MetricStat, start_s: int, end_s: int) -> list[AlarmPoint]:
-        key = MetricKey(stat.namespace, stat.name, stat.dimensions)
-        points = read(self._metrics, key, start_s, end_s, stat.period_s, unit=stat.unit)
-        found = values_of(points if stat.unit else of_any_unit(points), parse_statistic(stat.stat))
-        return [AlarmPoint(at_s, value, samples) for at_s, value, samples in found]
 
     def _repeat(self, now_s: float) -> None:
         """AWS: scaling policies are told again each minute while the alarm stays in its state."""

@@ -41,6 +41,11 @@ class LocalServer:
             await self._server.wait_closed()
             self._server = None
 
+    @property
+    def count(self) -> int:
+        """How many are connected."""
+        return len(self._connections)
+
     def made(self, connection: LocalConnection) -> bool:
         """A connection is there. False: it was accepted a moment before `close`, and is let go."""
         self._connections.add(connection)

@@ -66,6 +66,12 @@ class RouteBook:
         """The published route of an endpoint."""
         return self._routes.get(key)
 
+    def ready(self, endpoint: str, variant: str) -> int:
+        """The replicas of a variant that take requests."""
+        route = self._routes.get(key_of(endpoint))
+        variants = route.variants if route is not None else ()
+        return len({lane.replica_id for of in variants if of.name == variant for lane in of.lanes})
+
     def publish(self, key: str, route: EndpointRoute | None) -> None:
         """Make `route` the endpoint's route (None: out of the table) in a new version, pushed, then on disk."""
         if self._routes.get(key) == route:

@@ -16,6 +16,7 @@ from trimtab.control.seen import Settings
 from trimtab.control.validate import check_config, check_model, check_tags
 from trimtab.engines.engine import Engine
 from trimtab.errors import Invalid
+from trimtab.resources.deployment import Scaling
 from trimtab.resources.endpoint import Endpoint, EndpointView, Event
 from trimtab.resources.endpoint_config import EndpointConfig
 from trimtab.resources.model import Model
@@ -49,14 +50,16 @@ class Control(ControlApi):
         floor: Floor = lambda endpoint, variant: 1,
         scalable: Scalable = lambda endpoint, variant: False,
     ) -> None:
-        """`told` hears of each endpoint's events once they are recorded. `signals`, `floor` and `scalable` are asked
-        of an endpoint's variants, by their names; call `wake` when `signals` answers something else than before."""
+        """`told` hears of each endpoint's events once they are recorded, and without events when a caller changes it.
+        `signals`, `floor` and `scalable` are asked of an endpoint's variants, by their names; call `wake` when
+        `signals` answers something else than before."""
         self._store = store
         self._engine = engine
         self._publisher = publisher
         self._resolve_runtime = resolve_runtime
         self._artifact_exists = artifact_exists
         self._clock = clock
+        self._told = told
         self._intent = EndpointIntent(store, clock, resolve_runtime, floor, scalable)
         self.observer = Observer(store, engine, publisher.book, clock, settings, signals)
         self.reconciler = Reconciler(store, engine, publisher.book, self.observer, clock, told)
@@ -165,6 +168,11 @@ class Control(ControlApi):
             self.wake(name)
         return changed
 
+    def scaling_of(self, name: str, variant: str) -> Scaling | None:
+        """What `scale` began and is under way still; None when nothing is. Its end may have come, and `told` not have
+        heard of it, when an earlier control died: ask this in the beginning. NotFound("endpoint")."""
+        return self._store.get_endpoint(name).scaling_of(variant)
+
     def wake(self, name: str) -> None:
         """Plan the endpoint anew: something that it is planned by has changed (what `signals` answers, say)."""
         self._loop.wake(key_of(name))
@@ -196,6 +204,7 @@ class Control(ControlApi):
         self._woken(self._intent.delete(name))
 
     def _woken(self, endpoint: Endpoint) -> Endpoint:
+        self._told(endpoint.name, ())
         self._loop.wake(key_of(endpoint.name))
         return endpoint
 

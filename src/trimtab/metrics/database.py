@@ -88,10 +88,10 @@ def _make(db: sqlite3.Connection) -> None:
     db.execute("COMMIT")
 
 
-def set_aside(path: Path, now_s: float, error: Exception) -> None:
-    """Rename a damaged file, so that metrics begin anew and nothing is destroyed."""
+def set_aside(path: Path, now_s: float, error: Exception, what: str = "metrics") -> None:
+    """Rename a damaged file, so that `what` is kept in it begins anew and nothing is destroyed."""
     kept = path.with_name(f"{path.name}.damaged-{int(now_s)}")
-    logger.error("metrics file damaged: set aside, metrics begin anew %s", fields(path=path, kept=kept, error=error))
+    logger.error("%s file damaged: set aside, begun anew %s", what, fields(path=path, kept=kept, error=error))
     path.replace(kept)
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)

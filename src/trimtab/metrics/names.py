@@ -18,6 +18,7 @@ ENDPOINT: Final = "EndpointName"
 VARIANT: Final = "VariantName"
 VERSION: Final = "ModelVersion"  # the deployment that a variant's replicas were born of
 REPLICA: Final = "ReplicaId"
+DIRECTION: Final = "Direction"  # of a scaling decision: Out, In
 CAUSE: Final = "Cause"  # of a start: Deployment, Restart, ScaleOut
 REASON: Final = "Reason"  # of an error: `TrimtabError.reason`
 
@@ -122,5 +123,20 @@ METRICS: Final = (
         "Of these, those that the kernel killed for memory, that took more than their instance type has, or whose "
         "model raised MemoryError while it was loaded. One that does so in a request fails that request: Errors with "
         "Reason OutOfMemory.",
+    ),
+    Metric(
+        TRIMTAB,
+        "ConcurrencyPerReplica1s",
+        "Count",
+        "In progress and queued, per replica that is wanted: a second's mean. Published while a policy tracks it.",
+    ),
+    Metric(TRIMTAB, "ConcurrencyPerReplica10s", "Count", "The same; target tracking looks at it every 10 s."),
+    Metric(TRIMTAB, "ConcurrencyPerReplicaEvent", "Count", "The same; target tracking acts on every change of it."),
+    Metric(
+        TRIMTAB,
+        "ScalingDecisions",
+        "Count",
+        "1 for each change of the number of replicas that autoscaling has ordered.",
+        (PER_VARIANT, (ENDPOINT, VARIANT, DIRECTION)),
     ),
 )

@@ -14,7 +14,8 @@ class WorkerLaunch(Struct, frozen=True, kw_only=True):
 
     spec: bytes  # MessagePack of the ReplicaSpec; given back in every description, so that a new control can adopt
     index: int = 0  # which of the replica's model server processes this is
-    socket_path: str  # the worker binds it; a stale file there is replaced
+    socket_path: str  # where it is asked; a stale file there is replaced
+    listener_fd: int = -1  # the socket that listens there already; -1: the worker makes it
     model_dir: str = ""  # the unpacked artifact; "" = the model has none
     layers: tuple[str, ...] = ()  # installed requirements: go to the front of sys.path, first one first
     environment: dict[str, str] = field(default_factory=dict)  # added to the spec's own, which wins

@@ -95,10 +95,7 @@ class World:
             clock=self.clock,
             resolve_runtime=lambda image, environment: Runtime(image=image),
             artifact_exists=lambda url, compressed: "missing" not in url,
-            told=lambda endpoint, events: self.told.extend((endpoint, event) for event in events),
-            signals=lambda endpoint, variant: (endpoint, variant) in self.signals,
-            floor=lambda endpoint, variant: self.targets.get((endpoint, variant), 1),
-            scalable=lambda endpoint, variant: (endpoint, variant) in self.targets,
+            **self.hooks(),
         )
         self.book = publisher.book
         apply = self.control.reconciler.apply
@@ -115,6 +112,15 @@ class World:
         self.control.reconciler.apply = watched  # type: ignore[method-assign]
         for number in self.gateways:
             self.book.connected(number)
+
+    def hooks(self) -> dict[str, Any]:
+        """What control asks, and whom it tells."""
+        return {
+            "told": lambda endpoint, events: self.told.extend((endpoint, event) for event in events),
+            "signals": lambda endpoint, variant: (endpoint, variant) in self.signals,
+            "floor": lambda endpoint, variant: self.targets.get((endpoint, variant), 1),
+            "scalable": lambda endpoint, variant: (endpoint, variant) in self.targets,
+        }
 
     # moves
 
@@ -187,13 +193,16 @@ class World:
 
     # shorthands
 
-    def config(self, name: str, *, counts: Mapping[str, int] | None = None) -> str:
-        """Make a config (and the model `m`) whose variants have these counts."""
+    def config(
+        self, name: str, *, counts: Mapping[str, int] | None = None, managed: tuple[int, int] | None = None
+    ) -> str:
+        """Make a config (and the model `m`) whose variants have these counts; `managed`: ManagedInstanceScaling."""
+        least, most = managed or (None, None)
         if not self.control.list_models():
             container = Container(image="trimtab://python", environment={"K": "V"})
             self.control.create_model(Model(name="m", created_s=0.0, containers=(container,)), {})
         variants = tuple(
-            VariantSpec(name=variant, model_name="m", initial_count=count)
+            VariantSpec(name=variant, model_name="m", initial_count=count, managed_min=least, managed_max=most)
             for variant, count in (counts or {"main": 1}).items()
         )
         self.control.create_endpoint_config(EndpointConfig(name=name, created_s=0.0, variants=variants), {})

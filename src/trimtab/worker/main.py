@@ -16,6 +16,7 @@ import msgspec
 
 from trimtab.resources.launch import WorkerLaunch
 from trimtab.resources.replica import ReplicaSpec
+from trimtab.wire.listening import listen
 from trimtab.worker import failures, loading, process
 from trimtab.worker.answers import Served
 from trimtab.worker.attendant import BROKEN_EXIT, Attendant
@@ -50,6 +51,7 @@ def _run(launch: WorkerLaunch) -> NoReturn:
     report = Report(launch, spec.id)
     if launch.ordered_monotonic_s:
         report.fork_s = born_s - launch.ordered_monotonic_s
+    report.note_first = lambda took_s: _note(f"first answer: {_ms(took_s)}{_since_decision(spec)}")
     loop = Loop()
     report.load = loop.load
     attendant = _attend(launch, report, loop, log)
@@ -65,7 +67,7 @@ def _run(launch: WorkerLaunch) -> NoReturn:
         report.become_ready()
         _note(
             f"ready: fork {_ms(report.fork_s)}, import {_ms(report.import_s)}, load {_ms(report.load_s)}, "
-            f"warm-up {_ms(report.warm_s)}"
+            f"warm-up {_ms(report.warm_s)}{_since_decision(spec)}"
         )
         if batches is not None:
             batches.run()
@@ -78,8 +80,9 @@ def _attend(launch: WorkerLaunch, report: Report, loop: Loop, log: LogFile | Non
     def end() -> NoReturn:
         _end(launch.socket_path)
 
+    at = launch.listener_fd
     attendant = Attendant(
-        listen(launch.socket_path),
+        socket.socket(fileno=at) if at >= 0 else listen(launch.socket_path),
         report,
         loop,
         end=end,
@@ -89,19 +92,6 @@ def _attend(launch: WorkerLaunch, report: Report, loop: Loop, log: LogFile | Non
     )
     attendant.start()
     return attendant
-
-
-def listen(path: str) -> socket.socket:
-    """Bind and listen at `path`, for this user only; a stale socket there is replaced."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    mask = os.umask(0o177)
-    try:
-        Path(path).unlink(missing_ok=True)
-        listener.bind(path)
-    finally:
-        os.umask(mask)
-    listener.listen(128)
-    return listener
 
 
 def _bring_up(launch: WorkerLaunch, spec: ReplicaSpec, report: Report) -> Served | None:
@@ -135,12 +125,19 @@ def _never(_body: object, _meta: object) -> NoReturn:
 
 def _note(text: str) -> None:
     """A line of the worker's own in the replica's log."""
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+    now_s = time.time()
+    stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now_s))}.{int(now_s % 1 * 1000):03d}"
     print(f"{stamp}Z trimtab: {text}", file=sys.stderr, flush=True)
 
 
 def _ms(seconds: float | None) -> str:
     return "unknown" if seconds is None else f"{seconds * 1000:.1f} ms"
+
+
+def _since_decision(spec: ReplicaSpec) -> str:
+    """How long ago somebody decided that this replica should be."""
+    decided_s = spec.decided_monotonic_s
+    return f"; {_ms(time.monotonic() - decided_s)} after the decision" if decided_s else ""
 
 
 def _end(socket_path: str) -> NoReturn:

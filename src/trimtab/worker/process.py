@@ -24,13 +24,13 @@ _OOM_SCORE = 500  # a worker dies before control and the gateways do when the ma
 def become_worker(launch: WorkerLaunch, spec: ReplicaSpec) -> None:
     """Leave the parent's session, descriptors, signals and random numbers behind; take on the launch's own.
 
-    Descriptors other than 0, 1, 2 and the lifeline are closed. The log is not opened here.
+    Descriptors other than 0, 1, 2, the lifeline and its own socket are closed. The log is not opened here.
     """
     if os.getsid(0) != os.getpid():
         os.setsid()
     setproctitle.setproctitle(f"trimtab: worker {spec.endpoint}/{spec.variant}")
-    _reset_signals()
-    close_descriptors(keep={launch.lifeline_fd})
+    reset_signals()
+    close_descriptors(keep={launch.lifeline_fd, launch.listener_fd})
     os.chdir("/")
     os.environ.update(model_environment(launch, spec))
     for layer in reversed(launch.layers):
@@ -71,7 +71,8 @@ def settle_memory() -> None:
     gc.set_threshold(10_000, 20, 20)
 
 
-def _reset_signals() -> None:
+def reset_signals() -> None:
+    """As a new program has them, but for SIGINT and SIGPIPE, which are ignored."""
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)

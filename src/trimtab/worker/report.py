@@ -32,6 +32,7 @@ class Report:
         self.batch_size = 0  # rows of the largest batch; 0: the model is asked for one request at a time
         self.batching = ""  # what batching does, or why there is none; "" = nobody asked for it
         self.on_change: Callable[[], None] = lambda: None
+        self.note_first: Callable[[float], None] = lambda took_s: None  # told, in seconds, what the first answer took
         self.load: Callable[[], tuple[int, float]] = lambda: (0, 0.0)
         """Requests in hand, and since when the oldest of them waits for the model (monotonic; 0 = idle)."""
 
@@ -52,6 +53,7 @@ class Report:
         """The first request of a caller has its answer."""
         self.first_answer_s = took_s
         self.on_change()
+        self.note_first(took_s)
 
     def stop_batching(self, why: str) -> None:
         """The model is asked for one request at a time from now on."""

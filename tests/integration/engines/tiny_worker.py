@@ -1,6 +1,6 @@
 """A worker that speaks frames and does as the replica's environment says: for faults that a real one does not have.
 
-TINY: ready (default) | fail | exit | deaf (hangs in a request, hears no order) | mute (never binds its socket)
+TINY: ready (default) | fail | exit | deaf (hangs in a request, hears no order) | mute (never looks at its socket)
     | stubborn (drains for ever) | stuck (stays Starting)
 """
 
@@ -10,7 +10,6 @@ import selectors
 import socket
 import sys
 import time
-from pathlib import Path
 
 import msgspec
 
@@ -44,10 +43,7 @@ class TinyWorker:
         self.state = {"fail": "Failed", "stuck": "Starting"}.get(self.mode, "Ready")
         if self.mode == "deaf":
             self.busy_since_s = time.monotonic()
-        Path(self.launch.socket_path).unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(self.launch.socket_path)
-        listener.listen()
+        listener = socket.socket(fileno=self.launch.listener_fd)
         self.selector.register(listener, selectors.EVENT_READ)
         if self.launch.lifeline_fd >= 0:
             self.selector.register(self.launch.lifeline_fd, selectors.EVENT_READ)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -11,7 +12,7 @@ from trimtab.aws.loaded_endpoint import UTILIZATION
 from trimtab.cli.benching.charts import Chart, charts_of
 from trimtab.cli.benching.report import used, words_of
 from trimtab.cli.benching.subject import dollars
-from trimtab.cli.benching.svg import COLORS, svg_of
+from trimtab.cli.benching.svg import COLORS, color_of, svg_of
 from trimtab.cli.render import CliError, say
 from trimtab.jobs.loadtest.quantities import seconds_text
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from trimtab.cli.benching.session import Done
     from trimtab.jobs.loadtest.outcome import Outcome
 
-_STYLE: Final = """
+STYLE: Final = """
 :root { color-scheme: light dark; --ink: #1d2126; --soft: #667; --line: #e3e5e8; --paper: #fff; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e8eaed; --soft: #9aa; --line: #34383e; --paper: #16181b; } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 880px;
@@ -51,7 +52,7 @@ def draw(done: Done, path: Path) -> None:
         return
     title = f"{done.subject.endpoint.name} at {done.subject.url}"
     if path.suffix.lower() == ".png":
-        _png(outcome, title, path)
+        picture(charts_of(outcome), title, path)
     else:
         path.write_text(page(done, outcome, title), encoding="utf-8")
     say(f"wrote {path}")
@@ -65,7 +66,7 @@ def page(done: Done, outcome: Outcome, title: str) -> str:
     pattern = f"{load['pattern']}, {outcome.tally.due:,} requests in {seconds_text(outcome.run.elapsed_s)}"
     return (
         f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
-        f"<style>{_STYLE}</style>\n<h1>{escape(title)}</h1>\n"
+        f"<style>{STYLE}</style>\n<h1>{escape(title)}</h1>\n"
         f"<p>{escape(pattern)}, from {escape(document['started_at'])}</p>\n"
         f"{_latency_table(document)}\n{_facts_table(document)}\n{charts}\n{_error_table(document)}\n</html>\n"
     )
@@ -127,11 +128,11 @@ def _error_table(document: dict[str, Any]) -> str:
     return f'<h2>Errors</h2>\n<table class="left">{head}{rows}</table>'
 
 
-def _png(outcome: Outcome, title: str, path: Path) -> None:
+def picture(charts: Sequence[Chart], title: str, path: Path) -> None:
+    """Charts below each other, as PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    charts = charts_of(outcome)
     figure = Figure(figsize=(9, 3.1 * len(charts)), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title)
@@ -145,7 +146,7 @@ def _axes(axes: Any, chart: Chart) -> None:
         ys = [float("nan") if y is None else y for y in line.ys]
         marker = "o" if len(ys) < 3 else ""
         axes.plot(
-            chart.xs, ys, label=line.name, color=COLORS.get(line.name), linewidth=1.6, marker=marker, markersize=3
+            chart.xs, ys, label=line.name, color=color_of(chart, line), linewidth=1.6, marker=marker, markersize=3
         )
     axes.set_title(chart.title, loc="left", fontsize=10)
     axes.set_xlabel(chart.x_label)

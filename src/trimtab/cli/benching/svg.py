@@ -17,7 +17,14 @@ COLORS: Final = {
     "p50": "#1a7f5a", "latency": "#2463b0", "service time": "#8a8f98",
 }  # fmt: skip
 
+_OTHERS: Final = ("#2463b0", "#d97b0f", "#1a7f5a", "#8a4fbf", "#c4314b", "#0f8a9d", "#8a8f98")
+
 Scale = Callable[[float], float]
+
+
+def color_of(chart: Chart, line: Line) -> str:
+    """By a curve's name, where that is a usual one; else by its place in the chart."""
+    return COLORS.get(line.name) or _OTHERS[chart.lines.index(line) % len(_OTHERS)]
 
 
 def svg_of(chart: Chart) -> str:
@@ -81,7 +88,7 @@ def _grid(chart: Chart, x_ticks: list[float], y_ticks: list[float], x_at: Scale,
 def _curve(chart: Chart, line: Line, x_at: Scale, y_at: Scale) -> Iterator[str]:
     """A path for each run of measured points; a dot where there is only one."""
     run: list[tuple[float, float]] = []
-    color = COLORS.get(line.name, "#2463b0")
+    color = color_of(chart, line)
     for x, y in [*zip(chart.xs, line.ys, strict=True), (0.0, None)]:
         if y is not None:
             run.append((x_at(x), y_at(y)))
@@ -105,7 +112,7 @@ def _limit(chart: Chart, y_ticks: list[float], y_at: Scale) -> Iterator[str]:
 def _legend(chart: Chart) -> Iterator[str]:
     x = WIDTH - _RIGHT - sum(34 + 7 * len(line.name) for line in chart.lines)
     for line in chart.lines:
-        color = COLORS.get(line.name, "#2463b0")
+        color = color_of(chart, line)
         yield f'<rect x="{x}" y="{_TOP - 24}" width="14" height="4" rx="2" fill="{color}"/>'
         yield f'<text class="tick" x="{x + 20}" y="{_TOP - 18}">{escape(line.name)}</text>'
         x += 34 + 7 * len(line.name)

@@ -8,7 +8,7 @@ import shutil
 import sys
 from typing import Any, Final
 
-from trimtab.cli.benching.charts import Chart, latencies, log_ticks, number, rates, ticks
+from trimtab.cli.benching.charts import Chart, Line, latencies, log_ticks, number, rates, ticks
 from trimtab.cli.render import emit
 from trimtab.jobs.loadtest.outcome import Outcome
 
@@ -23,6 +23,8 @@ _COLORS: Final = {
     "p50": "green",
 }
 _SYMBOLS: Final = {"offered": "o", "answered": "+", "failed": "x", "max": "^", "p99": "9", "p50": "5"}  # without colour
+_OTHER_COLORS: Final = ("blue", "orange", "green", "magenta", "red", "cyan")  # of curves with names of their own
+_OTHER_SYMBOLS: Final = "*o+x#%"
 
 
 def show_plots(outcome: Outcome) -> None:
@@ -53,7 +55,8 @@ def plotted(chart: Chart, columns: int, *, color: bool) -> str:
         ]
         if points:
             xs, ys = zip(*points, strict=True)
-            marker = plotext.marker("braille", _COLORS[line.name]) if color else plotext.marker(_SYMBOLS[line.name])
+            shade, symbol = _marks(chart, line)
+            marker = plotext.marker("braille", shade) if color else plotext.marker(symbol)
             signal = figure.signal(list(xs), list(ys), marker=marker)
             signal.lines(color)
             figure.draw(signal)
@@ -64,8 +67,15 @@ def plotted(chart: Chart, columns: int, *, color: bool) -> str:
 
 def _legend(chart: Chart, *, color: bool) -> str:
     if color:
-        return ", ".join(f"{line.name}: {_COLORS[line.name]}" for line in chart.lines)
-    return ", ".join(f"{_SYMBOLS[line.name]} {line.name}" for line in chart.lines)
+        return ", ".join(f"{line.name}: {_marks(chart, line)[0]}" for line in chart.lines)
+    return ", ".join(f"{_marks(chart, line)[1]} {line.name}" for line in chart.lines)
+
+
+def _marks(chart: Chart, line: Line) -> tuple[str, str]:
+    """Colour, and what stands for it where there is none."""
+    place = chart.lines.index(line)
+    color = _COLORS.get(line.name) or _OTHER_COLORS[place % len(_OTHER_COLORS)]
+    return color, _SYMBOLS.get(line.name) or _OTHER_SYMBOLS[place % len(_OTHER_SYMBOLS)]
 
 
 def _rule(figure: Any, chart: Chart) -> None:

@@ -22,15 +22,24 @@ FRESH_WORKER = (sys.executable, "-m", "trimtab.worker")  # reads its WorkerLaunc
 
 def fork_worker(order: Bear, claim: int, launch: WorkerLaunch, close_fds: Iterable[int], run_child: RunChild) -> int:
     """Fork a worker that runs `run_child(launch)`. Returns its process id."""
+
+    def life() -> None:
+        records.fill(claim, order.record)
+        run_child(launch)
+
+    return fork_child(life, close_fds)
+
+
+def fork_child(life: Callable[[], None], close_fds: Iterable[int]) -> int:
+    """Fork a process that leaves its parent's affairs behind, does `life` and ends. Returns its process id."""
     pid = os.fork()
     if pid:
         return pid
     status = 1
     try:
         _become_child(close_fds)
-        records.fill(claim, order.record)
         _diverge()
-        run_child(launch)
+        life()
         status = 0
     except SystemExit as exit_:
         status = exit_.code if isinstance(exit_.code, int) else 1

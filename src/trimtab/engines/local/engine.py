@@ -346,7 +346,7 @@ class LocalEngine:
                 )
             )
         elif replica.state is ReplicaState.STARTING:
-            age_s = processes.age_s(replica.members[0].record.start_ticks)
+            age_s = records.age_s(replica.members[0].record)
             wait = functools.partial(self._starter.await_ready, age_s=age_s)
             replica.start = self._background(self._bring_up(replica, wait), f"await {replica.spec.id}")
 

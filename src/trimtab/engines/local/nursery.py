@@ -39,8 +39,10 @@ from trimtab.engines.local.orders import (
     encode,
     split,
 )
+from trimtab.engines.local.spares import Rehearse, Spares
 from trimtab.logs import fields
 from trimtab.resources.launch import WorkerLaunch
+from trimtab.wire.listening import listen
 
 logger = logging.getLogger(__name__)
 
@@ -61,20 +63,23 @@ def main(
     *,
     workers_dir: Path | None = None,
     house: str = "",
+    rehearse: Rehearse | None = None,
     on_listening: Callable[[], None] | None = None,
 ) -> int:
     """Run the nursery until SIGTERM or the end of the lifeline. Returns the exit status.
 
     Listens first and imports then: orders that come meanwhile wait in the socket. `workers_dir` holds the birth
     records (default: `w` beside the socket); of the programs there, those of `house` end with this nursery.
-    `lifeline_fd` -1 means none.
+    `lifeline_fd` -1 means none. `rehearse` is what a worker that is forked ahead of any order does meanwhile, so that it
+    starts sooner; None: none is forked ahead.
     """
     from setproctitle import setproctitle
 
     setproctitle("trimtab: nursery")
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)  # onnxruntime's idle one
     listener = _listen(socket_path)
-    nursery = Nursery(listener, lifeline_fd, run_child, workers_dir or socket_path.parent / "w", house)
+    spares = Spares(run_child, rehearse, lifeline_fd)
+    nursery = Nursery(listener, lifeline_fd, run_child, workers_dir or socket_path.parent / "w", house, spares)
     if on_listening:
         on_listening()
     for variable, value in QUIET.items():
@@ -99,7 +104,13 @@ class Nursery:
     """The loop. Everything happens in `run`."""
 
     def __init__(
-        self, listener: socket.socket, lifeline_fd: int, run_child: RunChild, workers_dir: Path, house: str
+        self,
+        listener: socket.socket,
+        lifeline_fd: int,
+        run_child: RunChild,
+        workers_dir: Path,
+        house: str,
+        spares: Spares,
     ) -> None:
         """Take over `listener`; it is listening already."""
         self._listener = listener
@@ -107,6 +118,7 @@ class Nursery:
         self._run_child = run_child
         self._workers_dir = workers_dir
         self._house = house
+        self._spares = spares
         self._clients: dict[int, tuple[socket.socket, bytearray]] = {}
         self._learner = Learner()
         self._to_import: deque[str] = deque()
@@ -132,6 +144,7 @@ class Nursery:
         while not self._stopping:
             self._turn()
         self._learner.stop()
+        self._spares.retire()
         self._end_programs()
         return 0
 
@@ -147,14 +160,21 @@ class Nursery:
                 self._stopping = True
             else:
                 self._receive(key.fd)
-        if not ready and time.monotonic() - self._last_order_s > _IDLE_BEFORE_LEARNING_S:
+        if ready:
+            return
+        if time.monotonic() - self._last_order_s > _IDLE_BEFORE_LEARNING_S:
             self._learn()
+        if not self._to_import:  # what they would lack is on its way
+            self._spares.step(self._own_fds())
 
     def _patience_s(self) -> float | None:
         """How long to wait for an event: not at all while there are imports to make and nobody has ordered lately."""
         if self._to_import:
             return max(0.0, self._last_order_s + _IDLE_BEFORE_LEARNING_S - time.monotonic())
-        return _LEARNING_TICK_S if self._learner.busy else None
+        patience_s = self._spares.patience_s()
+        if self._learner.busy:
+            return _LEARNING_TICK_S if patience_s is None else min(patience_s, _LEARNING_TICK_S)
+        return patience_s
 
     def _on_stop(self, *_: object) -> None:
         self._stopping = True
@@ -226,7 +246,11 @@ class Nursery:
         launch = msgspec.structs.replace(launch, lifeline_fd=self._lifeline_fd)
         if order.fresh:
             return exec_worker(order, claim, launch, fds)
-        return fork_worker(order, claim, launch, fds, self._run_child)
+        self._spares.ordered()
+        # It listens before the process is there: control connects at once, and need not look again and again.
+        with listen(launch.socket_path) as listener:
+            launch = msgspec.structs.replace(launch, listener_fd=listener.fileno())
+            return self._spares.launch(order, claim, launch) or fork_worker(order, claim, launch, fds, self._run_child)
 
     def _born_before(self, order: Bear | Spawn) -> Born | Refused:
         record = records.read(order.record_path)
@@ -236,7 +260,8 @@ class Nursery:
 
     def _own_fds(self) -> list[int]:
         """What no child may hold: it would answer for the nursery, or keep its connections open."""
-        return [self._listener.fileno(), self._selector.fileno(), *self._wakeup, *self._clients]
+        own = [self._listener.fileno(), self._selector.fileno(), *self._wakeup, *self._clients]
+        return [*own, *self._spares.fds()]
 
     def _reap(self) -> None:
         """Collect the dead. A leader's group is killed while its zombie still holds the id, so that id is its own."""
@@ -259,6 +284,8 @@ class Nursery:
         if modules is not None:
             self._to_import.extend(modules)
             return
+        if self._spares.ended(pid, status):
+            return
         exited = Exited(pid=pid, status=status, cpu_s=cpu_s, max_resident_bytes=max_resident_bytes)
         for fd in list(self._clients):
             self._send(fd, exited)
@@ -269,6 +296,7 @@ class Nursery:
             import_step(self._to_import.popleft())
         elif self._to_import:
             import_all([self._to_import.popleft()])
+            self._spares.retire()  # they were forked without it
         else:
             self._learner.step([*self._own_fds()])
 

@@ -17,7 +17,7 @@ class BirthRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One process of one replica, kept in a file for as long as it lives: how a later control finds it again.
 
     The file is written by the process itself before it becomes anything, so no process is ever without one.
-    `pid` and `start_ticks` are filled in there.
+    `pid`, `start_ticks` and `born_s` are filled in there.
     """
 
     replica_id: str
@@ -35,6 +35,7 @@ class BirthRecord(msgspec.Struct, frozen=True, kw_only=True):
     house: str = ""  # names the supervisor that it lives and dies with
     pid: int = 0
     start_ticks: int = 0
+    born_s: float = 0.0  # on CLOCK_BOOTTIME; later than the process's start when it had waited for an order
 
 
 class Bear(msgspec.Struct, frozen=True, kw_only=True, tag="bear"):

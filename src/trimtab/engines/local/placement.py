@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 from msgspec import Struct
 
 from trimtab.engines.local.gpus import Gpu
+from trimtab.engines.local.memory import total_memory
 from trimtab.engines.local.shapes import GIB, Shape
 from trimtab.errors import NoCapacity
 
@@ -99,10 +99,4 @@ class Placer:
 
 def this_machine(gpus: Sequence[Gpu]) -> Machine:
     """The CPUs that this process may use, and memory within the limits of its control group."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for limit in (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
-        try:
-            memory = min(memory, int(limit.read_text()))
-        except (OSError, ValueError):  # not this version of control groups, or "max"
-            continue
-    return Machine(cpus=tuple(sorted(os.sched_getaffinity(0))), memory_bytes=memory, gpus=tuple(gpus))
+    return Machine(cpus=tuple(sorted(os.sched_getaffinity(0))), memory_bytes=total_memory(), gpus=tuple(gpus))

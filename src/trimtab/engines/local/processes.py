@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,11 +30,6 @@ def start_ticks(pid: int) -> int | None:
 def is_alive(pid: int, ticks: int) -> bool:
     """Whether the process that had id `pid` and started at `ticks` still runs."""
     return pid > 0 and start_ticks(pid) == ticks
-
-
-def age_s(ticks: int) -> float:
-    """Seconds since a process started; unlike a difference of wall clocks, not less and not more after these jump."""
-    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
 
 
 def resident_bytes(pid: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 import msgspec
@@ -32,6 +33,12 @@ def is_alive(record: BirthRecord) -> bool:
     return processes.is_alive(record.pid, record.start_ticks)
 
 
+def age_s(record: BirthRecord) -> float:
+    """Seconds since its process was born into it; unlike a difference of wall clocks, not changed by their jumps."""
+    born_s = record.born_s or record.start_ticks / os.sysconf("SC_CLK_TCK")  # found by its socket: no record said when
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - born_s)
+
+
 def claim(path: str) -> int:
     """Open and lock a record for a birth; the lock lives as long as the descriptor, in whichever process.
 
@@ -53,7 +60,8 @@ def claim(path: str) -> int:
 def fill(fd: int, record: BirthRecord) -> None:
     """Write `record` with this very process's id and start into a claimed file."""
     pid = os.getpid()
-    own = msgspec.structs.replace(record, pid=pid, start_ticks=processes.start_ticks(pid) or 0)
+    born_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+    own = msgspec.structs.replace(record, pid=pid, start_ticks=processes.start_ticks(pid) or 0, born_s=born_s)
     os.ftruncate(fd, 0)
     os.pwrite(fd, msgspec.msgpack.encode(own), 0)
 

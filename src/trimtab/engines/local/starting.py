@@ -96,6 +96,8 @@ class Starter:
                     await self._start_program(replica, model_dir)
         except TimeoutError:
             raise StartFailed(_too_late(replica)) from None
+        finally:
+            self._prune_logs(spec)
         await self.await_ready(replica, time.monotonic() - ordered_s)
 
     async def await_ready(self, replica: LocalReplica, age_s: float) -> None:
@@ -228,10 +230,7 @@ class Starter:
 
     def _record(self, replica: LocalReplica, index: int, address: str, model_dir: str) -> BirthRecord:
         spec, place = replica.spec, replica.place
-        folder = _made(self._paths.logs / spec.endpoint / spec.variant)
-        processes.prune_logs(
-            folder, LOGS_KEPT, lambda name: (self._paths.workers_dir / f"{name}{records.SUFFIX}").exists()
-        )
+        folder = _made(self._logs_of(spec))
         return BirthRecord(
             replica_id=spec.id,
             index=index,
@@ -245,6 +244,15 @@ class Starter:
             started_s=replica.started_s,
             model_dir=model_dir,
             house=self._house,
+        )
+
+    def _logs_of(self, spec: ReplicaSpec) -> Path:
+        return self._paths.logs / spec.endpoint / spec.variant
+
+    def _prune_logs(self, spec: ReplicaSpec) -> None:
+        """Remove the oldest logs of its variant. Not before its processes are ordered: this takes a while."""
+        processes.prune_logs(
+            self._logs_of(spec), LOGS_KEPT, lambda name: (self._paths.workers_dir / f"{name}{records.SUFFIX}").exists()
         )
 
     async def _order(self, replica: LocalReplica, order: Bear | Spawn) -> BirthRecord:

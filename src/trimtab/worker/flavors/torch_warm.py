@@ -24,24 +24,36 @@ def forward(self, x):
 """
 
 
-def _save_load_and_run() -> None:
+def _saved() -> tuple[bytes, bytes]:
+    """A small network in both forms that models come in: TorchScript, and weights."""
     module = torch.jit.ScriptModule()
     module.define(_NETWORK)
     archive, weights = io.BytesIO(), io.BytesIO()
     torch.jit.save(module, archive)
     torch.save(torch.nn.Linear(_SIZE, _SIZE).state_dict(), weights)
-    archive.seek(0)
-    weights.seek(0)
+    return archive.getvalue(), weights.getvalue()
+
+
+def load_and_run(archive: bytes, weights: bytes) -> None:
+    """Read what `_saved` wrote, and ask it."""
     linear = torch.nn.Linear(_SIZE, _SIZE)
-    linear.load_state_dict(torch.load(weights, weights_only=True))
+    linear.load_state_dict(torch.load(io.BytesIO(weights), weights_only=True))
     with torch.no_grad():
-        loaded = torch.jit.load(archive).eval()
+        loaded = torch.jit.load(io.BytesIO(archive)).eval()
         for _ in range(3):  # the executor profiles the first call and optimises in the second
             rows = torch.as_tensor(np.ones((_SIZE, _SIZE), np.float32))
             linear(loaded(rows)).numpy().tolist()
 
 
+def rehearse() -> None:
+    """The same again, in a process that was forked since: it copies the memory that this touches."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*torch.jit.*", DeprecationWarning)  # such models exist, and must start soon
+        load_and_run(*SAVED)
+
+
 torch.set_num_threads(1)
 with warnings.catch_warnings():
-    warnings.filterwarnings("ignore", ".*torch.jit.*", DeprecationWarning)  # such models exist, and are to start soon
-    _save_load_and_run()
+    warnings.filterwarnings("ignore", ".*torch.jit.*", DeprecationWarning)
+    SAVED = _saved()
+rehearse()

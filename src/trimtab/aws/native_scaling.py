@@ -1,0 +1,92 @@
+"""What autoscaling saw and decided, in trimtab's own API; `trimtab explain` and `trimtab replay` are made of it.
+
+    GET .../endpoints/NAME/scaling               JSON Lines: the journal's entries, oldest first, variant after variant;
+                                                 variant=, start=, end= (seconds since the epoch)
+    GET .../endpoints/NAME/scaling/activities    targets, policies, and the newest activities; variant=, limit=100
+
+A line has `variant`, `kind` (began, rules, decision; or an input's: load, alarm, schedule, bounds, finished, forecast,
+tick) and the members of that entry (control/scaling/entries.py). `state` of `began` is base64.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from math import isfinite
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from trimtab.control.scaling.api import ScalingApi
+from trimtab.control.scaling.entries import Entry, document_of
+from trimtab.control.scaling.journal import Journal
+from trimtab.errors import Invalid, NotFound
+
+_FOR_EVER_S = 1e12
+_MOST_ACTIVITIES = 1000
+
+
+class ScalingHistory:
+    """The journal, and what was recorded of it."""
+
+    def __init__(self, journal: Journal, scaling: ScalingApi) -> None:
+        self._journal = journal
+        self._scaling = scaling
+
+    async def entries(self, name: str, query: str, exists: Callable[[], bool]) -> AsyncIterator[bytes]:
+        """The lines of one endpoint. NotFound for one that neither is nor was; Invalid."""
+        given = _given(query, "variant", "start", "end")
+        start_s, end_s = _seconds(given, "start", 0.0), _seconds(given, "end", _FOR_EVER_S)
+        known = [key for key in await asyncio.to_thread(self._journal.variants) if key[0] == name]
+        if not known and not exists():
+            raise NotFound("endpoint", name)
+        wanted = given.get("variant")
+        return self._lines([key for key in known if not wanted or key[1] == wanted], start_s, end_s)
+
+    async def _lines(self, keys: list[tuple[str, str]], start_s: float, end_s: float) -> AsyncIterator[bytes]:
+        for endpoint, variant in keys:
+            blocks = self._journal.blocks(endpoint, variant, start_s, end_s)
+            while (block := await asyncio.to_thread(next, blocks, None)) is not None:
+                if block:
+                    yield await asyncio.to_thread(_encoded, variant, block)
+
+    def activities(self, name: str, query: str, exists: Callable[[], bool]) -> dict[str, Any]:
+        """Targets, policies and activities of one endpoint. NotFound; Invalid."""
+        given = _given(query, "variant", "limit")
+        variant, limit = given.get("variant", ""), given.get("limit", "100")
+        if not (limit.isascii() and limit.isdigit() and 1 <= int(limit) <= _MOST_ACTIVITIES):
+            raise Invalid(f"limit must be a number from 1 to {_MOST_ACTIVITIES}, not {limit[:40]!r}.")
+        targets = [one for one in self._scaling.targets() if one.endpoint == name and variant in ("", one.variant)]
+        found = self._scaling.activities(name, variant, limit=int(limit))
+        if not targets and not found and not exists():
+            raise NotFound("endpoint", name)
+        policies = [one for one in self._scaling.policies() if one.endpoint == name and variant in ("", one.variant)]
+        document: dict[str, Any] = msgspec.to_builtins(
+            {"targets": targets, "policies": policies, "activities": list(found)}
+        )
+        return document
+
+
+def _encoded(variant: str, block: list[Entry]) -> bytes:
+    encode = msgspec.json.encode
+    return b"".join(encode({"variant": variant, **document_of(entry)}) + b"\n" for entry in block)
+
+
+def _given(query: str, *known: str) -> dict[str, str]:
+    given = {key: values[-1] for key, values in parse_qs(query, keep_blank_values=True).items()}
+    if unknown := sorted(given.keys() - set(known)):
+        raise Invalid(f"scaling knows no {unknown[0]!r}; it takes {', '.join(known)}.")
+    return given
+
+
+def _seconds(given: dict[str, str], name: str, otherwise: float) -> float:
+    if name not in given:
+        return otherwise
+    try:
+        value = float(given[name])
+    except ValueError:
+        value = float("nan")
+    if not isfinite(value):
+        raise Invalid(f"{name} must be a time in seconds since the epoch, not {given[name][:40]!r}.")
+    return value

@@ -1,0 +1,1 @@
+"""What `trimtab replay` does: fetch a record, let the reducer decide again, try policies on it, and tell."""

@@ -1,0 +1,87 @@
+"""Policies tried on a record, and what came of each; as the model tells it, what happened included."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from trimtab.cli.render import CliError
+
+if TYPE_CHECKING:
+    from trimtab.resources.scaling import ScalingPolicy
+    from trimtab.sim.load import LoadShape
+    from trimtab.sim.plant import Machine
+    from trimtab.sim.recording import Recording
+    from trimtab.sim.run import Run
+
+AS_IT_WAS = "as it was"
+
+
+class Tried(Struct, frozen=True):
+    """One set of policies, and its run."""
+
+    name: str
+    run: Any  # trimtab.sim.run.Run: numpy is imported when it is needed
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        run: Run = self.run
+        latencies = run.latencies()
+        return {
+            "name": self.name,
+            "replica_hours": run.replica_s / 3600,
+            "replicas_least": int(run.ready.min()),
+            "replicas_most": int(run.ready.max()),
+            "requests": latencies.requests,
+            "latency_s": {
+                "mean": latencies.mean_s,
+                "p50": latencies.p50_s,
+                "p99": latencies.p99_s,
+                "max": latencies.max_s,
+            },
+            "requests_over_200_ms": latencies.slow,
+            "unanswered": latencies.unanswered,
+            "changes": len(run.changes),
+            "decisions": msgspec.to_builtins(run.changes),
+        }
+
+
+def policy_from(path: Path, endpoint: str, variant: str) -> ScalingPolicy:
+    """A policy of a file. CliError for one that cannot be read, or that PutScalingPolicy would refuse."""
+    from trimtab.aws.autoscaling.declared import policy_of
+    from trimtab.errors import TrimtabError
+
+    try:
+        body = path.read_bytes()
+    except OSError as error:
+        raise CliError(f"The policy {path} cannot be read: {error.strerror}.") from error
+    try:
+        return policy_of(body, endpoint, variant, path.stem)
+    except TrimtabError as error:
+        raise CliError(f"The policy {path}: {error}") from error
+
+
+def tried(recording: Recording, load: LoadShape, machine: Machine, policies: Sequence[ScalingPolicy]) -> list[Tried]:
+    """What happened, then each policy by itself in the place of all that were there."""
+    from trimtab.errors import Invalid
+    from trimtab.sim.run import run
+
+    done = [Tried(AS_IT_WAS, recording.happened(load, machine))]
+    for policy in policies:
+        if policy.tracking is None:
+            raise CliError(
+                f"The policy {policy.name} is no target tracking: it acts on alarms or forecasts of its own,"
+                " which its file does not tell."
+            )
+        rules = replace(recording.rules, policies=(policy,))
+        try:
+            outcome = run(load, rules, machine, replicas=recording.replicas, given=recording.scheduled)
+        except Invalid as error:
+            raise CliError(f"The policy {policy.name}: {error}") from error
+        done.append(Tried(policy.name, outcome))
+    return done

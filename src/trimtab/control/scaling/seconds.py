@@ -1,0 +1,101 @@
+"""What autoscaling does each second: follow the endpoints, let time pass for event policies, publish its metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from trimtab.clock import Clock
+from trimtab.control.alarms import Alarms
+from trimtab.control.scaling.book import Book, place_of
+from trimtab.control.scaling.loads import Loads
+from trimtab.control.scaling.managed import Managed
+from trimtab.control.scaling.scaler import RETRY_S
+from trimtab.control.scaling.scalers import Records, Scalers
+from trimtab.control.scaling.service import Scaling
+from trimtab.control.scaling.signal_metrics import CLOSES_S, SignalMeter
+from trimtab.control.scaling.starts import Starts
+from trimtab.control.scaling.wanting import signals_of
+from trimtab.metrics.store import MetricStore
+
+logger = logging.getLogger(__name__)
+
+
+class Seconds:
+    """`run` until cancelled. What fails in one second is logged and does not keep the next from being done."""
+
+    def __init__(
+        self,
+        scaling: Scaling,
+        managed: Managed,
+        book: Book,
+        records: Records,
+        scalers: Scalers,
+        starts: Starts,
+        alarms: Alarms,
+        meter: SignalMeter,
+        loads: Loads,
+        metrics: MetricStore,
+        clock: Clock,
+    ) -> None:
+        self._scaling = scaling
+        self._managed = managed
+        self._book = book
+        self._records = records
+        self._scalers = scalers
+        self._starts = starts
+        self._alarms = alarms
+        self._meter = meter
+        self._loads = loads
+        self._metrics = metrics
+        self._clock = clock
+        self._failing = False
+
+    async def run(self) -> None:
+        """Once in each second, soon after it has begun."""
+        while True:
+            await asyncio.sleep(1.0 - (self._clock.now_s() - CLOSES_S) % 1.0)
+            try:
+                self.step()
+            except Exception:
+                if not self._failing:  # one traceback, not one a second
+                    logger.exception("autoscaling: a second's work failed")
+                self._failing = True
+            else:
+                self._failing = False
+
+    def step(self) -> None:
+        """One second's work."""
+        now_s = self._clock.now_s()
+        self.follow(now_s)
+        self._publish(round(now_s - CLOSES_S) - 1)
+        for _, scaler in self._scalers.live():
+            if scaler.is_event and not scaler.blocked:
+                self._loads.second(scaler)
+            if scaler.retries_s is not None and self._clock.monotonic_s() >= scaler.retries_s:
+                asked = self._retry({policy.arn for policy in scaler.rules.policies})
+                scaler.retries_s = self._clock.monotonic_s() + RETRY_S if asked else None
+
+    def follow(self, now_s: float) -> None:
+        """Targets of endpoints that are gone are forgotten, those of ManagedInstanceScaling made; records are looked at
+        in case that nobody has told of them."""
+        self._scaling.forget_gone()
+        records = self._records.list_endpoints()
+        self._managed.sync(records, now_s)
+        self._scalers.follow(records)
+        self._starts.keep(place_of(r.endpoint.name, v.name) for r in records for v in r.endpoint.variants)
+
+    def _retry(self, arns: set[str]) -> bool:
+        """Have the policies' alarms act again that still are in their state: there may be room now. False: none is."""
+        alarms = [alarm for alarm in self._alarms.list() if arns.intersection(alarm.actions)]
+        for alarm in alarms:
+            self._alarms.runner.repeat(alarm)
+        return bool(alarms)
+
+    def _publish(self, second_s: int) -> None:
+        wanted = []
+        for place, scaler in self._scalers.live():
+            if names := signals_of(self._book.policies_of(place)):
+                wanted.append((scaler.rules.target, names, scaler.capacity))
+        if samples := self._meter.samples(second_s, wanted):
+            self._metrics.record(samples)

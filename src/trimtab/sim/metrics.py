@@ -1,0 +1,159 @@
+"""CloudWatch's view of a simulated variant: points of the metrics that policies track, and the alarms over them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from math import floor
+from typing import Final
+
+from msgspec import Struct
+
+from trimtab.errors import Invalid
+from trimtab.metrics.names import INSTANCES, SAGEMAKER, TRIMTAB
+from trimtab.policies.alarm_words import COMPARISONS, AlarmPoint
+from trimtab.policies.alarms import EXTRA_PERIODS, LATE_S, judge, step_s
+from trimtab.resources.alarm import AlarmState, Watched
+from trimtab.resources.scaling import SIGNAL_1S, SIGNAL_10S
+
+REPEAT_S: Final = 60  # AWS: how often a policy is told that its alarm still is in ALARM
+
+
+class Sample(Struct, frozen=True):
+    """What one step of the model shows to whoever measures."""
+
+    arrivals: float
+    in_hand: float
+    waiting: float
+    busy_s: float
+    ready: int
+    wanted: int
+    span_s: float
+
+
+# What a step adds: a value, and how many samples have it.
+_METRICS: Final[dict[tuple[str, str], Callable[[Sample], tuple[float, float]]]] = {
+    (SAGEMAKER, "Invocations"): lambda s: (1.0, s.arrivals),
+    (SAGEMAKER, "InvocationsPerInstance"): lambda s: (1.0 / max(1, s.ready), s.arrivals),
+    (SAGEMAKER, "ConcurrentRequestsPerModel"): lambda s: (s.in_hand / max(1, s.ready), s.span_s),
+    (TRIMTAB, SIGNAL_1S): lambda s: (s.in_hand / max(1, s.wanted), s.span_s),
+    (TRIMTAB, SIGNAL_10S): lambda s: (s.in_hand / max(1, s.wanted), s.span_s),
+    (TRIMTAB, "QueueDepth"): lambda s: (s.waiting, s.span_s),
+    (TRIMTAB, "Utilization"): lambda s: (100 * s.busy_s / max(1e-9, s.ready * s.span_s), s.span_s),
+    (INSTANCES, "CPUUtilization"): lambda s: (100 * s.busy_s / max(1e-9, s.ready * s.span_s), s.span_s),
+}
+_STATISTICS: Final = ("Sum", "Average", "Maximum", "Minimum", "SampleCount")
+
+
+class _Bucket:
+    """All samples of one evaluation step."""
+
+    __slots__ = ("count", "least", "most", "start_s", "total")
+
+    def __init__(self, start_s: int) -> None:
+        self.start_s = start_s
+        self.total = self.count = 0.0
+        self.least, self.most = float("inf"), float("-inf")
+
+    def add(self, value: float, count: float) -> None:
+        self.total += value * count
+        self.count += count
+        if value < self.least:
+            self.least = value
+        if value > self.most:
+            self.most = value
+
+
+class SimAlarm:
+    """One alarm over a metric of the model. It is evaluated when AWS would, `LATE_S` after a step's end.
+
+    Invalid for a metric or a statistic that the model does not have.
+    """
+
+    def __init__(self, watched: Watched, name: str = "") -> None:
+        stat = watched.stat
+        if stat is None:
+            raise Invalid("Policies over metric math cannot be simulated; name a single metric.")
+        measured = _METRICS.get((stat.namespace, stat.name))
+        if measured is None:
+            known = ", ".join(sorted(name for _, name in _METRICS))
+            raise Invalid(f"The metric {stat.namespace} {stat.name} is not known to the simulator, which has {known}.")
+        if stat.stat not in _STATISTICS:
+            raise Invalid(f"The statistic {stat.stat} cannot be simulated: name one of {', '.join(_STATISTICS)}.")
+        self.name = name
+        self.watched = watched
+        self.state = AlarmState.INSUFFICIENT_DATA
+        self.value = 0.0  # the newest point's
+        self._measured = measured
+        self._statistic = stat.stat
+        self._compare, _ = COMPARISONS[watched.comparison]
+        self._step_s = step_s(watched)
+        self._per_point = max(1, stat.period_s // self._step_s)
+        self._buckets: deque[_Bucket] = deque(
+            maxlen=(watched.evaluation_periods + EXTRA_PERIODS + 1) * self._per_point + LATE_S + 1
+        )
+        self._end_s = -1  # of the window that was evaluated last
+        self._points = self._run = 0  # seen so far; of these, breaching ones in a row up to the newest
+        self._told_minute = -1
+
+    def see(self, at_s: float, sample: Sample) -> None:
+        """A step of the model that began at `at_s`."""
+        start_s = floor(at_s / self._step_s) * self._step_s
+        if not self._buckets or self._buckets[-1].start_s != start_s:
+            self._buckets.append(_Bucket(start_s))
+        self._buckets[-1].add(*self._measured(sample))
+
+    def fires(self, now_s: float) -> bool:
+        """Evaluate, if that is due. Whether its policy is told: when it goes into ALARM, then once a minute."""
+        end_s = floor((now_s - LATE_S) / self._step_s) * self._step_s
+        if end_s != self._end_s:
+            self._end_s = end_s
+            before = self.state
+            self._evaluate(end_s, now_s)
+            if self.state is AlarmState.ALARM and before is not AlarmState.ALARM:
+                self._told_minute = floor(now_s / REPEAT_S)
+                return True
+        if self.state is AlarmState.ALARM and floor(now_s / REPEAT_S) != self._told_minute:
+            self._told_minute = floor(now_s / REPEAT_S)
+            return True
+        return False
+
+    def _evaluate(self, end_s: int, now_s: float) -> None:
+        newest = self._point(end_s)
+        if newest is not None:
+            self.value = newest.value
+            self._points += 1
+            self._run = self._run + 1 if self._compare(newest.value, self.watched.threshold) else 0
+        count = self.watched.evaluation_periods
+        if self._per_point == 1 and self.watched.needed == count <= self._points:
+            # no gaps: what `judge` says then, without looking at every point each time (a test compares)
+            self.state = AlarmState.ALARM if self._run >= count else AlarmState.OK
+            return
+        ends = range(end_s, end_s - (count + EXTRA_PERIODS) * self.watched.period_s, -self.watched.period_s)
+        verdict = judge(self.watched, [point for at_s in ends if (point := self._point(at_s))], now_s)
+        if verdict is not None:
+            self.state = verdict.state
+
+    def _point(self, end_s: int) -> AlarmPoint | None:
+        """Of the whole period that ends there."""
+        start_s = end_s - self._per_point * self._step_s
+        found: list[_Bucket] = []
+        for bucket in reversed(self._buckets):
+            if bucket.start_s < start_s:
+                break
+            if bucket.start_s < end_s:
+                found.append(bucket)
+        if len(found) < self._per_point:
+            return None
+        return AlarmPoint(start_s, self._value(found), sum(bucket.count for bucket in found))
+
+    def _value(self, buckets: list[_Bucket]) -> float:
+        count = sum(bucket.count for bucket in buckets)
+        total = sum(bucket.total for bucket in buckets)
+        if self._statistic == "Sum":
+            return total
+        if self._statistic == "Average":
+            return total / count if count else 0.0
+        if self._statistic == "SampleCount":
+            return count
+        return max(b.most for b in buckets) if self._statistic == "Maximum" else min(b.least for b in buckets)
