@@ -53,8 +53,8 @@ def judge(levels: Levels, seen: Seen, windows: Windows, aim: float, most: int) -
         work_s, stay_s = (now.work_s - oldest.work_s) / ended, (now.held_s - oldest.held_s) / ended
     together = max(levels.together, _together(seen.told))
     demand, stand = _demand(seen, windows, aim, work_s, together, most)
-    steps = ceil(windows.stable_s / windows.step_s)
-    stands = (*levels.stands[-steps + 1 :], stand)
+    steps = len(seen.steps) - 1  # of the stable window: fewer than it could have where time is told once a second only
+    stands = (*levels.stands, stand)[-max(1, steps) :]
     history, point_s, rise, rise_s = levels.history, levels.point_s, levels.rise, levels.rise_s
     if now.at_s - point_s >= POINT_S - ROUNDING:
         history, point_s = remember(history, demand), now.at_s
