@@ -177,7 +177,7 @@ def test_a_policy_without_scale_in_says_so():
     assert not wish.may_scale_in
 
 
-@pytest.mark.parametrize(("name", "value"), [("StableWindowSeconds", "5"), ("PanicWindowSeconds", "61"),
+@pytest.mark.parametrize(("name", "value"), [("StableWindowSeconds", "0.5"), ("PanicWindowSeconds", "61"),
                                              ("StableWindowSeconds", "nan"), ("StableWindowSeconds", "a minute")])  # fmt: skip
 def test_windows_out_of_bounds_are_refused_by_name(name, value):
     with pytest.raises(ValueError, match=f"{name} must be a number of seconds from .* to .*, not '{value}'"):

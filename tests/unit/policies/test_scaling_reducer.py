@@ -434,7 +434,7 @@ def test_after_scale_outs_that_failed_load_asks_again_later_and_later():
             tries.append(at_s)
             world.capacity = 1
             world.finish(at_s, ok=False)
-    assert [round(after - before) for before, after in pairwise(tries)] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert [round(after - before) for before, after in pairwise(tries)] == [1, 2, 4, 8, 16, 30, 30, 30, 30, 30]
 
 
 # --- forecasts

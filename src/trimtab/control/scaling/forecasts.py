@@ -57,7 +57,7 @@ class Forecasts:
                     try:
                         await self.look(policy, policy.predictive)
                     except Exception:
-                        logger.exception("a forecast failed %s", fields(policy=policy.arn))
+                        logger.exception("a forecast could not be followed %s", fields(policy=policy.arn))
             arns = {policy.arn for policy in self._book.policies()}
             self._made = {arn: made for arn, made in self._made.items() if arn in arns}
             await asyncio.sleep(LOOK_EVERY_S)
@@ -67,7 +67,11 @@ class Forecasts:
         now_s = self._clock.now_s()
         made = self._made.get(policy.arn)
         if made is None or made.policy != policy or not 0 <= now_s - made.at_s < MADE_ANEW_S:
-            load = await asyncio.to_thread(self._forecast, policy, predictive, now_s)
+            try:
+                load = await asyncio.to_thread(self._forecast, policy, predictive, now_s)
+            except Exception:  # the next one is tried in an hour
+                logger.exception("a forecast failed %s", fields(policy=policy.arn))
+                load = []
             made = self._made[policy.arn] = _Made(policy, now_s, load)
         scaler = self._scalers.fresh(place_of(policy.endpoint, policy.variant))
         if scaler is None:

@@ -19,6 +19,7 @@ from trimtab.resources.scaling import ScheduledAction
 logger = logging.getLogger(__name__)
 
 LATE_S: Final = 60.0  # AWS: an action runs within the minute; what control missed for longer is not made up for
+_AGAIN_S: Final = 5.0
 _LONGEST_SLEEP_S: Final = 10.0  # so that a jump of the wall clock is seen soon
 
 
@@ -54,7 +55,11 @@ class Schedules:
         """See the class."""
         while True:
             self._changed.clear()
-            sleep_s = self.step()
+            try:
+                sleep_s = self.step()
+            except Exception:  # the store does not answer, say; what is due now is tried again
+                logger.exception("scheduled actions could not be looked at")
+                sleep_s = _AGAIN_S
             with suppress(TimeoutError):
                 async with asyncio.timeout(sleep_s):
                     await self._changed.wait()
@@ -76,9 +81,9 @@ class Schedules:
                 continue
             if at_s is not None:
                 next_s = min(next_s, at_s)
-        self._done_s = now_s
         for _, _, action in sorted(due, key=lambda one: one[:2]):
             self._carry_out(action)
+        self._done_s = now_s  # not when one could not be carried out: then all are, again
         return max(0.0, next_s - now_s)
 
     def _carry_out(self, action: ScheduledAction) -> None:

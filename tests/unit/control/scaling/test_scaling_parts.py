@@ -211,3 +211,41 @@ async def test_a_forecast_is_told_when_it_changes_and_once_an_hour(
     assert told == [2.5, 3.5, 3.5]
     world.settle()
     assert world.count == 4
+
+
+async def test_a_forecast_that_cannot_be_made_is_told_once_an_hour(
+    world: LiveScalingWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("a gap")
+
+    monkeypatch.setattr("trimtab.control.scaling.forecasts.forecast", broken)
+    world.register(1, 4)
+    policy = world.api.put_policy(predictive())
+    for _ in range(3):
+        world.clock.advance(60.0)
+        await world.live.forecasts.look(policy, policy.predictive)
+    assert caplog.text.count("a forecast failed") == 1
+
+
+async def test_scheduled_actions_are_looked_at_again_when_the_store_did_not_answer(
+    world: LiveScalingWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.register(1, 4)
+    world.schedule("rate(1 hour)", 2, None)
+    monkeypatch.setattr("trimtab.control.scaling.schedules._AGAIN_S", 0.0)
+    world.clock.advance(3600.0)
+    get, answers = world.store.get_endpoint, [False]
+
+    def get_endpoint(name: str) -> object:
+        if not answers[0]:
+            answers[0] = True
+            raise Unavailable("the store does not answer")
+        return get(name)
+
+    monkeypatch.setattr(world.store, "get_endpoint", get_endpoint)
+    task = asyncio.create_task(world.live.schedules.run())
+    while not answers[0] or world.count < 2:
+        await asyncio.sleep(0)
+    task.cancel()
+    assert "could not be looked at" in caplog.text
