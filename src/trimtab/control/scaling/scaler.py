@@ -110,9 +110,7 @@ class Scaler:
         if self.activity is not None:
             over = activities.failed(self.activity, now_s, failure) if failure else None
             self._close(over or activities.succeeded(self.activity, now_s))
-        grew = self.state.change is not None and self.state.change.is_out
-        self.retries_s = self._means.clock.monotonic_s() + RETRY_S if failure and grew else None
-        self.feed(Finished(at_s=now_s, capacity=self.capacity, ok=not failure))
+        self._finish(now_s, ok=not failure)
 
     def abandon(self) -> None:
         """The target is gone: nobody follows its change to the end."""
@@ -133,8 +131,7 @@ class Scaler:
         if activity is not None:
             self._ended_unheard(activity, seen)
         elif change is not None and change.ended_s is None:
-            ok = seen.capacity == change.wanted
-            self.feed(Finished(at_s=self._means.clock.now_s(), capacity=seen.capacity, ok=ok))
+            self._finish(self._means.clock.now_s(), ok=seen.capacity == change.wanted)
 
     def _ended_unheard(self, activity: ScalingActivity, seen: VariantSeen) -> None:
         now_s, ok = self._means.clock.now_s(), seen.capacity == activities.wanted_of(activity)
@@ -145,7 +142,12 @@ class Scaler:
             self._close(activities.failed(activity, now_s, why))
         else:
             self._close(activities.overridden(activity, now_s, "another change of the endpoint"))
-        self.feed(Finished(at_s=now_s, capacity=seen.capacity, ok=ok))
+        self._finish(now_s, ok=ok)
+
+    def _finish(self, now_s: float, *, ok: bool) -> None:
+        grew = self.state.change is not None and self.state.change.is_out
+        self.retries_s = self._means.clock.monotonic_s() + RETRY_S if grew and not ok else None
+        self.feed(Finished(at_s=now_s, capacity=self.capacity, ok=ok))
 
     # decisions
 
