@@ -17,7 +17,7 @@ from trimtab.cli.render import CliError
 from trimtab.cli.times import span
 from trimtab.control.scaling.entries import Began
 from trimtab.policies.scaling.decisions import Decision, Rules
-from trimtab.policies.scaling.inputs import Input
+from trimtab.policies.scaling.inputs import Input, Load
 from trimtab.policies.scaling.state import State
 from trimtab.resources.endpoint import Event
 from trimtab.resources.endpoint_config import EndpointConfig, VariantSpec
@@ -305,3 +305,26 @@ def test_the_past_is_told_in_several_ways() -> None:
     for last, start, end in (("x", "", ""), ("0s", "", ""), ("1h", "1h", ""), ("", "1h", "2h"), ("", "soon", "")):
         with pytest.raises(CliError):
             span(last, start, end, now_s)
+
+
+def test_a_follower_is_told_what_is_decided_from_then_on(
+    trimtab: Any, world: World, began_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = itertools.count()
+    now_s = time.time()
+    fired = Load(
+        at_s=now_s, capacity=0, ready=0, in_hand=2.0, now=2, waiting=2, arrived=2, ended=0, work_s=0.0, start_s=0.0
+    )
+    woken = Decision(at_s=now_s, before=0, wanted=1, made=True, reason="2 requests wait, and there is no replica")
+
+    def sleep(seconds: float) -> None:
+        if next(turns) == 1:
+            raise KeyboardInterrupt
+        world.scaling.all_activities.append(an_activity(woken))
+        world.journal.note("fraud", "blue", Rules(target=TARGET), State(), fired, [woken], State())
+
+    monkeypatch.setattr("trimtab.cli.explain.time.sleep", sleep)
+    result = trimtab("explain", "fraud", "--made", "--follow", "--last", "1m")
+    assert result.exit_code == 130
+    assert result.stdout.count("2 requests wait") == 1
+    assert "0 -> 1" in result.stdout

@@ -26,7 +26,9 @@ def test_what_was_registered_is_found_whatever_the_case_and_changed_in_part(worl
 
 
 def test_a_target_needs_an_endpoint_a_variant_and_bounds_that_make_sense(world: LiveScalingWorld) -> None:
-    def register(endpoint: str = "ep", variant: str = "main", dimension: str = VARIANT_COUNT, **more: int | None) -> None:
+    def register(
+        endpoint: str = "ep", variant: str = "main", dimension: str = VARIANT_COUNT, **more: int | None
+    ) -> None:
         bounds = {"min_capacity": 1, "max_capacity": 2} | more
         world.api.register(endpoint, variant, dimension, role_arn="", suspended=None, tags={}, **bounds)
 

@@ -126,9 +126,7 @@ def break_alarms(world: LiveScalingWorld, after: int) -> None:
 
 
 @pytest.mark.parametrize("after", [0, 1])
-def test_alarms_that_control_died_before_making_are_made_at_the_next_start(
-    world: LiveScalingWorld, after: int
-) -> None:
+def test_alarms_that_control_died_before_making_are_made_at_the_next_start(world: LiveScalingWorld, after: int) -> None:
     world.register(1, 4)
     break_alarms(world, after)
     world.restart()
@@ -156,9 +154,7 @@ def test_an_alarm_goes_on_from_its_state_after_a_restart(world: LiveScalingWorld
     assert before.state is AlarmState.ALARM
 
 
-@pytest.mark.parametrize(
-    ("away_s", "count"), [(50.0, 2), (100.0, 1)], ids=["in its minute", "its minute is over"]
-)
+@pytest.mark.parametrize(("away_s", "count"), [(50.0, 2), (100.0, 1)], ids=["in its minute", "its minute is over"])
 def test_a_scheduled_action_that_was_due_while_control_was_away(
     world: LiveScalingWorld, away_s: float, count: int
 ) -> None:
