@@ -18,6 +18,7 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     "metering": ("metering", []),
     "gateway_cpu": ("gateway_cpu", []),
     "reports": ("reports", []),
+    "signals": ("signals", []),
     "metering_memory": ("metering_memory", ["--seconds", "1000", "--variants", "50"]),
     "sigv4": ("sigv4", []),
     "loadgen": ("loadgen", []),

@@ -237,7 +237,9 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tb") as root:
         os.environ["XDG_RUNTIME_DIR"] = root
-        results = uvloop.run(measure(arguments.births, Path(root), SUBJECTS[arguments.runtime], not arguments.no_spares))
+        results = uvloop.run(
+            measure(arguments.births, Path(root), SUBJECTS[arguments.runtime], not arguments.no_spares)
+        )
     print(f"{'step':<26}{'p50 ms':>9}{'p99 ms':>9}{'max ms':>9}   ({len(results)} births, {os.cpu_count()} CPUs)")
     p99_ms = 0.0
     for step in results[0]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -74,6 +74,19 @@ class Client:
         self._progress = asyncio.Event()
         self._waiting: deque[float] = deque()  # when each was due
         self._tasks: set[asyncio.Task[None]] = set()
+        self.on_ok: Callable[[float, float], None] = lambda due_s, latency_s: None  # each answer of 200
+
+    async def run_at(self, times_s: Sequence[float], began_s: float) -> Outcome:
+        """A request at each of `times_s` (ascending) after `began_s` (of `time.perf_counter`), then as `run`."""
+        due = 0
+        while due < len(times_s):
+            now_s = time.perf_counter() - began_s
+            while due < len(times_s) and times_s[due] <= now_s:
+                self._send(began_s + times_s[due])
+                due += 1
+            await asyncio.sleep(_TICK_S)
+        await self.drained(70)
+        return self.outcome
 
     async def run(self, rate: float, seconds: float) -> Outcome:
         """`rate` requests/s for `seconds`, evenly. Returns once every answer is there, or after 30 s more."""
@@ -157,6 +170,7 @@ class Client:
         outcome.statuses[status] += 1
         if status == 200:
             outcome.ok_s.append(latency_s)
+            self.on_ok(due_s, latency_s)
             right = self._is_right(body)
             outcome.wrong += not right
             outcome.in_time += right and due_s + latency_s <= self._ends_s

@@ -175,7 +175,9 @@ def main() -> int:
         figures = {hop: {f"p{q}_ms": float(np.percentile(v, q)) for q in (50, 99, 100)} for hop, v in hops.items()}
         print(json.dumps({"births": len(results), "rate": options.rate, "busy": options.busy, "hops": figures}))
     else:
-        print(f"{'hop':<26}{'p50 ms':>9}{'p99 ms':>9}{'max ms':>9}   ({len(results)} births, {options.rate:g} requests/s)")
+        print(
+            f"{'hop':<26}{'p50 ms':>9}{'p99 ms':>9}{'max ms':>9}   ({len(results)} births, {options.rate:g} requests/s)"
+        )
         for hop, values in hops.items():
             p50, p99 = np.percentile(values, (50, 99))
             print(f"{hop:<26}{p50:>9.2f}{p99:>9.2f}{values.max():>9.2f}")

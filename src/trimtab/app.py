@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trimtab.aws.http import Handler
-    from trimtab.aws.keys import KeyRing
     from trimtab.aws.native_scaling import ScalingHistory
     from trimtab.aws.registry import Authenticate, Handlers
     from trimtab.control.alarms import Alarms
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
 
 CONFIG_VARIABLE = "TRIMTAB_PROCESS_CONFIG"
 ENOUGH_FILES = 65_536
-KEYS_LOOKED_AT_EVERY_S = 0.5
 THREADS_TURN_S = 0.001  # how long control's loop waits for a thread that computes, each time; Python's own is 5 ms
 WORKER_IMPORTS = (
     "trimtab.worker.plain",
@@ -318,6 +316,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             arns=Arns(config.region, config.account),
             ready=publisher.book.ready,
             signals=SignalServer(paths.signals_socket),
+            gateways=config.gateways,
         )
         parts.push_async_callback(plane.close)
         await plane.open()
@@ -336,7 +335,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         parts.push_async_callback(server.stop, grace_s=5.0)
         gc.freeze()  # what is here stays: collections need not look at it again, and hold up the loop for less
         tell_ready()
-        watch = watch_keys(keys, publisher.set_keys)
+        watch = keys.watch(publisher.set_keys)
         works = (plane.run(), metering.run(), exposition.run(), sampler.run(), alarm_loop.run(), scaling.run(), watch)
         await until_stopped(stop, *works)
 
@@ -442,17 +441,6 @@ def keys_of(here: Gateway) -> Callable[[], Mapping[str, AccessKey]]:
         return keys
 
     return current
-
-
-async def watch_keys(keys: KeyRing, publish: Callable[[Sequence[AccessKey]], None]) -> None:
-    """Tell the gateways when the key file has changed."""
-    known = keys.version
-    while True:
-        await asyncio.sleep(KEYS_LOOKED_AT_EVERY_S)
-        now = tuple(keys().values())
-        if keys.version != known:
-            known = keys.version
-            publish(now)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,14 @@ a running server sees it at the next request (`KeyRing`).
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import fcntl
 import logging
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,7 @@ from trimtab.resources.routing import AccessKey
 logger = logging.getLogger(__name__)
 
 ROOT: Final = "root"
+LOOKED_AT_EVERY_S: Final = 0.5
 # What a key for an endpoint is for, when nothing else is said.
 INVOCATION_ACTIONS: Final = (
     "sagemaker:InvokeEndpoint",
@@ -161,6 +163,16 @@ class KeyRing:
             self._stamp = stamp
             self._reload()
         return self._keys
+
+    async def watch(self, publish: Callable[[Sequence[AccessKey]], None]) -> None:
+        """For ever: publish the keys when the file has changed."""
+        known = self.version
+        while True:
+            await asyncio.sleep(LOOKED_AT_EVERY_S)
+            now = tuple(self().values())
+            if self.version != known:
+                known = self.version
+                publish(now)
 
     def _reload(self) -> None:
         try:

@@ -37,7 +37,7 @@ _SOURCES = {
     "errors": (names.TRIMTAB, "Errors", "errors"),
     "latency": (names.TRIMTAB, "Latency", "p99"),
     "queue": (names.TRIMTAB, "QueueDepth", "queue"),
-    "concurrency": (names.SAGEMAKER, "ConcurrentRequestsPerModel", ""),
+    "concurrency": (names.TRIMTAB, "Concurrency", ""),
     "batches": (names.TRIMTAB, "BatchSize", ""),
     "utilization": (names.TRIMTAB, "Utilization", ""),
 }

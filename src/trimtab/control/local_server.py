@@ -42,9 +42,9 @@ class LocalServer:
             self._server = None
 
     @property
-    def in_use(self) -> bool:
-        """Whether anybody is connected."""
-        return bool(self._connections)
+    def count(self) -> int:
+        """How many are connected."""
+        return len(self._connections)
 
     def made(self, connection: LocalConnection) -> bool:
         """A connection is there. False: it was accepted a moment before `close`, and is let go."""

@@ -44,7 +44,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 
 Told = Callable[[str, Sequence[Event]], None]
-"""Told of an endpoint's events (by its name) when they are on disk: what is counted of them is counted once."""
+"""Told of an endpoint's events (by its name) when they are recorded: what is counted of them is counted once."""
 
 
 class Reconciler:

@@ -103,7 +103,9 @@ def _keep_what_there_is(turn: Turn, failed: dict[str, tuple[Crew, Loss]]) -> Non
         scalings.append(scaling)
     variants = tuple(replace(v, desired_count=counts.get(v.name, v.desired_count)) for v in turn.endpoint.variants)
     endpoint = replace(turn.endpoint, variants=variants, failure_reason=reason)
-    turn.write("scaling fails", reason, record=replace(record, endpoint=endpoint, scalings=tuple(scalings)))
+    turn.write(
+        "scaling keeps what there is", reason, record=replace(record, endpoint=endpoint, scalings=tuple(scalings))
+    )
 
 
 def _kept(crew: Crew, scaling: Scaling) -> int:

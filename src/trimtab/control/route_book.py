@@ -23,6 +23,11 @@ class RouteBook:
 
     Versions grow across restarts: each is above the last one in the file and not below the wall clock's
     milliseconds, so that even a lost file does not bring back an old number.
+
+    A table is pushed first, because a request may wait for it, and written then: `keep_later` sees to that. Nothing is
+    settled before it is written, so that nobody who starts by the file meets a replica that was drained since. A
+    control that dies in between is succeeded by one that goes on from the table before: what was added, or has died, is
+    seen anew, and what was to be drained is whole still.
     """
 
     def __init__(
@@ -43,7 +48,9 @@ class RouteBook:
         self._clock = clock
         self._applied: dict[int, int] = {}  # connected gateway -> the version it has applied
         self._expected = expected_gateways
-        self._unsaved = False
+        self._unsaved = False  # the file is older than the table
+        self._untried = False  # and writing has not been tried yet
+        self.keep_later: Callable[[], object] = self.save
         self.on_publish: Callable[[], None] = lambda: None
         self.on_settled: Callable[[str], None] = lambda key: None
         last = self._read()
@@ -52,7 +59,8 @@ class RouteBook:
         self._routes = {key_of(route.name): route for route in self.table.endpoints}
         self._changed = dict.fromkeys(self._routes, self.table.version)  # key -> version that changed it last
         self._unsettled = set(self._routes)
-        self._write(keys=tuple(keys), require_auth=require_auth, account=account, region=region)
+        self._change(keys=tuple(keys), require_auth=require_auth, account=account, region=region)
+        self.save()
 
     def route(self, key: str) -> EndpointRoute | None:
         """The published route of an endpoint."""
@@ -65,23 +73,24 @@ class RouteBook:
         return len({lane.replica_id for of in variants if of.name == variant for lane in of.lanes})
 
     def publish(self, key: str, route: EndpointRoute | None) -> None:
-        """Make `route` the endpoint's route (None: out of the table) in a new version, on disk first, then pushed."""
+        """Make `route` the endpoint's route (None: out of the table) in a new version, pushed, then on disk."""
         if self._routes.get(key) == route:
             return
         if route is None:
             del self._routes[key]
         else:
             self._routes[key] = route
-        self._write(endpoints=tuple(self._routes.values()))
+        self._change(endpoints=tuple(self._routes.values()))
         self._changed[key] = self.table.version
         self._unsettled.add(key)
         self.on_publish()
-        self._tell_settled()
+        self.keep_later()
 
     def set_keys(self, keys: Sequence[AccessKey]) -> None:
         """Publish other access keys."""
-        self._write(keys=tuple(keys))
+        self._change(keys=tuple(keys))
         self.on_publish()
+        self.keep_later()
 
     # acknowledgements
 
@@ -119,7 +128,7 @@ class RouteBook:
 
     def _is_settled(self, key: str) -> bool:
         acked = self.acked()
-        return acked is not None and acked >= self._changed.get(key, 0)
+        return not self._untried and acked is not None and acked >= self._changed.get(key, 0)
 
     def behind(self, gateway: int) -> bool:
         """Whether a connected gateway has not applied the newest version yet."""
@@ -140,15 +149,18 @@ class RouteBook:
     # the file
 
     def save(self) -> bool:
-        """Write the file again if the last attempt failed; return whether it is up to date."""
+        """Write the file if it is older than the table; return whether it is up to date."""
         if self._unsaved:
-            self._save(msgspec.msgpack.encode(self.table))
+            self._save(self.packed)
+            self._untried = False
+            self._tell_settled()
         return not self._unsaved
 
-    def _write(self, **changes: object) -> None:
+    def _change(self, **changes: object) -> None:
         version = max(self.table.version + 1, int(self._clock.now_s() * 1000))
         self.table = replace(self.table, version=version, **changes)
-        self._save(msgspec.msgpack.encode(self.table))
+        self.packed = msgspec.msgpack.encode(self.table)
+        self._unsaved = self._untried = True
 
     def _save(self, data: bytes) -> None:
         """Owner-readable (it holds secrets), by rename: a reader sees the old table or the new one."""

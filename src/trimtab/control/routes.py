@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
-import msgspec
-
 from trimtab.clock import Clock
 from trimtab.control.local_server import LocalConnection, LocalServer
 from trimtab.control.route_book import RouteBook
@@ -61,16 +59,19 @@ class RoutePublisher:
         self.connections = LocalServer(socket, lambda: _Gateway(self, next(self._numbers)))
         self._gateways: dict[int, _Gateway] = {}
         self._numbers = count()
-        self._pending_save: asyncio.TimerHandle | None = None
+        self._pending_save: asyncio.Handle | None = None
 
     async def open(self) -> None:
         """Listen, owner only."""
+        self.book.keep_later = self._save_soon
         await self.connections.open()
 
     async def close(self) -> None:
         """Let the gateways go; they route on by what they have."""
+        self.book.keep_later = self.book.save
         if self._pending_save is not None:
             self._pending_save.cancel()
+        self.book.save()
         await self.connections.close()
 
     def set_keys(self, keys: Sequence[AccessKey]) -> None:
@@ -86,21 +87,23 @@ class RoutePublisher:
         frame = self.frame()
         for gateway in list(self._gateways.values()):
             gateway.push(frame)
-        self._save_later()
 
-    def _save_later(self) -> None:
-        if self._pending_save is None and not self.book.save():
-            loop = asyncio.get_running_loop()
-            self._pending_save = loop.call_later(self._save_again_s, self._save_now)
+    def _save_soon(self) -> None:
+        """When this turn of the loop is over: what was pushed leaves first."""
+        if self._pending_save is not None:
+            self._pending_save.cancel()
+        self._pending_save = asyncio.get_running_loop().call_soon(self._save_now)
 
     def _save_now(self) -> None:
         self._pending_save = None
-        self._save_later()
+        if not self.book.save():
+            loop = asyncio.get_running_loop()
+            self._pending_save = loop.call_later(self._save_again_s, self._save_now)
 
     def frame(self) -> bytes:
         """The newest table as it travels."""
-        data = msgspec.msgpack.encode(self.book.table)
-        return _LENGTH.pack(len(data)) + data
+        packed = self.book.packed
+        return _LENGTH.pack(len(packed)) + packed
 
     def joined(self, gateway: _Gateway) -> None:
         """A gateway has connected: it gets the table at once."""

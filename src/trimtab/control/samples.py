@@ -67,7 +67,9 @@ class SampleMaker:
         if received > 0:
             add(SAGEMAKER, "Invocations", _times(1.0, received))
             add(SAGEMAKER, "InvocationsPerInstance", _times(1.0 / max(1, ready), received))
-        add(SAGEMAKER, "ConcurrentRequestsPerModel", _between(report.in_hand.least, report.in_hand.most))
+        least, most = report.in_hand.least, report.in_hand.most
+        add(SAGEMAKER, "ConcurrentRequestsPerModel", _between(least / max(1, ready), most / max(1, ready)))
+        add(TRIMTAB, "Concurrency", _between(least, most))
         add(TRIMTAB, "QueueDepth", _between(report.waiting.least, report.waiting.most))
         for name, count in (
             ("Throttles", report.throttled),
@@ -184,7 +186,7 @@ def _rate(ones: int, of: int) -> Sketch:
 
 
 @lru_cache(_SHARED)
-def _between(least: int, most: int) -> Sketch:
+def _between(least: float, most: float) -> Sketch:
     return Sketch.of((float(least), float(most)))
 
 

@@ -183,7 +183,7 @@ class Gateway:
             if table.version < self.table.version:
                 return
             plan = self._prepare(table)
-            fresh = [lane for _, rows in plan for _, _, lanes in rows for lane in lanes if not lane.opened]
+            fresh = [lane for _, _, rows in plan for _, _, lanes in rows for lane in lanes if not lane.opened]
             await asyncio.gather(*(self._open(lane) for lane in fresh))
             self._switch(table, plan)
 
@@ -199,10 +199,13 @@ class Gateway:
             logger.info("lane not reachable yet %s", fields)  # so at each start with a table of workers that are gone
 
     def _prepare(self, table: RouteTable) -> _Plan:
-        """Variants and lanes for `table`, reusing those that go on."""
+        """Variants and lanes for `table`, reusing those that go on; what has not changed costs next to nothing."""
         plan: _Plan = []
         for endpoint in table.endpoints:
             before = self.endpoints.get(endpoint.name)
+            if before is not None and before.route == endpoint:
+                plan.append((endpoint, before, []))
+                continue
             rows = []
             for route in endpoint.variants:
                 variant = before.by_name.get(route.name) if before is not None else None
@@ -211,7 +214,7 @@ class Gateway:
                 known = {_lane_key(lane.route): lane for lane in variant.lanes}
                 lanes = tuple(known.get(_lane_key(r)) or self._new_lane(r, variant, route.version) for r in route.lanes)
                 rows.append((variant, route, lanes))
-            plan.append((endpoint, rows))
+            plan.append((endpoint, None, rows))
         return plan
 
     def _new_variant(self, endpoint: str, route: VariantRoute) -> Variant:
@@ -237,19 +240,17 @@ class Gateway:
 
     def _switch(self, table: RouteTable, plan: _Plan) -> None:
         endpoints: dict[str, EndpointEntry] = {}
-        kept: set[int] = set()
-        gone = {id(v): v for entry in self.endpoints.values() for v in entry.variants}
-        for endpoint, rows in plan:
+        for endpoint, unchanged, rows in plan:
             for variant, route, lanes in rows:
                 variant.change(route, lanes)
-                kept.add(id(variant))
-            endpoints[endpoint.name] = EndpointEntry(endpoint, tuple(variant for variant, _, _ in rows))
-        self.table = table
-        self.endpoints = endpoints
-        for key, variant in gone.items():
-            if key not in kept:
-                variant.retire()  # what waits there is submitted again, under the new table
-                self._retired.append(variant)
+            endpoints[endpoint.name] = unchanged or EndpointEntry(endpoint, tuple(variant for variant, _, _ in rows))
+        before, self.table, self.endpoints = self.endpoints, table, endpoints
+        for entry in before.values():
+            now = endpoints.get(entry.route.name)
+            for variant in entry.variants if now is not entry else ():
+                if now is None or variant not in now.variants:
+                    variant.retire()  # what waits there is submitted again, under the new table
+                    self._retired.append(variant)
         if self.watcher is not None:
             self.watcher.switched(self._active)
 
@@ -261,7 +262,7 @@ class Gateway:
         await asyncio.gather(*(lane.close() for lane in lanes))
 
 
-_Plan = list[tuple[EndpointRoute, list[tuple[Variant, VariantRoute, tuple[Lane, ...]]]]]
+_Plan = list[tuple[EndpointRoute, EndpointEntry | None, list[tuple[Variant, VariantRoute, tuple[Lane, ...]]]]]
 
 
 def _lane_key(route: LaneRoute) -> tuple[str, str, int, int, str]:

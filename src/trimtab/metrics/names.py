@@ -59,7 +59,7 @@ METRICS: Final = (
         SAGEMAKER,
         "ConcurrentRequestsPerModel",
         "None",
-        "In progress and queued; Min and Max; every second here, AWS: 10 s.",
+        "In progress and queued, per ready replica; Min and Max; every second here, AWS: 10 s.",
     ),
     Metric(INSTANCES, "CPUUtilization", "Percent", "0 to 100 x cores, of a replica's processes; a sample per replica."),
     Metric(
@@ -85,6 +85,7 @@ METRICS: Final = (
         "0 or 1 for each request; Average is the error rate.",
         (PER_VARIANT, PER_VERSION, (ENDPOINT, VARIANT, REASON)),
     ),
+    Metric(TRIMTAB, "Concurrency", "Count", "In progress and queued, of the whole variant; Min, Max."),
     Metric(TRIMTAB, "QueueDepth", "Count", "Requests that wait in gateways for a replica; Min, Max."),
     Metric(TRIMTAB, "QueueTime", "Microseconds", "Received until sent to a replica."),
     Metric(TRIMTAB, "ComputeTime", "Microseconds", "In the model's handlers."),

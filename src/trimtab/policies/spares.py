@@ -1,7 +1,7 @@
 """How many workers a nursery keeps forked ahead of any order. Pure.
 
-As many as came at once lately, so that the next burst like it finds them; one when nothing has come for long; none before
-the first order, and none when memory is short: whoever runs no models pays for no spares.
+As many as came at once lately, so that the next burst like it finds them; one when nothing has come for long; none
+before the first order, and none when memory is short: whoever runs no models pays for no spares.
 """
 
 from __future__ import annotations
@@ -18,13 +18,11 @@ _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 600.0
 
 
-def wanted(
-    births_s: Sequence[float], *, waiting: int, now_s: float, available_bytes: int, total_bytes: int
-) -> int:
+def wanted(births_s: Sequence[float], *, waiting: int, now_s: float, available_bytes: int, total_bytes: int) -> int:
     """How many spares there should be, the `waiting` ones included.
 
-    `births_s`: when orders came, oldest first, on the clock of `now_s`; the newest, and those of the last `LATELY_S`, are
-    enough. `available_bytes` is what is left beside the spares that wait; when that is too little, they are to go.
+    `births_s`: when orders came, oldest first, on the clock of `now_s`; the newest, and those of the last `LATELY_S`,
+    are enough. `available_bytes` is what is left beside the spares that wait; when that is too little, they are to go.
     """
     left_bytes = available_bytes - max(_LEAST_LEFT_BYTES, int(total_bytes * _LEAST_LEFT_SHARE))
     if not births_s or left_bytes < 0:

@@ -36,13 +36,13 @@ _SAVE_ENDPOINT = (
     .where(schema.endpoints.c.key == bindparam("of"), schema.endpoints.c.revision == bindparam("held"))
     .values(value=bindparam("value"), revision=bindparam("revision"))
 )
-_THINGS = schema.events.c
+_EVENTS = schema.events.c
 _OLDEST_KEPT = (
-    select(_THINGS.id).where(_THINGS.endpoint == bindparam("of")).order_by(_THINGS.id.desc()).offset(EVENTS_KEPT - 1)
+    select(_EVENTS.id).where(_EVENTS.endpoint == bindparam("of")).order_by(_EVENTS.id.desc()).offset(EVENTS_KEPT - 1)
 ).limit(1)
 _ADD_EVENT = insert(schema.events)
 _FORGET_EVENTS = delete(schema.events).where(
-    _THINGS.endpoint == bindparam("of"), _THINGS.id < _OLDEST_KEPT.scalar_subquery()
+    _EVENTS.endpoint == bindparam("of"), _EVENTS.id < _OLDEST_KEPT.scalar_subquery()
 )
 _KEYS_AT_ONCE = 500  # in one query: databases limit how many values it may have
 _encode = msgspec.msgpack.Encoder().encode

@@ -79,6 +79,7 @@ class LiveScalingWorld(World):
             arns=Arns("us-east-1", "111122223333"),
             ready=self.book.ready,
             signals=_Signals(self),  # type: ignore[arg-type]
+            gateways=1,
             writer=self.writes,
             soon=self.due.append,
         )
@@ -148,9 +149,7 @@ class LiveScalingWorld(World):
 
     def steps(self, name: str = "steps", adjustment: int = 1, **more: Any) -> ScalingPolicy:
         """Put a step policy that adds replicas above an alarm's threshold."""
-        step = StepScaling(
-            adjustment_type="ChangeInCapacity", steps=(StepAdjustment(0.0, None, adjustment),), **more
-        )
+        step = StepScaling(adjustment_type="ChangeInCapacity", steps=(StepAdjustment(0.0, None, adjustment),), **more)
         made: ScalingPolicy = self.api.put_policy(self._policy(name, step=step))
         return made
 
@@ -239,6 +238,7 @@ class _Signals:
 
     def __init__(self, world: LiveScalingWorld) -> None:
         self.connections = _Connections(world)
+        self.totals: dict[tuple[str, str], Total] = {}
 
 
 class _Connections:
@@ -246,5 +246,5 @@ class _Connections:
         self._world = world
 
     @property
-    def in_use(self) -> bool:
-        return self._world.connected
+    def count(self) -> int:
+        return 1 if self._world.connected else 0

@@ -52,7 +52,7 @@ class World:
             self.usages[id] = ReplicaUsage(replica_id=id, endpoint=endpoint, variant=variant, **usage)  # type: ignore[arg-type]
 
     def saw(self, endpoint: str, name: str, *values: float, variant: str = "blue", ago_s: int = 1) -> None:
-        namespace = "AWS/SageMaker" if name in ("Invocations", "ConcurrentRequestsPerModel") else "trimtab/Endpoints"
+        namespace = "AWS/SageMaker" if name == "Invocations" else "trimtab/Endpoints"
         key = MetricKey(namespace, name, (("EndpointName", endpoint), ("VariantName", variant)))
         self.metrics.record([Sample(key, END_S - ago_s, Sketch.of(values))])
 
@@ -143,7 +143,7 @@ async def test_latencies_are_quantiles_of_all_requests_of_all_variants(world: Wo
 async def test_gauges_tell_their_peak_batches_and_work_their_average(world: World) -> None:
     world.endpoint("e")
     world.saw("e", "QueueDepth", 0.0, 7.0)
-    world.saw("e", "ConcurrentRequestsPerModel", 1.0, 9.0)
+    world.saw("e", "Concurrency", 1.0, 9.0)
     world.saw("e", "BatchSize", 2.0, 4.0)
     world.saw("e", "Utilization", 40.0, 60.0)
     figures = (await world.only()).figures

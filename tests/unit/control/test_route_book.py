@@ -22,14 +22,28 @@ def read(path: Path) -> RouteTable:
     return msgspec.msgpack.decode(path.read_bytes(), type=RouteTable)
 
 
-def test_the_file_is_there_before_anyone_is_told(tmp_path: Path, clock: ManualClock) -> None:
+def test_gateways_are_told_first_and_nothing_is_settled_before_the_file_is_there(
+    tmp_path: Path, clock: ManualClock
+) -> None:
     path = tmp_path / "routes"
     book = RouteBook(path, clock)
-    on_disk: list[RouteTable] = []
-    book.on_publish = lambda: on_disk.append(read(path))
+    settled: list[str] = []
+    pushed: list[RouteTable] = []
+    book.on_settled = settled.append
+    book.on_publish = lambda: pushed.append(msgspec.msgpack.decode(book.packed, type=RouteTable))
+    book.keep_later = lambda: None
+    book.connected(1)
+    before = read(path)
     book.publish("a", A)
-    assert on_disk == [book.table]
-    assert on_disk[0].endpoints == (A,)
+    book.applied(1, book.table.version)
+    assert pushed == [book.table]
+    assert read(path) == before
+    assert not book.settled("a")
+    assert settled == []
+    assert book.save()
+    assert read(path) == book.table
+    assert settled == ["a"]
+    assert book.settled("a")
 
 
 def test_the_file_holds_secrets_and_is_its_owners_only(tmp_path: Path, clock: ManualClock) -> None:

@@ -1,6 +1,7 @@
 """The route socket, with real connections."""
 
 import asyncio
+import select
 import stat
 import struct
 import tempfile
@@ -59,6 +60,11 @@ async def publisher(folder: Path) -> AsyncIterator[RoutePublisher]:
     await publisher.open()
     yield publisher
     await publisher.close()
+
+
+def _waits_at(descriptor: int) -> bool:
+    """Whether there is something to read."""
+    return bool(select.select([descriptor], [], [], 0)[0])
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -147,6 +153,38 @@ async def test_the_socket_is_its_owners_only_and_a_left_over_one_is_replaced(fol
         await publisher.close()
         if not path.exists():
             path.touch()
+
+
+async def test_a_change_is_on_its_way_before_it_is_written_and_is_written_before_it_is_settled(
+    publisher: RoutePublisher, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await Client.connect(folder / "routes.sock")
+    await client.table()
+    save, held = publisher.book.save, asyncio.Event()
+    arrived: list[bool] = []
+
+    def save_with_a_look() -> bool:
+        arrived.append(_waits_at(client.writer.get_extra_info("socket").fileno()))
+        held.set()
+        return save()
+
+    monkeypatch.setattr(publisher.book, "save", save_with_a_look)
+    publisher.book.publish("a", A)
+    assert not publisher.book.settled("a")
+    async with asyncio.timeout(BOUND_S):
+        await held.wait()
+    assert arrived == [True]
+    client.ack((await client.table()).version)
+    await until(lambda: publisher.book.settled("a"))
+    await client.close()
+
+
+async def test_what_was_published_last_is_in_the_file_when_it_is_closed(folder: Path) -> None:
+    publisher = RoutePublisher(folder / "routes", folder / "routes.sock", SystemClock())
+    await publisher.open()
+    publisher.book.publish("a", A)
+    await publisher.close()
+    assert msgspec.msgpack.decode((folder / "routes").read_bytes(), type=RouteTable) == publisher.book.table
 
 
 async def test_the_file_is_written_again_once_that_is_possible(publisher: RoutePublisher, folder: Path) -> None:

@@ -5,15 +5,12 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scaling_moves import EXITED, RAISED
 
 from trimtab.resources.endpoint import EndpointStatus as E
-from trimtab.resources.replica import Failure
 from trimtab.resources.replica import ReplicaState as R
 from trimtab.testing.engine import Fault
 from trimtab.testing.world import World
-
-RAISED = Failure(reason="ModelLoadFailed", message="model_fn raised.")
-EXITED = Failure(reason="Exited", message="exit status 3")
 
 faults = st.sampled_from([Fault(failure=RAISED), Fault(failure=EXITED), Fault(never_ready=True), Fault(steps=2)])
 moves = st.lists(
@@ -67,7 +64,7 @@ def walk(world: World, first: int, capacity: int | None, moves: list[int | str |
         assert ended - before <= 1
         assert ended <= changes
         if ended > before:
-            assert world.control.scaling_of("ep", "main") is None
+            assert world.store.get_endpoint("ep").scaling_of("main") is None
             assert world.endpoint("ep").status is E.IN_SERVICE
         assert 0 <= wanted <= most
     assert world.endpoint("ep").variants[0].current_count == wanted

@@ -143,3 +143,16 @@ async def test_a_damaged_file_is_reported_and_control_waited_for(bench, followin
     await client.load()
     assert "route file unreadable" in caplog.text
     assert bench.gateway.table.version == 0
+
+
+async def test_an_endpoint_that_has_not_changed_is_left_alone(bench):
+    worker = await bench.worker(lambda got: got.answer(got.body))
+    route = table(1, worker.lane()).endpoints[0]
+    other = msgspec.structs.replace(route, name="other")
+    await bench.gateway.apply(bench.table(route, other))
+    entries = dict(bench.gateway.endpoints)
+    again = msgspec.msgpack.decode(msgspec.msgpack.encode(bench.table(route)), type=RouteTable)
+    await bench.gateway.apply(again)
+    assert bench.gateway.endpoints == {"e": entries["e"]}
+    assert entries["other"].variants[0].retired
+    assert await bench.ask(b"1").outcome() == b"1"

@@ -1,5 +1,7 @@
 """When control is told of one variant, and what."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -130,7 +132,7 @@ def test_whatever_happens_control_knows_all_of_it_a_moment_after_it_ends(steps):
             told.append(signalled.tell(now_s))
     assert signalled.is_quiet
     assert (told[-1].arrived, told[-1].ended, told[-1].now, told[-1].waiting) == (arrived, arrived, 0, 0)
-    for before, after in zip(told, told[1:], strict=False):
+    for before, after in itertools.pairwise(told):
         assert after.arrived >= before.arrived
         assert after.ended >= before.ended
         assert after.arrived - after.ended == after.now

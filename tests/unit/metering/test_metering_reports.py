@@ -105,11 +105,10 @@ async def test_a_report_becomes_samples_under_awss_names(place: Place) -> None:
     assert place.value("InvocationModelErrors") == 2
     assert (place.value("ModelLatency", "count"), place.value("ModelLatency", "max")) == (5, 1000)
     assert place.value("OverheadLatency") == 500
-    assert (place.value("ConcurrentRequestsPerModel", "min"), place.value("ConcurrentRequestsPerModel", "max")) == (
-        1,
-        7,
-    )
     own = {"namespace": "trimtab/Endpoints"}
+    assert (place.value("Concurrency", "min", **own), place.value("Concurrency", "max", **own)) == (1, 7)
+    per_replica = [place.value("ConcurrentRequestsPerModel", which) for which in ("min", "max")]
+    assert per_replica == [0.5, 3.5]  # two are ready
     assert place.value("Latency", **own) == place.value("Latency", **own, ModelVersion="c-1") == 5000
     assert (place.value("Errors", **own), place.value("Errors", "count", **own)) == (3, 8)
     assert place.value("Errors", **own, ModelVersion="c-1") == 3
@@ -150,7 +149,7 @@ async def test_gauges_of_several_gateways_add_up(place: Place) -> None:
         place.metering.welcome(gateway, place.numbers.append)
     await place.take(a_report(1, in_hand=Range(2, 5), busy_s={"r0": 0.25}), gateway="a")
     await place.take(a_report(1, in_hand=Range(1, 4), busy_s={"r0": 0.5}), gateway="b")
-    assert place.value("ConcurrentRequestsPerModel", "max") == 9
+    assert place.value("Concurrency", "max", namespace="trimtab/Endpoints") == 9
     assert place.value("Invocations") == 2
     assert place.metering.variants[("e", "v")].in_hand == 9
     assert place.metering.variants[("e", "v")].busy == pytest.approx(0.375)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import inf
+from typing import Any
 
 from trimtab.policies.scaling.event import EventState, observe
 from trimtab.policies.scaling.inputs import Load, Tick
@@ -16,14 +17,15 @@ from trimtab.resources.metric_query import MetricStat
 from trimtab.resources.scaling import SIGNAL_EVENT, ScalableTarget, TargetTracking
 
 Service = Callable[[random.Random], float]
+Observe = Callable[..., tuple[Any, Wish | None]]  # event.observe, or what it is compared with
 EPOCH_S = 1_800_000_000.0
 
 
-def tracking(target_value: float = 1.0, **dimensions: object) -> TargetTracking:
-    """An event policy; `dimensions` as StableWindowSeconds=60."""
+def tracking(target_value: float = 1.0, cooldown_s: float = 0.0, **dimensions: object) -> TargetTracking:
+    """An event policy; `dimensions` as StableWindowSeconds=60. What is scaled in within the cooldown is not decided here."""
     named = {"EndpointName": "e", "VariantName": "v"} | {name: str(value) for name, value in dimensions.items()}
     stat = MetricStat("trimtab/Endpoints", SIGNAL_EVENT, tuple(sorted(named.items())), 0, "Average")
-    return TargetTracking(target_value=target_value, stat=stat)
+    return TargetTracking(target_value=target_value, stat=stat, scale_in_cooldown_s=cooldown_s)
 
 
 def target(least: int = 1, most: int = 4) -> ScalableTarget:
@@ -73,13 +75,13 @@ class World:
     capacity: int = 1
     start_s: float = 0.05
     tell_s: float = 0.02
-    scale_in_cooldown_s: float = 0.0
     together: int = 1  # requests that a replica does at once
     changes: list[Change] = field(default_factory=list)
     waits_s: list[float] = field(default_factory=list)
     replica_s: float = 0.0
     calls: int = 0
-    state: EventState = field(default_factory=EventState)
+    observe: Observe = observe
+    state: Any = field(default_factory=EventState)
 
     def run(self, arrivals: list[float], until_s: float) -> World:
         """From second 0 to `until_s`, once."""
@@ -88,7 +90,7 @@ class World:
         self._queue: deque[float] = deque()
         self._ready, self._serving = self.capacity, 0
         self._now_s = self._told_s = self._held = self._work_s = 0.0
-        self._held_s, self._arrived, self._ended, self._scaled_in_s = 0.0, 0, 0, -inf
+        self._held_s, self._arrived, self._ended, self._changed_s = 0.0, 0, 0, -inf
         next_tick_s, tell_at_s, index = 1.0, 0.0, 0
         while True:
             arrival_s = arrivals[index] if index < len(arrivals) else inf
@@ -147,16 +149,15 @@ class World:
 
     def _given(self, given: Load | Tick) -> None:
         self.calls += 1
-        self.state, wish = observe(self.tracking, self.target, self.state, given, policy="p")
+        self.state, wish = self.observe(self.tracking, self.target, self.state, given, policy="p")
         if wish is None:
             return
         wanted = min(max(wish.capacity, self.target.min_capacity), self.target.max_capacity)
         if wanted == self.capacity:
             return
-        if wanted < self.capacity:
-            if self._now_s - self._scaled_in_s < self.scale_in_cooldown_s:
-                return
-            self._scaled_in_s = self._now_s
+        if wanted < self.capacity and self._now_s - self._changed_s < self.tracking.scale_in_cooldown_s:
+            return
+        self._changed_s = self._now_s
         self.changes.append(Change(self._now_s, self.capacity, wanted, wish))
         for _ in range(wanted - self.capacity):
             heappush(self._starting, self._now_s + self.start_s)

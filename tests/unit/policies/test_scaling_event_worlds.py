@@ -10,11 +10,11 @@ from tests.unit.policies.scaling_world import World, constant, exponential, pois
 from trimtab.policies.scaling.queueing import replicas_for
 
 
-def world(rates, service, *, seed=0, aim=1.0, bounds=(1, 10), **of):
+def world(rates, service, *, seed=0, aim=1.0, bounds=(1, 10), cooldown_s=0.0, **of):
     """What came of Poisson arrivals at (seconds, rate) after one another."""
     rng = random.Random(seed)
     arrivals = poisson(rng, rates)
-    made = World(tracking(aim), target(*bounds), service, rng, **of)
+    made = World(tracking(aim, cooldown_s), target(*bounds), service, rng, **of)
     made.run(arrivals, sum(length_s for length_s, _ in rates))
     made.arrivals = arrivals
     return made
@@ -52,8 +52,9 @@ def test_twenty_times_a_high_rate_is_answered_within_a_tenth_of_a_second():
         assert made.capacity in (3, 4)
 
 
-def test_chance_at_a_low_rate_costs_a_tenth_of_a_replica_at_most():
-    made = world([(3600, 1.5)], constant(0.05), seed=7)
+@pytest.mark.parametrize("cooldown_s", [0, 60, 300])
+def test_chance_at_a_low_rate_costs_a_tenth_of_a_replica_at_most(cooldown_s):
+    made = world([(3600, 1.5)], constant(0.05), seed=7, cooldown_s=cooldown_s)
     assert made.replica_s <= 1.1 * 3600
 
 

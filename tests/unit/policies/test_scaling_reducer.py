@@ -7,7 +7,7 @@ from itertools import pairwise
 import msgspec
 import pytest
 
-from tests.unit.policies.scaling_worlds import (
+from tests.unit.policies.scaling_targets import (
     World,
     event,
     finished,
@@ -303,6 +303,12 @@ def test_registration_moves_capacity_inside_the_bounds_whatever_cooldown_runs(ca
 
 def test_registration_around_capacity_changes_nothing():
     assert not World(rules(low=2, high=6)).give(Bounds(at_s=0, capacity=4))
+
+
+def test_bounds_hold_even_where_scaling_is_suspended():
+    world = World(rules(low=2, suspended=Suspended(scale_in=True, scale_out=True)), capacity=0)
+    (decision,) = world.give(Bounds(at_s=0, capacity=0))
+    assert (decision.made, decision.wanted) == (True, 2)
 
 
 def due(at_s: float, capacity: int, low: int | None, high: int | None) -> Scheduled:

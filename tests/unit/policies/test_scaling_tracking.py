@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.policies.scaling_worlds import DIMENSIONS, event, steps, tracks, tracks_1s
+from tests.unit.policies.scaling_targets import DIMENSIONS, event, steps, tracks, tracks_1s
 from trimtab.policies.scaling import tracking
 from trimtab.resources.metric_query import MetricQuery, MetricStat
 from trimtab.resources.scaling import SIGNAL_10S

@@ -33,6 +33,15 @@ while True:
 """
 
 
+def killed(program: str, path: Path) -> list[str]:
+    """Kill a program that writes to the database; return what it had said by then."""
+    with subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        said = [writer.stdout.readline() for _ in range(20)]
+        writer.send_signal(signal.SIGKILL)
+        return said + writer.stdout.readlines()
+
+
 def test_what_was_stored_is_there_after_reopening(tmp_path: Path) -> None:
     path = tmp_path / "t.db"
     store = open_sqlite(path)
@@ -54,11 +63,7 @@ def test_the_database_is_readable_by_its_owner_only(tmp_path: Path) -> None:
 
 def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
     path = tmp_path / "t.db"
-    with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True) as writer:
-        assert writer.stdout is not None
-        acknowledged = [writer.stdout.readline() for _ in range(20)]
-        writer.send_signal(signal.SIGKILL)
-        acknowledged += writer.stdout.readlines()
+    acknowledged = killed(WRITER, path)
     last = int(acknowledged[-1])
     store = open_sqlite(path)
     assert last >= 19
@@ -84,11 +89,7 @@ while True:
 
 def test_a_killed_writer_loses_no_lazy_write_either(tmp_path: Path) -> None:
     path = tmp_path / "t.db"
-    with subprocess.Popen([sys.executable, "-c", LAZY_WRITER, str(path)], stdout=subprocess.PIPE, text=True) as writer:
-        assert writer.stdout is not None
-        acknowledged = [writer.stdout.readline() for _ in range(20)]
-        writer.send_signal(signal.SIGKILL)
-        acknowledged += writer.stdout.readlines()
+    acknowledged = killed(LAZY_WRITER, path)
     store = open_sqlite(path)
     assert store.get_endpoint("fraud").endpoint.revision - int(acknowledged[-1]) in (0, 1)
     store.close()

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from trimtab.aws.autoscaling.pages import known_token, limit_of, listing_of
-from trimtab.aws.autoscaling.places import check_chosen, chosen, described_place, narrowed
+from trimtab.aws.autoscaling.places import chooser, described_place, narrowed
 from trimtab.aws.paging import Pager
 from trimtab.aws.registry import Call, operation
 from trimtab.clock import Clock
@@ -29,7 +29,8 @@ class Activities:
     @operation("application-autoscaling", "DescribeScalingActivities")
     def describe(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """One page, newest first; what was wanted and not made only with IncludeNotScaledActivities."""
-        check_chosen(params)
+        is_chosen = chooser(params)
+        since_s = self._clock.now_s() - KEPT_S
         listing, limit = listing_of(call, params), limit_of(params)
         before = ""
         if token := params.get("NextToken"):
@@ -41,16 +42,16 @@ class Activities:
                 more = True
                 break
             before = activity.id
-            if params.get("IncludeNotScaledActivities", False) or not activity.not_scaled:
+            is_asked_for = params.get("IncludeNotScaledActivities", False) or not activity.not_scaled
+            if is_asked_for and activity.start_s >= since_s and is_chosen(activity):
                 found.append(activity)
         answer: dict[str, Any] = {"ScalingActivities": [_described(activity) for activity in found]}
         return answer | ({"NextToken": self._pager.token(listing, (before,))} if more else {})
 
     def _activities(self, params: Mapping[str, Any], before: str) -> Iterator[ScalingActivity]:
-        since_s = self._clock.now_s() - KEPT_S
         endpoint, variant = narrowed(params)
         while page := self._scaling.activities(endpoint, variant, before=before, limit=_CHUNK):
-            yield from (activity for activity in chosen(page, params) if activity.start_s >= since_s)
+            yield from page
             before = page[-1].id
 
 

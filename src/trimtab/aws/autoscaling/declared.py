@@ -52,7 +52,7 @@ def policy_of(body: bytes, endpoint: str, variant: str, name: str) -> ScalingPol
         created_s=0.0,
         tracking=tracking_of(given, place) if kind == "TargetTrackingScaling" else None,
         step=stepping_of(given) if kind == "StepScaling" else None,
-        predictive=predictive_of(given) if kind == "PredictiveScaling" else None,
+        predictive=predictive_of(given, place) if kind == "PredictiveScaling" else None,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Protocol, TypeVar
 
 from msgspec import Struct
@@ -93,26 +93,23 @@ def check_namespace(params: Mapping[str, Any]) -> None:
 
 def chosen(items: Iterable[ScaledT], params: Mapping[str, Any]) -> Iterator[ScaledT]:
     """Those that a Describe call asks for, by ResourceId or ResourceIds and ScalableDimension. Raises Invalid."""
-    check_chosen(params)
-    ids, dimension = _ids(params), params.get("ScalableDimension")
+    return filter(chooser(params), items)
+
+
+def chooser(params: Mapping[str, Any]) -> Callable[[Scaled], bool]:
+    """Whether a Describe call asks for something. Raises Invalid for what cannot choose anything."""
+    check_namespace(params)
+    ids: list[str] = params.get("ResourceIds") or ([params["ResourceId"]] if "ResourceId" in params else [])
+    dimension = params.get("ScalableDimension")
+    if dimension is not None and not ids:
+        raise Invalid("You must specify a resource ID when you specify a scalable dimension.")
     # There are no inference components to scale yet: none is found.
     names = {tuple(map(key_of, _names_of(id))) for id in ids if not id.startswith(_COMPONENT)}
-    return (
-        item
-        for item in items
-        if (not ids or order_of(item)[:2] in names) and (dimension is None or item.dimension == dimension)
-    )
 
+    def is_wanted(item: Scaled) -> bool:
+        return (not ids or order_of(item)[:2] in names) and dimension in (None, item.dimension)
 
-def check_chosen(params: Mapping[str, Any]) -> None:
-    """Raises Invalid for what cannot choose anything."""
-    check_namespace(params)
-    ids = _ids(params)
-    if "ScalableDimension" in params and not ids:
-        raise Invalid("You must specify a resource ID when you specify a scalable dimension.")
-    for id in ids:
-        if not id.startswith(_COMPONENT):
-            _names_of(id)
+    return is_wanted
 
 
 def narrowed(params: Mapping[str, Any]) -> tuple[str, str]:
@@ -143,10 +140,6 @@ def endpoints_of(params: Any) -> list[str]:
         named = [match[1] for id in ids if isinstance(id, str) and (match := _RESOURCE.fullmatch(id))]
         return named + [name for value in params.values() for name in endpoints_of(value)]
     return [name for item in _listed(params) for name in endpoints_of(item)]
-
-
-def _ids(params: Mapping[str, Any]) -> list[str]:
-    return params.get("ResourceIds") or ([params["ResourceId"]] if "ResourceId" in params else [])
 
 
 def _listed(value: Any) -> list[Any]:

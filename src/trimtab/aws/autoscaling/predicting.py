@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from trimtab.aws.autoscaling.numbers import seconds, target_value
+from trimtab.aws.autoscaling.places import Place
+from trimtab.aws.autoscaling.signals import is_signal, signal_of
 from trimtab.aws.autoscaling.tracking import predefined_of, tracked_queries
 from trimtab.aws.sagemaker.refusals import not_supported_yet
 from trimtab.errors import Invalid
+from trimtab.policies.scaling.tracking import SIGNALS
 from trimtab.resources.metric_query import MetricStat
-from trimtab.resources.scaling import Predictive
+from trimtab.resources.scaling import SIGNAL_EVENT, Predictive
 
 _DEFAULT_BUFFER_S: Final = 300.0  # AWS: SchedulingBufferTime
 _PREDEFINED: Final = ("PredefinedMetricPairSpecification", "PredefinedScalingMetricSpecification")
@@ -23,12 +26,12 @@ _REFUSED: Final = (
 _INCREASE: Final = "IncreaseMaxCapacity"
 
 
-def predictive_of(config: Mapping[str, Any]) -> Predictive:
-    """The policy that `config` declares. Raises Invalid."""
+def predictive_of(config: Mapping[str, Any], place: Place) -> Predictive:
+    """The policy that `config` declares for the variant at `place`. Raises Invalid."""
     specs = config["MetricSpecifications"]
     if len(specs) != 1:
         raise Invalid(f"MetricSpecifications must have one element; it has {len(specs)}.")
-    predefined, stat = _metric(specs[0])
+    predefined, stat = _metric(specs[0], place)
     breach = config.get("MaxCapacityBreachBehavior", "HonorMaxCapacity")
     if ("MaxCapacityBuffer" in config) != (breach == _INCREASE):
         raise Invalid(f"MaxCapacityBuffer must be given with MaxCapacityBreachBehavior {_INCREASE}, and only then.")
@@ -43,7 +46,7 @@ def predictive_of(config: Mapping[str, Any]) -> Predictive:
     )
 
 
-def _metric(spec: Mapping[str, Any]) -> tuple[str, MetricStat | None]:
+def _metric(spec: Mapping[str, Any], place: Place) -> tuple[str, MetricStat | None]:
     """What is forecast: per replica; the load is this times the replicas that there were."""
     for member in _REFUSED:
         if member in spec:
@@ -53,7 +56,18 @@ def _metric(spec: Mapping[str, Any]) -> tuple[str, MetricStat | None]:
         raise Invalid(f"Exactly one of {', '.join((*_PREDEFINED, _CUSTOMIZED))} must be given.")
     if given[0] in _PREDEFINED:
         return predefined_of(spec[given[0]]), None
-    queries = tracked_queries(spec[_CUSTOMIZED]["MetricDataQueries"], f"{_CUSTOMIZED}.MetricDataQueries")
-    if len(queries) != 1 or queries[0].stat is None:
+    return "", _customized(spec[_CUSTOMIZED]["MetricDataQueries"], place)
+
+
+def _customized(declared: Sequence[Mapping[str, Any]], place: Place) -> MetricStat:
+    queries = tracked_queries(declared, f"{_CUSTOMIZED}.MetricDataQueries")
+    stat = queries[0].stat
+    if len(queries) != 1 or stat is None:
         raise not_supported_yet("Metric math in a predictive policy", "Give one MetricStat.")
-    return "", queries[0].stat
+    metric = declared[0]["MetricStat"]["Metric"]
+    if not is_signal(metric):
+        return stat
+    found = signal_of({**metric, "Statistic": stat.stat, "Unit": stat.unit}, place)
+    if found.name == SIGNAL_EVENT:
+        raise Invalid(f"{SIGNAL_EVENT} has no history to forecast from: use {', '.join(SIGNALS)}.")
+    return found

@@ -8,7 +8,7 @@ from typing import Any
 
 from trimtab.aws.autoscaling.pages import page_of
 from trimtab.aws.autoscaling.places import Place, chosen, described_place, missing, order_of, place_of
-from trimtab.aws.autoscaling.targets import capacities_of, required
+from trimtab.aws.autoscaling.targets import capacities_of, registered_place
 from trimtab.aws.paging import Pager
 from trimtab.aws.registry import Call, operation
 from trimtab.control.scaling.api import ScalingApi
@@ -26,9 +26,7 @@ class Schedules:
     @operation("application-autoscaling", "PutScheduledAction")
     def put(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """Make an action, or change what is given of one; start and end that are not given are forgotten (AWS)."""
-        place, name = place_of(params), params["ScheduledActionName"]
-        target = required(self._scaling, place)
-        place = Place(target.endpoint, target.variant, target.dimension)  # as they were named when they were made
+        place, name = registered_place(self._scaling, place_of(params)), params["ScheduledActionName"]
         actions = (action for action in self._scaling.actions() if place.is_of(action))
         known = next((action for action in actions if action.name == name), None)
         self._scaling.put_action(_action(place, name, params, known))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -10,14 +9,14 @@ from trimtab.aws.autoscaling.places import Place
 from trimtab.errors import Invalid
 from trimtab.metrics.names import ENDPOINT, PER_VARIANT, TRIMTAB, VARIANT
 from trimtab.policies.scaling.tracking import SIGNALS
+from trimtab.policies.scaling.windows import windows_of
 from trimtab.resources.metric_query import MetricStat
 from trimtab.resources.names import key_of
-from trimtab.resources.scaling import SIGNAL_EVENT
+from trimtab.resources.scaling import SIGNAL_EVENT, TargetTracking
 
 NAMES: Final = (*SIGNALS, SIGNAL_EVENT)
 _FAMILY: Final = "ConcurrencyPerReplica"
 _SETTINGS: Final = ("StableWindowSeconds", "PanicWindowSeconds")  # of SIGNAL_EVENT
-_MOST_S: Final = 3600
 
 
 def is_signal(metric: Mapping[str, Any]) -> bool:
@@ -46,19 +45,17 @@ def signal_of(spec: Mapping[str, Any], place: Place) -> MetricStat:
     settings = {key: value for key, value in given.items() if key not in PER_VARIANT}
     _check_settings(name, settings)
     dimensions = tuple(sorted({**own, **settings}.items()))
-    return MetricStat(TRIMTAB, name, dimensions, SIGNALS.get(name, 0), "Average")
+    found = MetricStat(TRIMTAB, name, dimensions, SIGNALS.get(name, 0), "Average")
+    try:
+        windows_of(TargetTracking(target_value=1.0, stat=found))
+    except ValueError as error:
+        raise Invalid(f"{error}.") from None
+    return found
 
 
 def _check_settings(name: str, settings: Mapping[str, str]) -> None:
-    """Raises Invalid for settings that the signal does not have, and for values that mean nothing."""
+    """Raises Invalid for settings that the signal does not have."""
     known = _SETTINGS if name == SIGNAL_EVENT else ()
     if unknown := sorted(settings.keys() - known):
         more = f" and may have {', '.join(known)}" if known else ""
         raise Invalid(f"{name} has the dimensions {ENDPOINT} and {VARIANT}{more}; it has no {unknown[0][:100]}.")
-    for setting, text in settings.items():
-        try:
-            value_s = float(text)
-        except ValueError:
-            value_s = math.nan
-        if not 0 < value_s <= _MOST_S:
-            raise Invalid(f"{setting} must be a number of seconds above 0, and at most {_MOST_S}; it is {text[:60]!r}.")

@@ -33,8 +33,8 @@ class Targets:
         "application-autoscaling",
         "RegisterScalableTarget",
         missing="The service namespace sagemaker with the dimension sagemaker:variant:DesiredInstanceCount. RoleARN "
-        "has no effect: answers name the service-linked role. Any variant may have MinCapacity 0: requests that come "
-        "then are held and answered",
+        "has no effect: answers name the service-linked role. MinCapacity may be 0 (AWS: of asynchronous endpoints): "
+        "requests that come when there is no replica are held and answered",
     )
     def register(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """Make a target, or change what is given of one."""
@@ -84,12 +84,12 @@ def registered(scaling: ScalingApi, place: Place) -> ScalableTarget | None:
     return next((target for target in scaling.targets() if not target.managed and place.is_of(target)), None)
 
 
-def required(scaling: ScalingApi, place: Place) -> ScalableTarget:
-    """The target at `place`, for what belongs to one. NotFound, in AWS's words."""
+def registered_place(scaling: ScalingApi, place: Place) -> Place:
+    """`place` with the names that its target was registered by. NotFound, in AWS's words, when it has none."""
     target = registered(scaling, place)
     if target is None:
         raise missing("scalable-target", "scalable target registered", place)
-    return target
+    return Place(target.endpoint, target.variant, target.dimension)
 
 
 def capacities_of(given: Mapping[str, Any]) -> tuple[int | None, int | None]:

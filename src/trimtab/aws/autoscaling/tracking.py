@@ -69,6 +69,9 @@ def _customized(spec: Mapping[str, Any], place: Place) -> dict[str, Any]:
         for member in (*_SINGLE, "Dimensions", "Unit"):
             if spec.get(member):
                 raise Invalid(f"CustomizedMetricSpecification has both Metrics and {member}: give one of them.")
+        for query in spec["Metrics"]:
+            if is_signal(metric := query.get("MetricStat", {}).get("Metric", {})):
+                raise Invalid(f"{metric['MetricName']} cannot be part of metric math: track it alone.")
         return {"queries": tracked_queries(spec["Metrics"], "CustomizedMetricSpecification.Metrics")}
     for member in _SINGLE:
         if not spec.get(member):
@@ -89,11 +92,6 @@ def _customized(spec: Mapping[str, Any], place: Place) -> dict[str, Any]:
 
 def tracked_queries(declared: Sequence[Mapping[str, Any]], member: str) -> tuple[MetricQuery, ...]:
     """Metric math with one result, over metrics of `PERIOD_S`. Raises Invalid."""
-    for query in declared:
-        if is_signal(query.get("MetricStat", {}).get("Metric", {})):
-            raise Invalid(
-                f"{query['MetricStat']['Metric']['MetricName']} cannot be part of metric math: track it alone."
-            )
     queries = _said(lambda: queries_of([_with_period(query) for query in declared], member))
     _said(lambda: check_queries(queries))
     return queries

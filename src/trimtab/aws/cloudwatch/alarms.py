@@ -157,7 +157,7 @@ class AlarmOperations:
         return {}
 
     def _tagged(self, call: Call, params: Mapping[str, Any]) -> Alarm:
-        prefix, arn = _arn(call, ""), params["ResourceARN"]
+        prefix, arn = alarm_arn(call, ""), params["ResourceARN"]
         try:
             if arn.startswith(prefix):
                 return self._alarms.get(arn.removeprefix(prefix))
@@ -197,10 +197,11 @@ class AlarmOperations:
         return whole
 
     def _described(self, call: Call, alarm: Alarm) -> dict[str, Any]:
-        return described(alarm, _arn(call, alarm.name), failing=alarm.name in self._alarms.failing)
+        return described(alarm, alarm_arn(call, alarm.name), failing=alarm.name in self._alarms.failing)
 
 
-def _arn(call: Call, name: str) -> str:
+def alarm_arn(call: Call, name: str) -> str:
+    """AlarmArn."""
     return f"arn:{partition_of(call.region)}:cloudwatch:{call.region}:{call.account}:alarm:{name}"
 
 

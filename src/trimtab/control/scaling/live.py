@@ -51,8 +51,8 @@ class Plane(Protocol):
 class LiveScaling:
     """`open` once the engine has been asked what runs; `run` until cancelled; `close` last.
 
-    `ready` counts the replicas of a variant that take requests. `api` is what callers reach, and what control asks of
-    its variants; `act` is what alarms do; control calls `told`.
+    `ready` counts the replicas of a variant that take requests; `gateways` is how many tell what they have in hand.
+    `api` is what callers reach, and what control asks of its variants; `act` is what alarms do; control calls `told`.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class LiveScaling:
         arns: Arns,
         ready: Callable[[str, str], int],
         signals: SignalServer,
+        gateways: int,
         writer: Writer | None = None,
         soon: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
@@ -91,15 +92,19 @@ class LiveScaling:
             book, store.scaling, store, tracking, self.scalers, arns, clock, plane.wake, self._writer.flush
         )
         self.scalers.on_gone = self.api.forget_gone
-        meter = SignalMeter(lambda: signals.connections.in_use)
+
+        def connected() -> bool:
+            return signals.connections.count >= gateways
+
+        meter = SignalMeter(connected)
         self.act = ScalingActions(book, self.scalers, metrics, clock)
-        self.loads = Loads(self.scalers, self._starts, meter, ready, clock)
+        self.loads = Loads(self.scalers, self._starts, meter, ready, lambda: signals.totals, connected, clock)
         self.schedules = Schedules(book, self.scalers, clock)
         self.api.on_schedule = self.schedules.changed
         self.forecasts = Forecasts(book, self.scalers, metrics, clock)
         managed = Managed(self.api, book, arns)
         self.seconds = Seconds(
-            self.api, managed, book, store, self.scalers, self._starts, alarms, meter, metrics, clock
+            self.api, managed, book, store, self.scalers, self._starts, alarms, meter, self.loads, metrics, clock
         )
         self._book, self._tracking = book, tracking
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+from msgspec.structs import replace
 
 from trimtab.clock import Clock
 from trimtab.control.scaling.book import place_of
+from trimtab.control.scaling.scaler import Scaler
 from trimtab.control.scaling.scalers import Scalers
 from trimtab.control.scaling.signal_metrics import SignalMeter
 from trimtab.control.scaling.starts import Starts
-from trimtab.control.signal_server import Total
-from trimtab.policies.scaling.inputs import Load
+from trimtab.control.signal_server import NOTHING, Total
+from trimtab.policies.scaling.inputs import Load, Tick
 
 
 class Loads:
-    """`SignalServer.on_level`. `ready` counts the replicas of a variant that take requests."""
+    """`SignalServer.on_level`. `ready` counts the replicas of a variant that take requests; `totals` are what gateways
+    have told last, by endpoint and variant; `connected`: whether all of them are there to tell."""
 
     def __init__(
         self,
@@ -22,12 +26,16 @@ class Loads:
         starts: Starts,
         meter: SignalMeter,
         ready: Callable[[str, str], int],
+        totals: Callable[[], Mapping[tuple[str, str], Total]],
+        connected: Callable[[], bool],
         clock: Clock,
     ) -> None:
         self._scalers = scalers
         self._starts = starts
         self._meter = meter
         self._ready = ready
+        self._totals = totals
+        self._connected = connected
         self._clock = clock
 
     def __call__(self, endpoint: str, variant: str, total: Total) -> None:
@@ -38,19 +46,32 @@ class Loads:
             return
         now_s = self._clock.now_s()
         self._meter.level(place, total, now_s)
-        if scaler.blocked or not scaler.looks_at_load:
+        if scaler.looks_at_load:
+            self._feed(scaler, total, now_s, max(0.0, self._clock.monotonic_s() - total.sent_monotonic_s))
+
+    def second(self, scaler: Scaler) -> None:
+        """A second has passed for an event policy. Gateways tell nothing of what is idle: while all are there, that is
+        known to be idle, and said once; after that, and when it is not known, time passes."""
+        now_s = self._clock.now_s()
+        if scaler.heard_load or not self._connected():
+            scaler.feed(Tick(at_s=now_s, capacity=scaler.capacity))
             return
+        target = scaler.rules.target
+        total = self._totals().get((target.endpoint, target.variant), NOTHING)
+        self._feed(scaler, replace(total, in_hand=float(total.now), oldest_s=0.0), now_s, 0.0)
+
+    def _feed(self, scaler: Scaler, total: Total, now_s: float, on_its_way_s: float) -> None:
+        target = scaler.rules.target
         load = Load(
             at_s=now_s,
             capacity=scaler.capacity,
-            ready=self._ready(endpoint, variant),
+            ready=self._ready(target.endpoint, target.variant),
             in_hand=total.in_hand,
             now=total.now,
             waiting=total.waiting,
             arrived=total.arrived,
             ended=total.ended,
             work_s=total.busy_s,
-            start_s=self._starts.of(place),
+            start_s=self._starts.of(place_of(target.endpoint, target.variant)),
         )
-        on_its_way_s = max(0.0, self._clock.monotonic_s() - total.sent_monotonic_s)
         scaler.feed(load, detect_s=on_its_way_s + total.oldest_s)

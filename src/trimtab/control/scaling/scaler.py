@@ -35,6 +35,7 @@ class Scaler:
         self.capacity = seen.capacity
         self.blocked = not seen.scalable  # by an update: decisions could not be carried out
         self.activity: ScalingActivity | None = None  # of the change under way
+        self.heard_load = False  # since nothing was in the way
         self.retries_s: float | None = None  # monotonic: when a scale-out that failed is to be asked for again
         self._means = means
         self._inputs: deque[tuple[Input, float]] = deque()
@@ -50,14 +51,16 @@ class Scaler:
 
     @property
     def looks_at_load(self) -> bool:
-        """The same; and where no replica is wanted, a request must wake one whatever the policies."""
-        return self.capacity == 0 or self.is_event
+        """The same; and where no replica is wanted, a request must wake one whatever the policies. Not while an update
+        is in the way."""
+        return not self.blocked and (self.capacity == 0 or self.is_event)
 
     # inputs
 
     def feed(self, given: Input, *, detect_s: float = 0.0) -> None:
         """Decide upon an input, and carry out what was decided. One that comes in the middle of that waits."""
         self._inputs.append((given, detect_s))
+        self.heard_load = self.heard_load or isinstance(given, Load)
         if self._busy:
             return
         self._busy = True
@@ -84,6 +87,7 @@ class Scaler:
         if self.activity is not None and not seen.moving:
             self._ended_unheard(self.activity, seen)
         was_blocked, self.blocked = self.blocked, not seen.scalable
+        self.heard_load = self.heard_load and not self.blocked
         if was_blocked and not self.blocked and self._owes_bounds:
             self._owes_bounds = False
             self.bounds()

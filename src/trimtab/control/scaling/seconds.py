@@ -8,6 +8,7 @@ import logging
 from trimtab.clock import Clock
 from trimtab.control.alarms import Alarms
 from trimtab.control.scaling.book import Book, place_of
+from trimtab.control.scaling.loads import Loads
 from trimtab.control.scaling.managed import Managed
 from trimtab.control.scaling.scaler import RETRY_S
 from trimtab.control.scaling.scalers import Records, Scalers
@@ -16,7 +17,6 @@ from trimtab.control.scaling.signal_metrics import CLOSES_S, SignalMeter
 from trimtab.control.scaling.starts import Starts
 from trimtab.control.scaling.wanting import signals_of
 from trimtab.metrics.store import MetricStore
-from trimtab.policies.scaling.inputs import Tick
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ class Seconds:
         starts: Starts,
         alarms: Alarms,
         meter: SignalMeter,
+        loads: Loads,
         metrics: MetricStore,
         clock: Clock,
     ) -> None:
@@ -45,6 +46,7 @@ class Seconds:
         self._starts = starts
         self._alarms = alarms
         self._meter = meter
+        self._loads = loads
         self._metrics = metrics
         self._clock = clock
         self._failing = False
@@ -69,7 +71,7 @@ class Seconds:
         self._publish(round(now_s - CLOSES_S) - 1)
         for _, scaler in self._scalers.live():
             if scaler.is_event and not scaler.blocked:
-                scaler.feed(Tick(at_s=self._clock.now_s(), capacity=scaler.capacity))
+                self._loads.second(scaler)
             if scaler.retries_s is not None and self._clock.monotonic_s() >= scaler.retries_s:
                 asked = self._retry({policy.arn for policy in scaler.rules.policies})
                 scaler.retries_s = self._clock.monotonic_s() + RETRY_S if asked else None

@@ -22,6 +22,7 @@ FRESH_WORKER = (sys.executable, "-m", "trimtab.worker")  # reads its WorkerLaunc
 
 def fork_worker(order: Bear, claim: int, launch: WorkerLaunch, close_fds: Iterable[int], run_child: RunChild) -> int:
     """Fork a worker that runs `run_child(launch)`. Returns its process id."""
+
     def life() -> None:
         records.fill(claim, order.record)
         run_child(launch)

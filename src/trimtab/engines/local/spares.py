@@ -70,7 +70,7 @@ class Spares:
         self._failures = 0
         self._not_before_s = 0.0
         self._wanted = 0
-        self._looked_s = -_LOOK_S
+        self._look_at_s = 0.0  # when memory and the orders are to be looked at next
         self._total_bytes = total_memory()
 
     def __len__(self) -> int:
@@ -82,8 +82,9 @@ class Spares:
 
     def ordered(self) -> None:
         """A worker was ordered just now, whoever becomes it."""
-        self._births_s.append(time.monotonic())
-        self._looked_s = -_LOOK_S
+        now_s = time.monotonic()
+        self._births_s.append(now_s)
+        self._look_at_s = now_s + _QUIET_S
 
     def launch(self, order: Bear, claim: int, launch: WorkerLaunch) -> int:
         """Make a spare that has rehearsed the worker of `order`. Returns its process id; 0: there is none, fork one.
@@ -111,28 +112,27 @@ class Spares:
         """How long the nursery may wait for events before `step` has something to do; None: for ever."""
         if self._rehearse is None or not self._births_s:
             return None
-        now_s = time.monotonic()
-        due_s = self._looked_s + _LOOK_S
-        if len(self._waiting) < self._wanted or self._looked_s < 0:
-            due_s = max(self._births_s[-1] + _QUIET_S, self._not_before_s)
-        return max(0.0, due_s - now_s)
+        due_s = self._look_at_s
+        if len(self._waiting) < self._wanted:
+            due_s = min(due_s, max(self._births_s[-1] + _QUIET_S, self._not_before_s))
+        return max(0.0, due_s - time.monotonic())
 
     def step(self, close_fds: Sequence[int]) -> None:
         """When nothing else is to be done: look at memory, and make one spare or let some go."""
         if self.patience_s() != 0.0:
             return
         now_s = time.monotonic()
-        self._look(now_s)
+        if now_s >= self._look_at_s:
+            self._look(now_s)
         for spare in [s for s in self._waiting if not self._is_ready(s) and now_s - s.made_s > _REHEARSAL_LIMIT_S]:
             logger.warning("a spare worker hangs in its rehearsal %s", fields(pid=spare.pid))
             os.kill(spare.pid, signal.SIGKILL)  # a child of ours that is not reaped: the id is its own
-        if len(self._waiting) < self._wanted and now_s >= self._not_before_s:
+        if len(self._waiting) < self._wanted and now_s >= max(self._not_before_s, self._births_s[-1] + _QUIET_S):
             self._make(close_fds)
 
     def retire(self) -> None:
         """Let all go: they lack what the nursery has learned since, or nobody wants them any more."""
         self._shrink(0)
-        self._looked_s = -_LOOK_S
 
     def ended(self, pid: int, status: int) -> bool:
         """A child of the nursery ended: whether it was a spare, which nobody else knows."""
@@ -159,7 +159,7 @@ class Spares:
         logger.warning("a spare worker ended %s", fields(pid=pid, how=how, none_for_s=pause_s))
 
     def _look(self, now_s: float) -> None:
-        self._looked_s = now_s
+        self._look_at_s = now_s + _LOOK_S
         wanted = policy.wanted(
             self._births_s,
             waiting=len(self._waiting),
@@ -204,17 +204,19 @@ class Spares:
         from setproctitle import setproctitle
 
         assert self._rehearse is not None
-        setproctitle("trimtab: spare")
+        setproctitle("trimtab: spare, rehearsing")
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
         self._rehearse()
         try:
             theirs.send(_READY)
         except BrokenPipeError:  # dismissed meanwhile
             return
+        setproctitle("trimtab: spare")
         handed = _await_launch(theirs, self._lifeline_fd)
         theirs.close()
         if handed is not None:
             message, claim, listener_fd = handed
+            setproctitle("trimtab: worker")
             records.fill(claim, message.record)
             self._run_child(msgspec.structs.replace(message.launch, listener_fd=listener_fd))
 
@@ -228,7 +230,10 @@ def _await_launch(theirs: socket.socket, lifeline_fd: int) -> tuple[_Handed, int
     ready = [fd for fd, _ in poll.poll()]
     if theirs.fileno() not in ready:
         return None
-    message, rights, _, _ = theirs.recvmsg(_MESSAGE_BYTES, socket.CMSG_SPACE(2 * _FD_BYTES))
+    try:
+        message, rights, _, _ = theirs.recvmsg(_MESSAGE_BYTES, socket.CMSG_SPACE(2 * _FD_BYTES))
+    except ConnectionResetError:  # gone without having asked whether this one is ready
+        return None
     if not message:
         return None
     claim, listener_fd = array.array("i", rights[0][2])

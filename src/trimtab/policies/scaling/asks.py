@@ -51,11 +51,9 @@ def decide(rules: Rules, state: State, given: Input, ask: Ask) -> Result:
     if ask.is_out:
         wanted = min(ask.wish.capacity, high)
         refusal = _no_more(rules, state, given, ask, high)
-        return (
-            _refused(state, given, ask, max(wanted, given.capacity), refusal)
-            if refusal
-            else _made(state, given, ask, wanted)
-        )
+        if refusal:
+            return _refused(state, given, ask, max(wanted, given.capacity), refusal)
+        return _made(state, given, ask, wanted)
     agreed = others(rules, state, given, ask.arn, ask.wish.capacity, by_step=ask.by_step)
     wanted = min(max(agreed.capacity, low), high)
     refusal = _no_less(rules, state, given, ask, low, wanted, agreed)
@@ -119,35 +117,32 @@ def _refused(state: State, given: Input, ask: Ask, wanted: int, no: _No) -> Resu
         if key in recent:
             return state, ()
         state = replace(state, told={**recent, key: given.at_s})
-    decision = Decision(
-        at_s=given.at_s,
-        before=given.capacity,
-        wanted=wanted,
-        made=False,
-        policy=ask.wish.policy,
-        reason=f"{ask.wish.reason}; not done: {no.reason}",
-        arithmetic=ask.wish.arithmetic,
-        cause=ask.cause,
-        inputs=ask.wish.inputs,
+    told = replace(
+        _decision(given, ask, wanted, f"{ask.wish.reason}; not done: {no.reason}"),
         not_scaled=() if no.scaled is None else (no.scaled,),
     )
-    return state, (decision,)
+    return state, (told,)
 
 
 def _made(state: State, given: Input, ask: Ask, wanted: int, why: str = "") -> Result:
     figures = ask.wish.arithmetic
     if wanted != ask.wish.capacity:
         figures += f", at {'most' if wanted < ask.wish.capacity else 'least'} {wanted}"
-    decision = Decision(
+    reason = f"{ask.wish.reason}; {why}" if why else ask.wish.reason
+    decision = replace(_decision(given, ask, wanted, reason), made=True, arithmetic=figures)
+    after = limits.changed(state, given.at_s, given.capacity, wanted, ask.out_cooldown_s, ask.in_cooldown_s)
+    return after, (decision,)
+
+
+def _decision(given: Input, ask: Ask, wanted: int, reason: str) -> Decision:
+    return Decision(
         at_s=given.at_s,
         before=given.capacity,
         wanted=wanted,
-        made=True,
+        made=False,
         policy=ask.wish.policy,
-        reason=f"{ask.wish.reason}; {why}" if why else ask.wish.reason,
-        arithmetic=figures,
+        reason=reason,
+        arithmetic=ask.wish.arithmetic,
         cause=ask.cause,
         inputs=ask.wish.inputs,
     )
-    after = limits.changed(state, given.at_s, given.capacity, wanted, ask.out_cooldown_s, ask.in_cooldown_s)
-    return after, (decision,)

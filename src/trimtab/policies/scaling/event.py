@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from trimtab.policies.scaling import event_words
 from trimtab.policies.scaling.event_levels import ROUNDING, Levels, anew, judge
-from trimtab.policies.scaling.event_more import Held, hold, more_of
+from trimtab.policies.scaling.event_more import Asked, Holds, hold, more_of
 from trimtab.policies.scaling.headroom import NO_SPARE_S
 from trimtab.policies.scaling.inputs import Load, Tick
 from trimtab.policies.scaling.windows import (
@@ -39,7 +39,7 @@ class EventState(Struct, frozen=True, kw_only=True):
 
     seen: Seen | None = None
     levels: Levels = Levels()
-    held: Held | None = None
+    holds: Holds = Holds()
 
 
 def observe(
@@ -54,15 +54,15 @@ def observe(
     seen = _look(state.seen, given)
     if seen is None:
         return state, None
-    levels, held = state.levels, state.held
+    levels, holds = state.levels, state.holds
     if state.seen is not None and seen.began_s != state.seen.began_s:  # begun anew
-        levels, held = anew(levels), None
+        levels, holds = anew(levels), Holds()
     if seen.at.at_s - seen.last_step_s >= windows.step_s - ROUNDING:
         seen = close_step(seen, windows)
         levels = judge(levels, seen, windows, tracking.target_value, _most(target, given.capacity))
     if isinstance(given, Load):
-        held = _hold(tracking.target_value, target, windows, seen, levels, held, given)
-    state = EventState(seen=seen, levels=levels, held=held)
+        holds = _hold(tracking, target, windows, seen, levels, holds, given)
+    state = EventState(seen=seen, levels=levels, holds=holds)
     return state, _wish(tracking, target, windows, state, seen, given.capacity, policy)
 
 
@@ -79,14 +79,22 @@ def _look(seen: Seen | None, given: Load | Tick) -> Seen | None:
 
 
 def _hold(
-    aim: float, target: ScalableTarget, windows: Windows, seen: Seen, levels: Levels, held: Held | None, load: Load
-) -> Held | None:
+    keeps: TargetTracking,
+    target: ScalableTarget,
+    windows: Windows,
+    seen: Seen,
+    levels: Levels,
+    holds: Holds,
+    load: Load,
+) -> Holds:
     """Look whether more is needed than there is, or than the stable window would leave when it has its way."""
+    aim = keeps.target_value
     there = min(load.capacity, max(ceil(levels.stand - ROUNDING), 1))
     if load.now <= aim * there:
-        return held
-    more = more_of(aim, _most(target, load.capacity), seen, levels, windows, load, there)
-    return hold(held, more, seen.at.at_s, windows) if more is not None else held
+        return holds
+    mistake_s = max(windows.panic_s, windows.stable_s if keeps.disable_scale_in else keeps.scale_in_cooldown_s)
+    more = more_of(Asked(aim, there, _most(target, load.capacity), windows, mistake_s), seen, levels, load)
+    return hold(holds, more, seen.at.at_s, windows) if more is not None else holds
 
 
 def _most(target: ScalableTarget, capacity: int) -> int:
@@ -102,9 +110,9 @@ def _wish(
     capacity: int,
     policy: str,
 ) -> Wish:
-    levels, held, may_scale_in = state.levels, state.held, not tracking.disable_scale_in
-    if held is not None and held.more.wanted > capacity and seen.at.at_s - held.at_s <= windows.panic_s:
-        more = held.more
+    levels, holds, may_scale_in = state.levels, state.holds, not tracking.disable_scale_in
+    more = holds.newest(seen.at.at_s, windows.panic_s)
+    if more is not None and more.wanted > capacity:
         return _told(policy, more.wanted, (more.reason, more.arithmetic, more.inputs), may_scale_in)
     start_s = seen.told.start_s
     is_empty = levels.stand <= 0 and not seen.told.now and seen.at.arrived == seen.steps[0].arrived
@@ -114,7 +122,7 @@ def _wish(
         return _told(policy, wanted, event_words.headroom(levels.demand, spare, start_s, wanted), may_scale_in)
     is_covered = seen.at.at_s - seen.began_s >= windows.stable_s - ROUNDING
     if is_covered and not seen.told.now > tracking.target_value * capacity:
-        kept = held.wanted(seen.at.at_s) if held is not None and not is_empty else 0
+        kept = 0 if is_empty else holds.wanted(seen.at.at_s)
         least = ceil(levels.stand + spare - ROUNDING)
         wanted = max(least, kept, target.min_capacity, 0 if is_empty else 1)
         if wanted < capacity:

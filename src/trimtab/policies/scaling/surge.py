@@ -15,6 +15,7 @@ from msgspec import Struct
 from trimtab.policies.scaling.windows import Mark, Seen
 
 EVIDENCE: Final = 7.0  # docs/decisions/011 has what it costs and gives
+_SURE: Final = 2  # times the evidence
 _QUIET_RATE: Final = 1.5  # requests/s; more of them give chance more to play with, and prove a surge sooner
 TELLINGS: Final = 3  # arrivals of one moment are one client's burst, not a rate
 _LEAST_S: Final = 0.1  # a rate is not reckoned over less
@@ -32,14 +33,17 @@ class Surge(Struct, frozen=True, gc=False):
     evidence: float
     ended: int
     work_s: float
+    is_sure: bool  # chance does not do that in years
 
 
-def surge_of(seen: Seen, rate_before: float, work_s: float) -> Surge | None:
+def surge_of(seen: Seen, rate_before: float, work_s: float, dearness: float = 1.0) -> Surge | None:
     """The stretch that speaks loudest for a new rate; None where chance will do as an explanation.
 
     Requests that keep a replica for `work_s` are counted over so long at least: k of them keep no more than k busy.
+    A mistake that is `dearness` times as dear must be so many times as rare.
     """
-    now, best, best_from = seen.at, EVIDENCE + 2 * log(max(rate_before / _QUIET_RATE, 1.0)), None
+    least = EVIDENCE + 2 * log(max(rate_before / _QUIET_RATE, 1.0)) + log(max(dearness, 1.0))
+    now, best, best_from = seen.at, least, None
     for marks in (seen.fine, seen.steps):
         newest = len(marks) - 1 if marks[-1].at_s == now.at_s else len(marks)
         for back in _BACK:
@@ -48,24 +52,23 @@ def surge_of(seen: Seen, rate_before: float, work_s: float) -> Surge | None:
             start = marks[newest - back]
             arrived = now.arrived - start.arrived
             expected = rate_before * (now.at_s - start.at_s)
-            if arrived <= 2 * expected:
+            if arrived <= 2 * expected or expected <= 0:
                 continue
             weight = arrived * log(arrived / expected) - (arrived - expected)
             if weight > best and _tellings(seen.fine, start) >= TELLINGS:
                 best, best_from = weight, start
     if best_from is None:
         return None
-    return _surge(now, best_from, rate_before, best, max(work_s, _LEAST_S))
+    return _surge(now, best_from, rate_before, best, max(work_s, _LEAST_S), best >= _SURE * least)
 
 
-def _surge(now: Mark, start: Mark, rate_before: float, evidence: float, least_s: float) -> Surge:
+def _surge(now: Mark, start: Mark, rate_before: float, evidence: float, least_s: float, is_sure: bool) -> Surge:
     span_s = now.at_s - start.at_s
     arrived = now.arrived - start.arrived
     length_s = max(span_s, least_s)
     rate, likely_rate = (arrived - sqrt(arrived)) / length_s, (arrived - 1) / length_s  # one began the stretch
-    return Surge(
-        arrived, span_s, rate, likely_rate, rate_before, evidence, now.ended - start.ended, now.work_s - start.work_s
-    )
+    ended, worked_s = now.ended - start.ended, now.work_s - start.work_s
+    return Surge(arrived, span_s, rate, likely_rate, rate_before, evidence, ended, worked_s, is_sure)
 
 
 def _tellings(fine: tuple[Mark, ...], start: Mark) -> int:

@@ -20,6 +20,7 @@ from trimtab.aws.dispatch import Dispatcher
 from trimtab.aws.http import BytesBody, Headers, HttpRequest, HttpResponse
 from trimtab.aws.paging import Pager
 from trimtab.clock import ManualClock, SystemClock
+from trimtab.resources.alarm import Alarm
 from trimtab.resources.routing import AccessKey
 from trimtab.testing.fake_scaling import FakeScaling
 
@@ -36,9 +37,10 @@ class World:
     def __init__(self) -> None:
         self.clock = ManualClock(1_700_000_000.0)
         self.scaling = FakeScaling(self.clock, [("fraud", "blue"), ("fraud", "green"), ("other", "blue")])
+        self.alarms: list[Alarm] = []
         keys = {key.id: key for key in (ROOT, LIMITED)}
         authenticate = Authenticator(lambda: keys, region="us-east-1", clock=SystemClock(), required=True)
-        handlers = autoscaling_handlers(self.scaling, self.clock, Pager(b"secret"))
+        handlers = autoscaling_handlers(self.scaling, self.clock, Pager(b"secret"), lambda: self.alarms)
         self._edge = Dispatcher(handlers, authenticate, region="us-east-1", account="111122223333")
 
     def client(self, key: AccessKey = ROOT, *, checks: bool = True) -> Any:

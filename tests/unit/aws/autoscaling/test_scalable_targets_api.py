@@ -11,6 +11,7 @@ from scaling_world import DIMENSION, LIMITED, PLACE, World, refusal
 
 from trimtab.aws.operations import declarations
 from trimtab.aws.services import load
+from trimtab.testing.scaling import a_policy
 
 ARN = "arn:aws:application-autoscaling:us-east-1:111122223333:scalable-target/0a0"
 ROLE = (
@@ -145,9 +146,12 @@ def test_a_page_that_cannot_be_asked_for_is_refused(client) -> None:
 
 
 def test_targets_of_managed_instance_scaling_are_not_callers_targets(client, world: World, target) -> None:
+    world.scaling.put_policy(a_policy())
+    assert len(client.describe_scaling_policies(ServiceNamespace="sagemaker")["ScalingPolicies"]) == 1
     [(key, held)] = world.scaling.known.items()
     world.scaling.known[key] = replace(held, managed=True)
     assert described(client) == []
+    assert client.describe_scaling_policies(ServiceNamespace="sagemaker")["ScalingPolicies"] == []
     assert refusal(client.list_tags_for_resource, ResourceARN=ARN)[0] == "ResourceNotFoundException"
 
 

@@ -1,4 +1,4 @@
-"""Scaling policies, as boto3 sees them."""
+"""Target tracking and step scaling policies, as boto3 sees them."""
 
 from __future__ import annotations
 
@@ -6,80 +6,27 @@ import math
 from typing import Any
 
 import pytest
+from policy_shapes import (
+    CONCURRENCY,
+    CPU,
+    INVOCATIONS,
+    MEAN,
+    OWN,
+    STEPPING,
+    STEPS,
+    described,
+    kept,
+    put,
+    settings,
+    signal,
+    stepping,
+    tracking,
+)
 from scaling_world import DIMENSION, PLACE, World, refusal
 
 from trimtab.resources.metric_query import MetricQuery, MetricStat
-from trimtab.resources.scaling import Predictive, StepAdjustment, StepScaling, TargetTracking
-
-INVOCATIONS = {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"}
-CONCURRENCY = {"PredefinedMetricType": "SageMakerVariantConcurrentRequestsPerModelHighResolution"}
-OWN = [{"Name": "EndpointName", "Value": "fraud"}, {"Name": "VariantName", "Value": "blue"}]
-CPU = {
-    "MetricName": "CPUUtilization",
-    "Namespace": "/aws/sagemaker/Endpoints",
-    "Statistic": "Average",
-    "Dimensions": OWN,
-}
-MEAN = {
-    "Metrics": [
-        {"Id": "n", "MetricStat": {"Metric": {"Namespace": "N", "MetricName": "m"}, "Stat": "Sum"}, "ReturnData": False},
-        {"Id": "r", "MetricStat": {"Metric": {"Namespace": "N", "MetricName": "r"}, "Stat": "Average", "Unit": "Count"},
-         "ReturnData": False},
-        {"Id": "mean", "Expression": "n / r", "Label": "per replica"},
-    ]
-}  # fmt: skip
-STEPS = [
-    {"MetricIntervalUpperBound": 0.0, "ScalingAdjustment": -1},
-    {"MetricIntervalLowerBound": 0.0, "MetricIntervalUpperBound": 10.0, "ScalingAdjustment": 1},
-    {"MetricIntervalLowerBound": 10.0, "ScalingAdjustment": 3},
-]
-STEPPING = {"AdjustmentType": "ChangeInCapacity", "StepAdjustments": STEPS}
-PREDICTING = {"MetricSpecifications": [{"TargetValue": 40.0, "PredefinedMetricPairSpecification": INVOCATIONS}]}
-
-
-def signal(name: str = "ConcurrencyPerReplicaEvent", **more: Any) -> dict[str, Any]:
-    """A customized metric that is one of trimtab's own."""
-    metric = {"MetricName": name, "Namespace": "trimtab/Endpoints", "Statistic": "Average", "Dimensions": OWN, **more}
-    return {"TargetValue": 2.0, "CustomizedMetricSpecification": {k: v for k, v in metric.items() if v is not None}}
-
-
-def settings(**values: str) -> list[dict[str, str]]:
-    return [*OWN, *({"Name": name, "Value": value} for name, value in values.items())]
-
-
-def put(client: Any, config: dict[str, Any], name: str = "p", **more: Any) -> dict[str, Any]:
-    return client.put_scaling_policy(**tracking(config, name), **more)
-
-
-def tracking(config: dict[str, Any], name: str = "p") -> dict[str, Any]:
-    return {
-        **PLACE,
-        "PolicyName": name,
-        "PolicyType": "TargetTrackingScaling",
-        "TargetTrackingScalingPolicyConfiguration": config,
-    }
-
-
-def stepping(config: dict[str, Any], name: str = "p") -> dict[str, Any]:
-    return {**PLACE, "PolicyName": name, "PolicyType": "StepScaling", "StepScalingPolicyConfiguration": config}
-
-
-def predicting(config: dict[str, Any], name: str = "p") -> dict[str, Any]:
-    return {
-        **PLACE,
-        "PolicyName": name,
-        "PolicyType": "PredictiveScaling",
-        "PredictiveScalingPolicyConfiguration": config,
-    }
-
-
-def kept(world: World) -> Any:
-    [policy] = world.scaling.policies()
-    return policy
-
-
-def described(client: Any, **more: Any) -> list[dict[str, Any]]:
-    return client.describe_scaling_policies(ServiceNamespace="sagemaker", **more)["ScalingPolicies"]
+from trimtab.resources.scaling import StepAdjustment, StepScaling, TargetTracking
+from trimtab.testing.alarms import an_alarm
 
 
 def test_a_tracking_policy_is_described_as_it_was_declared(client, world: World, target) -> None:
@@ -226,6 +173,7 @@ def math_of(*metrics: dict[str, Any]) -> dict[str, Any]:
         (signal(Dimensions=settings(PanicWindowSeconds="nan")), "PanicWindowSeconds must be a number"),
         (signal(Dimensions=settings(PanicWindowSeconds="0")), "PanicWindowSeconds must be a number"),
         (signal(Dimensions=settings(StableWindowSeconds="1e9")), "StableWindowSeconds must be a number"),
+        (signal(Dimensions=settings(StableWindowSeconds="9", PanicWindowSeconds="10")), "from 0.5 to 9"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_tracked_is_refused_in_words(client, world: World, target, config, message) -> None:
@@ -271,6 +219,20 @@ def test_a_step_policy_reaches_control_and_is_described(client, world: World, ta
     assert described(client)[0]["CreationTime"] == created
 
 
+def test_a_step_policy_is_described_with_the_alarms_that_name_it(client, world: World, target) -> None:
+    arn = client.put_scaling_policy(**stepping(STEPPING))["PolicyARN"]
+    put(client, {"TargetValue": 1.0, "PredefinedMetricSpecification": INVOCATIONS}, "tracking")
+    world.alarms = [an_alarm("mine", alarm_actions=(arn,)), an_alarm("other", alarm_actions=("arn:aws:sns:x:y:z",))]
+    mine = [{"AlarmName": "mine", "AlarmARN": "arn:aws:cloudwatch:us-east-1:111122223333:alarm:mine"}]
+    found = {policy["PolicyName"]: policy["Alarms"] for policy in described(client)}
+    assert found["p"] == mine
+    assert [alarm["AlarmName"] for alarm in found["tracking"]] == [
+        "TargetTracking-AlarmHigh",
+        "TargetTracking-AlarmLow",
+    ]
+    assert client.put_scaling_policy(**stepping(STEPPING))["Alarms"] == mine
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -289,69 +251,6 @@ def test_a_step_policy_reaches_control_and_is_described(client, world: World, ta
 def test_steps_that_make_no_sense_are_refused(world: World, target, change, message) -> None:
     config = {key: value for key, value in {**STEPPING, **change}.items() if value is not None}
     code, said = refusal(world.client(checks=False).put_scaling_policy, **stepping(config))
-    assert code == "ValidationException"
-    assert message in said
-    assert world.scaling.policies() == []
-
-
-def test_a_predictive_policy_reaches_control_and_is_described(client, world: World, target) -> None:
-    client.put_scaling_policy(**predicting(PREDICTING))
-    assert kept(world).predictive == Predictive(target_value=40.0, predefined="SageMakerVariantInvocationsPerInstance")
-    assert described(client)[0]["PredictiveScalingPolicyConfiguration"] == PREDICTING
-    metric = {
-        "Id": "m",
-        "MetricStat": {"Metric": {"Namespace": "N", "MetricName": "m", "Dimensions": OWN}, "Stat": "Sum"},
-    }
-    config = {
-        "MetricSpecifications": [
-            {"TargetValue": 2.0, "CustomizedScalingMetricSpecification": {"MetricDataQueries": [metric]}}
-        ],
-        "Mode": "ForecastAndScale",
-        "SchedulingBufferTime": 60,
-        "MaxCapacityBreachBehavior": "IncreaseMaxCapacity",
-        "MaxCapacityBuffer": 10,
-    }
-    client.put_scaling_policy(**predicting(config))
-    assert kept(world).predictive == Predictive(
-        target_value=2.0,
-        stat=MetricStat("N", "m", (("EndpointName", "fraud"), ("VariantName", "blue")), 60, "Sum"),
-        mode="ForecastAndScale",
-        buffer_s=60.0,
-        max_capacity_breach="IncreaseMaxCapacity",
-        max_capacity_buffer=10,
-    )
-
-
-SPEC = PREDICTING["MetricSpecifications"][0]
-LOAD = {"MetricDataQueries": [{"Id": "a", "Expression": "1"}]}
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"MetricSpecifications": []}, "one element"),
-        ({"MetricSpecifications": [SPEC, SPEC]}, "one element"),
-        ({"MetricSpecifications": [{**SPEC, "TargetValue": 0.0}]}, "TargetValue must be a number above 0"),
-        ({"MetricSpecifications": [{"TargetValue": 1.0}]}, "Exactly one of"),
-        ({"MetricSpecifications": [{**SPEC, "PredefinedScalingMetricSpecification": INVOCATIONS}]}, "Exactly one of"),
-        ({"MetricSpecifications": [{**SPEC, "CustomizedLoadMetricSpecification": LOAD}]}, "not supported yet"),
-        ({"MetricSpecifications": [{**SPEC, "CustomizedCapacityMetricSpecification": LOAD}]}, "not supported yet"),
-        (
-            {"MetricSpecifications": [
-                {"TargetValue": 1.0, "PredefinedMetricPairSpecification": {"PredefinedMetricType": "ECSServiceCPU"}}]},
-            "only supports the following predefined metric types",
-        ),
-        (
-            {"MetricSpecifications": [{"TargetValue": 1.0, "CustomizedScalingMetricSpecification": {
-                "MetricDataQueries": MEAN["Metrics"]}}]},
-            "Metric math in a predictive policy is not supported yet",
-        ),
-        ({"MaxCapacityBreachBehavior": "IncreaseMaxCapacity"}, "MaxCapacityBuffer must be given"),
-        ({"MaxCapacityBuffer": 5}, "MaxCapacityBuffer must be given"),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_predicted_is_refused_in_words(client, world: World, target, change, message) -> None:
-    code, said = refusal(client.put_scaling_policy, **predicting({**PREDICTING, **change}))
     assert code == "ValidationException"
     assert message in said
     assert world.scaling.policies() == []
@@ -432,10 +331,3 @@ def test_policies_are_filtered_and_paged(client, target) -> None:
     assert [policy["ResourceId"] for policy in mine] == [PLACE["ResourceId"]]
     code, _ = refusal(client.describe_scaling_policies, ServiceNamespace="sagemaker", NextToken="x")
     assert code == "InvalidNextTokenException"
-
-
-def test_a_forecast_is_refused_by_name(client, target) -> None:
-    span = {"StartTime": 0, "EndTime": 3600}
-    code, said = refusal(client.get_predictive_scaling_forecast, **PLACE, PolicyName="p", **span)
-    assert code == "UnsupportedOperationException"
-    assert "GetPredictiveScalingForecast" in said

@@ -234,8 +234,25 @@ def test_time_passes_each_second_for_event_policies_alone(world: LiveScalingWorl
     world.live.seconds.step()
     assert not any(isinstance(noted.given, Tick) for noted in world.noted)
     world.track("event", SIGNAL_EVENT)
+    world.connected = False
     world.live.seconds.step()
-    assert any(isinstance(noted.given, Tick) for noted in world.noted)
+    assert isinstance(world.noted[-1].given, Tick)
+
+
+def test_what_gateways_say_nothing_of_is_idle_and_without_all_of_them_not_known(world: LiveScalingWorld) -> None:
+    world.register(0, 4)
+    world.track("event", SIGNAL_EVENT, scale_in_cooldown_s=0.0)
+    world.live.seconds.step()
+    idle = world.noted[-1].given
+    assert isinstance(idle, Load)
+    assert (idle.now, idle.in_hand, idle.capacity) == (0, 0.0, 1)
+    world.live.seconds.step()
+    assert isinstance(world.noted[-1].given, Tick)
+    for _ in range(300):
+        world.clock.advance(1.0)
+        world.live.seconds.step()
+    world.settle()
+    assert world.count == 0
 
 
 def test_load_reaches_an_event_policy_at_once_with_what_starts_took(world: LiveScalingWorld) -> None:

@@ -100,24 +100,22 @@ def load(at_s: float, capacity: int, in_hand: float = 0.0, *, waiting: int = 0, 
 def by_load(
     tracking: TargetTracking, target: ScalableTarget, state: EventState, given: Load | Tick, *, policy: str = ""
 ):
-    """An observer that wishes a replica for `target_value` requests in hand; it knows nothing before the first load."""
-    if isinstance(given, Load):
-        state = EventState(last=given)
-    if state.last is None:
+    """An observer that wishes a replica for `target_value` requests in hand, and knows nothing between loads."""
+    if not isinstance(given, Load):
         return state, None
-    wanted = -(-int(state.last.in_hand) // int(tracking.target_value))
+    wanted = -(-int(given.in_hand) // int(tracking.target_value))
     return state, Wish(policy=policy, capacity=wanted, reason="load", arithmetic=f"{wanted}")
 
 
 class World:
     """A target in the hands of the reducer: capacity is what was decided, changes finish when told."""
 
-    def __init__(self, rules: Rules, capacity: int = 1) -> None:
-        self.rules, self.state, self.capacity = rules, State(), capacity
+    def __init__(self, rules: Rules, capacity: int = 1, observe=by_load) -> None:
+        self.rules, self.state, self.capacity, self.observe = rules, State(), capacity, observe
         self.decisions: list[Decision] = []
 
     def give(self, given: Input) -> Sequence[Decision]:
-        self.state, decided = reducer.step(self.rules, self.state, given, observe=by_load)
+        self.state, decided = reducer.step(self.rules, self.state, given, observe=self.observe)
         for decision in decided:
             if decision.made:
                 self.capacity = decision.wanted
