@@ -14,6 +14,7 @@ from typing import Any
 
 from trimtab.aws import sts
 from trimtab.aws.auth import Authenticator
+from trimtab.aws.cloudwatch.data import Data
 from trimtab.aws.dispatch import Dispatcher
 from trimtab.aws.eventstream import payload_part
 from trimtab.aws.http import BytesBody, Headers, HttpRequest, HttpResponse
@@ -144,8 +145,10 @@ class World:
         self.models = Models()
         self.on_order: Callable[[str], None] = self.control.settle
         authenticate = Authenticator(lambda: {KEY.id: KEY}, region=REGION, clock=SystemClock(), required=True)
+        self.metrics = MemoryMetricStore()
         handlers = merge(
             sagemaker_handlers(self.control, SystemClock(), Pager(b"secret")),
+            handlers_of(Data(self.metrics, SystemClock(), Pager(b"secret"))),
             handlers_of(self.objects),
             handlers_of(self.models),
             handlers_of(sts),
@@ -153,7 +156,6 @@ class World:
         self._edge = Dispatcher(handlers, authenticate, region=REGION, account="123456789012")
         self.trouble = False  # control is away: nobody but a gateway answers
         self.nonsense = False  # who answers is no trimtab
-        self.metrics = MemoryMetricStore()
         self.usages: dict[str, ReplicaUsage] = {}
         overview = Overview(self.control, self.metrics, lambda: self.usages, SystemClock())
         self.journal = Journal(logs.parent / "scaling.db", SystemClock(), write_every_s=0, keep_s=1e12)

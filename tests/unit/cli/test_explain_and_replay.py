@@ -16,6 +16,8 @@ from msgspec.structs import replace
 from trimtab.cli.render import CliError
 from trimtab.cli.times import span
 from trimtab.control.scaling.entries import Began
+from trimtab.metrics.sketch import Sketch
+from trimtab.metrics.store import MetricKey, Sample
 from trimtab.policies.scaling.decisions import Decision, Rules
 from trimtab.policies.scaling.inputs import Input, Load
 from trimtab.policies.scaling.state import State
@@ -275,6 +277,66 @@ def test_nothing_recorded_is_an_error_that_says_why(trimtab: Any, began_s: float
     result = trimtab("replay", "fraud", "--variant", "other")
     assert result.exit_code == 1
     assert "Nothing was recorded" in result.stderr
+
+
+@pytest.fixture
+def by_alarms(world: World) -> float:
+    """Half an hour of the same surge, scaled by AWS's default policy: its journal knows of no load, CloudWatch does."""
+    start_s = float(int(time.time()) // 60 * 60 - 1800)
+    rate = np.concatenate([np.full(300, 2.0), np.full(300, 40.0), np.full(1200, 2.0)])
+    policy = replace(
+        POLICY, tracking=TargetTracking(target_value=840.0, predefined="SageMakerVariantInvocationsPerInstance")
+    )
+
+    def note(rules: Rules, before: State, given: Input, decisions: tuple[Decision, ...], after: State) -> None:
+        world.journal.note("fraud", "blue", rules, before, given, decisions, after)
+
+    load = drawn(LoadShape(rate, 1.0, start_s), seed=1)
+    run(load, Rules(target=TARGET, policies=(policy,)), Machine(work_s=0.05), note=note)
+    samples = []
+    for second, count in enumerate(load.arrivals.tolist()):
+        for name, value in (("Invocations", 1.0), ("ModelLatency", 50_000.0)):
+            sketch = Sketch()
+            if count:
+                sketch.add(value, count)
+            samples.append(Sample(MetricKey("AWS/SageMaker", name, DIMENSIONS), int(start_s) + second, sketch, "None"))
+    world.metrics.record(samples)
+    return start_s
+
+
+def test_the_load_of_a_variant_that_alarms_scale_comes_from_cloudwatch(
+    trimtab: Any, by_alarms: float, tmp_path: Path
+) -> None:
+    event = tmp_path / "event.json"
+    dimensions = [{"Name": name, "Value": value} for name, value in DIMENSIONS]
+    metric = {
+        "Namespace": "trimtab/Endpoints",
+        "MetricName": SIGNAL_EVENT,
+        "Dimensions": dimensions,
+        "Statistic": "Average",
+    }
+    event.write_text(json.dumps({"TargetValue": 0.7, "CustomizedMetricSpecification": metric}))
+    result = trimtab("replay", "fraud", "--from", str(int(by_alarms)), "--policy", str(event), "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    was, would = found["tried"]
+    assert found["machine"]["work_s"] == pytest.approx(0.05, rel=0.02)
+    assert found["load"]["requests"] == pytest.approx(300 * 2 + 300 * 40 + 1200 * 2, rel=0.03)
+    assert was["replicas_most"] == 3
+    assert would["requests_over_200_ms"] < was["requests_over_200_ms"] / 4
+
+
+def test_what_a_request_takes_must_be_told_where_nothing_says_so(
+    trimtab: Any, world: World, by_alarms: float, tmp_path: Path
+) -> None:
+    world.metrics.samples = [sample for sample in world.metrics.samples if sample.key.name == "Invocations"]
+    path = tmp_path / "minutes.json"
+    path.write_text(json.dumps(MINUTES))
+    arguments = ("replay", "fraud", "--from", str(int(by_alarms)), "--policy", str(path))
+    result = trimtab(*arguments)
+    assert result.exit_code == 1
+    assert "--work 50ms" in result.stderr
+    assert trimtab(*arguments, "--work", "50ms").exit_code == 0
 
 
 # --- the API ---------------------------------------------------------------------------------------------------------
