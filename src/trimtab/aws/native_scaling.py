@@ -22,6 +22,8 @@ from trimtab.control.scaling.api import ScalingApi
 from trimtab.control.scaling.entries import Entry, document_of
 from trimtab.control.scaling.journal import Journal
 from trimtab.errors import Invalid, NotFound
+from trimtab.resources.names import key_of
+from trimtab.resources.scaling import ScalableTarget, ScalingPolicy
 
 _FOR_EVER_S = 1e12
 _MOST_ACTIVITIES = 1000
@@ -38,11 +40,11 @@ class ScalingHistory:
         """The lines of one endpoint. NotFound for one that neither is nor was; Invalid."""
         given = _given(query, "variant", "start", "end")
         start_s, end_s = _seconds(given, "start", 0.0), _seconds(given, "end", _FOR_EVER_S)
-        known = [key for key in await asyncio.to_thread(self._journal.variants) if key[0] == name]
+        known = [key for key in await asyncio.to_thread(self._journal.variants) if key_of(key[0]) == key_of(name)]
         if not known and not exists():
             raise NotFound("endpoint", name)
         wanted = given.get("variant")
-        return self._lines([key for key in known if not wanted or key[1] == wanted], start_s, end_s)
+        return self._lines([key for key in known if not wanted or key_of(key[1]) == key_of(wanted)], start_s, end_s)
 
     async def _lines(self, keys: list[tuple[str, str]], start_s: float, end_s: float) -> AsyncIterator[bytes]:
         for endpoint, variant in keys:
@@ -57,15 +59,20 @@ class ScalingHistory:
         variant, limit = given.get("variant", ""), given.get("limit", "100")
         if not (limit.isascii() and limit.isdigit() and 1 <= int(limit) <= _MOST_ACTIVITIES):
             raise Invalid(f"limit must be a number from 1 to {_MOST_ACTIVITIES}, not {limit[:40]!r}.")
-        targets = [one for one in self._scaling.targets() if one.endpoint == name and variant in ("", one.variant)]
+        place = key_of(name), key_of(variant)
+        targets = [one for one in self._scaling.targets() if _is_at(one, *place)]
         found = self._scaling.activities(name, variant, limit=int(limit))
         if not targets and not found and not exists():
             raise NotFound("endpoint", name)
-        policies = [one for one in self._scaling.policies() if one.endpoint == name and variant in ("", one.variant)]
+        policies = [one for one in self._scaling.policies() if _is_at(one, *place)]
         document: dict[str, Any] = msgspec.to_builtins(
             {"targets": targets, "policies": policies, "activities": list(found)}
         )
         return document
+
+
+def _is_at(one: ScalableTarget | ScalingPolicy, endpoint: str, variant: str) -> bool:
+    return key_of(one.endpoint) == endpoint and variant in ("", key_of(one.variant))
 
 
 def _encoded(variant: str, block: list[Entry]) -> bytes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,9 @@ from trimtab.clock import SystemClock
 from trimtab.control.scaling.journal import Journal
 from trimtab.control.top import Overview
 from trimtab.resources.routing import AccessKey
-from trimtab.resources.scaling import ScalableTarget, ScalingActivity, ScalingPolicy
 from trimtab.resources.usage import ReplicaUsage
 from trimtab.testing.fake_control import FakeControl
+from trimtab.testing.fake_scaling import FakeScaling
 from trimtab.testing.metrics import MemoryMetricStore
 
 KEY = AccessKey(id="AKIDTEST", secret="secret")
@@ -114,27 +114,6 @@ class Models:
         }
 
 
-class Scaling:
-    """What was said of scaling, and what came of it."""
-
-    def __init__(self) -> None:
-        self.all_targets: list[ScalableTarget] = []
-        self.all_policies: list[ScalingPolicy] = []
-        self.all_activities: list[ScalingActivity] = []
-
-    def targets(self) -> Sequence[ScalableTarget]:
-        return self.all_targets
-
-    def policies(self) -> Sequence[ScalingPolicy]:
-        return self.all_policies
-
-    def activities(
-        self, endpoint: str = "", variant: str = "", *, before: str = "", limit: int = 50
-    ) -> Sequence[ScalingActivity]:
-        found = [a for a in self.all_activities if a.endpoint == endpoint and variant in ("", a.variant)]
-        return found[::-1][:limit]
-
-
 class World:
     """The server's parts, for tests to look into and to steer."""
 
@@ -159,8 +138,8 @@ class World:
         self.usages: dict[str, ReplicaUsage] = {}
         overview = Overview(self.control, self.metrics, lambda: self.usages, SystemClock())
         self.journal = Journal(logs.parent / "scaling.db", SystemClock(), write_every_s=0, keep_s=1e12)
-        self.scaling = Scaling()
-        history = ScalingHistory(self.journal, self.scaling)  # type: ignore[arg-type]
+        self.scaling = FakeScaling(SystemClock(), [("fraud", "blue")])
+        history = ScalingHistory(self.journal, self.scaling)
         self._native = native_api(self.control, overview, authenticate, logs, {}, history)
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:

@@ -60,12 +60,12 @@ def began_s(world: World) -> float:
         world.journal.note("fraud", "blue", rules, before, given, decisions, after)
         for decision in decisions:
             if decision.made:
-                world.scaling.all_activities.append(an_activity(decision))
+                world.scaling.held_activities.insert(0, an_activity(decision))
 
     load = drawn(LoadShape(rate, 1.0, start_s), seed=1)
     run(load, Rules(target=TARGET, policies=(POLICY,)), Machine(work_s=0.05, start_s=0.05), note=note)
-    world.scaling.all_targets.append(TARGET)
-    world.scaling.all_policies.append(POLICY)
+    world.scaling.known[("fraud", "blue", "")] = TARGET
+    world.scaling.held_policies[("fraud", "blue", "")] = POLICY
     control = world.control
     control.create_model(Model(name="m", created_s=1.0, containers=(Container(image="i"),)), {})
     variants = (VariantSpec(name="blue", model_name="m"),)
@@ -382,7 +382,7 @@ def test_a_follower_is_told_what_is_decided_from_then_on(
     def sleep(seconds: float) -> None:
         if next(turns) == 1:
             raise KeyboardInterrupt
-        world.scaling.all_activities.append(an_activity(woken))
+        world.scaling.held_activities.insert(0, an_activity(woken))
         world.journal.note("fraud", "blue", Rules(target=TARGET), State(), fired, [woken], State())
 
     monkeypatch.setattr("trimtab.cli.explain.time.sleep", sleep)
