@@ -68,6 +68,18 @@ async def test_entries_are_lines_with_their_variant_and_kind(scaled: Scaled) -> 
     assert {line["variant"] for line in lines} == {"A"}
 
 
+async def test_decisions_come_with_the_inputs_that_led_to_them_and_nothing_else(scaled: Scaled) -> None:
+    scaled.note("e", "A", T0)
+    target = ScalableTarget(endpoint="e", variant="A", min_capacity=1, max_capacity=4, created_s=T0)
+    for second in range(5):
+        scaled.journal.note("e", "A", Rules(target=target), State(), Tick(at_s=T0 + second, capacity=2), [], State())
+    scaled.note("e", "A", T0 + 5)
+    _, lines = await scaled.get(PATH.format("e"), "only=decisions")
+    assert [(line["kind"], line["at_s"] - T0) for line in lines] == [
+        ("tick", 0.0), ("decision", 0.0), ("tick", 5.0), ("decision", 5.0),
+    ]  # fmt: skip
+
+
 async def test_an_endpoint_without_history_has_none_and_one_that_is_not_is_not_found(scaled: Scaled) -> None:
     assert await scaled.get(PATH.format("e")) == (200, [])
     status, (error,) = await scaled.get(PATH.format("nobody"))
@@ -92,7 +104,7 @@ async def test_a_key_of_other_endpoints_or_services_sees_nothing(scaled: Scaled,
         assert status == 403, error
 
 
-@pytest.mark.parametrize("query", ["what=1", "start=now", "end=nan", "start=inf"])
+@pytest.mark.parametrize("query", ["what=1", "start=now", "end=nan", "start=inf", "only=ticks"])
 async def test_a_question_that_means_nothing_is_refused(scaled: Scaled, query: str) -> None:
     status, (error,) = await scaled.get(PATH.format("e"), query)
     assert (status, error["error"]["code"]) == (400, "Invalid")
