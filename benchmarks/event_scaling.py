@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 from math import ceil, inf
 
-from tests.unit.policies.scaling_world import World, constant, exponential, poisson, target, tracking
+from tests.unit.policies.queue_world import World, constant, exponential, poisson, target, tracking
 from trimtab.policies.scaling.event import observe
 from trimtab.policies.scaling.inputs import Load
 from trimtab.policies.scaling.wish import Wish

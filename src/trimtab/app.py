@@ -393,9 +393,9 @@ def aws_handlers(
     secret = hashlib.sha256(b"paging" + root.secret.encode()).digest()
     pager = Pager(secret)
     return merge(
-        sagemaker_handlers(plane, SystemClock(), pager),
+        sagemaker_handlers(plane, SystemClock(), pager, scaling),
         cloudwatch_handlers(metrics, alarms, SystemClock(), pager),
-        autoscaling_handlers(scaling, SystemClock(), pager),
+        autoscaling_handlers(scaling, SystemClock(), pager, alarms.list),
         s3_handlers(objects),
         logs_handlers(paths.logs, SystemClock(), secret),
         handlers_of(sts),

@@ -17,6 +17,7 @@ from trimtab.testing.server import Trimtab
 
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 SIGNALS = "trimtab/Endpoints"
+RETRIED = {"total_max_attempts": 5}
 
 SLOW = """
 import time
@@ -50,6 +51,7 @@ class Scaled:
     def __init__(self, trimtab: Trimtab, autoscaling: Any, endpoint: str) -> None:
         self.trimtab = trimtab
         self.client = autoscaling
+        self.sagemaker = trimtab.client("sagemaker", retries=RETRIED)  # control may be killed
         self.endpoint = endpoint
         self.names = {
             "ServiceNamespace": "sagemaker",
@@ -84,7 +86,7 @@ class Scaled:
         return answer
 
     def variant(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.trimtab.sagemaker.describe_endpoint(EndpointName=self.endpoint)
+        found: dict[str, Any] = self.sagemaker.describe_endpoint(EndpointName=self.endpoint)
         return dict(found["ProductionVariants"][0])
 
     def count(self) -> int:
@@ -283,7 +285,7 @@ def test_mistakes_are_told_in_aws_s_words(scaled: Scaled) -> None:
     )
     scaled.register(1, 2)
     assert code(lambda: scaled.track("ConcurrencyPerReplicaEvent", target=0.0)) == "ValidationException"
-    assert code(lambda: scaled.track("NoSuchSignal")) in ("ValidationException",)
+    assert code(lambda: scaled.track("ConcurrencyPerReplicaEvent", windows={"Color": "red"})) == "ValidationException"
     assert (
         code(lambda: scaled.client.delete_scaling_policy(**scaled.names, PolicyName="nobody"))
         == "ObjectNotFoundException"
@@ -295,7 +297,7 @@ def test_control_killed_in_mid_scaling_is_succeeded_by_one_that_finishes(
 ) -> None:
     trimtab = serve()
     trimtab.deploy(name, script(SLOW))
-    scaled = Scaled(trimtab, trimtab.client("application-autoscaling", retries={"total_max_attempts": 5}), name)
+    scaled = Scaled(trimtab, trimtab.client("application-autoscaling", retries=RETRIED), name)
     scaled.register(1, 3)
     scaled.track("ConcurrencyPerReplicaEvent", windows={"StableWindowSeconds": "3"})
     with scaled.load(6):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.unit.policies.scaling_world import EPOCH_S, target, tracking
+from tests.unit.policies.queue_world import EPOCH_S, target, tracking
 from trimtab.policies.scaling.event import EventState, observe
 from trimtab.policies.scaling.inputs import Load, Tick
 from trimtab.policies.scaling.queueing import in_hand_of, replicas_for

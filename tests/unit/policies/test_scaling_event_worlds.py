@@ -6,7 +6,7 @@ from math import ceil
 
 import pytest
 
-from tests.unit.policies.scaling_world import World, constant, exponential, poisson, target, tracking
+from tests.unit.policies.queue_world import World, constant, exponential, poisson, target, tracking
 from trimtab.policies.scaling.queueing import replicas_for
 
 
@@ -81,6 +81,13 @@ def test_load_that_goes_takes_its_replicas_along_after_the_stable_window():
     down = [change for change in made.changes if change.wanted < change.before and change.at_s > 170]
     assert 170 + 50 <= down[0].at_s <= 170 + 75
     assert made.capacity == 1
+
+
+def test_a_backlog_keeps_its_replicas_for_a_stable_window_after_it_has_gone():
+    made = world([(70, 2), (60, 200), (250, 2)], constant(0.05), seed=5, bounds=(1, 4))
+    gone_s = 130 + (200 * 60 - 80 * 60) / 80
+    down = next(change for change in made.changes if change.wanted < change.before and change.at_s > 130)
+    assert gone_s + 50 <= down.at_s <= gone_s + 75
 
 
 def test_bursts_that_come_back_do_not_flap():

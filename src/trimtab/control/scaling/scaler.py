@@ -81,6 +81,15 @@ class Scaler:
         """Move capacity inside the target's bounds."""
         self.feed(Bounds(at_s=self._means.clock.now_s(), capacity=self.capacity))
 
+    def mend_bounds(self) -> None:
+        """At start: the control before may have died between the bounds and the change that they ask for."""
+        target = self.rules.target
+        if self.activity is None and not target.min_capacity <= self.capacity <= target.max_capacity:
+            if self.blocked:
+                self._owes_bounds = True
+            else:
+                self.bounds()
+
     def see(self, seen: VariantSeen) -> None:
         """The endpoint's record may have changed."""
         self.capacity = seen.capacity

@@ -59,6 +59,7 @@ class Scalers:
                 for old in under_way[1:]:  # it died between a change and writing down that an earlier one was over
                     self._means.store.save_activity(_lost(old, self._means.clock.now_s()))
                 scaler.adopt(under_way[0] if under_way else None, seen)
+                scaler.mend_bounds()
 
     def find(self, place: Place) -> Scaler | None:
         """The target's scaler; None when there is no such target, or nothing of its endpoint."""

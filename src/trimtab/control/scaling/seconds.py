@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Final
 
 from trimtab.clock import Clock
 from trimtab.control.alarms import Alarms
@@ -19,6 +20,8 @@ from trimtab.control.scaling.wanting import signals_of
 from trimtab.metrics.store import MetricStore
 
 logger = logging.getLogger(__name__)
+
+_MADE_UP_S: Final = 5  # seconds whose signals are still published when control was busy
 
 
 class Seconds:
@@ -50,6 +53,7 @@ class Seconds:
         self._metrics = metrics
         self._clock = clock
         self._failing = False
+        self._published_s = 0  # the newest second whose signals are published
 
     async def run(self) -> None:
         """Once in each second, soon after it has begun."""
@@ -92,10 +96,16 @@ class Seconds:
             self._alarms.runner.repeat(alarm)
         return bool(alarms)
 
-    def _publish(self, second_s: int) -> None:
+    def _publish(self, newest_s: int) -> None:
+        """The signals of the seconds up to that one: also those in which control was busy."""
         wanted = []
         for place, scaler in self._scalers.live():
             if names := signals_of(self._book.policies_of(place)):
                 wanted.append((scaler.rules.target, names, scaler.capacity))
-        if samples := self._meter.samples(second_s, wanted):
+        first_s = max(newest_s - _MADE_UP_S, min(self._published_s, newest_s)) + 1
+        self._published_s = newest_s
+        samples = [
+            sample for second_s in range(first_s, newest_s + 1) for sample in self._meter.samples(second_s, wanted)
+        ]
+        if samples:
             self._metrics.record(samples)

@@ -70,8 +70,8 @@ def main(
 
     Listens first and imports then: orders that come meanwhile wait in the socket. `workers_dir` holds the birth
     records (default: `w` beside the socket); of the programs there, those of `house` end with this nursery.
-    `lifeline_fd` -1 means none. `rehearse` is what a worker that is forked ahead of any order does meanwhile, so that it
-    starts sooner; None: none is forked ahead.
+    `lifeline_fd` -1 means none. `rehearse` is what a worker that is forked ahead of any order does meanwhile, so
+    that it starts sooner; None: none is forked ahead.
     """
     from setproctitle import setproctitle
 

@@ -16,6 +16,7 @@ from trimtab.policies.scaling.windows import Mark, Seen, Windows, since
 ROUNDING: Final = 1e-9
 _RISE_EVERY_S: Final = 60.0
 _PIPELINED_S: Final = 0.004  # gateways send quick requests ahead, though a replica does one at a time
+_DRAIN_S: Final = 2.0
 _MANY: Final = 4  # times its length: so long a stretch for the rate of long requests
 _FEW: Final = 5  # requests that must have ended before what one costs is known
 
@@ -52,8 +53,8 @@ def judge(levels: Levels, seen: Seen, windows: Windows, aim: float, most: int) -
         work_s, stay_s = (now.work_s - oldest.work_s) / ended, (now.held_s - oldest.held_s) / ended
     together = max(levels.together, _together(seen.told))
     demand, stand = _demand(seen, windows, aim, work_s, together, most)
-    steps = ceil(windows.stable_s / windows.step_s)
-    stands = (*levels.stands[-steps + 1 :], stand)
+    steps = len(seen.steps) - 1  # of the stable window: fewer than it could have where time is told once a second only
+    stands = (*levels.stands, stand)[-max(1, steps) :]
     history, point_s, rise, rise_s = levels.history, levels.point_s, levels.rise, levels.rise_s
     if now.at_s - point_s >= POINT_S - ROUNDING:
         history, point_s = remember(history, demand), now.at_s
@@ -83,14 +84,20 @@ def _demand(seen: Seen, windows: Windows, aim: float, work_s: float, together: i
         return in_hand, in_hand  # replicas do as many at once as the target lets them have
     long_s = min(max(windows.panic_s, _MANY * work_s), windows.stable_s)
     came = _rate(since(seen.steps, now.at_s - long_s), now) * work_s
-    # How busy replicas were says nothing of what comes while a backlog is worked off; else it is the less noisy figure.
+    # While a backlog is worked off, how busy replicas are says nothing of what comes; else it is the less noisy figure.
     busy = min(came, (now.work_s - start.work_s) / span_s)
     demand = min(in_hand, float(replicas_for(coarse(came), aim, most)))
-    return demand, max(demand, float(replicas_for(coarse(busy), aim, most)))
+    backlog = seen.told.waiting * work_s / drain_s(seen.told)
+    return demand, max(demand, float(replicas_for(coarse(busy + backlog), aim, most)))
 
 
 def _together(load: Load) -> int:
     return (load.now - load.waiting) // load.ready if load.ready >= load.capacity > 0 else 1
+
+
+def drain_s(load: Load) -> float:
+    """A backlog is to be gone so soon: once replicas have started, where that takes long."""
+    return max(_DRAIN_S, load.start_s)
 
 
 def busy_of(seen: Seen, levels: Levels, windows: Windows) -> tuple[float, float]:

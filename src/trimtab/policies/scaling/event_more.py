@@ -5,15 +5,14 @@ from __future__ import annotations
 from msgspec import Struct
 
 from trimtab.policies.scaling import event_words
-from trimtab.policies.scaling.event_levels import Levels, busy_of, capped, coarse
+from trimtab.policies.scaling.event_levels import Levels, busy_of, capped, coarse, drain_s
 from trimtab.policies.scaling.inputs import Load
 from trimtab.policies.scaling.queueing import replicas_for
 from trimtab.policies.scaling.surge import surge_of
 from trimtab.policies.scaling.windows import Mark, Seen, Windows, since
 
 _PANIC_FACTOR = 2.0  # so far beyond the target one second of it is enough to act (Knative's threshold: 200 %)
-_MOST_HELD = 5
-_DRAIN_S = 2.0  # a backlog is to be gone so soon, or as soon as replicas start where that takes longer
+_MOST_HELD = 5  # stable windows
 
 
 class More(Struct, frozen=True):
@@ -133,16 +132,16 @@ def _by_hand(asked: Asked, seen: Seen, levels: Levels, load: Load, start: Mark) 
     if in_hand <= asked.aim * asked.there:
         return None
     busy, work_s = busy_of(seen, levels, asked.windows)
-    drain_s = max(_DRAIN_S, load.start_s)
+    gone_s = drain_s(load)
     needed = asked.most
     if work_s > 0:
-        needed = replicas_for(coarse(busy + load.waiting * work_s / drain_s), asked.aim, asked.most)
+        needed = replicas_for(coarse(busy + load.waiting * work_s / gone_s), asked.aim, asked.most)
     wanted = capped(in_hand / asked.aim, needed)
     if wanted <= asked.there:
         return None
     span_s = seen.at.at_s - start.at_s
     known = needed if work_s > 0 else None
-    said = event_words.in_hand(in_hand, span_s, asked.aim, busy, work_s, load.waiting, drain_s, known, wanted)
+    said = event_words.in_hand(in_hand, span_s, asked.aim, busy, work_s, load.waiting, gone_s, known, wanted)
     return More(wanted, *said)
 
 

@@ -16,7 +16,7 @@ from trimtab.policies.scaling.state import Change, State
 FLOOR_KEPT_S: Final = 7200.0  # a forecast that no other followed is forgotten
 LATE_S: Final = 2.0  # how long after its end a period is evaluated (policies.alarms)
 RETRY_S: Final = 1.0  # after a failed scale-out, before load may ask again; doubled each time,
-RETRY_MOST_S: Final = 60.0  # up to this
+RETRY_MOST_S: Final = 30.0  # up to this
 
 
 def bounds(rules: Rules, state: State, at_s: float) -> tuple[int, int]:

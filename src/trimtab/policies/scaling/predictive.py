@@ -3,7 +3,7 @@
 The load of a coming moment is the load at the same time of the days before: recent days count for more than older
 ones, the same day of the week for eight times as much as others. That is multiplied by how the last day compared with
 what would have been said of it (half of it, on a logarithmic scale: a level that has moved may move back), and for the
-next hours by how the last hour did. docs/decisions/012-predictive-scaling.md has the error on real traffic.
+next hours by how the last hour did. docs/decisions/011 has the error on real traffic.
 """
 
 from __future__ import annotations

@@ -14,8 +14,9 @@ from trimtab.policies.scaling.inputs import Load
 from trimtab.resources.scaling import TargetTracking
 
 STABLE_S: Final = 60.0  # Knative's default; so is a tenth of it for the panic window
-LEAST_STABLE_S: Final = 6.0
+LEAST_STABLE_S: Final = 1.0
 MOST_STABLE_S: Final = 3600.0
+LEAST_PANIC_S: Final = 0.5
 FINE_S: Final = 1.0  # so much is kept finely
 TOLD_WITHIN_S: Final = 0.02  # a gateway that has said nothing for a while tells a change at once, or after so long
 UNSEEN_S: Final = 5.0  # nothing at all for so long, not even a Tick: nobody looked, and what was is not known
@@ -45,7 +46,9 @@ def windows_of(tracking: TargetTracking) -> Windows:
 def _windows(dimensions: tuple[tuple[str, str], ...]) -> Windows:
     given = dict(dimensions)
     stable_s = _seconds(given, "StableWindowSeconds", STABLE_S, LEAST_STABLE_S, MOST_STABLE_S)
-    return Windows(stable_s, _seconds(given, "PanicWindowSeconds", stable_s / 10, 0.5, stable_s))
+    return Windows(
+        stable_s, _seconds(given, "PanicWindowSeconds", max(stable_s / 10, LEAST_PANIC_S), LEAST_PANIC_S, stable_s)
+    )
 
 
 def _seconds(given: dict[str, str], name: str, default_s: float, least_s: float, most_s: float) -> float:

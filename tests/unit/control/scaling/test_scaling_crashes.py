@@ -97,6 +97,19 @@ def test_cooldowns_outlive_control(world: LiveScalingWorld) -> None:
     assert world.count >= 2  # no scale-in while the scale-out's cooldown runs
 
 
+def test_bounds_that_were_saved_and_not_kept_are_kept_at_the_next_start(world: LiveScalingWorld) -> None:
+    target = world.register(1, 4)
+    world.store.scaling.save_target(replace(target, min_capacity=3))  # and control died
+    world.restart()
+    assert world.count == 3
+    world.settle()
+    world.update("ep", "c1", retain_counts=True)
+    world.store.scaling.save_target(replace(target, min_capacity=4))
+    world.restart()
+    world.settle()
+    assert world.count == 4
+
+
 def test_a_state_that_cannot_be_read_begins_anew(world: LiveScalingWorld, caplog: pytest.LogCaptureFixture) -> None:
     world.register(1, 4)
     world.store.scaling.save_state("ep", "main", b"\xc1")

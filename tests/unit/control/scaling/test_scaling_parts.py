@@ -86,6 +86,19 @@ def test_signals_are_published_while_a_policy_tracks_them(world: LiveScalingWorl
     assert SIGNAL_1S not in names
 
 
+def test_signals_of_seconds_in_which_control_was_busy_are_published_too(world: LiveScalingWorld) -> None:
+    world.register(1, 4)
+    world.track()
+    world.live.seconds.step()
+    world.clock.advance(4.0)
+    world.live.seconds.step()
+    world.live.seconds.step()
+    now_s = int(world.clock.now_s())
+    key = MetricKey(TRIMTAB, SIGNAL_1S, DIMENSIONS)
+    points = world.metrics.query(key, now_s - 4, now_s, 1)
+    assert [(point.start_s - now_s, point.sketch.count) for point in points] == [(-4, 1), (-3, 1), (-2, 1), (-1, 1)]
+
+
 def test_decisions_are_counted(world: LiveScalingWorld) -> None:
     world.register(2, 4)
     assert len({key.dimensions for key in world.metrics.keys(TRIMTAB, "ScalingDecisions")}) == 2
