@@ -93,7 +93,7 @@ def simulate(load: LoadShape, tracking: TargetTracking, start_s: float) -> Run:
     target = ScalableTarget(endpoint="e", variant="v", min_capacity=1, max_capacity=MOST, created_s=0.0)
     policy = ScalingPolicy(name="p", arn="arn:p", endpoint="e", variant="v", created_s=0.0, tracking=tracking)
     machine = Machine(work_s=WORK_S, start_s=start_s)
-    return run(load, Rules(target=target, policies=(policy,)), machine, replicas=4)
+    return run(load, Rules(target=target, policies=(policy,)), machine, replicas=8)
 
 
 def monday_p99_s(one: Run) -> float:
@@ -158,7 +158,7 @@ def draw(cases: list[Case], path: Path) -> None:
     axes[2].set_xticks([n * DAY_S / 2 for n in range(8)], days, fontsize=8)
     axes[1].legend(fontsize=8, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=90)
     print(f"wrote {path}")
 
 

@@ -75,7 +75,7 @@ def _story(client: Client, name: str, variant: str, about: dict[str, Any], start
         if error.code != "NotFound":
             raise
         endpoint = {}  # it is no more; what was decided of it is still known
-    lines = client.lines(f"endpoints/{name}/scaling", **query, start=repr(start_s), end=repr(end_s))
+    lines = client.lines(f"endpoints/{name}/scaling", **query, start=repr(start_s), end=repr(end_s), only="decisions")
     return [one for one in story(lines, about["activities"], endpoint) if one.at_s >= start_s]
 
 

@@ -85,7 +85,7 @@ def _verify(name: str, variant: str, entries: list[Entry], *, as_json: bool) -> 
 def _load(client: Client, recording: Recording, name: str, variant: str) -> LoadShape:
     from trimtab.cli.replaying.fetch import load_of_metrics
 
-    if len(recording.loads) > 1:
+    if recording.is_whole and recording.loads:
         return recording.load()
     return load_of_metrics(client, name, variant, recording.start_s, recording.end_s, time.time())
 

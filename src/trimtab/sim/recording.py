@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from trimtab.control.scaling.entries import Began, Entry
+from trimtab.control.scaling.entries import Began, Entry, time_of
 from trimtab.errors import Invalid
 from trimtab.policies.scaling.decisions import Decision, Rules
 from trimtab.policies.scaling.inputs import Load, Scheduled
@@ -21,19 +22,28 @@ START_S: Final = 0.05  # of a replica, where none was measured
 
 
 class Recording(Struct, frozen=True, kw_only=True):
-    """What was recorded of one variant. `orders`: capacity as it changed, and when."""
+    """What was recorded of one variant, from its first entry in the time that was asked for.
+
+    `orders`: capacity as it changed, and when. `is_whole`: an event policy was there all the time, so `loads` are all
+    of its load; else gateways told theirs at times, or never.
+    """
 
     rules: Rules
     replicas: int
     orders: tuple[tuple[float, int], ...]
     scheduled: tuple[Scheduled, ...]
     loads: tuple[Load, ...]
+    is_whole: bool
     start_s: float
     end_s: float
 
     def load(self) -> LoadShape:
-        """As gateways told it. Invalid where they have not: of a variant without event policies nobody asks them."""
-        return of_loads(self.loads, step_s=step_of(self.end_s - self.start_s))
+        """As gateways told it; where they said nothing, nothing came. Invalid for less than a second of it."""
+        if not self.loads:
+            raise Invalid("No load was recorded in that time.")
+        first, last = self.loads[0], self.loads[-1]
+        ends = [replace(first, at_s=min(first.at_s, self.start_s)), replace(last, at_s=max(last.at_s, self.end_s))]
+        return of_loads([ends[0], *self.loads, ends[1]], step_s=step_of(self.end_s - self.start_s))
 
     @property
     def work_s(self) -> float | None:
@@ -63,10 +73,15 @@ def recorded(entries: Sequence[Entry], start_s: float, end_s: float) -> Recordin
     capacity = -1
     scheduled: list[Scheduled] = []
     loads: list[Load] = []
+    first_s: float | None = None
+    is_whole = True
     for entry in entries:
         if isinstance(entry, Began | Rules):
             rules = entry.rules if isinstance(entry, Began) else entry
+            is_whole = is_whole and _has_event(rules)
             continue
+        if first_s is None and entry.at_s >= start_s:
+            first_s = entry.at_s
         if isinstance(entry, Load) and entry.at_s >= start_s:
             loads.append(entry)
         if isinstance(entry, Scheduled) and entry.at_s >= start_s:
@@ -83,8 +98,18 @@ def recorded(entries: Sequence[Entry], start_s: float, end_s: float) -> Recordin
         raise Invalid("Nothing was recorded of autoscaling in that time.")
     return Recording(
         rules=rules, replicas=replicas, orders=tuple(orders), scheduled=tuple(scheduled), loads=tuple(loads),
-        start_s=start_s, end_s=end_s,
+        is_whole=is_whole, start_s=_start(entries, start_s, first_s), end_s=end_s,
     )  # fmt: skip
+
+
+def _has_event(rules: Rules) -> bool:
+    return any(policy.tracking is not None and policy.tracking.is_event for policy in rules.policies)
+
+
+def _start(entries: Sequence[Entry], start_s: float, first_s: float | None) -> float:
+    """The time asked for; or, where the record begins after it, the first entry's."""
+    known = next((at_s for entry in entries if (at_s := time_of(entry)) is not None), start_s)
+    return start_s if known <= start_s or first_s is None else first_s
 
 
 def _capacity(entry: Entry) -> int | None:

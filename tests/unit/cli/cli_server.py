@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from trimtab.aws import sts
 from trimtab.aws.auth import Authenticator
+from trimtab.aws.cloudwatch.data import Data
 from trimtab.aws.dispatch import Dispatcher
 from trimtab.aws.eventstream import payload_part
 from trimtab.aws.http import BytesBody, Headers, HttpRequest, HttpResponse
@@ -26,9 +27,9 @@ from trimtab.clock import SystemClock
 from trimtab.control.scaling.journal import Journal
 from trimtab.control.top import Overview
 from trimtab.resources.routing import AccessKey
-from trimtab.resources.scaling import ScalableTarget, ScalingActivity, ScalingPolicy
 from trimtab.resources.usage import ReplicaUsage
 from trimtab.testing.fake_control import FakeControl
+from trimtab.testing.fake_scaling import FakeScaling
 from trimtab.testing.metrics import MemoryMetricStore
 
 KEY = AccessKey(id="AKIDTEST", secret="secret")
@@ -113,27 +114,6 @@ class Models:
         }
 
 
-class Scaling:
-    """What was said of scaling, and what came of it."""
-
-    def __init__(self) -> None:
-        self.all_targets: list[ScalableTarget] = []
-        self.all_policies: list[ScalingPolicy] = []
-        self.all_activities: list[ScalingActivity] = []
-
-    def targets(self) -> Sequence[ScalableTarget]:
-        return self.all_targets
-
-    def policies(self) -> Sequence[ScalingPolicy]:
-        return self.all_policies
-
-    def activities(
-        self, endpoint: str = "", variant: str = "", *, before: str = "", limit: int = 50
-    ) -> Sequence[ScalingActivity]:
-        found = [a for a in self.all_activities if a.endpoint == endpoint and variant in ("", a.variant)]
-        return found[::-1][:limit]
-
-
 class World:
     """The server's parts, for tests to look into and to steer."""
 
@@ -144,8 +124,10 @@ class World:
         self.models = Models()
         self.on_order: Callable[[str], None] = self.control.settle
         authenticate = Authenticator(lambda: {KEY.id: KEY}, region=REGION, clock=SystemClock(), required=True)
+        self.metrics = MemoryMetricStore()
         handlers = merge(
             sagemaker_handlers(self.control, SystemClock(), Pager(b"secret")),
+            handlers_of(Data(self.metrics, SystemClock(), Pager(b"secret"))),
             handlers_of(self.objects),
             handlers_of(self.models),
             handlers_of(sts),
@@ -153,12 +135,11 @@ class World:
         self._edge = Dispatcher(handlers, authenticate, region=REGION, account="123456789012")
         self.trouble = False  # control is away: nobody but a gateway answers
         self.nonsense = False  # who answers is no trimtab
-        self.metrics = MemoryMetricStore()
         self.usages: dict[str, ReplicaUsage] = {}
         overview = Overview(self.control, self.metrics, lambda: self.usages, SystemClock())
         self.journal = Journal(logs.parent / "scaling.db", SystemClock(), write_every_s=0, keep_s=1e12)
-        self.scaling = Scaling()
-        history = ScalingHistory(self.journal, self.scaling)  # type: ignore[arg-type]
+        self.scaling = FakeScaling(SystemClock(), [("fraud", "blue")])
+        history = ScalingHistory(self.journal, self.scaling)
         self._native = native_api(self.control, overview, authenticate, logs, {}, history)
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:

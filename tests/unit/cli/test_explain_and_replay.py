@@ -16,8 +16,10 @@ from msgspec.structs import replace
 from trimtab.cli.render import CliError
 from trimtab.cli.times import span
 from trimtab.control.scaling.entries import Began
+from trimtab.metrics.sketch import Sketch
+from trimtab.metrics.store import MetricKey, Sample
 from trimtab.policies.scaling.decisions import Decision, Rules
-from trimtab.policies.scaling.inputs import Input
+from trimtab.policies.scaling.inputs import Input, Load
 from trimtab.policies.scaling.state import State
 from trimtab.resources.endpoint import Event
 from trimtab.resources.endpoint_config import EndpointConfig, VariantSpec
@@ -58,12 +60,12 @@ def began_s(world: World) -> float:
         world.journal.note("fraud", "blue", rules, before, given, decisions, after)
         for decision in decisions:
             if decision.made:
-                world.scaling.all_activities.append(an_activity(decision))
+                world.scaling.held_activities.insert(0, an_activity(decision))
 
     load = drawn(LoadShape(rate, 1.0, start_s), seed=1)
     run(load, Rules(target=TARGET, policies=(POLICY,)), Machine(work_s=0.05, start_s=0.05), note=note)
-    world.scaling.all_targets.append(TARGET)
-    world.scaling.all_policies.append(POLICY)
+    world.scaling.known[("fraud", "blue", "")] = TARGET
+    world.scaling.held_policies[("fraud", "blue", "")] = POLICY
     control = world.control
     control.create_model(Model(name="m", created_s=1.0, containers=(Container(image="i"),)), {})
     variants = (VariantSpec(name="blue", model_name="m"),)
@@ -277,6 +279,66 @@ def test_nothing_recorded_is_an_error_that_says_why(trimtab: Any, began_s: float
     assert "Nothing was recorded" in result.stderr
 
 
+@pytest.fixture
+def by_alarms(world: World) -> float:
+    """Half an hour of the same surge, scaled by AWS's default policy: its journal knows of no load, CloudWatch does."""
+    start_s = float(int(time.time()) // 60 * 60 - 1800)
+    rate = np.concatenate([np.full(300, 2.0), np.full(300, 40.0), np.full(1200, 2.0)])
+    policy = replace(
+        POLICY, tracking=TargetTracking(target_value=840.0, predefined="SageMakerVariantInvocationsPerInstance")
+    )
+
+    def note(rules: Rules, before: State, given: Input, decisions: tuple[Decision, ...], after: State) -> None:
+        world.journal.note("fraud", "blue", rules, before, given, decisions, after)
+
+    load = drawn(LoadShape(rate, 1.0, start_s), seed=1)
+    run(load, Rules(target=TARGET, policies=(policy,)), Machine(work_s=0.05), note=note)
+    samples = []
+    for second, count in enumerate(load.arrivals.tolist()):
+        for name, value in (("Invocations", 1.0), ("ModelLatency", 50_000.0)):
+            sketch = Sketch()
+            if count:
+                sketch.add(value, count)
+            samples.append(Sample(MetricKey("AWS/SageMaker", name, DIMENSIONS), int(start_s) + second, sketch, "None"))
+    world.metrics.record(samples)
+    return start_s
+
+
+def test_the_load_of_a_variant_that_alarms_scale_comes_from_cloudwatch(
+    trimtab: Any, by_alarms: float, tmp_path: Path
+) -> None:
+    event = tmp_path / "event.json"
+    dimensions = [{"Name": name, "Value": value} for name, value in DIMENSIONS]
+    metric = {
+        "Namespace": "trimtab/Endpoints",
+        "MetricName": SIGNAL_EVENT,
+        "Dimensions": dimensions,
+        "Statistic": "Average",
+    }
+    event.write_text(json.dumps({"TargetValue": 0.7, "CustomizedMetricSpecification": metric}))
+    result = trimtab("replay", "fraud", "--from", str(int(by_alarms)), "--policy", str(event), "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    was, would = found["tried"]
+    assert found["machine"]["work_s"] == pytest.approx(0.05, rel=0.02)
+    assert found["load"]["requests"] == pytest.approx(300 * 2 + 300 * 40 + 1200 * 2, rel=0.03)
+    assert was["replicas_most"] == 3
+    assert would["requests_over_200_ms"] < was["requests_over_200_ms"] / 4
+
+
+def test_what_a_request_takes_must_be_told_where_nothing_says_so(
+    trimtab: Any, world: World, by_alarms: float, tmp_path: Path
+) -> None:
+    world.metrics.samples = [sample for sample in world.metrics.samples if sample.key.name == "Invocations"]
+    path = tmp_path / "minutes.json"
+    path.write_text(json.dumps(MINUTES))
+    arguments = ("replay", "fraud", "--from", str(int(by_alarms)), "--policy", str(path))
+    result = trimtab(*arguments)
+    assert result.exit_code == 1
+    assert "--work 50ms" in result.stderr
+    assert trimtab(*arguments, "--work", "50ms").exit_code == 0
+
+
 # --- the API ---------------------------------------------------------------------------------------------------------
 
 
@@ -305,3 +367,26 @@ def test_the_past_is_told_in_several_ways() -> None:
     for last, start, end in (("x", "", ""), ("0s", "", ""), ("1h", "1h", ""), ("", "1h", "2h"), ("", "soon", "")):
         with pytest.raises(CliError):
             span(last, start, end, now_s)
+
+
+def test_a_follower_is_told_what_is_decided_from_then_on(
+    trimtab: Any, world: World, began_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = itertools.count()
+    now_s = time.time()
+    fired = Load(
+        at_s=now_s, capacity=0, ready=0, in_hand=2.0, now=2, waiting=2, arrived=2, ended=0, work_s=0.0, start_s=0.0
+    )
+    woken = Decision(at_s=now_s, before=0, wanted=1, made=True, reason="2 requests wait, and there is no replica")
+
+    def sleep(seconds: float) -> None:
+        if next(turns) == 1:
+            raise KeyboardInterrupt
+        world.scaling.held_activities.insert(0, an_activity(woken))
+        world.journal.note("fraud", "blue", Rules(target=TARGET), State(), fired, [woken], State())
+
+    monkeypatch.setattr("trimtab.cli.explain.time.sleep", sleep)
+    result = trimtab("explain", "fraud", "--made", "--follow", "--last", "1m")
+    assert result.exit_code == 130
+    assert result.stdout.count("2 requests wait") == 1
+    assert "0 -> 1" in result.stdout

@@ -124,9 +124,9 @@ def test_percentiles_are_near_those_of_a_queue_simulated_request_by_request(rate
     counts = np.bincount(np.array(moments, dtype=int), minlength=seconds)[:seconds].astype(float)
     load = LoadShape(counts, 1.0, T0)
     found = follow(load, rules(), Machine(work_s=work_s), replicas=servers, orders=()).latencies()
-    assert found.p50_s == pytest.approx(float(truth[len(truth) // 2]), rel=0.25)
-    assert found.p99_s == pytest.approx(float(truth[int(len(truth) * 0.99)]), rel=0.5)
-    assert found.mean_s == pytest.approx(float(truth.mean()), rel=0.25)
+    assert found.p50_s == pytest.approx(float(truth[len(truth) // 2]), rel=0.12)
+    assert found.p99_s == pytest.approx(float(truth[int(len(truth) * 0.99)]), rel=0.2)
+    assert found.mean_s == pytest.approx(float(truth.mean()), rel=0.12)
 
 
 def test_requests_that_come_while_there_is_no_replica_wait_until_there_is() -> None:

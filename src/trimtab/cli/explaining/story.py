@@ -11,7 +11,7 @@ Document = Mapping[str, Any]
 
 STEPS: Final = ("detect", "decide", "place", "fork", "fetch", "import", "load", "warm", "first_answer")
 _SAME_S: Final = 0.01  # an activity is its decision's when both are of this moment
-_ORDERED_S: Final = 0.5  # a start may be recorded so long before its decision is
+_AFTER_THE_FACT_S: Final = 0.02  # what an event tells of when its start was decided is so exact
 
 
 class Start(Struct, frozen=True, kw_only=True):
@@ -123,14 +123,14 @@ def _add_starts(told: list[Told], endpoint: Document) -> None:
         if event.get("cause") != "ScaleOut" or event.get("replica_id") in known or event.get("load_time_s") is None:
             continue
         began_s = event["at_s"] - event["load_time_s"]
-        if (one := _that_started(told, event.get("variant", ""), began_s)) is not None:
+        if (one := _that_started(told, event.get("variant", ""), began_s + _AFTER_THE_FACT_S)) is not None:
             one.starts.append(Start(replica_id=event["replica_id"], total_s=event["load_time_s"]))
 
 
 def _that_started(told: Sequence[Told], variant: str, began_s: float) -> Told | None:
     """The last scale-out before that moment."""
     outs = (one for one in reversed(told) if one.made and one.wanted > one.before and one.variant == variant)
-    return next((one for one in outs if one.at_s <= began_s + _ORDERED_S), None)
+    return next((one for one in outs if one.at_s <= began_s), None)
 
 
 def _start_of(replica: Document) -> Start:

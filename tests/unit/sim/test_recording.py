@@ -1,0 +1,104 @@
+"""What a journal's part is made into, for policies to be tried on."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from trimtab.control.scaling.entries import Began, Entry
+from trimtab.errors import Invalid
+from trimtab.policies.scaling.decisions import Decision, Rules
+from trimtab.policies.scaling.inputs import AlarmFired, Load, Tick
+from trimtab.resources.metric_query import MetricStat
+from trimtab.resources.scaling import SIGNAL_EVENT, ScalableTarget, ScalingPolicy, TargetTracking
+from trimtab.sim.plant import Machine
+from trimtab.sim.recording import recorded
+from trimtab.sim.verify import verify
+
+T0 = 1_700_000_000.0
+TARGET = ScalableTarget(endpoint="e", variant="v", min_capacity=1, max_capacity=4, created_s=T0)
+EVENT = TargetTracking(target_value=0.7, stat=MetricStat("trimtab/Endpoints", SIGNAL_EVENT, (), 0, "Average"))
+BY_EVENT = Rules(
+    target=TARGET,
+    policies=(ScalingPolicy(name="p", arn="a", endpoint="e", variant="v", created_s=T0, tracking=EVENT),),
+)
+BY_ALARM = Rules(target=TARGET)
+
+
+def began(at_s: float, rules: Rules) -> Began:
+    return Began(at_s=at_s, rules=rules, state=b"\x80")
+
+
+def load(at_s: float, arrived: int, capacity: int = 1) -> Load:
+    return Load(
+        at_s=at_s, capacity=capacity, ready=capacity, in_hand=0.0, now=0, waiting=0, arrived=arrived, ended=arrived,
+        work_s=arrived * 0.05, start_s=0.02,
+    )  # fmt: skip
+
+
+def change(at_s: float, before: int, wanted: int) -> Decision:
+    return Decision(at_s=at_s, before=before, wanted=wanted, made=True)
+
+
+def test_capacity_is_followed_through_decisions_and_what_inputs_tell() -> None:
+    entries: list[Entry] = [
+        began(T0, BY_EVENT), load(T0, 0), load(T0 + 10, 10), change(T0 + 10, 1, 3), Tick(at_s=T0 + 11, capacity=3),
+        Tick(at_s=T0 + 20, capacity=2),  # somebody else has changed it
+    ]  # fmt: skip
+    found = recorded(entries, T0, T0 + 30)
+    assert found.replicas == 1
+    assert found.orders == ((T0 + 10, 3), (T0 + 20, 2))
+    assert found.work_s == pytest.approx(0.05)
+    assert found.birth_s == 0.02
+    run = found.happened(found.load(), Machine(work_s=0.05, start_s=0.02))
+    assert run.ready[-1] == 2
+
+
+def test_what_is_before_the_time_asked_for_sets_the_scene_only() -> None:
+    entries: list[Entry] = [
+        began(T0, BY_EVENT),
+        load(T0, 0),
+        change(T0, 1, 4),
+        load(T0 + 100, 50, 4),
+        load(T0 + 110, 60, 4),
+    ]
+    found = recorded(entries, T0 + 90, T0 + 120)
+    assert found.replicas == 4
+    assert found.orders == ()
+    assert found.start_s == T0 + 90
+    assert found.load().total == pytest.approx(10.0)
+
+
+def test_silence_is_no_load() -> None:
+    entries: list[Entry] = [began(T0, BY_EVENT), Tick(at_s=T0, capacity=1), load(T0 + 50, 7), load(T0 + 52, 11)]
+    found = recorded(entries, T0 - 3600, T0 + 100)
+    assert found.is_whole
+    assert found.start_s == T0
+    shape = found.load()
+    assert shape.end_s - shape.start_s == pytest.approx(100.0)
+    assert shape.total == pytest.approx(4.0)
+
+
+def test_the_load_is_whole_only_where_an_event_policy_was_there_all_the_time() -> None:
+    entries: list[Entry] = [began(T0, BY_ALARM), load(T0, 0), BY_EVENT, load(T0 + 10, 5)]
+    assert not recorded(entries, T0, T0 + 20).is_whole
+
+
+def test_nothing_recorded_is_refused() -> None:
+    with pytest.raises(Invalid, match="Nothing"):
+        recorded([], T0, T0 + 1)
+    fired = AlarmFired(at_s=T0, capacity=1, policy="a", alarm="high", is_high=True, value=1.0, threshold=0.5)
+    with pytest.raises(Invalid, match="No load"):
+        recorded([began(T0, BY_EVENT), fired], T0, T0 + 1).load()
+
+
+def test_rules_hold_from_where_they_stand_and_a_new_beginning_is_counted() -> None:
+    entries: list[Entry] = [
+        began(T0, BY_ALARM), Tick(at_s=T0, capacity=1), replace(BY_ALARM, target=replace(TARGET, min_capacity=2)),
+        Tick(at_s=T0 + 1, capacity=1), began(T0 + 2, BY_ALARM), Tick(at_s=T0 + 2, capacity=1),
+    ]  # fmt: skip
+    found = verify(entries)
+    assert (found.inputs, found.decisions, found.restarts, found.difference) == (3, 0, 1, None)
+    missing = verify([*entries, change(T0 + 2, 1, 2)])
+    assert missing.difference is not None
+    assert missing.difference.replayed == ()
