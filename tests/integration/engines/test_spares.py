@@ -271,7 +271,8 @@ def model_fn(model_dir):
         "mask": str(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
         "title": open("/proc/self/cmdline").read().strip("\\0 "),
         "files": sorted(os.readlink(f"/proc/self/fd/{n}").split(":")[0].replace(os.environ["TRIMTAB_REPLICA"], "ID")
-                        for n in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{n}")),
+                        for n in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{n}")
+                        if not os.readlink(f"/proc/self/fd/{n}").startswith("socket")),  # who connects meanwhile varies
         "threads": len(os.listdir("/proc/self/task")),
         "draws": [random.random(), float(np.random.random())],
         "path": sys.path,
