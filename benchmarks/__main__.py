@@ -26,6 +26,8 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     "batching": ("batching", []),
     "startup": ("startup", []),
     "birth": ("birth", []),
+    "birth_large": ("birth", ["--runtime", "large", "--max-p99-ms", "150"]),
+    "scale_out": ("scale_out", []),
     "transitions": ("transitions", []),
     "fuzz_edge": ("fuzz_edge", ["--requests", "100000", "--seed", "1"]),
     "weekend": ("weekend", []),
