@@ -28,6 +28,8 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     "birth": ("birth", []),
     "birth_large": ("birth", ["--runtime", "large", "--max-p99-ms", "150"]),
     "scale_out": ("scale_out", []),
+    "wake": ("wake", []),
+    "wake_large": ("wake", ["--model", "large", "--wakes", "200"]),
     "transitions": ("transitions", []),
     "fuzz_edge": ("fuzz_edge", ["--requests", "100000", "--seed", "1"]),
     "weekend": ("weekend", []),
