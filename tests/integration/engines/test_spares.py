@@ -197,6 +197,9 @@ async def test_an_order_that_comes_while_a_spare_still_rehearses_is_not_kept_wai
     engine = await first(house)
     await eventually(lambda: named_spares(house), house)
     assert await born(engine, "s", house) not in named_spares(house)
+    rehearsing = set(named_spares(house))
+    house.end_nursery(signal.SIGKILL)
+    await eventually(lambda: not any(map(lives, rehearsing)), house)
 
 
 async def test_rehearsals_that_fail_are_told_and_made_rarer_and_births_go_on_by_fork(
