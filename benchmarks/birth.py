@@ -1,11 +1,12 @@
 """Births: from the decision to start a replica of a fraud-like model to ready, and to its first answer.
 
     .venv/bin/python benchmarks/birth.py [--births 200] [--max-p99-ms 50] [--no-spares]
+    .venv/bin/python benchmarks/birth.py --runtime large --max-p99-ms 150
     .venvs/torch/bin/python benchmarks/birth.py --runtime torch --max-p99-ms 150      (after `make torch-env`)
     .venvs/torch/bin/python benchmarks/birth.py --runtime minilm --max-p99-ms 500
 
 A real nursery, the real worker, the artifact on local disk already; one birth after the other on an otherwise idle
-machine, with a pause in which the nursery forks a spare worker for the next (`--no-spares`: it keeps none). `torch` is a TorchScript network for the PyTorch container, `minilm` the sentence model all-MiniLM-L6-v2
+machine, with a pause in which the nursery forks a spare worker for the next (`--no-spares`: it keeps none). `large` is an ONNX network of 100 MB, `torch` a TorchScript network for the PyTorch container, `minilm` the sentence model all-MiniLM-L6-v2
 (91 MB) for the Hugging Face container. They are counted from when the nursery has learned their runtime, which it does
 after the first birth; that one is shown, too. Prints a table of p50 and p99 in milliseconds for every step of the
 budget. Exits 1 when the 99th percentile from the decision to the first answer is over the limit.
@@ -45,6 +46,7 @@ NURSERY = (
     "rehearse=rehearse if sys.argv[3] == 'spares' else None))"
 )
 FEATURES = 30  # as the card-payment rows of examples/fraud
+LARGE_WIDTH, LARGE_LAYERS = 2048, 6
 STEPS = ("place_s", "fetch_s", "fork_s", "import_s", "load_s", "warm_s")
 
 
@@ -79,6 +81,28 @@ def save_onnx(folder: Path) -> Path:
     return folder
 
 
+def save_large_onnx(folder: Path) -> Path:
+    """Six layers of 2048 x 2048: 100 MB of weights."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(42)
+    nodes, weights, last = [], [], "x"
+    for layer in range(LARGE_LAYERS):
+        values = rng.normal(scale=LARGE_WIDTH**-0.5, size=(LARGE_WIDTH, LARGE_WIDTH)).astype(np.float32)
+        weights.append(numpy_helper.from_array(values, f"w{layer}"))
+        nodes.append(helper.make_node("MatMul", [last, f"w{layer}"], [f"m{layer}"]))
+        nodes.append(helper.make_node("Relu", [f"m{layer}"], [last := f"r{layer}"]))
+    shape = ["n", LARGE_WIDTH]
+    ends = [[helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)] for name in ("x", last)]
+    graph = helper.make_graph(nodes, "large", *ends, weights)
+    folder.mkdir()
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), folder / "model.onnx"
+    )
+    return folder
+
+
 def save_torchscript(folder: Path) -> Path:
     """Three layers, 30 -> 256 -> 256 -> 2. Made in a process of its own: this one needs no torch."""
     folder.mkdir()
@@ -110,6 +134,7 @@ HUGGING_FACE_IMPORTS = (
 ROW = ",".join(["0.5"] * FEATURES).encode()
 SUBJECTS = {
     "onnx": Subject(save_onnx, ROW, "text/csv"),
+    "large": Subject(save_large_onnx, ",".join(["0.5"] * LARGE_WIDTH).encode(), "text/csv"),
     "torch": Subject(save_torchscript, ROW, "text/csv", Runtime(flavor=Flavor.PYTORCH, imports=TORCH_IMPORTS)),
     "minilm": Subject(
         installed_minilm,

@@ -92,6 +92,8 @@ class LocalConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio's."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are not subclasses
+        # uvloop keeps what is below the limit until the turn of the event loop ends, and a turn may wait for the disk.
+        self._transport.set_write_buffer_limits(high=0)
         if self._server.made(self):
             self.joined()
 

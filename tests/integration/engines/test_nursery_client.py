@@ -1,8 +1,10 @@
 """The engine's connection to the nursery, on the event loop that control runs on."""
 
 import asyncio
+import socket
 from pathlib import Path
 
+import msgspec
 import uvloop
 
 from trimtab.engines.local.client import NurseryClient
@@ -40,3 +42,31 @@ def test_an_order_given_while_the_connection_is_breaking_goes_to_the_next_nurser
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert runner.run(asyncio.wait_for(scene(), 20)).pid == 1
+
+
+def test_an_order_has_left_before_the_turn_of_the_event_loop_ends(tmp_path: Path) -> None:
+    """What else the turn does may wait for the disk."""
+
+    received: list[bytes] = []
+
+    async def scene() -> None:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(tmp_path / "n.sock"))
+            listener.listen()
+            client = NurseryClient(tmp_path / "n.sock", patience_s=5)
+            client.open()
+            await client._up.wait()
+            with listener.accept()[0] as nursery:
+                nursery.setblocking(False)
+                order = asyncio.ensure_future(client.order(ORDER))
+                asyncio.get_running_loop().call_soon(lambda: received.append(nursery.recv(1 << 16)))  # in the same turn
+                while not received:
+                    await asyncio.sleep(0)
+                order.cancel()
+                await asyncio.gather(order, return_exceptions=True)
+                await client.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(asyncio.wait_for(scene(), 20))
+    (message,) = split(bytearray(received[0]))
+    assert decode_order(message) == msgspec.structs.replace(ORDER, id=1)

@@ -131,6 +131,8 @@ class NurseryClient:
                 pause_s = min(pause_s * 2, _RECONNECT_S[1])
                 continue
             pause_s = _RECONNECT_S[0]
+            # uvloop keeps what is below the limit until the turn of the event loop ends: orders do not wait for that.
+            writer.transport.set_write_buffer_limits(high=0)
             self._writer = writer
             self._learned.clear()  # a new nursery knows nothing
             self._up.set()

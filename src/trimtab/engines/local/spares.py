@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from trimtab.engines.local import records
+from trimtab.engines.local import records, strays
 from trimtab.engines.local.birth import RunChild, fork_child
 from trimtab.engines.local.memory import available_memory, total_memory
 from trimtab.engines.local.orders import Bear, BirthRecord
@@ -64,6 +64,7 @@ class Spares:
         self._run_child = run_child
         self._rehearse = rehearse
         self._lifeline_fd = lifeline_fd
+        self._nursery_pid = os.getpid()
         self._waiting: list[_Spare] = []
         self._dismissed: set[int] = set()  # told to end, not reaped yet
         self._births_s: deque[float] = deque(maxlen=256)
@@ -206,7 +207,11 @@ class Spares:
         assert self._rehearse is not None
         setproctitle("trimtab: spare, rehearsing")
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
+        strays.end_with_parent(True)  # it looks at its socket only when it has rehearsed, and that may take for ever
+        if os.getppid() != self._nursery_pid:
+            return
         self._rehearse()
+        strays.end_with_parent(False)
         try:
             theirs.send(_READY)
         except BrokenPipeError:  # dismissed meanwhile

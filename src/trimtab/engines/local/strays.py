@@ -18,10 +18,11 @@ from pathlib import Path
 from trimtab.config import HOUSE_VARIABLE
 from trimtab.engines.local import processes, records
 
+_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _OWN = (b"trimtab: control", b"trimtab: gateway", b"trimtab: nursery")  # as they name themselves
 _OWN_BEFORE = (b"trimtab.app",)  # and what they are started as
-_WORKER = b"trimtab: worker"  # a fork of a worker keeps its name
+_WORKER = (b"trimtab: worker", b"trimtab: spare")  # a fork of a worker keeps its name; a spare is the nursery's child
 
 _libc = ctypes.CDLL(None, use_errno=True)  # loaded before any fork
 
@@ -31,6 +32,11 @@ Stray = tuple[int, int]  # process id and start: together unique
 def adopt_orphans() -> None:
     """Make this process, and what it becomes by exec, the parent of all orphans below it (Linux, prctl(2))."""
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def end_with_parent(yes: bool) -> None:
+    """Have the kernel kill this process when its parent dies (Linux, prctl(2)); or no longer."""
+    _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL) if yes else 0, 0, 0, 0)
 
 
 def find(supervisor_pid: int, workers_dir: Path, house: str) -> set[Stray]:
