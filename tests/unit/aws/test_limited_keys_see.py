@@ -64,8 +64,9 @@ def edge(tmp_path: Path) -> Iterator[Handler]:
     metering = Metering(metrics, lambda: RouteTable(version=1, endpoints=routes), clock)
     authenticate = Authenticator(lambda: KEYS, region="us-east-1", clock=clock, required=True)
     objects: Any = None  # nobody comes as far
+    scaling: Any = None  # nor here
     made: Any = control
-    handlers = aws_handlers(config, made, objects, metrics, Alarms(store.alarms, clock, not_there))
+    handlers = aws_handlers(config, made, objects, metrics, Alarms(store.alarms, clock, not_there), scaling)
     yield control_handler(
         config,
         made,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from math import exp, isfinite
+from math import exp, gcd, isfinite
 from typing import Final
 
 from trimtab.resources.scaling import Predictive
@@ -18,6 +18,8 @@ from trimtab.resources.scaling import Predictive
 HISTORY_S: Final = 14 * 86400.0  # AWS: forecasts are made of up to 14 days
 LEAST_S: Final = 86400.0  # AWS: and of 24 hours at least
 _DAY_S: Final = 86400
+_HOUR_S: Final = 3600
+_LEAST_STEP_S: Final = 60
 _WEEKDAY_WEIGHT: Final = 8.0
 _OLDER: Final = 0.9  # weight of a day, against the one after it
 _FEW: Final = 5  # days: their mean; of more the median, which odd days do not move
@@ -33,9 +35,9 @@ Points = Sequence[tuple[float, float]]
 def forecast(points: Points, now_s: float, horizon_s: float) -> list[tuple[float, float]]:
     """(start, load) of each step from the one in which `now_s` lies until `horizon_s` later.
 
-    `points` are (start, load) in steps of equal length that divide a day (five minutes, an hour), in any order; steps
+    `points` are (start, load) in steps of equal length that divide an hour (five minutes, an hour), in any order; steps
     may be missing, and are not in the forecast where they are on every day. Only the 14 days before `now_s` count.
-    Empty where they reach over less than 24 h. ValueError for steps that do not divide a day.
+    Empty where they reach over less than 24 h. ValueError for points at irregular times.
     """
     recent = sorted((at_s, load) for at_s, load in points if now_s - HISTORY_S <= at_s < now_s and isfinite(load))
     if not recent:
@@ -83,9 +85,10 @@ def _length(points: Points) -> float:
 
 
 def _step_of(points: Points) -> int:
-    step_s = round(_length(points))
-    if step_s <= 0 or _DAY_S % step_s:
-        raise ValueError(f"a forecast is made of steps that divide a day, not of {step_s} s")
+    """The longest step that divides a day and that all points are multiples of apart: gaps are left out of it."""
+    step_s = gcd(_DAY_S, _HOUR_S, *(round(later[0] - earlier[0]) for earlier, later in pairwise(points)))
+    if step_s < _LEAST_STEP_S:
+        raise ValueError(f"a forecast is made of points at regular times, a minute apart at least, not of {step_s} s")
     return step_s
 
 
