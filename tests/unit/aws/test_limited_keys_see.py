@@ -71,6 +71,7 @@ def edge(tmp_path: Path) -> Iterator[Handler]:
         config,
         made,
         Overview(made, metrics, dict, clock),
+        scaling,
         handlers,
         authenticate,
         Prometheus(Exposition(metering), lambda: KEYS, authenticate, required=True),
