@@ -30,6 +30,7 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     "scale_out": ("scale_out", []),
     "wake": ("wake", []),
     "wake_large": ("wake", ["--model", "large", "--wakes", "200"]),
+    "surge": ("surge", []),
     "transitions": ("transitions", []),
     "fuzz_edge": ("fuzz_edge", ["--requests", "100000", "--seed", "1"]),
     "weekend": ("weekend", []),

@@ -1,6 +1,6 @@
 """A surge: load rises twentyfold at once, on a variant that may have 1 to 4 replicas. What does each signal make of it?
 
-    python -m benchmarks.surge [--models work fraud] [--signals 60s 10s event] [--surge-s 270] [--surges 40] [--json FILE]
+    python -m benchmarks.surge [--models work fraud] [--signals 60s 10s event] [--surges 40] [--json FILE]
 
 `60s` is what AWS does by default: target tracking of SageMakerVariantInvocationsPerInstance, alarms of 3 x 60 s. `10s`
 is AWS's high-resolution concurrency. `event` is trimtab's ConcurrencyPerReplicaEvent. All are set by boto3's
@@ -12,7 +12,8 @@ latency from when a request was due).
     alone.
 
 First one long surge for each signal: detection, decision, first answer, p99 and requests over 200 ms in the first
-minute, and replica-hours in the ten minutes that follow (as far as `--surge-s` goes). Then `--surges` short ones with
+minute, and how many replicas each settles at (the mean of the surge's last minute: what the following hours cost). The
+surge goes on for 4.5 minutes with `60s`, which needs three of them, and for two with the others. Then `--surges` short ones with
 `event`: the distribution of surge -> decision and decision -> first request served by a new replica.
 """
 
@@ -56,6 +57,7 @@ def transform_fn(model, body, content_type, accept):
 TIMES = 20
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 SLOW_S = 0.2
+SURGE_S = {"60s": 270.0, "10s": 120.0, "event": 120.0}
 
 
 class Subject(Struct, frozen=True):
@@ -81,8 +83,7 @@ class Surge(Struct):
     slow: int
     requests: int
     failed: int
-    replica_s: float  # from a minute after the surge's beginning to its end
-    budget: str = ""
+    settled: float  # replicas wanted in the surge's last minute, on average
 
 
 def policy(signal: str, endpoint: str, target: float, windows: dict[str, str]) -> dict[str, Any]:
@@ -197,8 +198,9 @@ def quantile(values: Sequence[float], q: float) -> float:
     return ranked[min(len(ranked) - 1, int(q * len(ranked)))] if ranked else float("nan")
 
 
-def long_surge(subject: Subject, model: bytes, image: str, signal: str, base_s: float, surge_s: float) -> Surge:
+def long_surge(subject: Subject, model: bytes, image: str, signal: str, base_s: float) -> Surge:
     """One surge, on a server of its own."""
+    surge_s = SURGE_S[signal]
     with serving("--auth", "none") as trimtab:
         name = subject.name
         trimtab.deploy(name, model, image=image)
@@ -225,7 +227,7 @@ def long_surge(subject: Subject, model: bytes, image: str, signal: str, base_s: 
             slow=sum(latency_s > SLOW_S for latency_s in minute),
             requests=len(minute),
             failed=seen.failed,
-            replica_s=replica_seconds(made, surged_s + 60, base_s + surge_s),
+            settled=replica_seconds(made, base_s + surge_s - 60, base_s + surge_s) / 60,
         )
 
 
@@ -281,7 +283,6 @@ def run(stack: contextlib.ExitStack) -> int:
     parser.add_argument("--models", nargs="*", choices=("work", "fraud"), default=["work", "fraud"])
     parser.add_argument("--signals", nargs="*", choices=("60s", "10s", "event"), default=["60s", "10s", "event"])
     parser.add_argument("--base-s", type=float, default=20.0)
-    parser.add_argument("--surge-s", type=float, default=270.0, help="how long the surge lasts")
     parser.add_argument("--surges", type=int, default=40, help="short ones, by events")
     parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
@@ -300,7 +301,7 @@ def run(stack: contextlib.ExitStack) -> int:
     for name in options.models:
         subject, model = known[name]
         for signal in options.signals:
-            surges.append(long_surge(subject, model, "trimtab://python", signal, options.base_s, options.surge_s))
+            surges.append(long_surge(subject, model, "trimtab://python", signal, options.base_s))
             console.print(f"{name} {signal}: {surges[-1]}", highlight=False)
         if options.surges:
             shorts[name] = short_surges(subject, model, "trimtab://python", options.surges)
@@ -318,11 +319,11 @@ def report(console: Console, surges: Sequence[Surge], shorts: dict[str, tuple[li
     """Two tables."""
     table = Table(title=f"load x {TIMES}, 1 to 4 replicas", title_justify="left")
     for column in ("model", "signal", "decision after", "wants", "new replica answers after", "p99 of the minute", "most",
-                   "over 200 ms", "failed", "replica-min after it"):  # fmt: skip
+                   "over 200 ms", "failed", "replicas, last minute"):  # fmt: skip
         table.add_column(column, justify="left" if column in ("model", "signal") else "right")
     for s in surges:
         table.add_row(s.subject, s.signal, ms(s.decided_s), str(s.wanted), ms(s.served_s), ms(s.p99_s), ms(s.most_s),
-                      f"{s.slow:,} of {s.requests:,}", str(s.failed), f"{s.replica_s / 60:.1f}")  # fmt: skip
+                      f"{s.slow:,} of {s.requests:,}", str(s.failed), f"{s.settled:.2f}")  # fmt: skip
     console.print(table)
     if not shorts:
         return
