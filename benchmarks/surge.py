@@ -4,8 +4,9 @@
 
 `60s` is what AWS does by default: target tracking of SageMakerVariantInvocationsPerInstance, alarms of 3 x 60 s. `10s`
 is AWS's high-resolution concurrency. `event` is trimtab's ConcurrencyPerReplicaEvent. All are set by boto3's
-put_scaling_policy; the server is a real `trimtab serve`, requests come from an open-loop client (Poisson arrivals,
-latency from when a request was due).
+put_scaling_policy; the server is a real `trimtab serve`, requests come from an open-loop client (latency from when a
+request was due) at random times, and in the short surges at even ones, too: at 30 requests a second, chance alone leaves
+one second in fifty without more than three requests in its first quarter.
 
   * `work`: a script that computes for 50 ms, 1.5 -> 30 requests/s: more than one replica can do, and less than two cores;
   * `fraud`: the fraud model of the example, 250 -> 5,000 requests/s: one replica could do it, so this shows the reaction
@@ -23,6 +24,7 @@ import argparse
 import contextlib
 import json
 import random
+import re
 import statistics
 import sys
 import tempfile
@@ -57,6 +59,7 @@ def transform_fn(model, body, content_type, accept):
 TIMES = 20
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 SLOW_S = 0.2
+FIRST = re.compile(r"first answer: [\d.]+ ms; ([\d.]+) ms after the decision")
 SURGE_S = {"60s": 270.0, "10s": 120.0, "event": 120.0}
 
 
@@ -104,7 +107,7 @@ def policy(signal: str, endpoint: str, target: float, windows: dict[str, str]) -
             "10s": "SageMakerVariantConcurrentRequestsPerModelHighResolution",
         }[signal]
         metric = {"PredefinedMetricSpecification": {"PredefinedMetricType": kind}}
-    return {"TargetValue": target, "ScaleOutCooldown": 0, "ScaleInCooldown": 300 if not windows else 0, **metric}
+    return {"TargetValue": target, "ScaleOutCooldown": 0, "ScaleInCooldown": 0 if signal == "event" else 300, **metric}
 
 
 def scale_by(
@@ -126,14 +129,14 @@ def scale_by(
     )
 
 
-def arrivals(phases: Sequence[tuple[float, float]], seed: int) -> list[float]:
-    """Poisson arrivals, in seconds from the beginning, for phases of (rate per second, seconds)."""
+def arrivals(phases: Sequence[tuple[float, float]], seed: int, *, even: bool = False) -> list[float]:
+    """Poisson (or even) arrivals, in seconds from the beginning, for phases of (rate per second, seconds)."""
     draw = random.Random(seed)
     times: list[float] = []
     start_s = 0.0
     for rate, seconds in phases:
         at_s = start_s
-        while (at_s := at_s + draw.expovariate(rate)) < start_s + seconds:
+        while (at_s := at_s + (1 / rate if even else draw.expovariate(rate))) < start_s + seconds:
             times.append(at_s)
         start_s += seconds
     return times
@@ -231,10 +234,11 @@ def long_surge(subject: Subject, model: bytes, image: str, signal: str, base_s: 
         )
 
 
-def short_surges(subject: Subject, model: bytes, image: str, count: int) -> tuple[list[float], list[float], int]:
+def short_surges(
+    subject: Subject, model: bytes, image: str, count: int, even: bool
+) -> tuple[list[float], list[float], int]:
     """Surge -> decision, and decision -> first request served by a new replica, of many surges; failed requests."""
     decided_s: list[float] = []
-    served_s: list[float] = []
     calm_s, surge_s = 9.0, 2.0
     with serving("--auth", "none") as trimtab:
         name = subject.name
@@ -242,7 +246,7 @@ def short_surges(subject: Subject, model: bytes, image: str, count: int) -> tupl
         scale_by(trimtab, name, "event", subject.per_replica["event"], {"StableWindowSeconds": "3"})
         url = f"{trimtab.url}/endpoints/{name}/invocations"
         phases = [(subject.base_per_s, calm_s), (subject.base_per_s * TIMES, surge_s)] * count
-        times = arrivals([*phases, (subject.base_per_s, calm_s)], seed=11)
+        times = arrivals([*phases, (subject.base_per_s, calm_s)], seed=11, even=even)
         seen = ask(url, subject.body, times)
         told = explained(trimtab, name)
         made = [d for d in told["decisions"] if d["made"] and d["wanted"] > d["before"]]
@@ -253,15 +257,14 @@ def short_surges(subject: Subject, model: bytes, image: str, count: int) -> tupl
             if not mine:
                 continue
             decided_s.append(mine[0]["at_s"] - seen.began_s - surged_s)
-            began_s = mine[0]["at_s"] - seen.began_s
-            if subject.name == "work":
-                new = [at_s for at_s in seen.first.values() if began_s <= at_s < began_s + calm_s]
-            else:
-                new = [s["answered_s"] - seen.began_s for s in told["starts"] if s.get("answered_s")]
-                new = [at_s for at_s in new if began_s <= at_s < began_s + calm_s]
-            if new:
-                served_s.append(min(new) - began_s)
+        served_s = first_answers_s(trimtab, name)
     return decided_s, served_s, seen.failed
+
+
+def first_answers_s(trimtab: Trimtab, endpoint: str) -> list[float]:
+    """Decision -> the end of a replica's first answer, as workers log it; without the first replica's."""
+    lines = trimtab.cli("logs", endpoint).splitlines()
+    return [float(found[1]) / 1000 for line in lines if (found := FIRST.search(line))][1:]
 
 
 def ms(seconds: float | None) -> str:
@@ -282,16 +285,16 @@ def run(stack: contextlib.ExitStack) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="*", choices=("work", "fraud"), default=["work", "fraud"])
     parser.add_argument("--signals", nargs="*", choices=("60s", "10s", "event"), default=["60s", "10s", "event"])
-    parser.add_argument("--base-s", type=float, default=20.0)
+    parser.add_argument("--base-s", type=float, default=75.0)
     parser.add_argument("--surges", type=int, default=40, help="short ones, by events")
     parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trimtab-")))
     fraud = models.model("fraud", folder)
     known = {
-        "work": (Subject("work", 1.5, b"[1]", {"60s": 600.0, "10s": 1.0, "event": 1.0}), script(WORK)),
+        "work": (Subject("work", 1.5, b"[1]", {"60s": 600.0, "10s": 2.0, "event": 1.0}), script(WORK)),
         "fraud": (
-            Subject("fraud", 250.0, models.payload(fraud.rows[:1]), {"60s": 75_000.0, "10s": 0.25, "event": 0.25}),
+            Subject("fraud", 250.0, models.payload(fraud.rows[:1]), {"60s": 75_000.0, "10s": 4.0, "event": 0.15}),
             archive(model_onnx=fraud.path.read_bytes()),
         ),
     }
@@ -304,7 +307,9 @@ def run(stack: contextlib.ExitStack) -> int:
             surges.append(long_surge(subject, model, "trimtab://python", signal, options.base_s))
             console.print(f"{name} {signal}: {surges[-1]}", highlight=False)
         if options.surges:
-            shorts[name] = short_surges(subject, model, "trimtab://python", options.surges)
+            for even in (False, True):
+                which = f"{name}, {'even' if even else 'Poisson'}"
+                shorts[which] = short_surges(subject, model, "trimtab://python", options.surges, even)
     report(console, surges, shorts)
     if options.json:
         options.json.write_text(json.dumps({"surges": [_plain(s) for s in surges], "shorts": shorts}, indent=1))
@@ -348,8 +353,9 @@ def report(console: Console, surges: Sequence[Surge], shorts: dict[str, tuple[li
 def reached(surges: Sequence[Surge], shorts: dict[str, tuple[list[float], list[float], int]]) -> bool:
     """Whether the goals are met: decisions in 250 ms, new replicas 50 ms later, no failed request."""
     good = not any(s.failed for s in surges)
-    for decided_s, served_s, failed in shorts.values():
-        good &= not failed and quantile(decided_s, 0.99) <= 0.25 and quantile(served_s, 0.99) <= 0.05
+    for name, (decided_s, served_s, failed) in shorts.items():
+        allowed_s = 0.05 + (0.05 if name.startswith("work") else 0.0)  # its answer itself takes 50 ms
+        good &= not failed and quantile(decided_s, 0.99) <= 0.25 and quantile(served_s, 0.99) <= allowed_s
     return good
 
 
