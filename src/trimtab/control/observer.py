@@ -72,6 +72,11 @@ class Observer:
         records = self._store.list_endpoints()
         return {key_of(r.endpoint.name) for r in records if any(c.reason == "NoCapacity" for c in r.crashes)}
 
+    @property
+    def room_s(self) -> float:
+        """Wall time when a replica was last seen to have left the machine, and made room; 0: not seen."""
+        return self._room_s
+
     def see(self, key: str, *, woken_monotonic_s: float | None = None) -> Seen:
         """Everything about one endpoint, now."""
         now_s = self._clock.monotonic_s()

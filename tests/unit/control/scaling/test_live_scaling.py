@@ -159,6 +159,58 @@ def test_a_full_machine_fails_the_activity_with_the_reason_and_is_asked_again(wo
     assert world.activities()[0].status is A.SUCCESSFUL
 
 
+def test_bounds_that_found_no_room_are_kept_once_a_replica_has_left_the_machine(world: LiveScalingWorld) -> None:
+    world.create("other", world.config("c2", counts={"main": 1}))
+    world.settle()
+    world.engine.capacity = 2
+    world.register(2, 4)
+    world.settle()
+    assert world.count == 1
+    assert "InsufficientInstanceCapacity" in world.activities()[0].status_message
+    for _ in range(6):  # pauses grow
+        world.act_again(60.0)
+        world.settle()
+    world.act_again()
+    failed = len(world.activities())
+    world.control.delete_endpoint("other")
+    world.settle()
+    world.act_again()  # one second: the pause is at its longest
+    world.settle()
+    assert world.count == 2
+    assert world.activities()[0].status is A.SUCCESSFUL
+    assert len(world.activities()) == failed + 1
+
+
+def test_bounds_that_found_no_room_are_asked_for_ever_more_slowly_each_30_s_at_last(world: LiveScalingWorld) -> None:
+    world.engine.capacity = 1
+    world.register(2, 4)
+    asked_s = []
+    for second in range(200):
+        before = len(world.activities())
+        world.settle()
+        world.act_again()
+        if len(world.activities()) > before:
+            asked_s.append(second)
+    pauses = [after - before for before, after in zip(asked_s, asked_s[1:], strict=False)]
+    assert pauses == sorted(pauses)
+    assert 29 <= pauses[-1] <= 32
+    world.engine.capacity = None  # nobody tells
+    for _ in range(32):
+        world.act_again()
+        world.settle()
+    assert world.count == 2
+
+
+def test_a_count_that_a_caller_set_outside_the_bounds_is_left_there(world: LiveScalingWorld) -> None:
+    world.register(2, 4)
+    world.settle()
+    world.control.update_weights_and_counts("ep", {}, {"main": 1})
+    for _ in range(40):
+        world.settle()
+        world.act_again()
+    assert world.count == 1
+
+
 def test_a_replica_that_never_becomes_healthy_fails_the_activity(world: LiveScalingWorld) -> None:
     world.register(1, 4)
     policy = world.track(target=2.0)
