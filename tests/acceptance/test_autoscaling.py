@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -290,6 +291,37 @@ def test_mistakes_are_told_in_aws_s_words(scaled: Scaled) -> None:
         code(lambda: scaled.client.delete_scaling_policy(**scaled.names, PolicyName="nobody"))
         == "ObjectNotFoundException"
     )
+    scaled.trimtab.create_config(f"{scaled.endpoint}-other", scaled.endpoint, InstanceType="ml.c5.large")
+    update = {"EndpointName": scaled.endpoint, "EndpointConfigName": f"{scaled.endpoint}-other"}
+    assert code(lambda: scaled.sagemaker.update_endpoint(**update)) == "ValidationException"
+
+
+def test_a_full_machine_is_told_and_bounds_are_restored_when_room_comes(serve: Callable[..., Trimtab]) -> None:
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, set(sorted(cpus)[:2]))
+    try:
+        trimtab = serve("--enforce-instance-shapes")  # on a machine with room for two replicas of one CPU
+    finally:
+        os.sched_setaffinity(0, cpus)
+    trimtab.create_model("m", script(SLOW))
+    trimtab.create_config("c", "m", InstanceType="ml.c8g.medium")
+    for name in ("grows", "goes"):
+        trimtab.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName="c")
+        trimtab.settled(name)
+    scaled = Scaled(trimtab, trimtab.client("application-autoscaling"), "grows")
+    scaled.register(2, 2)
+    failed = eventually(lambda: [a for a in scaled.activities() if a["StatusCode"] == "Failed"], "not refused")
+    assert "InsufficientInstanceCapacity" in failed[-1]["StatusMessage"]
+    describe = scaled.sagemaker.describe_endpoint
+    eventually(
+        lambda: "InsufficientInstanceCapacity" in describe(EndpointName="grows").get("FailureReason", ""),
+        "the endpoint does not say why",
+    )
+    assert trimtab.invoke("grows", b"[1]") == b"[1]"
+    trimtab.sagemaker.delete_endpoint(EndpointName="goes")
+    eventually(lambda: scaled.count() == 2, "not 2 replicas", limit_s=30.0)
+    eventually(lambda: scaled.activities()[0]["StatusCode"] == "Successful", "the activity has no end")
+    assert "FailureReason" not in trimtab.settled("grows")
 
 
 def test_control_killed_in_mid_scaling_is_succeeded_by_one_that_finishes(

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 from msgspec.structs import replace
@@ -191,7 +192,7 @@ def test_bounds_that_found_no_room_are_asked_for_ever_more_slowly_each_30_s_at_l
         world.act_again()
         if len(world.activities()) > before:
             asked_s.append(second)
-    pauses = [after - before for before, after in zip(asked_s, asked_s[1:], strict=False)]
+    pauses = [after - before for before, after in pairwise(asked_s)]
     assert pauses == sorted(pauses)
     assert 29 <= pauses[-1] <= 32
     world.engine.capacity = None  # nobody tells
