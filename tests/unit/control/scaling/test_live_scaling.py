@@ -13,7 +13,7 @@ from trimtab.resources.alarm import Alarm, AlarmState, Watched
 from trimtab.resources.endpoint import EndpointStatus
 from trimtab.resources.metric_query import MetricStat
 from trimtab.resources.replica import Failure
-from trimtab.resources.scaling import SIGNAL_EVENT, ActivityStatus, Suspended
+from trimtab.resources.scaling import SIGNAL_EVENT, VARIANT_COUNT, ActivityStatus, Suspended
 from trimtab.testing.engine import Fault
 from trimtab.testing.live_scaling import LiveScalingWorld
 
@@ -223,6 +223,26 @@ def test_a_replica_that_never_becomes_healthy_fails_the_activity(world: LiveScal
     assert failed.status is A.FAILED
     assert "model_fn raised." in failed.status_message
     assert world.lanes("ep") == {"main": 1}
+
+
+def test_of_two_policies_that_disagree_the_larger_capacity_wins(world: LiveScalingWorld) -> None:
+    world.register(1, 8)
+    few = world.track("few", target=4.0, scale_out_cooldown_s=0.0, scale_in_cooldown_s=0.0)
+    many = world.track("many", target=1.0, scale_out_cooldown_s=0.0, scale_in_cooldown_s=0.0)
+    world.metric(4.0)
+    for policy in (many, few):
+        world.fire(world.high(policy))
+        world.settle()
+    assert world.count == 4
+    world.clock.advance(60.0)
+    world.metric(1.0)
+    world.fire(world.low(few))
+    world.settle()
+    assert world.count == 4
+    world.api.delete_policy("ep", "main", VARIANT_COUNT, "many")  # nobody disagrees any more
+    world.fire(world.low(few))
+    world.settle()
+    assert world.count == 1
 
 
 def test_a_larger_scale_out_overrides_the_one_under_way(world: LiveScalingWorld) -> None:
