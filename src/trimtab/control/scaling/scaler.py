@@ -36,7 +36,7 @@ class Scaler:
         self.capacity = seen.capacity
         self.blocked = not seen.scalable  # by an update: decisions could not be carried out
         self.activity: ScalingActivity | None = None  # of the change under way
-        self.heard_load = False  # since nothing was in the way
+        self.heard_load = False  # since nothing was in the way, or last unknown
         self.retries_s: float | None = None  # monotonic: when a scale-out that failed is to be asked for again
         self._means = means
         self._inputs: deque[tuple[Input, float]] = deque()

@@ -307,12 +307,12 @@ def test_time_passes_each_second_for_event_policies_alone(world: LiveScalingWorl
     world.live.seconds.step()
     assert not any(isinstance(noted.given, Tick) for noted in world.noted)
     world.track("event", SIGNAL_EVENT)
-    world.connected = False
+    world.load(0)
     world.live.seconds.step()
     assert isinstance(world.noted[-1].given, Tick)
 
 
-def test_what_gateways_say_nothing_of_is_idle_and_without_all_of_them_not_known(world: LiveScalingWorld) -> None:
+def test_what_gateways_say_nothing_of_is_idle(world: LiveScalingWorld) -> None:
     world.register(0, 4)
     world.track("event", SIGNAL_EVENT, scale_in_cooldown_s=0.0)
     world.live.seconds.step()
@@ -326,6 +326,41 @@ def test_what_gateways_say_nothing_of_is_idle_and_without_all_of_them_not_known(
         world.live.seconds.step()
     world.settle()
     assert world.count == 0
+
+
+def crowd(world: LiveScalingWorld) -> None:
+    """More is in hand for three seconds than one replica is to have."""
+    for tenth in range(30):
+        world.clock.advance(0.1)
+        world.load(20, waiting=16, arrived=4 * tenth + 20, ended=4 * tenth, busy_s=0.1 * tenth)
+
+
+def test_gateways_that_went_away_are_no_sign_that_less_is_needed(world: LiveScalingWorld) -> None:
+    world.register(0, 4)
+    world.track("event", SIGNAL_EVENT, scale_in_cooldown_s=0.0)
+    crowd(world)
+    world.settle()
+    grown = world.count
+    assert grown > 1
+    world.connected = False
+    world.load(0)  # what the gateways had in hand went with them
+    for _ in range(300):
+        world.act_again()
+        world.settle()
+    assert world.count == grown
+    world.connected = True
+    for _ in range(300):
+        world.act_again()
+        world.settle()
+    assert world.count == 0
+
+
+def test_more_is_seen_to_be_needed_although_a_gateway_is_away(world: LiveScalingWorld) -> None:
+    world.register(0, 4)
+    world.track("event", SIGNAL_EVENT)
+    world.connected = False
+    crowd(world)
+    assert world.count > 1
 
 
 def test_load_reaches_an_event_policy_at_once_with_what_starts_took(world: LiveScalingWorld) -> None:
