@@ -16,7 +16,7 @@ from trimtab.errors import TrimtabError
 from trimtab.logs import fields
 from trimtab.policies.scaling import limits
 from trimtab.policies.scaling.decisions import Decision, Rules
-from trimtab.policies.scaling.inputs import Bounds, Finished, Input, Load, Scheduled, Tick
+from trimtab.policies.scaling.inputs import Bounds, Finished, Input, Load, Room, Scheduled, Tick
 from trimtab.policies.scaling.reducer import step
 from trimtab.policies.scaling.state import State, pack
 from trimtab.resources.scaling import NotScaled, ScalingActivity
@@ -92,10 +92,13 @@ class Scaler:
 
     def restore_bounds(self, *, has_room: bool) -> None:
         """Once a second: move capacity inside the bounds where that failed before, as soon as the pause after failures
-        is over, or at once if room has come since."""
+        is over. If room has come since the last one, that pause is over, for load too."""
+        now_s = self._means.clock.now_s()
+        if has_room and self.state.failures:
+            self.feed(Room(at_s=now_s, capacity=self.capacity))
         if not self._owes_bounds or self.blocked or self.activity is not None:
             return
-        if has_room or limits.retry_in_s(self.state, self._means.clock.now_s()) == 0:
+        if limits.retry_in_s(self.state, now_s) == 0:
             self._owes_bounds = False
             self.bounds()
 

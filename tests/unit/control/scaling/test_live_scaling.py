@@ -202,6 +202,30 @@ def test_bounds_that_found_no_room_are_asked_for_ever_more_slowly_each_30_s_at_l
     assert world.count == 2
 
 
+def test_load_that_found_no_room_asks_again_once_a_replica_has_left_the_machine(world: LiveScalingWorld) -> None:
+    world.create("other", world.config("c2", counts={"main": 1}))
+    world.settle()
+    world.engine.capacity = 2
+    world.register(1, 4)
+    world.track("event", SIGNAL_EVENT)
+    for _ in range(6):
+        world.clock.advance(60.0)
+        crowd(world)
+        world.settle()
+    assert world.count == 1
+    failed = len(world.activities())
+    world.act_again()
+    crowd(world)  # the pause is long by now
+    assert len(world.activities()) == failed
+    world.control.delete_endpoint("other")
+    world.settle()
+    world.act_again()
+    crowd(world)
+    world.settle()
+    assert len(world.activities()) > failed
+    assert world.count == 2
+
+
 def test_a_count_that_a_caller_set_outside_the_bounds_is_left_there(world: LiveScalingWorld) -> None:
     world.register(2, 4)
     world.settle()
