@@ -197,8 +197,8 @@ class Control(ControlApi):
 
     @property
     def room_s(self) -> float:
-        """Wall time when a replica last left the machine, and made room; 0: not seen."""
-        return self.observer.room_s
+        """Wall time when a replica that had not failed last left the machine, and made room; 0: not seen."""
+        return self.observer.freed_s
 
     def list_endpoints(self) -> Sequence[Endpoint]:
         """All, in no particular order."""

@@ -41,7 +41,7 @@ class Plane(Protocol):
 
     @property
     def room_s(self) -> float:
-        """Wall time when a replica last left the machine, and made room; 0: not seen."""
+        """Wall time when a replica that had not failed last left the machine, and made room; 0: not seen."""
         ...
 
     def wake(self, name: str) -> None:

@@ -43,7 +43,7 @@ class Seconds:
         room_s: Callable[[], float],
         clock: Clock,
     ) -> None:
-        """`room_s`: wall time when a replica last left the machine, and made room."""
+        """`room_s`: wall time when a replica that had not failed last left the machine, and made room."""
         self._scaling = scaling
         self._managed = managed
         self._book = book

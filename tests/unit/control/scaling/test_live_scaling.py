@@ -226,6 +226,21 @@ def test_load_that_found_no_room_asks_again_once_a_replica_has_left_the_machine(
     assert world.count == 2
 
 
+def test_what_failed_itself_makes_no_room_when_it_is_cleared_away(world: LiveScalingWorld) -> None:
+    world.register(1, 4)
+    world.track("event", SIGNAL_EVENT)
+    world.engine.standing_faults["c1"] = Fault(failure=Failure(reason="ModelLoadFailed", message="model_fn raised."))
+    for _ in range(15):  # a minute: 1, 2, 4, 8, 16 s and 30 s from one to the next
+        crowd(world)
+        for _ in range(10):  # takes time: what has failed is cleared away a moment after its failure is told
+            world.turn()
+            world.deliver()
+            world.engine.step()
+            world.clock.advance(0.1)
+        world.act_again(0.0)
+    assert 3 <= len(world.activities()) <= 7
+
+
 def test_a_count_that_a_caller_set_outside_the_bounds_is_left_there(world: LiveScalingWorld) -> None:
     world.register(2, 4)
     world.settle()
