@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +29,18 @@ def model_fn(model_dir):
 
 def transform_fn(model, body, content_type, accept):
     time.sleep(0.05)  # holds its replica as work would, and leaves the machine's two cores to the test
+    return body, content_type
+"""
+
+BREAKABLE = """
+import os, time
+
+def model_fn(model_dir):
+    if os.path.exists(os.environ["BROKEN"]):
+        raise RuntimeError("no weights")
+
+def transform_fn(model, body, content_type, accept):
+    time.sleep(0.05)
     return body, content_type
 """
 
@@ -290,6 +304,66 @@ def test_mistakes_are_told_in_aws_s_words(scaled: Scaled) -> None:
         code(lambda: scaled.client.delete_scaling_policy(**scaled.names, PolicyName="nobody"))
         == "ObjectNotFoundException"
     )
+    scaled.trimtab.create_config(f"{scaled.endpoint}-other", scaled.endpoint, InstanceType="ml.c5.large")
+    update = {"EndpointName": scaled.endpoint, "EndpointConfigName": f"{scaled.endpoint}-other"}
+    assert code(lambda: scaled.sagemaker.update_endpoint(**update)) == "ValidationException"
+
+
+def test_a_full_machine_is_told_and_bounds_are_restored_when_room_comes(serve: Callable[..., Trimtab]) -> None:
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, set(sorted(cpus)[:2]))
+    try:
+        trimtab = serve("--enforce-instance-shapes")  # on a machine with room for two replicas of one CPU
+    finally:
+        os.sched_setaffinity(0, cpus)
+    trimtab.create_model("m", script(SLOW))
+    trimtab.create_config("c", "m", InstanceType="ml.c8g.medium")
+    for name in ("grows", "goes"):
+        trimtab.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName="c")
+        trimtab.settled(name)
+    scaled = Scaled(trimtab, trimtab.client("application-autoscaling"), "grows")
+    scaled.register(2, 2)
+    failed = eventually(lambda: [a for a in scaled.activities() if a["StatusCode"] == "Failed"], "not refused")
+    assert "InsufficientInstanceCapacity" in failed[-1]["StatusMessage"]
+    describe = scaled.sagemaker.describe_endpoint
+    eventually(
+        lambda: "InsufficientInstanceCapacity" in describe(EndpointName="grows").get("FailureReason", ""),
+        "the endpoint does not say why",
+    )
+    assert trimtab.invoke("grows", b"[1]") == b"[1]"
+    trimtab.sagemaker.delete_endpoint(EndpointName="goes")
+    eventually(lambda: scaled.count() == 2, "not 2 replicas", limit_s=30.0)
+    eventually(lambda: scaled.activities()[0]["StatusCode"] == "Successful", "the activity has no end")
+    assert "FailureReason" not in trimtab.settled("grows")
+
+
+def test_a_replica_that_never_becomes_healthy_is_tried_ever_more_slowly_and_the_others_serve(
+    trimtab: Trimtab, autoscaling: Any, name: str, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    trimtab.deploy(name, script(BREAKABLE), BROKEN=str(broken))
+    broken.touch()
+    scaled = Scaled(trimtab, autoscaling, name)
+    scaled.register(1, 2)
+    scaled.track("ConcurrencyPerReplicaEvent", windows={"StableWindowSeconds": "3"})
+
+    def failed() -> list[dict[str, Any]]:
+        return [a for a in reversed(scaled.activities()) if "no weights" in a.get("StatusMessage", "")]
+
+    with scaled.load(4):
+        eventually(lambda: len(failed()) >= 3, "not tried three times")
+        first, second, third = failed()[:3]
+        assert first["StatusMessage"].startswith("Failed to set desired instance count to 2. Reason: ")
+        assert (second["StartTime"] - first["EndTime"]).total_seconds() >= 1.0
+        assert (third["StartTime"] - second["EndTime"]).total_seconds() >= 2.0
+        describe = scaled.sagemaker.describe_endpoint
+        eventually(lambda: "no weights" in describe(EndpointName=name).get("FailureReason", ""), "it does not say why")
+        assert scaled.count() == 1
+        broken.unlink()
+        eventually(lambda: scaled.count() == 2, "not 2 replicas")
+    found = trimtab.settled(name)
+    assert "FailureReason" not in found
+    trimtab.sagemaker.delete_endpoint(EndpointName=name)
 
 
 def test_control_killed_in_mid_scaling_is_succeeded_by_one_that_finishes(

@@ -15,7 +15,7 @@ from trimtab.resources.deployment import DeployedVariant, Deployment, EndpointRe
 from trimtab.resources.endpoint import Endpoint, EndpointStatus, Event, VariantState
 from trimtab.resources.endpoint_config import EndpointConfig
 from trimtab.resources.lifecycles import ENDPOINT, step
-from trimtab.resources.names import check_name
+from trimtab.resources.names import check_name, key_of
 from trimtab.resources.runtime import Runtime
 from trimtab.store.store import Store
 
@@ -172,16 +172,17 @@ class EndpointIntent:
 
     def _check_targets(self, record: EndpointRecord, config: EndpointConfig) -> None:
         """AWS: UpdateEndpoint may neither remove a scalable variant nor change its instance type (semantics 5.1)."""
-        new = {spec.name: spec for spec in config.variants}
+        new = {key_of(spec.name): spec for spec in config.variants}
         for old in record.serving.variants if record.serving else ():
-            name = old.spec.name
+            name, after = old.spec.name, new.get(key_of(old.spec.name))
             if not self._scalable(record.endpoint.name, name):
                 continue
-            if name not in new or new[name].instance_type != old.spec.instance_type:
-                what = "has another instance type in" if name in new else "is not part of"
+            if after is None or after.instance_type != old.spec.instance_type:
+                what = "has another instance type in" if after is not None else "is not part of"
                 raise Invalid(
                     f"The variant {name!r} of endpoint {record.endpoint.name!r} is a scalable target and {what} "
-                    f"the endpoint configuration {config.name!r}. Deregister the target first "
+                    f"the endpoint configuration {config.name!r}. Deregister the scalable target "
+                    f"endpoint/{record.endpoint.name}/variant/{name} first "
                     "(application-autoscaling DeregisterScalableTarget), and register it again after the update."
                 )
 

@@ -52,6 +52,8 @@ class Observer:
         self._refused: set[str] = set()  # the engine refused to start it: listed by nobody but us
         self._alive: set[str] = set()  # ids that the engine listed when it was last asked for room
         self._room_s = 0.0
+        self._sound: set[str] = set()  # of these, what had not failed
+        self._freed_s = 0.0
         self._draining: dict[str, float] = {}  # when the order was given (monotonic)
         self._stopped: dict[str, float] = {}
 
@@ -64,13 +66,24 @@ class Observer:
     def room(self) -> set[str]:
         """Notice whether a replica has left the machine since the last call; return the endpoints to plan anew for it:
         those that had found no room."""
-        alive = {replica.id for replica in self._engine.observe()}
-        left, self._alive = self._alive - alive, alive
+        listed = self._engine.observe()
+        alive = {replica.id for replica in listed}
+        left, freed = self._alive - alive, self._sound - alive
+        self._alive = alive
+        self._sound = {r.id for r in listed if r.failure is None and r.state is not ReplicaState.FAILED}
         if not left:
             return set()
         self._room_s = self._clock.now_s()
+        if freed:
+            self._freed_s = self._room_s
         records = self._store.list_endpoints()
         return {key_of(r.endpoint.name) for r in records if any(c.reason == "NoCapacity" for c in r.crashes)}
+
+    @property
+    def freed_s(self) -> float:
+        """Wall time when a replica was last seen to have left the machine that had not failed: who found no room before
+        may find some now. (What failed leaves no more room than it had found.) 0: not seen."""
+        return self._freed_s
 
     def see(self, key: str, *, woken_monotonic_s: float | None = None) -> Seen:
         """Everything about one endpoint, now."""

@@ -195,6 +195,11 @@ class Control(ControlApi):
         """See ControlApi."""
         return self._engine.observe()
 
+    @property
+    def room_s(self) -> float:
+        """Wall time when a replica that had not failed last left the machine, and made room; 0: not seen."""
+        return self.observer.freed_s
+
     def list_endpoints(self) -> Sequence[Endpoint]:
         """All, in no particular order."""
         return [record.endpoint for record in self._store.list_endpoints()]

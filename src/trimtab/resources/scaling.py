@@ -13,6 +13,7 @@ VARIANT_COUNT: Final = "sagemaker:variant:DesiredInstanceCount"
 
 # Metrics that a policy may name to be served faster than AWS does, in the namespace `trimtab/Endpoints` with the
 # dimensions EndpointName and VariantName. All are requests in progress and queued, per replica that is wanted.
+SIGNAL_NAMESPACE: Final = "trimtab/Endpoints"  # as `metrics.names` has it, which is above this package
 SIGNAL_1S: Final = "ConcurrencyPerReplica1s"
 SIGNAL_10S: Final = "ConcurrencyPerReplica10s"
 SIGNAL_EVENT: Final = "ConcurrencyPerReplicaEvent"
@@ -67,7 +68,8 @@ class TargetTracking(Struct, frozen=True, kw_only=True):
     @property
     def is_event(self) -> bool:
         """Whether it decides on every change rather than by alarms."""
-        return self.stat is not None and self.stat.name == SIGNAL_EVENT
+        stat = self.stat
+        return stat is not None and (stat.namespace, stat.name) == (SIGNAL_NAMESPACE, SIGNAL_EVENT)
 
 
 class StepAdjustment(Struct, frozen=True):

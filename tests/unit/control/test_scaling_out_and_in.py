@@ -301,11 +301,14 @@ def test_an_update_may_neither_remove_a_scalable_variant_nor_change_its_instance
         world.update("ep", "c2")
     variant = VariantSpec(name="main", model_name="m", instance_type="ml.c5.large")
     world.control.create_endpoint_config(EndpointConfig(name="c3", created_s=0.0, variants=(variant,)), {})
-    with pytest.raises(Invalid, match="another instance type in.*Deregister"):
+    with pytest.raises(
+        Invalid, match="another instance type in.*Deregister the scalable target endpoint/ep/variant/main first"
+    ):
         world.update("ep", "c3")
-    world.update("ep", world.config("c4"))  # `other` is no target
+    assert world.statuses["ep"] == "InService"
+    world.update("ep", world.config("c4", counts={"Main": 1}))  # names have no case; `other` is no target
     world.settle()
-    assert list(counts(world)) == ["main"]
+    assert list(counts(world)) == ["Main"]
 
 
 def test_an_update_goes_back_to_the_initial_count_unless_told_to_retain(world: World) -> None:

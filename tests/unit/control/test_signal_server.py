@@ -241,6 +241,9 @@ def test_signals_are_read_as_they_were_written_however_they_are_cut(signals: lis
     connection = server.connections._connection()
 
     class Transport:
+        def set_write_buffer_limits(self, high: int) -> None:
+            pass
+
         def abort(self) -> None:
             raise AssertionError("dropped")
 
@@ -259,6 +262,9 @@ def test_no_bytes_bring_it_down(data: bytes) -> None:
     connection = server.connections._connection()
 
     class Transport:
+        def set_write_buffer_limits(self, high: int) -> None:
+            pass
+
         def abort(self) -> None:
             pass
 

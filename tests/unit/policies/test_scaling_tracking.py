@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.policies.scaling_targets import DIMENSIONS, event, steps, tracks, tracks_1s
+from trimtab.metrics.names import TRIMTAB
 from trimtab.policies.scaling import tracking
 from trimtab.resources.metric_query import MetricQuery, MetricStat
-from trimtab.resources.scaling import SIGNAL_10S
+from trimtab.resources.scaling import SIGNAL_10S, SIGNAL_EVENT, SIGNAL_NAMESPACE, TargetTracking
 
 
 @pytest.mark.parametrize(
@@ -106,3 +107,13 @@ def test_a_policy_that_decides_by_events_or_steps_has_no_alarms_of_its_own():
 
 def test_disable_scale_in_keeps_both_alarms():
     assert len(alarms(tracks(disable_scale_in=True))) == 2
+
+
+def test_only_trimtabs_own_event_signal_decides_by_events():
+    def tracks_event_of(namespace: str) -> TargetTracking:
+        stat = MetricStat(namespace, SIGNAL_EVENT, DIMENSIONS, 60, "Average")
+        return TargetTracking(target_value=1.0, stat=stat)
+
+    assert SIGNAL_NAMESPACE == TRIMTAB
+    assert tracks_event_of(SIGNAL_NAMESPACE).is_event
+    assert not tracks_event_of("Mine").is_event

@@ -11,7 +11,7 @@ from trimtab.aws.registry import Call, operation
 from trimtab.aws.sagemaker.documents import kept
 from trimtab.aws.sagemaker.listing import listed
 from trimtab.aws.sagemaker.refusals import not_supported_yet
-from trimtab.aws.sagemaker.scaled import check_update, forget
+from trimtab.aws.sagemaker.scaled import forget
 from trimtab.aws.sagemaker.summaries import describe
 from trimtab.aws.sagemaker.tags import tags_of
 from trimtab.control.api import ControlApi
@@ -84,8 +84,6 @@ class Endpoints:
         document = _deployment_document(params)
         if params.get("RetainDeploymentConfig", False) and "DeploymentConfig" not in document:
             document = kept(self._control.get_endpoint(name).endpoint.document)
-        if self._scaling is not None:
-            check_update(self._scaling, self._control, name, params["EndpointConfigName"])
         self._control.update_endpoint(
             name,
             params["EndpointConfigName"],

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 from msgspec import Struct
 
 from trimtab.errors import Invalid
-from trimtab.policies.scaling import inputs
 from trimtab.policies.scaling.decisions import Decision, Rules
 from trimtab.policies.scaling.inputs import Input
 
@@ -41,12 +40,7 @@ _RULES, _INPUT, _DECISION, _BEGAN = range(4)
 _OTHERS: Final[dict[type, int]] = {Rules: _RULES, Decision: _DECISION, Began: _BEGAN}
 _NAMES: Final[dict[type, str]] = {Rules: "rules", Decision: "decision", Began: "began"}
 _KINDS: Final[dict[Any, Any]] = {name: made for made, name in _NAMES.items()}
-_INPUTS: Final = {
-    kind.__struct_config__.tag: kind
-    for kind in (
-        inputs.Load, inputs.AlarmFired, inputs.Scheduled, inputs.Bounds, inputs.Finished, inputs.Forecast, inputs.Tick
-    )
-}  # fmt: skip
+_INPUTS: Final = {kind.__struct_config__.tag: kind for kind in get_args(Input)}
 
 _encoder = msgspec.msgpack.Encoder()
 _decode_pairs = msgspec.msgpack.Decoder(tuple[tuple[int, msgspec.Raw], ...]).decode

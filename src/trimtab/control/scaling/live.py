@@ -39,6 +39,11 @@ class Plane(Protocol):
         """See ControlApi."""
         ...
 
+    @property
+    def room_s(self) -> float:
+        """Wall time when a replica that had not failed last left the machine, and made room; 0: not seen."""
+        ...
+
     def wake(self, name: str) -> None:
         """Plan the endpoint anew."""
         ...
@@ -104,7 +109,18 @@ class LiveScaling:
         self.forecasts = Forecasts(book, self.scalers, metrics, clock)
         managed = Managed(self.api, book, arns)
         self.seconds = Seconds(
-            self.api, managed, book, store, self.scalers, self._starts, alarms, meter, self.loads, metrics, clock
+            self.api,
+            managed,
+            book,
+            store,
+            self.scalers,
+            self._starts,
+            alarms,
+            meter,
+            self.loads,
+            metrics,
+            lambda: plane.room_s,
+            clock,
         )
         self._book, self._tracking = book, tracking
 

@@ -39,21 +39,29 @@ class Loads:
         self._clock = clock
 
     def __call__(self, endpoint: str, variant: str, total: Total) -> None:
-        """All gateways together have this of a variant now."""
+        """All gateways together have this of a variant now. While one of them is away, its part is not known: what the
+        others have can show that more is needed, not that less is enough."""
         place = place_of(endpoint, variant)
         scaler = self._scalers.find(place)
         if scaler is None:
             return
         now_s = self._clock.now_s()
         self._meter.level(place, total, now_s)
-        if scaler.looks_at_load:
+        if not scaler.looks_at_load:
+            return
+        if not (self._connected() or total.waiting or not scaler.capacity):
+            scaler.heard_load = False  # what is so once all are there is said in the next second
+        else:
             self._feed(scaler, total, now_s, max(0.0, self._clock.monotonic_s() - total.sent_monotonic_s))
 
     def second(self, scaler: Scaler) -> None:
         """A second has passed for an event policy. Gateways tell nothing of what is idle: while all are there, that is
-        known to be idle, and said once; after that, and when it is not known, time passes."""
+        known to be idle, and said once; after that time passes. While one is away nothing is said: it is not known."""
         now_s = self._clock.now_s()
-        if scaler.heard_load or not self._connected():
+        if not self._connected():
+            scaler.heard_load = False
+            return
+        if scaler.heard_load:
             scaler.feed(Tick(at_s=now_s, capacity=scaler.capacity))
             return
         target = scaler.rules.target

@@ -14,8 +14,9 @@ from trimtab.control.scaling.seen import VariantSeen
 from trimtab.control.scaling.wanting import decides_by_events
 from trimtab.errors import TrimtabError
 from trimtab.logs import fields
+from trimtab.policies.scaling import limits
 from trimtab.policies.scaling.decisions import Decision, Rules
-from trimtab.policies.scaling.inputs import Bounds, Finished, Input, Load, Scheduled, Tick
+from trimtab.policies.scaling.inputs import Bounds, Finished, Input, Load, Room, Scheduled, Tick
 from trimtab.policies.scaling.reducer import step
 from trimtab.policies.scaling.state import State, pack
 from trimtab.resources.scaling import NotScaled, ScalingActivity
@@ -35,12 +36,12 @@ class Scaler:
         self.capacity = seen.capacity
         self.blocked = not seen.scalable  # by an update: decisions could not be carried out
         self.activity: ScalingActivity | None = None  # of the change under way
-        self.heard_load = False  # since nothing was in the way
+        self.heard_load = False  # since nothing was in the way, or last unknown
         self.retries_s: float | None = None  # monotonic: when a scale-out that failed is to be asked for again
         self._means = means
         self._inputs: deque[tuple[Input, float]] = deque()
         self._busy = False
-        self._owes_bounds = False  # capacity was to be moved inside the bounds, and the endpoint did not take it
+        self._owes_bounds = False  # capacity was to be moved inside the bounds, and that was refused or has failed
         self._left: tuple[str, tuple[NotScaled, ...]] | None = None  # what was recorded last as not made
         self._failing = False
 
@@ -83,12 +84,23 @@ class Scaler:
 
     def mend_bounds(self) -> None:
         """At start: the control before may have died between the bounds and the change that they ask for."""
-        target = self.rules.target
-        if self.activity is None and not target.min_capacity <= self.capacity <= target.max_capacity:
+        if self.activity is None and self._is_outside():
             if self.blocked:
                 self._owes_bounds = True
             else:
                 self.bounds()
+
+    def restore_bounds(self, *, has_room: bool) -> None:
+        """Once a second: move capacity inside the bounds where that failed before, as soon as the pause after failures
+        is over. If room has come since the last one, that pause is over, for load too."""
+        now_s = self._means.clock.now_s()
+        if has_room and self.state.failures:
+            self.feed(Room(at_s=now_s, capacity=self.capacity))
+        if not self._owes_bounds or self.blocked or self.activity is not None:
+            return
+        if limits.retry_in_s(self.state, now_s) == 0:
+            self._owes_bounds = False
+            self.bounds()
 
     def see(self, seen: VariantSeen) -> None:
         """The endpoint's record may have changed."""
@@ -147,7 +159,12 @@ class Scaler:
     def _finish(self, now_s: float, *, ok: bool) -> None:
         grew = self.state.change is not None and self.state.change.is_out
         self.retries_s = self._means.clock.monotonic_s() + RETRY_S if grew and not ok else None
+        self._owes_bounds = not ok and self._is_outside()
         self.feed(Finished(at_s=now_s, capacity=self.capacity, ok=ok))
+
+    def _is_outside(self) -> bool:
+        target = self.rules.target
+        return not target.min_capacity <= self.capacity <= target.max_capacity
 
     # decisions
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from trimtab.clock import Clock
@@ -11,7 +12,7 @@ from trimtab.control.alarms import Alarms
 from trimtab.control.scaling.book import Book, place_of
 from trimtab.control.scaling.loads import Loads
 from trimtab.control.scaling.managed import Managed
-from trimtab.control.scaling.scaler import RETRY_S
+from trimtab.control.scaling.scaler import RETRY_S, Scaler
 from trimtab.control.scaling.scalers import Records, Scalers
 from trimtab.control.scaling.service import Scaling
 from trimtab.control.scaling.signal_metrics import CLOSES_S, SignalMeter
@@ -39,8 +40,10 @@ class Seconds:
         meter: SignalMeter,
         loads: Loads,
         metrics: MetricStore,
+        room_s: Callable[[], float],
         clock: Clock,
     ) -> None:
+        """`room_s`: wall time when a replica that had not failed last left the machine, and made room."""
         self._scaling = scaling
         self._managed = managed
         self._book = book
@@ -51,8 +54,10 @@ class Seconds:
         self._meter = meter
         self._loads = loads
         self._metrics = metrics
+        self._room_s = room_s
         self._clock = clock
         self._failing = False
+        self._room_seen_s = 0.0
         self._published_s = 0  # the newest second whose signals are published
 
     async def run(self) -> None:
@@ -70,15 +75,14 @@ class Seconds:
 
     def step(self) -> None:
         """One second's work."""
-        now_s = self._clock.now_s()
+        now_s, room_s = self._clock.now_s(), self._room_s()
         self.follow(now_s)
         self._publish(round(now_s - CLOSES_S) - 1)
         for _, scaler in self._scalers.live():
             if scaler.is_event and not scaler.blocked:
                 self._loads.second(scaler)
-            if scaler.retries_s is not None and self._clock.monotonic_s() >= scaler.retries_s:
-                asked = self._retry({policy.arn for policy in scaler.rules.policies})
-                scaler.retries_s = self._clock.monotonic_s() + RETRY_S if asked else None
+            self._try_again(scaler, room_s if room_s > self._room_seen_s else 0.0)
+        self._room_seen_s = room_s
 
     def follow(self, now_s: float) -> None:
         """Targets of endpoints that are gone are forgotten, those of ManagedInstanceScaling made; records are looked at
@@ -88,6 +92,14 @@ class Seconds:
         self._managed.sync(records, now_s)
         self._scalers.follow(records)
         self._starts.keep(place_of(r.endpoint.name, v.name) for r in records for v in r.endpoint.variants)
+
+    def _try_again(self, scaler: Scaler, room_s: float) -> None:
+        """What failed is asked for once more: after a pause, and at once when room has come since."""
+        has_room = room_s > scaler.state.failed_s
+        scaler.restore_bounds(has_room=has_room)
+        if scaler.retries_s is not None and (has_room or self._clock.monotonic_s() >= scaler.retries_s):
+            asked = self._retry({policy.arn for policy in scaler.rules.policies})
+            scaler.retries_s = self._clock.monotonic_s() + RETRY_S if asked else None
 
     def _retry(self, arns: set[str]) -> bool:
         """Have the policies' alarms act again that still are in their state: there may be room now. False: none is."""

@@ -77,4 +77,11 @@ class Tick(Struct, frozen=True, array_like=True, tag="tick", kw_only=True):
     capacity: int
 
 
-Input = Load | AlarmFired | Scheduled | Bounds | Finished | Forecast | Tick
+class Room(Struct, frozen=True, array_like=True, tag="room", kw_only=True):
+    """A replica has left the machine since a scale-out failed: it may find room now."""
+
+    at_s: float
+    capacity: int
+
+
+Input = Load | AlarmFired | Scheduled | Bounds | Finished | Forecast | Tick | Room

@@ -117,8 +117,9 @@ def finished(state: State, given: Finished) -> State:
 
 
 def retry_in_s(state: State, at_s: float) -> float:
-    """For how long load does not ask again after scale-outs that failed."""
+    """For how long load and bounds do not ask again after scale-outs that failed. A clock that was set back does not
+    prolong it."""
     if not state.failures:
         return 0.0
     pause_s = min(RETRY_MOST_S, RETRY_S * 2.0 ** min(state.failures - 1, 16))
-    return max(0.0, state.failed_s + pause_s - at_s)
+    return min(pause_s, max(0.0, state.failed_s + pause_s - at_s))

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from trimtab.policies.scaling import event, limits, step_scaling, tracking, words
 from trimtab.policies.scaling.asks import Ask, Result, decide
 from trimtab.policies.scaling.decisions import Decision, Rules
-from trimtab.policies.scaling.inputs import AlarmFired, Bounds, Finished, Forecast, Input, Load, Scheduled, Tick
+from trimtab.policies.scaling.inputs import AlarmFired, Bounds, Finished, Forecast, Input, Load, Room, Scheduled, Tick
 from trimtab.policies.scaling.state import Floor, Low, State, Wished
 from trimtab.policies.scaling.wish import Wish
 from trimtab.resources.scaling import ScalableTarget, ScalingPolicy, StepScaling, TargetTracking
@@ -45,6 +45,8 @@ def step(rules: Rules, state: State, given: Input, *, observe: Observe = event.o
         return _alarm(rules, state, given)
     if isinstance(given, Finished):
         return limits.finished(state, given), ()
+    if isinstance(given, Room):
+        return replace(state, failures=0), ()
     if isinstance(given, Scheduled):
         return _scheduled(rules, state, given)
     if isinstance(given, Bounds):

@@ -16,13 +16,12 @@ from msgspec import Struct
 from trimtab.policies.scaling import words
 from trimtab.resources.alarm import Watched
 from trimtab.resources.metric_query import MetricQuery, MetricStat
-from trimtab.resources.scaling import SIGNAL_1S, SIGNAL_10S, ScalingPolicy, TargetTracking
+from trimtab.resources.scaling import SIGNAL_1S, SIGNAL_10S, SIGNAL_NAMESPACE, ScalingPolicy, TargetTracking
 
 # As `metrics.names` has them, which is above this package.
 _ENDPOINT: Final = "EndpointName"
 _VARIANT: Final = "VariantName"
 _SAGEMAKER: Final = "AWS/SageMaker"
-_TRIMTAB: Final = "trimtab/Endpoints"
 
 # AWS's PredefinedMetricType: the metric's name, period and statistic.
 PREDEFINED: Final = {
@@ -72,7 +71,7 @@ def metric_of(tracking: TargetTracking, endpoint: str, variant: str) -> MetricSt
         return MetricStat(_SAGEMAKER, name, ((_ENDPOINT, endpoint), (_VARIANT, variant)), period_s, stat)
     if tracking.stat is None:
         return tracking.queries
-    if tracking.stat.namespace == _TRIMTAB and tracking.stat.name in SIGNALS:
+    if tracking.stat.namespace == SIGNAL_NAMESPACE and tracking.stat.name in SIGNALS:
         return msgspec.structs.replace(tracking.stat, period_s=SIGNALS[tracking.stat.name])
     return tracking.stat
 
@@ -87,7 +86,7 @@ def period_s(tracking: TargetTracking) -> int:
 
 def is_per_wanted(tracking: TargetTracking) -> bool:
     """Whether the metric is divided by the replicas that are wanted (trimtab's signals), not by those that serve."""
-    return tracking.stat is not None and tracking.stat.namespace == _TRIMTAB and tracking.stat.name in SIGNALS
+    return tracking.stat is not None and tracking.stat.namespace == SIGNAL_NAMESPACE and tracking.stat.name in SIGNALS
 
 
 def alarms_of(policy: ScalingPolicy, high_id: str, low_id: str) -> tuple[TrackingAlarm, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 from sagemaker_shapes import variant
 
 from trimtab.aws.registry import AwsError
@@ -83,49 +82,6 @@ async def test_summaries_say_how_a_variant_is_managed(sagemaker, control, deploy
     await sagemaker("DeleteEndpointConfig", EndpointConfigName="c")
     described = await sagemaker("DescribeEndpoint", EndpointName="e")
     assert "ManagedInstanceScaling" not in described["ProductionVariants"][0]
-
-
-@pytest.mark.parametrize(
-    ("declared", "why"),
-    [
-        (variant("e-model", "blue"), "new does not have it"),
-        (variant("e-model", InstanceType="ml.c5.large"), "new changes its instance type"),
-    ],
-)
-async def test_a_scaled_variant_must_be_deregistered_before_it_goes_or_changes_its_type(
-    sagemaker, control, scaling, deployed, declared, why
-) -> None:
-    await deployed("e")
-    await sagemaker("CreateEndpointConfig", EndpointConfigName="new", ProductionVariants=[declared])
-    register(scaling)
-    update = {"EndpointName": "e", "EndpointConfigName": "new"}
-    said = await refusal(sagemaker("UpdateEndpoint", **update))
-    assert why in said
-    assert "Deregister the scalable target endpoint/e/variant/AllTraffic" in said
-    assert control.endpoints["e"].pending_config_name == ""
-    scaling.deregister("e", "AllTraffic", VARIANT_COUNT)
-    await sagemaker("UpdateEndpoint", **update)
-
-
-async def test_other_updates_of_scaled_variants_are_made(sagemaker, control, scaling, deployed) -> None:
-    await deployed("e")
-    register(scaling)
-    more = [variant("e-model", InitialInstanceCount=2), variant("e-model", "blue", InstanceType="ml.c5.large")]
-    await sagemaker("CreateEndpointConfig", EndpointConfigName="new", ProductionVariants=more)
-    await sagemaker("UpdateEndpoint", EndpointName="e", EndpointConfigName="new")
-    control.settle("e")
-    assert "Could not find" in await refusal(
-        sagemaker("UpdateEndpoint", EndpointName="e", EndpointConfigName="nothing")
-    )
-
-
-async def test_managed_variants_may_be_replaced(sagemaker, scaling, deployed) -> None:
-    await deployed("e")
-    register(scaling)
-    [(key, target)] = scaling.known.items()
-    scaling.known[key] = replace(target, managed=True)
-    await sagemaker("CreateEndpointConfig", EndpointConfigName="new", ProductionVariants=[variant("e-model", "blue")])
-    await sagemaker("UpdateEndpoint", EndpointName="e", EndpointConfigName="new")
 
 
 async def test_deleting_an_endpoint_deregisters_its_targets_and_no_others(sagemaker, scaling, deployed) -> None:

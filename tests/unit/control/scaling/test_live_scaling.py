@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 from msgspec.structs import replace
@@ -12,7 +13,7 @@ from trimtab.resources.alarm import Alarm, AlarmState, Watched
 from trimtab.resources.endpoint import EndpointStatus
 from trimtab.resources.metric_query import MetricStat
 from trimtab.resources.replica import Failure
-from trimtab.resources.scaling import SIGNAL_EVENT, ActivityStatus, Suspended
+from trimtab.resources.scaling import SIGNAL_EVENT, VARIANT_COUNT, ActivityStatus, Suspended
 from trimtab.testing.engine import Fault
 from trimtab.testing.live_scaling import LiveScalingWorld
 
@@ -159,6 +160,97 @@ def test_a_full_machine_fails_the_activity_with_the_reason_and_is_asked_again(wo
     assert world.activities()[0].status is A.SUCCESSFUL
 
 
+def test_bounds_that_found_no_room_are_kept_once_a_replica_has_left_the_machine(world: LiveScalingWorld) -> None:
+    world.create("other", world.config("c2", counts={"main": 1}))
+    world.settle()
+    world.engine.capacity = 2
+    world.register(2, 4)
+    world.settle()
+    assert world.count == 1
+    assert "InsufficientInstanceCapacity" in world.activities()[0].status_message
+    for _ in range(6):  # pauses grow
+        world.act_again(60.0)
+        world.settle()
+    world.act_again()
+    failed = len(world.activities())
+    world.control.delete_endpoint("other")
+    world.settle()
+    world.act_again()  # one second: the pause is at its longest
+    world.settle()
+    assert world.count == 2
+    assert world.activities()[0].status is A.SUCCESSFUL
+    assert len(world.activities()) == failed + 1
+
+
+def test_bounds_that_found_no_room_are_asked_for_ever_more_slowly_each_30_s_at_last(world: LiveScalingWorld) -> None:
+    world.engine.capacity = 1
+    world.register(2, 4)
+    asked_s = []
+    for second in range(200):
+        before = len(world.activities())
+        world.settle()
+        world.act_again()
+        if len(world.activities()) > before:
+            asked_s.append(second)
+    pauses = [after - before for before, after in pairwise(asked_s)]
+    assert pauses == sorted(pauses)
+    assert 29 <= pauses[-1] <= 32
+    world.engine.capacity = None  # nobody tells
+    for _ in range(32):
+        world.act_again()
+        world.settle()
+    assert world.count == 2
+
+
+def test_load_that_found_no_room_asks_again_once_a_replica_has_left_the_machine(world: LiveScalingWorld) -> None:
+    world.create("other", world.config("c2", counts={"main": 1}))
+    world.settle()
+    world.engine.capacity = 2
+    world.register(1, 4)
+    world.track("event", SIGNAL_EVENT)
+    for _ in range(6):
+        world.clock.advance(60.0)
+        crowd(world)
+        world.settle()
+    assert world.count == 1
+    failed = len(world.activities())
+    world.act_again()
+    crowd(world)  # the pause is long by now
+    assert len(world.activities()) == failed
+    world.control.delete_endpoint("other")
+    world.settle()
+    world.act_again()
+    crowd(world)
+    world.settle()
+    assert len(world.activities()) > failed
+    assert world.count == 2
+
+
+def test_what_failed_itself_makes_no_room_when_it_is_cleared_away(world: LiveScalingWorld) -> None:
+    world.register(1, 4)
+    world.track("event", SIGNAL_EVENT)
+    world.engine.standing_faults["c1"] = Fault(failure=Failure(reason="ModelLoadFailed", message="model_fn raised."))
+    for _ in range(15):  # a minute: 1, 2, 4, 8, 16 s and 30 s from one to the next
+        crowd(world)
+        for _ in range(10):  # takes time: what has failed is cleared away a moment after its failure is told
+            world.turn()
+            world.deliver()
+            world.engine.step()
+            world.clock.advance(0.1)
+        world.act_again(0.0)
+    assert 3 <= len(world.activities()) <= 7
+
+
+def test_a_count_that_a_caller_set_outside_the_bounds_is_left_there(world: LiveScalingWorld) -> None:
+    world.register(2, 4)
+    world.settle()
+    world.control.update_weights_and_counts("ep", {}, {"main": 1})
+    for _ in range(40):
+        world.settle()
+        world.act_again()
+    assert world.count == 1
+
+
 def test_a_replica_that_never_becomes_healthy_fails_the_activity(world: LiveScalingWorld) -> None:
     world.register(1, 4)
     policy = world.track(target=2.0)
@@ -170,6 +262,26 @@ def test_a_replica_that_never_becomes_healthy_fails_the_activity(world: LiveScal
     assert failed.status is A.FAILED
     assert "model_fn raised." in failed.status_message
     assert world.lanes("ep") == {"main": 1}
+
+
+def test_of_two_policies_that_disagree_the_larger_capacity_wins(world: LiveScalingWorld) -> None:
+    world.register(1, 8)
+    few = world.track("few", target=4.0, scale_out_cooldown_s=0.0, scale_in_cooldown_s=0.0)
+    many = world.track("many", target=1.0, scale_out_cooldown_s=0.0, scale_in_cooldown_s=0.0)
+    world.metric(4.0)
+    for policy in (many, few):
+        world.fire(world.high(policy))
+        world.settle()
+    assert world.count == 4
+    world.clock.advance(60.0)
+    world.metric(1.0)
+    world.fire(world.low(few))
+    world.settle()
+    assert world.count == 4
+    world.api.delete_policy("ep", "main", VARIANT_COUNT, "many")  # nobody disagrees any more
+    world.fire(world.low(few))
+    world.settle()
+    assert world.count == 1
 
 
 def test_a_larger_scale_out_overrides_the_one_under_way(world: LiveScalingWorld) -> None:
@@ -234,12 +346,12 @@ def test_time_passes_each_second_for_event_policies_alone(world: LiveScalingWorl
     world.live.seconds.step()
     assert not any(isinstance(noted.given, Tick) for noted in world.noted)
     world.track("event", SIGNAL_EVENT)
-    world.connected = False
+    world.load(0)
     world.live.seconds.step()
     assert isinstance(world.noted[-1].given, Tick)
 
 
-def test_what_gateways_say_nothing_of_is_idle_and_without_all_of_them_not_known(world: LiveScalingWorld) -> None:
+def test_what_gateways_say_nothing_of_is_idle(world: LiveScalingWorld) -> None:
     world.register(0, 4)
     world.track("event", SIGNAL_EVENT, scale_in_cooldown_s=0.0)
     world.live.seconds.step()
@@ -253,6 +365,41 @@ def test_what_gateways_say_nothing_of_is_idle_and_without_all_of_them_not_known(
         world.live.seconds.step()
     world.settle()
     assert world.count == 0
+
+
+def crowd(world: LiveScalingWorld) -> None:
+    """More is in hand for three seconds than one replica is to have."""
+    for tenth in range(30):
+        world.clock.advance(0.1)
+        world.load(20, waiting=16, arrived=4 * tenth + 20, ended=4 * tenth, busy_s=0.1 * tenth)
+
+
+def test_gateways_that_went_away_are_no_sign_that_less_is_needed(world: LiveScalingWorld) -> None:
+    world.register(0, 4)
+    world.track("event", SIGNAL_EVENT, scale_in_cooldown_s=0.0)
+    crowd(world)
+    world.settle()
+    grown = world.count
+    assert grown > 1
+    world.connected = False
+    world.load(0)  # what the gateways had in hand went with them
+    for _ in range(300):
+        world.act_again()
+        world.settle()
+    assert world.count == grown
+    world.connected = True
+    for _ in range(300):
+        world.act_again()
+        world.settle()
+    assert world.count == 0
+
+
+def test_more_is_seen_to_be_needed_although_a_gateway_is_away(world: LiveScalingWorld) -> None:
+    world.register(0, 4)
+    world.track("event", SIGNAL_EVENT)
+    world.connected = False
+    crowd(world)
+    assert world.count > 1
 
 
 def test_load_reaches_an_event_policy_at_once_with_what_starts_took(world: LiveScalingWorld) -> None:
