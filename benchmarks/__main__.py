@@ -34,6 +34,7 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     "transitions": ("transitions", []),
     "fuzz_edge": ("fuzz_edge", ["--requests", "100000", "--seed", "1"]),
     "weekend": ("weekend", []),
+    "shapes": ("shapes", []),
     "streams": ("streams", []),
     "overload": ("overload", []),
     "endurance": ("endurance", ["--minutes", "5"]),
