@@ -1,4 +1,4 @@
-"""All figures of docs/benchmarks.md, one program after the other (`make bench`; about 45 minutes, half of it the peers).
+"""All figures of docs/benchmarks.md, one program after the other (`make bench`; about 50 minutes, half of it the peers).
 
 python -m benchmarks [NAME ...]      only these, by name
 """

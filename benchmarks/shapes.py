@@ -32,7 +32,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,7 @@ KINDS = ("step", "ramp", "spike", "sine", "burst", "silence")
 LOOK_S = 0.33
 EXACT_S = 0.005  # times in activities and decisions are of the same clock, and rounded
 PATIENCE_S = 30.0
+JUDGES = 2  # `trimtab explain` and `trimtab replay` beside the load that goes on
 
 
 class Part(Struct, frozen=True):
@@ -278,8 +279,8 @@ def ask(trimtab: Trimtab, found: Found) -> None:
         )
 
 
-def live(trimtab: Trimtab, scaling: Any, shape: Shape) -> Found:
-    """An endpoint, its shape, and the judgement; then the endpoint goes."""
+def live(trimtab: Trimtab, scaling: Any, shape: Shape) -> tuple[Found, float]:
+    """An endpoint and its shape; what clients saw, and when that was over."""
     found = Found(shape=shape)
     trimtab.sagemaker.create_endpoint(EndpointName=shape.name, EndpointConfigName=config_name(shape.service_s))
     trimtab.settled(shape.name)
@@ -287,15 +288,20 @@ def live(trimtab: Trimtab, scaling: Any, shape: Shape) -> Found:
     bounds_reached(trimtab, shape)
     with watched(trimtab, found):
         ask(trimtab, found)
-    judge(found, json.loads(trimtab.cli("explain", shape.name, "--json"))["decisions"])
-    again = json.loads(trimtab.cli("replay", shape.name, "--json", check=False))
+    return found, time.time()
+
+
+def told(trimtab: Trimtab, found: Found, end_s: float) -> None:
+    """What trimtab itself tells of a shape's scaling up to `end_s`, judged; then the endpoint goes."""
+    shape, options = found.shape, ("--json", "--to", f"{end_s:.3f}")
+    judge(found, json.loads(trimtab.cli("explain", shape.name, *options))["decisions"])
+    again = json.loads(trimtab.cli("replay", shape.name, *options, check=False))
     found.replayed = again["inputs"]
     if not again["agrees"] or not again["inputs"]:
         found.breaches.append(f"replay differs: {again['difference']}")
     if again["made"] != found.outs + found.ins:
         found.breaches.append(f"explain tells of {found.outs + found.ins} changes, replay of {again['made']}")
     trimtab.sagemaker.delete_endpoint(EndpointName=shape.name)
-    return found
 
 
 # --- judging
@@ -305,11 +311,11 @@ def judge(found: Found, decisions: Sequence[dict[str, Any]]) -> None:
     """Count the changes, and write down what ought not to be."""
     shape, last, may_s = found.shape, None, 0.0
     guarded = ""  # by what no scale-in may be before `may_s`
-    for told in decisions:
-        at_s, before, wanted = told["at_s"], told["before"], told["wanted"]
-        what = f"{before} -> {wanted} by {told['policy'] or told['cause']}"
-        if not told["made"]:
-            if wanted > before and "a cooldown runs" in told["reason"]:
+    for one in decisions:
+        at_s, before, wanted = one["at_s"], one["before"], one["wanted"]
+        what = f"{before} -> {wanted} by {one['policy'] or one['cause']}"
+        if not one["made"]:
+            if wanted > before and "a cooldown runs" in one["reason"]:
                 found.breaches.append(f"{what} was held up by a scale-in's cooldown")
             continue
         grows = wanted > before
@@ -327,19 +333,19 @@ def judge(found: Found, decisions: Sequence[dict[str, Any]]) -> None:
                 found.spare_s = spare_s if found.spare_s is None else min(found.spare_s, spare_s)
                 if spare_s < -EXACT_S:
                     found.breaches.append(f"{what}: {-spare_s:.3f} s too early after scaling {guarded}")
-        _check_outcome(found, what, told)
-        last, guarded = told, "out" if grows else "in"
-        took_s = (told["activity"] or {}).get("took_s")
-        is_policy = told["policy"] != "" or told["given"].get("kind") == "load"  # bounds have no cooldown
+        _check_outcome(found, what, one)
+        last, guarded = one, "out" if grows else "in"
+        took_s = (one["activity"] or {}).get("took_s")
+        is_policy = one["policy"] != "" or one["given"].get("kind") == "load"  # bounds have no cooldown
         cooldown_s = (shape.guard_s if grows else shape.in_cooldown_s) if is_policy else 0
         may_s = at_s + (took_s or 0.0) + cooldown_s
 
 
-def _check_outcome(found: Found, what: str, told: dict[str, Any]) -> None:
-    activity = told["activity"]
+def _check_outcome(found: Found, what: str, one: dict[str, Any]) -> None:
+    activity = one["activity"]
     if activity is None or activity["status"] not in ("Successful", "Overridden", "InProgress"):
         found.breaches.append(f"{what}: activity {activity}")
-    found.breaches += [f"{what}: {start['failure']}" for start in told["starts"] if start.get("failure")]
+    found.breaches += [f"{what}: {start['failure']}" for start in one["starts"] if start.get("failure")]
 
 
 # --- all of them
@@ -359,21 +365,26 @@ def measure(shapes: Sequence[Shape], at_once: int, console: Console) -> list[Fou
             trimtab.create_config(name, name)
         scaling = trimtab.client("application-autoscaling")
 
-        def one(shape: Shape) -> Found:
-            found = live(trimtab, scaling, shape)
+        def judged(found: Found, end_s: float) -> Found:
+            told(trimtab, found, end_s)
             for breach in found.breaches:
-                console.print(f"{shape.name}: {breach}", highlight=False)
+                console.print(f"{found.shape.name}: {breach}", highlight=False)
             return found
 
-        with ThreadPoolExecutor(at_once) as pool:
-            return list(pool.map(one, sorted(shapes, key=lambda shape: -shape.tail_s)))
+        with ThreadPoolExecutor(at_once) as asking, ThreadPoolExecutor(JUDGES) as judging:
+
+            def one(shape: Shape) -> Future[Found]:
+                return judging.submit(judged, *live(trimtab, scaling, shape))
+
+            lasting = sorted(shapes, key=lambda shape: -shape.tail_s)
+            return [done.result() for done in list(asking.map(one, lasting))]
 
 
 def report(console: Console, all_found: Sequence[Found]) -> None:
     """A row for each signal and minimum, and one for all."""
     table = Table(title=f"{len(all_found)} random load shapes", title_justify="left")
     columns = ("signal, min", "shapes", "requests", "failed", "p99", "worst p99", "looks", "scale-outs", "scale-ins",
-               "to zero", "turns", "most", "out in a cooldown of in", "in: least spare", "replayed", "breaches")  # fmt: skip
+               "to zero", "turns", "most turns", "outs in an in's cooldown", "ins: least spare", "inputs replayed", "breaches")  # fmt: skip
     for column in columns:
         table.add_column(column, justify="left" if column == columns[0] else "right")
     groups = sorted({(found.shape.signal, found.shape.least) for found in all_found})
