@@ -131,7 +131,7 @@ def drawn(number: int, seed: int) -> Shape:
     draw = random.Random(f"{seed}:{number}")
     service_s, least, most = draw.choice(SERVICES_S), draw.randint(0, 2), draw.randint(2, 4)
     can_s = min(most / service_s, MOST_PER_S)
-    parts = []
+    parts: list[Part] = []
     cuts = sorted(draw.uniform(1.0, LENGTH_S - 1.0) for _ in range(draw.randint(1, 4)))
     for start_s, end_s in zip([0.0, *cuts], [*cuts, LENGTH_S], strict=True):
         low, high = draw.uniform(0.0, 0.15) * can_s, draw.uniform(0.2, 0.85) * can_s
