@@ -1,4 +1,4 @@
-"""All figures of docs/benchmarks.md, one program after the other (`make bench`; about 45 minutes, half of it the peers).
+"""All figures of docs/benchmarks.md, one program after the other (`make bench`; about 50 minutes, half of it the peers).
 
 python -m benchmarks [NAME ...]      only these, by name
 """
@@ -34,6 +34,7 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     "transitions": ("transitions", []),
     "fuzz_edge": ("fuzz_edge", ["--requests", "100000", "--seed", "1"]),
     "weekend": ("weekend", []),
+    "shapes": ("shapes", []),
     "streams": ("streams", []),
     "overload": ("overload", []),
     "endurance": ("endurance", ["--minutes", "5"]),

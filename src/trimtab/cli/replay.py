@@ -44,12 +44,13 @@ def replay(
 
     With --policy: what would each have done with the load, beside what happened; both as a model tells it.
     """
-    from trimtab.cli.benching.drawing import check_target
     from trimtab.cli.connect import connect
     from trimtab.cli.replaying.fetch import entries_of
     from trimtab.cli.times import span
 
     if plot is not None:
+        from trimtab.cli.benching.drawing import check_target
+
         check_target(plot)
         if not policy:
             raise CliError("--plot draws what policies would have done: it needs --policy.")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -187,6 +189,16 @@ def test_live_and_replay_agree_bit_for_bit(trimtab: Any, began_s: float) -> None
     assert found["inputs"] > 1800
     assert found["made"] >= 2
     assert found["restarts"] == 0
+
+
+def test_a_replay_without_a_picture_does_not_wait_for_what_draws_it() -> None:
+    code = """
+import sys
+import trimtab.cli.replay, trimtab.cli.replaying.fetch, trimtab.cli.replaying.report, trimtab.sim.verify
+print(*sorted({name.split(".")[0] for name in sys.modules} & {"numpy", "plotext", "matplotlib"}))
+"""
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert loaded.split() == []
 
 
 def test_a_replay_can_begin_in_the_middle(trimtab: Any, world: World, began_s: float) -> None:

@@ -10,11 +10,11 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from trimtab.cli.benching.charts import Chart, Line
 from trimtab.cli.render import console, emit, milliseconds, say, table
 from trimtab.cli.replaying.trial import Tried
 
 if TYPE_CHECKING:
+    from trimtab.cli.benching.charts import Chart
     from trimtab.sim.run import Run
     from trimtab.sim.verify import Agreement
 
@@ -85,6 +85,8 @@ def show_changes(tried: Sequence[Tried], most: int = 12) -> None:
 
 def charts_of(tried: Sequence[Tried]) -> list[Chart]:
     """Requests, replicas and the 99th percentile over time."""
+    from trimtab.cli.benching.charts import Chart, Line
+
     load = tried[0].run.load
     unit_s, unit = (60.0, "minutes") if load.end_s - load.start_s < 4 * 3600 else (3600.0, "hours")
     xs: list[float] = []
