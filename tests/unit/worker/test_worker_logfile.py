@@ -71,7 +71,9 @@ def test_what_c_code_floods_is_cut_down_too(start):
     ).ready()
     client, control = worker.client(), worker.client()
     client.ask(b"[1]", "application/json")
-    control.describe_until(lambda _: "first answer" in worker.log())  # a line of the worker's own, which would come last
+    control.describe_until(
+        lambda _: "first answer" in worker.log()
+    )  # a line of the worker's own, which would come last
     client.ask(b"[1]", "application/json")
 
     previous = worker.log_path.with_name("log.1")
