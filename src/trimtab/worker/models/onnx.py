@@ -7,6 +7,8 @@ configuration entries as onnxruntime names them), TRIMTAB_OUTPUTS (comma separat
 
 from __future__ import annotations
 
+import mmap
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +20,15 @@ from trimtab.worker.answers import Fault
 from trimtab.worker.environment import thread_count
 from trimtab.worker.failures import StartFailed, require
 from trimtab.worker.models.model import Feed
+from trimtab.worker.models.onnx_weights import LEAST_FILE_BYTES, referring
 from trimtab.worker.models.rows import mixes_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_CPU = "CPUExecutionProvider"
+_WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
+_MAPS_FROM = (1, 21)  # the onnxruntime that knows this setting for a model in memory (its pull request 23557)
 _DTYPES = {
     "tensor(float)": "float32",
     "tensor(double)": "float64",
@@ -58,9 +64,7 @@ class OnnxModel:
         runtime = require("onnxruntime")
         import numpy as np
 
-        options = session_options(runtime, environment)
-        providers = _providers(runtime, environment)
-        self.native = runtime.InferenceSession(str(path), options, providers=providers)
+        self.native = _session(runtime, path, environment, _providers(runtime, environment))
         self._inputs = tuple(_input(np, declared) for declared in self.native.get_inputs())
         self.outputs = _outputs([output.name for output in self.native.get_outputs()], environment)
         self._names = list(self.outputs)
@@ -214,6 +218,33 @@ def session_options(runtime: Any, environment: Mapping[str, str]) -> Any:
     return options
 
 
+def _session(runtime: Any, path: Path, environment: Mapping[str, str], providers: list[str]) -> Any:
+    """A session of the file; of a large one, with its weights mapped where that can be (see `onnx_weights`)."""
+    found = _referring(runtime, path) if providers == [_CPU] else None
+    if found is not None:
+        options = session_options(runtime, environment)
+        options.add_session_config_entry(_WEIGHTS_FOLDER, str(path.parent))
+        try:
+            return runtime.InferenceSession(found, options, providers=providers)
+        except Exception as error:  # noqa: BLE001 of many types; the file itself is loaded next, and says what it lacks
+            print(f"trimtab: {path.name} is read whole, as its weights cannot be mapped: {error}", flush=True)
+    return runtime.InferenceSession(str(path), session_options(runtime, environment), providers=providers)
+
+
+def _referring(runtime: Any, path: Path) -> bytes | None:
+    """The model without its weights; None where it is small, or where they cannot be mapped."""
+    if path.stat().st_size < LEAST_FILE_BYTES or _version(runtime.__version__) < _MAPS_FROM:
+        return None
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)  # mapped pages are read a few at a time
+        with memoryview(content) as view:
+            return referring(view, path.name)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".")[:2] if part.isdecimal())
+
+
 def _providers(runtime: Any, environment: Mapping[str, str]) -> list[str]:
     available = runtime.get_available_providers()
     named = [name.strip() for name in environment.get("TRIMTAB_ONNX_PROVIDERS", "").split(",") if name.strip()]
@@ -224,7 +255,7 @@ def _providers(runtime: Any, environment: Mapping[str, str]) -> list[str]:
         )
     has_gpu = bool(environment.get("CUDA_VISIBLE_DEVICES"))
     wanted = ["CUDAExecutionProvider"] if has_gpu and "CUDAExecutionProvider" in available else []
-    return named or [*wanted, "CPUExecutionProvider"]
+    return named or [*wanted, _CPU]
 
 
 def _input(np: Any, declared: Any) -> _Input:
