@@ -2,9 +2,9 @@
 
     python -m benchmarks.wake [--wakes 1000] [--model fraud|large] [--max-p99-ms 150] [--json]
 
-A real `trimtab serve`, boto3, a scalable target with min 0 and trimtab's event signal. The maximum is set to 0, which
-takes the last replica away, and to 1 again; then one request is sent, held by the gateway, and answered by the replica
-that it wakes. `large` is an ONNX network of 100 MB. Exits 1 when a request failed or the 99th percentile is over the
+A real `trimtab serve`, boto3, a scalable target with min 0 and trimtab's event signal with a stable window of a second,
+which takes the last replica away again and again. Once there is none one request is sent, held by the gateway, and
+answered by the replica that it wakes. `large` is an ONNX network of 100 MB. Exits 1 when a request failed or the 99th percentile is over the
 limit.
 """
 
@@ -33,6 +33,7 @@ TARGET = {
 }
 _LOOK_S = 0.05
 _PATIENCE_S = 30.0
+_SILENCE_S = 0.2
 
 
 def large() -> tuple[bytes, bytes]:
@@ -44,7 +45,7 @@ def large() -> tuple[bytes, bytes]:
 
 def track(client: Any) -> None:
     """Scale by the event signal, as an AWS client asks for it."""
-    dimensions = {"EndpointName": NAME, "VariantName": "blue"}
+    dimensions = {"EndpointName": NAME, "VariantName": "blue", "StableWindowSeconds": "1"}
     client.put_scaling_policy(
         **TARGET,
         PolicyName="track",
@@ -57,22 +58,24 @@ def track(client: Any) -> None:
                 "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()],
                 "Statistic": "Average",
             },
+            "ScaleInCooldown": 0,
         },
     )
 
 
-def to_zero(trimtab: Trimtab, client: Any) -> None:
-    """Until nothing of it runs, and something may."""
-    client.register_scalable_target(**TARGET, MinCapacity=0, MaxCapacity=0)
+def to_zero(trimtab: Trimtab) -> None:
+    """Until nothing of it runs, and has not for a while."""
     deadline_s = time.monotonic() + _PATIENCE_S
-    while (found := trimtab.sagemaker.describe_endpoint(EndpointName=NAME))["ProductionVariants"][0][
-        "CurrentInstanceCount"
-    ] or found["EndpointStatus"] != "InService":
-        if time.monotonic() > deadline_s:
+    since_s = time.monotonic()
+    while time.monotonic() < since_s + _SILENCE_S:
+        found = trimtab.sagemaker.describe_endpoint(EndpointName=NAME)
+        variant = found["ProductionVariants"][0]
+        counts = variant["CurrentInstanceCount"], variant["DesiredInstanceCount"]
+        if counts != (0, 0) or found["EndpointStatus"] != "InService":
+            since_s = time.monotonic()
+        if since_s > deadline_s:
             raise TimeoutError(f"not at zero: {found}")
         time.sleep(_LOOK_S)
-    client.register_scalable_target(**TARGET, MinCapacity=0, MaxCapacity=1)
-    time.sleep(0.25)  # requests at zero come out of a silence
 
 
 def wake(trimtab: Trimtab, body: bytes) -> float | None:
@@ -98,7 +101,7 @@ def measure(wakes: int, artifact: bytes, body: bytes) -> list[float | None]:
         track(client)
         took_ms = []
         for _ in range(wakes + 3):
-            to_zero(trimtab, client)
+            to_zero(trimtab)
             took_ms.append(wake(trimtab, body))
         return took_ms[3:]
 
