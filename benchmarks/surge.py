@@ -262,9 +262,9 @@ def short_surges(
 
 
 def first_answers_s(trimtab: Trimtab, endpoint: str) -> list[float]:
-    """Decision -> the end of a replica's first answer, as workers log it; without the first replica's."""
+    """Decision -> the end of a replica's first answer, as workers log it that were started to scale out."""
     lines = trimtab.cli("logs", endpoint).splitlines()
-    return [float(found[1]) / 1000 for line in lines if (found := FIRST.search(line))][1:]
+    return [float(found[1]) / 1000 for line in lines if (found := FIRST.search(line))]
 
 
 def ms(seconds: float | None) -> str:

@@ -27,6 +27,7 @@ from trimtab.resources.model import Model
 from trimtab.store.sqlite import open_sqlite
 from trimtab.testing.artifacts import archive
 from trimtab.testing.fake_control import FakeControl
+from trimtab.testing.fake_scaling import FakeScaling
 from trimtab.testing.metrics import MemoryMetricStore
 
 MIB = 2**20
@@ -55,7 +56,7 @@ def handlers(config: Config, control: FakeControl, objects: IndexedObjectStore) 
     store = open_sqlite(config.paths.database)
     alarms = Alarms(store.alarms, SystemClock(), not_there)
     store.close()
-    return app.aws_handlers(config, control, objects, MemoryMetricStore(), alarms)
+    return app.aws_handlers(config, control, objects, MemoryMetricStore(), alarms, FakeScaling(SystemClock(), ()))
 
 
 async def ask(handlers: Handlers, service: str, operation: str, **params: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import NoReturn, TypeVar
 import msgspec
 
 from trimtab.resources.launch import WorkerLaunch
-from trimtab.resources.replica import ReplicaSpec
+from trimtab.resources.replica import ReplicaSpec, StartCause
 from trimtab.wire.listening import listen
 from trimtab.worker import failures, loading, process
 from trimtab.worker.answers import Served
@@ -51,7 +51,8 @@ def _run(launch: WorkerLaunch) -> NoReturn:
     report = Report(launch, spec.id)
     if launch.ordered_monotonic_s:
         report.fork_s = born_s - launch.ordered_monotonic_s
-    report.note_first = lambda took_s: _note(f"first answer: {_ms(took_s)}{_since_decision(spec)}")
+    if spec.cause is StartCause.SCALE_OUT:  # somebody waits for it: when did it begin to help?
+        report.note_first = lambda took_s: _note(f"first answer: {_ms(took_s)}{_since_decision(spec)}")
     loop = Loop()
     report.load = loop.load
     attendant = _attend(launch, report, loop, log)

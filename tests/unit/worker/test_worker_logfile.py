@@ -71,9 +71,6 @@ def test_what_c_code_floods_is_cut_down_too(start):
     ).ready()
     client, control = worker.client(), worker.client()
     client.ask(b"[1]", "application/json")
-    control.describe_until(
-        lambda _: "first answer" in worker.log()
-    )  # a line of the worker's own, which would come last
     client.ask(b"[1]", "application/json")
 
     previous = worker.log_path.with_name("log.1")
@@ -180,8 +177,6 @@ def test_a_full_disk_loses_log_lines_and_no_request(start):
     ).ready()
     client, control = worker.client(), worker.client()
 
-    assert client.ask(b"[0]", "application/json").payload == b'"answered"'
-    control.describe_until(lambda _: "first answer" in worker.log())  # a line of the worker's own
     assert client.ask(b"[1]", "application/json").payload == b'"answered"'
     assert client.ask(b"[0]", "application/json").payload == b'"answered"'
     control.describe_until(lambda _: "5 bytes of log were lost" in worker.log())
