@@ -1,4 +1,4 @@
-"""All figures of docs/benchmarks.md, one program after the other (`make bench`; about 50 minutes, half of it the peers).
+"""All figures of docs/benchmarks.md, one program after the other (`make bench`; about two hours; peers 25 minutes, surges 35).
 
 python -m benchmarks [NAME ...]      only these, by name
 """
@@ -28,9 +28,9 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     "birth": ("birth", []),
     "birth_large": ("birth", ["--runtime", "large", "--max-p99-ms", "150"]),
     "scale_out": ("scale_out", []),
-    "wake": ("wake", []),
-    "wake_large": ("wake", ["--model", "large", "--wakes", "200"]),
-    "surge": ("surge", []),
+    "wake": ("wake", ["--wakes", "300"]),
+    "wake_large": ("wake", ["--model", "large", "--wakes", "50"]),
+    "surge": ("surge", ["--surges", "15"]),
     "transitions": ("transitions", []),
     "fuzz_edge": ("fuzz_edge", ["--requests", "100000", "--seed", "1"]),
     "weekend": ("weekend", []),
