@@ -22,6 +22,7 @@ from trimtab.errors import Invalid
 T = TypeVar("T")
 Place: TypeAlias = tuple[float | str, ...]  # where an item stands in the order; unique per item
 _MAC_SIZE = 16
+MOST_SCANNED = 20_000  # items that one call looks at; a page may be short, its token goes on
 
 
 class Pager:
@@ -87,6 +88,19 @@ class Pager:
 
     def _mac(self, listing: str, payload: bytes) -> bytes:
         return hmac.digest(self._secret, listing.encode() + b"\0" + payload, hashlib.sha256)[:_MAC_SIZE]
+
+
+def scan(items: Iterable[T], is_wanted: Callable[[T], bool], *, limit: int) -> tuple[list[T], T | None]:
+    """The first `limit` items that are wanted, and the last item that was looked at; None when there are no more."""
+    found: list[T] = []
+    last: T | None = None
+    for count, item in enumerate(items, 1):
+        if len(found) == limit or count > MOST_SCANNED:
+            return found, last
+        last = item
+        if is_wanted(item):
+            found.append(item)
+    return found, None
 
 
 def _bad_token() -> Invalid:

@@ -9,6 +9,7 @@ from msgspec import Struct, field
 
 from trimtab.resources.metric_query import MetricQuery, MetricStat
 
+ACTIVITIES_KEPT_S: Final = 42 * 86_400  # AWS: six weeks
 VARIANT_COUNT: Final = "sagemaker:variant:DesiredInstanceCount"
 
 # Metrics that a policy may name to be served faster than AWS does, in the namespace `trimtab/Endpoints` with the

@@ -10,10 +10,9 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Table, delete, insert, select, update
 
 from trimtab.resources.names import key_of
-from trimtab.resources.scaling import ScalableTarget, ScalingActivity, ScalingPolicy, ScheduledAction
+from trimtab.resources.scaling import ACTIVITIES_KEPT_S, ScalableTarget, ScalingActivity, ScalingPolicy, ScheduledAction
 from trimtab.store import schema
 
-ACTIVITIES_KEPT_S: Final = 42 * 86_400  # AWS: six weeks
 ACTIVITIES_KEPT: Final = 5000  # per variant; older ones make room, whatever their age
 
 T = TypeVar("T")

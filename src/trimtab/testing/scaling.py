@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from trimtab.resources.metric_query import MetricQuery, MetricStat
 from trimtab.resources.scaling import (
+    ACTIVITIES_KEPT_S,
     VARIANT_COUNT,
     ActivityStatus,
     NotScaled,
@@ -24,7 +25,7 @@ from trimtab.resources.scaling import (
     Suspended,
     TargetTracking,
 )
-from trimtab.store.scaling import ACTIVITIES_KEPT, ACTIVITIES_KEPT_S
+from trimtab.store.scaling import ACTIVITIES_KEPT
 from trimtab.store.store import Store
 
 STAT = MetricStat("AWS/SageMaker", "Invocations", (("EndpointName", "fraud"),), 60, "Sum")

@@ -7,15 +7,13 @@ from typing import Any, Final
 
 from trimtab.aws.autoscaling.pages import known_token, limit_of, listing_of
 from trimtab.aws.autoscaling.places import chooser, described_place, narrowed
-from trimtab.aws.paging import Pager
+from trimtab.aws.paging import Pager, scan
 from trimtab.aws.registry import Call, operation
 from trimtab.clock import Clock
 from trimtab.control.scaling.api import ScalingApi
-from trimtab.resources.scaling import NotScaled, ScalingActivity
+from trimtab.resources.scaling import ACTIVITIES_KEPT_S, NotScaled, ScalingActivity
 
-KEPT_S: Final = 42 * 86_400  # AWS: activities of the previous six weeks
 _CHUNK: Final = 200  # activities read at once
-_MOST_READ: Final = 20_000  # that a call looks at; a page may be short, its token goes on
 
 
 class Activities:
@@ -30,23 +28,20 @@ class Activities:
     def describe(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """One page, newest first; what was wanted and not made only with IncludeNotScaledActivities."""
         is_chosen = chooser(params)
-        since_s = self._clock.now_s() - KEPT_S
+        since_s = self._clock.now_s() - ACTIVITIES_KEPT_S
+        with_not_scaled = params.get("IncludeNotScaledActivities", False)
         listing, limit = listing_of(call, params), limit_of(params)
         before = ""
         if token := params.get("NextToken"):
             before = str(known_token(lambda: self._pager.place(listing, token))[0])
-        found: list[ScalingActivity] = []
-        more = False
-        for count, activity in enumerate(self._activities(params, before), 1):
-            if len(found) == limit or count > _MOST_READ:
-                more = True
-                break
-            before = activity.id
-            is_asked_for = params.get("IncludeNotScaledActivities", False) or not activity.not_scaled
-            if is_asked_for and activity.start_s >= since_s and is_chosen(activity):
-                found.append(activity)
+
+        def is_wanted(activity: ScalingActivity) -> bool:
+            is_asked_for = with_not_scaled or not activity.not_scaled
+            return is_asked_for and activity.start_s >= since_s and is_chosen(activity)
+
+        found, last = scan(self._activities(params, before), is_wanted, limit=limit)
         answer: dict[str, Any] = {"ScalingActivities": [_described(activity) for activity in found]}
-        return answer | ({"NextToken": self._pager.token(listing, (before,))} if more else {})
+        return answer | ({"NextToken": self._pager.token(listing, (last.id,))} if last is not None else {})
 
     def _activities(self, params: Mapping[str, Any], before: str) -> Iterator[ScalingActivity]:
         endpoint, variant = narrowed(params)

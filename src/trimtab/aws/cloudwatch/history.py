@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from trimtab.aws.cloudwatch.words import listing_of, paged
-from trimtab.aws.paging import Pager
+from trimtab.aws.paging import Pager, scan
 from trimtab.aws.registry import Call, operation
 from trimtab.clock import Clock
 from trimtab.control.alarms import Alarms
@@ -14,7 +14,6 @@ from trimtab.resources.alarm import HISTORY_KEPT_S, HistoryItem
 
 _PAGE: Final = 100  # AWS: without MaxRecords
 _CHUNK: Final = 500  # items read at once
-_MOST_READ: Final = 20_000  # items a call looks at; a page may be short, its token goes on
 
 
 class History:
@@ -33,18 +32,13 @@ class History:
         if token := params.get("NextToken"):
             beyond = int(paged(lambda: self._pager.place(listing, token))[0])
         since_s = self._clock.now_s() - HISTORY_KEPT_S
-        wanted: list[HistoryItem] = []
-        limit = params.get("MaxRecords", _PAGE)
-        more = False
-        for count, item in enumerate(self._items(params, beyond), 1):
-            if len(wanted) == limit or count > _MOST_READ:
-                more = True
-                break
-            beyond = item.id
-            if _is_wanted(item, params, since_s):
-                wanted.append(item)
-        answer: dict[str, Any] = {"AlarmHistoryItems": [_described(item) for item in wanted]}
-        return answer | ({"NextToken": self._pager.token(listing, (float(beyond),))} if more else {})
+        found, last = scan(
+            self._items(params, beyond),
+            lambda item: _is_wanted(item, params, since_s),
+            limit=params.get("MaxRecords", _PAGE),
+        )
+        answer: dict[str, Any] = {"AlarmHistoryItems": [_described(item) for item in found]}
+        return answer | ({"NextToken": self._pager.token(listing, (float(last.id),))} if last is not None else {})
 
     def _items(self, params: Mapping[str, Any], beyond: int) -> Iterator[HistoryItem]:
         descending = params.get("ScanBy") != "TimestampAscending"

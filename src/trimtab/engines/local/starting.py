@@ -313,10 +313,12 @@ async def end_members(members: Sequence[Member]) -> None:
 
 
 async def end_unwanted(orders: Sequence[asyncio.Task[Born]]) -> None:
-    """Wait until what was ordered and given up is dead, or known not to be born: until then it may read files."""
+    """Wait until what was ordered and given up is dead, or known not to be born: until then it may read files.
+
+    `_end_unwanted` kills each as soon as it is born.
+    """
     await asyncio.gather(*orders, return_exceptions=True)
     for born in (task.result() for task in orders if not task.cancelled() and task.exception() is None):
-        processes.signal_group(born.pid, born.start_ticks, signal.SIGKILL)
         dead = asyncio.Event()
         watch = processes.DeathWatch(born.pid, born.start_ticks, dead.set)
         try:
