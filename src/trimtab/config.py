@@ -64,6 +64,7 @@ class Paths:
         self.database = data_dir / "trimtab.db"
         self.metrics = data_dir / "metrics.db"  # apart: it may be deleted, and nothing but history is lost
         self.scaling = data_dir / "scaling.db"  # what scaling saw and decided, for a while; may be deleted, too
+        self.loads = data_dir / "loads.db"  # which model was loaded and unloaded when and why; may be deleted, too
         self.objects = data_dir / "objects"
         self.artifacts = data_dir / "cache" / "artifacts"
         self.layers = data_dir / "cache" / "layers"
@@ -101,6 +102,11 @@ class Paths:
         return self.run_dir / "signals.sock"
 
     @property
+    def hosts_socket(self) -> Path:
+        """Where model hosts ask control for artifacts and tell it what they load and unload."""
+        return self.run_dir / "hosts.sock"
+
+    @property
     def nursery_socket(self) -> Path:
         """Where the nursery takes orders."""
         return self.run_dir / "nursery.sock"
@@ -109,6 +115,11 @@ class Paths:
     def workers_dir(self) -> Path:
         """One socket per worker: `REPLICA-INDEX.sock`."""
         return self.run_dir / "w"
+
+    @property
+    def models_dir(self) -> Path:
+        """Birth records and sockets of the workers that model hosts keep: apart, since no engine adopts those."""
+        return self.run_dir / "m"
 
 
 def default_data_dir() -> Path:

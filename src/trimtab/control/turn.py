@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from trimtab.control.actions import (
@@ -130,7 +131,7 @@ class Turn:
         variant = demand.variant
         artifact = variant.container.artifact
         prefix = replica_prefix(self.record.uid, demand.deployment.generation)
-        return ReplicaSpec(
+        spec = ReplicaSpec(
             id=f"{prefix}{seen.token}{len(self._starts)}",
             endpoint=self.name,
             variant=demand.name,
@@ -144,8 +145,8 @@ class Turn:
             startup_timeout_s=variant.spec.startup_timeout_s,
             download_timeout_s=variant.spec.download_timeout_s,
             cause=cause,
-            **self._decided(demand.name, cause),
         )
+        return msgspec.structs.replace(spec, **self._decided(demand.name, cause))
 
     def _decided(self, variant: str, cause: StartCause) -> dict[str, float]:
         """Where the start's budget begins: with autoscaling's decision if that asks for it, or else in this turn."""

@@ -23,7 +23,8 @@ class Container(Struct, frozen=True, kw_only=True):
 
     image: str = ""
     hostname: str = ""  # AWS: ContainerHostname; error texts call the container by it ("primary" when empty)
-    multi_model: bool = False
+    multi_model: bool = False  # the artifact is a prefix: models below it are loaded when requests name them
+    model_cache: bool = True  # AWS: MultiModelConfig.ModelCacheSetting; False: a model is unloaded after each request
     artifact: Artifact | None = None
     environment: dict[str, str] = field(default_factory=dict)
 

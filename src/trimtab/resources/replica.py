@@ -6,6 +6,7 @@ import enum
 
 from msgspec import Struct, field
 
+from trimtab.resources.hosting import Hosting
 from trimtab.resources.runtime import Runtime
 
 
@@ -14,6 +15,7 @@ class Wire(enum.StrEnum):
 
     FRAMES = "frames"  # trimtab's own worker: multiplexed frames (wire/frames.py)
     HTTP = "http"  # the SageMaker container contract: GET /ping, POST /invocations
+    MODELS = "models"  # a model host: it says which worker has which model (wire/hosting.py)
 
 
 class ReplicaState(enum.StrEnum):
@@ -90,6 +92,7 @@ class ReplicaSpec(Struct, frozen=True, kw_only=True):
     detect_s: float | None = None
     decide_s: float | None = None
     cause: StartCause = StartCause.DEPLOYMENT
+    hosting: Hosting | None = None  # many models below one prefix: a model host is started; `artifact_url` is ""
 
 
 class ReplicaStatus(Struct, frozen=True, kw_only=True):

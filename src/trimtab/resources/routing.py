@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from trimtab.resources.hosting import ModelSetting
 from trimtab.resources.replica import Wire
 
 
@@ -15,6 +16,15 @@ class Lane(Struct, frozen=True, kw_only=True):
     wire: Wire = Wire.FRAMES
     concurrency: int = 1  # requests it works on at the same time
     batch_size: int = 0  # the most that it works on together; 0: it does not batch
+    path: str = ""  # wire HTTP: where requests are posted; "" = /invocations
+
+
+class HostedRoute(Struct, frozen=True, kw_only=True):
+    """What a gateway must know of a multi-model variant, whose lanes lead to model hosts (wire MODELS)."""
+
+    prefix: str  # s3://bucket/key/
+    cache: bool = True
+    settings: tuple[ModelSetting, ...] = ()
 
 
 class VariantRoute(Struct, frozen=True, kw_only=True):
@@ -28,6 +38,7 @@ class VariantRoute(Struct, frozen=True, kw_only=True):
     max_queue: int = 1024  # requests that may wait in one gateway for a lane
     max_payload_bytes: int = 26_214_400  # AWS: 25 MB request for real-time endpoints
     timeout_s: float = 60.0  # AWS: a container must answer within 60 s
+    hosting: HostedRoute | None = None  # requests name a TargetModel
     signals: bool = False  # control wants to know at once what is in hand: the variant is scaled by events, or at zero
 
 

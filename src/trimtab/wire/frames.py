@@ -11,6 +11,7 @@ body's own bytes, never re-encoded.
 
 Gateway -> worker: REQUEST, CANCEL, CREDIT.     Worker -> gateway: ANSWER | HEAD CHUNK* END | FAILURE | REFUSED.
 Control -> worker: DESCRIBE, DRAIN, STOP.       Worker -> control: DESCRIPTION (the answer, and on every change).
+Gateway -> model host: WANT, USED.     Model host -> gateway: MODEL (`wire/hosting.py`).
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ class Kind(enum.IntEnum):
     REQUEST = 1  # meta RequestMeta, payload the body
     CANCEL = 2  # the caller has gone: stop if it can be stopped, answer nothing
     CREDIT = 3  # payload: u32 more bytes of CHUNKs that may be sent on this stream
+    WANT = 4  # payload MessagePack of hosting.Want: requests wait for a model
+    USED = 5  # payload MessagePack of hosting.Used
     DESCRIBE = 16  # answer with DESCRIPTION now and on every change (stream 0)
     DRAIN = 17  # take nothing new (REFUSED), finish what is in hand, then exit 0
     STOP = 18  # exit now
@@ -42,6 +45,7 @@ class Kind(enum.IntEnum):
     FAILURE = 36  # meta FailureMeta, payload what the model said; also ends a stream that has begun
     REFUSED = 37  # not worked on at all (draining): safe to send elsewhere
     DESCRIPTION = 48  # meta empty, payload MessagePack of WorkerDescription
+    MODEL = 49  # payload MessagePack of hosting.ModelAt
 
 
 class RequestMeta(msgspec.Struct, array_like=True, frozen=True):
@@ -96,6 +100,7 @@ class WorkerDescription(msgspec.Struct, frozen=True, kw_only=True):
     failure_tail: str = ""
     batch_size: int = 0  # the most rows that are worked on together; 0: one request at a time
     batching: str = ""  # its bounds, or why there is none, for people; "" = nobody asked for it
+    family: tuple[int, ...] = ()  # a model host's workers, by process id: what they take, the replica takes
 
 
 def pack(kind: Kind, stream: int, meta: bytes = b"", payload: bytes = b"", flags: int = 0) -> bytes:
