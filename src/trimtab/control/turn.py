@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from trimtab.control.actions import (
@@ -146,7 +145,7 @@ class Turn:
             download_timeout_s=variant.spec.download_timeout_s,
             cause=cause,
         )
-        return msgspec.structs.replace(spec, **self._decided(demand.name, cause))
+        return replace(spec, **self._decided(demand.name, cause))
 
     def _decided(self, variant: str, cause: StartCause) -> dict[str, float]:
         """Where the start's budget begins: with autoscaling's decision if that asks for it, or else in this turn."""
