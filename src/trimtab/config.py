@@ -42,6 +42,7 @@ class Config(Struct, frozen=True, kw_only=True):
     max_payload_bytes: int = 26_214_400  # AWS: 25 MB per real-time request
     invocation_timeout_s: float = 60.0
     drain_grace_s: float = 60.0
+    queues_url: str = ""  # postgresql://...; "" = SQLite in the data directory
     meters: bool = True  # whether gateways count; off only to measure what counting costs
 
     @property
@@ -64,6 +65,7 @@ class Paths:
         self.database = data_dir / "trimtab.db"
         self.metrics = data_dir / "metrics.db"  # apart: it may be deleted, and nothing but history is lost
         self.scaling = data_dir / "scaling.db"  # what scaling saw and decided, for a while; may be deleted, too
+        self.queues = data_dir / "queues.db"
         self.loads = data_dir / "loads.db"  # which model was loaded and unloaded when and why; may be deleted, too
         self.objects = data_dir / "objects"
         self.artifacts = data_dir / "cache" / "artifacts"
@@ -105,6 +107,11 @@ class Paths:
     def hosts_socket(self) -> Path:
         """Where model hosts ask control for artifacts and tell it what they load and unload."""
         return self.run_dir / "hosts.sock"
+
+    @property
+    def queues_socket(self) -> Path:
+        """Where the process that keeps the queues takes ops."""
+        return self.run_dir / "queues.sock"
 
     @property
     def nursery_socket(self) -> Path:

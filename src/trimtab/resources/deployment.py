@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from trimtab.resources.asynchronous import AsyncSettings
 from trimtab.resources.endpoint import Endpoint, VariantState
 from trimtab.resources.endpoint_config import VariantSpec
 from trimtab.resources.model import Container, Model
@@ -35,6 +36,7 @@ class Deployment(Struct, frozen=True, kw_only=True):
     generation: int
     variants: tuple[DeployedVariant, ...]
     document: dict[str, Any] = field(default_factory=dict)  # the call that asked for it, for Describe
+    asynchronous: AsyncSettings | None = None
 
 
 class Crash(Struct, frozen=True, kw_only=True):

@@ -6,6 +6,9 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from trimtab.resources.asynchronous import AsyncSettings
+from trimtab.resources.serverless import Serverless
+
 
 class VariantSpec(Struct, frozen=True, kw_only=True):
     """One production variant as declared. Times are seconds; `weight` is relative to the other variants."""
@@ -19,6 +22,7 @@ class VariantSpec(Struct, frozen=True, kw_only=True):
     download_timeout_s: float = 3600.0
     managed_min: int | None = None  # AWS's ManagedInstanceScaling; None: it is not enabled
     managed_max: int | None = None
+    serverless: Serverless | None = None  # then `instance_type` and `initial_count` do not count
 
 
 class EndpointConfig(Struct, frozen=True, kw_only=True):
@@ -27,4 +31,5 @@ class EndpointConfig(Struct, frozen=True, kw_only=True):
     name: str
     created_s: float
     variants: tuple[VariantSpec, ...]
+    asynchronous: AsyncSettings | None = None  # requests are queued; real-time invocations are refused
     document: dict[str, Any] = field(default_factory=dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from trimtab.resources.asynchronous import AsyncSettings
 from trimtab.resources.hosting import ModelSetting
 from trimtab.resources.replica import Wire
 
@@ -39,6 +40,7 @@ class VariantRoute(Struct, frozen=True, kw_only=True):
     max_payload_bytes: int = 26_214_400  # AWS: 25 MB request for real-time endpoints
     timeout_s: float = 60.0  # AWS: a container must answer within 60 s
     hosting: HostedRoute | None = None  # requests name a TargetModel
+    most_in_hand: int = 0  # of all gateways together: more are throttled (serverless: MaxConcurrency); 0: no bound
     signals: bool = False  # control wants to know at once what is in hand: the variant is scaled by events, or at zero
 
 
@@ -47,6 +49,8 @@ class EndpointRoute(Struct, frozen=True, kw_only=True):
 
     name: str
     variants: tuple[VariantRoute, ...]
+    uid: str = ""  # of the endpoint's life
+    asynchronous: AsyncSettings | None = None
 
 
 class AccessKey(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,42 @@
+"""What keeps queues durably, and what asks them. SQLite and PostgreSQL keep the same promises (testing/queues.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from trimtab.queues.model import Op, Result
+
+
+class QueueStore(Protocol):
+    """Synchronous; each call is one transaction. What it has answered survives the machine's death, but for leases: one
+    that was lost with the machine means that its message is leased again."""
+
+    def apply(self, ops: Sequence[Op], now_s: float) -> Sequence[Result]:
+        """Carry all out, in order, in one transaction; each sees those before it. An op that is refused (Full, Lost,
+        ...) leaves no trace and does not hinder the others. Raises StorageFull, nothing done, when the disk is full.
+        """
+        ...
+
+    def due(self, now_s: float) -> float:
+        """The wall time at which something becomes visible, expires, or a lease ends, without anybody asking; inf."""
+        ...
+
+    def close(self) -> None:
+        """Let go."""
+        ...
+
+
+class Queues(Protocol):
+    """What the rest of trimtab is given: a client of the keeper (client.py)."""
+
+    owner: str  # of this client's leases: they are free when its connection is gone for good
+
+    async def ask(self, op: Op) -> Result:
+        """One op, durably. Survives the keeper's death: asked again until it is answered (ids, tokens make that safe).
+        Raises Unavailable when no keeper answers for a long time, StorageFull."""
+        ...
+
+    def watch(self, prefix: str, told: Callable[[str], None]) -> None:
+        """Call `told(queue)` when a queue below `prefix` has got something to lease, or has become empty."""
+        ...

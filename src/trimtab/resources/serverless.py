@@ -1,0 +1,16 @@
+"""Serverless variants: billed by the millisecond and the GB, at zero when idle."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+MAX_PAYLOAD_BYTES = 4 * 2**20  # AWS: 4 MB request of a serverless endpoint
+TIMEOUT_S = 60.0  # AWS
+
+
+class Serverless(Struct, frozen=True, kw_only=True):
+    """AWS's ServerlessConfig. One request at a time in each environment (replica)."""
+
+    memory_mib: int  # 1024 to 6144 in steps of 1024
+    max_concurrency: int  # 1 to 200: more requests at once are throttled
+    provisioned: int = 0  # environments that are always there
