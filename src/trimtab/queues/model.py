@@ -11,7 +11,15 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from trimtab.errors import Unavailable
+
 FOREVER_S = 0.0  # as an expiry: never
+
+
+class QueuesFull(Unavailable):
+    """The disk that keeps the queues has no room: nothing of what was asked has been done."""
+
+    reason = "StorageFull"
 
 
 class QueueSettings(Struct, frozen=True, kw_only=True):

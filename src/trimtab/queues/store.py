@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from trimtab.queues.model import Op, Result
+from trimtab.queues.model import Depth, Op, Result
 
 
 class QueueStore(Protocol):
@@ -14,12 +14,24 @@ class QueueStore(Protocol):
 
     def apply(self, ops: Sequence[Op], now_s: float) -> Sequence[Result]:
         """Carry all out, in order, in one transaction; each sees those before it. An op that is refused (Full, Lost,
-        ...) leaves no trace and does not hinder the others. Raises StorageFull, nothing done, when the disk is full.
+        ...) leaves no trace and does not hinder the others. Raises QueuesFull, nothing done, when the disk is full.
         """
         ...
 
     def due(self, now_s: float) -> float:
         """The wall time at which something becomes visible, expires, or a lease ends, without anybody asking; inf."""
+        ...
+
+    def depth(self, queue: str) -> Depth | None:
+        """How a queue is; None when there is none. Cheap."""
+        ...
+
+    def names(self, prefix: str) -> Sequence[str]:
+        """Queues below a prefix. Cheap."""
+        ...
+
+    def owners(self) -> Sequence[str]:
+        """Who holds leases."""
         ...
 
     def close(self) -> None:
@@ -34,9 +46,10 @@ class Queues(Protocol):
 
     async def ask(self, op: Op) -> Result:
         """One op, durably. Survives the keeper's death: asked again until it is answered (ids, tokens make that safe).
-        Raises Unavailable when no keeper answers for a long time, StorageFull."""
+        Raises Unavailable when no keeper answers for a long time, QueuesFull."""
         ...
 
-    def watch(self, prefix: str, told: Callable[[str], None]) -> None:
-        """Call `told(queue)` when a queue below `prefix` has got something to lease, or has become empty."""
+    def watch(self, prefix: str, told: Callable[[Depth], None]) -> None:
+        """Call `told` with how a queue below `prefix` is: of all at once, at once when one begins or ceases to hold
+        anything, and else several times a second while it changes."""
         ...

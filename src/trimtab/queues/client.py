@@ -1,0 +1,150 @@
+"""QueueClient: asks the keeper of the queues, across its deaths."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from trimtab.errors import Broken, Unavailable
+from trimtab.logs import fields
+from trimtab.queues import wire
+from trimtab.queues.model import Depth, Op, QueuesFull, Result
+
+logger = logging.getLogger(__name__)
+
+_RETRY_S = (0.005, 0.1)  # first pause, longest pause
+PATIENCE_S = 30.0
+
+
+class QueueClient(asyncio.Protocol):
+    """See `store.Queues`. One connection, kept up while it is open; used on one event loop."""
+
+    def __init__(self, socket: Path, *, owner: str = "", patience_s: float = PATIENCE_S) -> None:
+        """`patience_s`: for how long an op waits for a keeper that is not there."""
+        self.owner = owner or secrets.token_hex(12)
+        self._socket = socket
+        self._patience_s = patience_s
+        self._numbers = itertools.count(1)
+        self._asked: dict[int, tuple[bytes, asyncio.Future[Result]]] = {}
+        self._watches: list[tuple[str, Callable[[Depth], None]]] = []
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray()
+        self._out: list[bytes] = []
+        self._flush_due = False
+        self._lost = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Begin to connect; returns at once."""
+        self._keeper = asyncio.get_running_loop().create_task(self._keep_connected(), name="queue client")
+
+    async def close(self) -> None:
+        """Let go: leases that are held are free for others."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        if self._transport is not None:
+            self._flush()
+            self._transport.close()
+        for _, future in self._asked.values():
+            if not future.done():
+                future.set_exception(Unavailable("The client of the queues was closed."))
+
+    async def ask(self, op: Op) -> Result:
+        """See Queues."""
+        number = next(self._numbers)
+        message = wire.encode(wire.Ask(number=number, op=op))
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._asked[number] = (message, future)
+        self._send(message)
+        wait_s = getattr(op, "wait_s", 0.0)
+        try:
+            async with asyncio.timeout(self._patience_s + wait_s):
+                return await future
+        except TimeoutError:
+            raise Unavailable(
+                f"The process that keeps the queues did not answer within {self._patience_s:g} s."
+            ) from None
+        finally:
+            self._asked.pop(number, None)
+
+    def watch(self, prefix: str, told: Callable[[Depth], None]) -> None:
+        """See Queues."""
+        self._watches.append((prefix, told))
+        self._send(wire.encode(wire.Watch(prefix=prefix)))
+
+    # --- connection --------------------------------------------------------------------------------------------
+
+    async def _keep_connected(self) -> None:
+        pause_s = _RETRY_S[0]
+        while True:
+            try:
+                await asyncio.get_running_loop().create_unix_connection(lambda: self, str(self._socket))
+            except OSError:
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, _RETRY_S[1])
+                continue
+            pause_s = _RETRY_S[0]
+            await self._lost.wait()
+            self._lost.clear()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Say who it is, and ask again what was not answered."""
+        self._transport = transport  # type: ignore[assignment]
+        self._buffer = bytearray()
+        watches = [wire.encode(wire.Watch(prefix=prefix)) for prefix, _ in self._watches]
+        again = [message for message, future in self._asked.values() if not future.done()]
+        self._out = [wire.encode(wire.Hello(owner=self.owner)), *watches, *again]
+        self._flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Gone; what was not answered is asked again."""
+        self._transport = None
+        self._out = []
+        self._lost.set()
+
+    def _send(self, message: bytes) -> None:
+        """Asks of one turn of the event loop leave in one write."""
+        if self._transport is None:
+            return  # sent when it is there
+        self._out.append(message)
+        if not self._flush_due:
+            self._flush_due = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        if self._transport is not None and self._out:
+            self._transport.write(b"".join(self._out))
+        self._out = []
+
+    def data_received(self, data: bytes) -> None:
+        """Answers."""
+        self._buffer += data
+        try:
+            for message in wire.split(self._buffer):
+                self._take(wire.decode_reply(message))
+        except (ValueError, msgspec.MsgspecError) as error:
+            logger.error("the queues answer what cannot be read %s", fields(error=error))
+            if self._transport is not None:
+                self._transport.abort()
+
+    def _take(self, reply: wire.Reply) -> None:
+        if isinstance(reply, wire.Changed):
+            for prefix, told in self._watches:
+                if reply.depth.queue.startswith(prefix):
+                    told(reply.depth)
+            return
+        _, future = self._asked.get(reply.number, (b"", None))
+        if future is None or future.done():
+            return
+        if reply.result is not None:
+            future.set_result(reply.result)
+        else:
+            future.set_exception(QueuesFull(reply.error) if reply.full else Broken(reply.error))

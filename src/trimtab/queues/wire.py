@@ -1,0 +1,85 @@
+"""What clients and the keeper of the queues say to each other: u32 little-endian size, then MessagePack.
+
+    client -> keeper: Hello (first), then Ask and Watch.      keeper -> client: Answer to each Ask, Changed to a Watch.
+
+Answers come in any order. A client whose connection is lost asks what was not answered again, in the order of asking.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+from msgspec import Struct
+
+from trimtab.queues.model import Depth, Op, Result
+
+SIZE = struct.Struct("<I")
+MAX_BYTES = 64 * 2**20
+
+
+class Hello(Struct, frozen=True, kw_only=True, tag="hello"):
+    """Who asks: unique for each life of a client. Its leases are freed when its last connection is gone."""
+
+    owner: str
+
+
+class Ask(Struct, frozen=True, kw_only=True, tag="ask"):
+    """One op. `number` grows."""
+
+    number: int
+    op: Op
+
+
+class Watch(Struct, frozen=True, kw_only=True, tag="watch"):
+    """Tell how queues below `prefix` are, now and when they change."""
+
+    prefix: str
+
+
+class Answer(Struct, frozen=True, kw_only=True, tag="answer"):
+    """What came of an Ask. `error` with None: nothing was done; `full`: for want of room on the disk."""
+
+    number: int
+    result: Result | None = None
+    error: str = ""
+    full: bool = False
+
+
+class Changed(Struct, frozen=True, kw_only=True, tag="changed"):
+    """How a watched queue is. `dropped`: it is no more."""
+
+    depth: Depth
+    dropped: bool = False
+
+
+Say = Hello | Ask | Watch
+Reply = Answer | Changed
+
+decode_say = msgspec.msgpack.Decoder(Say).decode
+decode_reply = msgspec.msgpack.Decoder(Reply).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def encode(message: Say | Reply) -> bytes:
+    """A message with its size before it."""
+    body = _encode(message)
+    return SIZE.pack(len(body)) + body
+
+
+def split(buffer: bytearray) -> list[bytes]:
+    """Take the complete messages off the front of `buffer`. Raises ValueError for a size beyond all reason."""
+    messages = []
+    at = 0
+    while len(buffer) - at >= SIZE.size:
+        (size,) = SIZE.unpack_from(buffer, at)
+        if size > MAX_BYTES:
+            raise ValueError(f"a message of {size} bytes; the limit is {MAX_BYTES}")
+        end = at + SIZE.size + size
+        if len(buffer) < end:
+            break
+        messages.append(bytes(buffer[at + SIZE.size : end]))
+        at = end
+    if at:
+        del buffer[:at]
+    return messages
