@@ -32,7 +32,9 @@ CREATE INDEX next_of_queue ON messages (queue, state, visible_s, seq);
 CREATE INDEX leases_by_owner ON messages (owner) WHERE state = 1;
 CREATE INDEX leases_by_end ON messages (until_s) WHERE state = 1;
 CREATE INDEX by_expiry ON messages (expires_s) WHERE expires_s > 0 AND state = 0 AND expired = 0;
-CREATE TABLE ended (queue INTEGER NOT NULL, id TEXT NOT NULL, at_s REAL NOT NULL, PRIMARY KEY (queue, id)) WITHOUT ROWID;
+CREATE TABLE ended (
+    queue INTEGER NOT NULL, id TEXT NOT NULL, at_s REAL NOT NULL, PRIMARY KEY (queue, id)
+) WITHOUT ROWID;
 CREATE INDEX ended_by_time ON ended (at_s);
 CREATE TABLE groups (
     queue INTEGER NOT NULL, grp TEXT NOT NULL, turn INTEGER NOT NULL, PRIMARY KEY (queue, grp)
@@ -41,7 +43,7 @@ CREATE TABLE groups (
 
 
 def open_file(path: Path) -> sqlite3.Connection:
-    """Open or make the file, owner-readable only. Transactions are begun by the caller. Invalid when it is no such file."""
+    """Open or make the file, owner-readable only. Transactions are the caller's. Invalid when it is no such file."""
     path.touch(mode=0o600, exist_ok=True)
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
     try:

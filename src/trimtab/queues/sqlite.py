@@ -1,7 +1,7 @@
 """SqliteQueueStore: queues in one file, written by one process.
 
-Depths are kept in memory and change with each transaction that commits, so that a bound costs no query. Transactions that
-only lease are not waited for on the disk: a lease that the machine's death undoes is one that its owner did not survive.
+Depths are kept in memory and change with each transaction that commits, so that a bound costs no query. Transactions
+that only lease do not wait for the disk: a lease that the machine's death undoes is one that its owner died with.
 """
 
 from __future__ import annotations
