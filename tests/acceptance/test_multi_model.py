@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -363,3 +364,11 @@ def test_keys_for_one_multi_model_endpoint_invoke_no_other(trimtab: Trimtab, nam
     with pytest.raises(ClientError) as caught:
         client.invoke_endpoint(EndpointName=f"{name}-2", TargetModel="m.tar.gz", Body=b"")
     assert caught.value.response["Error"]["Code"] == "AccessDeniedException"
+
+
+@pytest.mark.slow
+def test_the_example_finds_the_frauds_of_every_customer(trimtab: Trimtab, tmp_path: Path) -> None:
+    demo = Path(__file__).parents[2] / "examples" / "multi_model" / "demo.py"
+    lines = run(trimtab, sys.executable, "-W", "ignore", demo, folder=tmp_path).splitlines()
+    assert len(lines) == 8
+    assert all(int(line.split()[-4].rstrip("%")) > 60 for line in lines), lines
