@@ -21,7 +21,7 @@ from trimtab.worker import failures, loading, process
 from trimtab.worker.answers import Served
 from trimtab.worker.attendant import BROKEN_EXIT, Attendant
 from trimtab.worker.batching import batching_of
-from trimtab.worker.logfile import LineStream, LogFile, capture
+from trimtab.logfile import LineStream, LogFile, capture
 from trimtab.worker.report import Report
 from trimtab.worker.serve import Loop
 
@@ -90,6 +90,7 @@ def _attend(launch: WorkerLaunch, report: Report, loop: Loop, log: LogFile | Non
         lifeline_fd=launch.lifeline_fd,
         orphan_grace_s=launch.orphan_grace_s,
         log=log,
+        owned=launch.owned,
     )
     attendant.start()
     return attendant
