@@ -18,10 +18,10 @@ from typing import NoReturn
 
 import msgspec
 
+from trimtab.logfile import LogFile
 from trimtab.resources.replica import ReplicaState
 from trimtab.wire.frames import HEADER, HEADER_SIZE, Kind, pack
 from trimtab.worker.connection import REQUEST_KINDS
-from trimtab.logfile import LogFile
 from trimtab.worker.report import Report
 from trimtab.worker.serve import Loop
 

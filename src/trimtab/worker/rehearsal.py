@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from trimtab import allocator
+from trimtab import allocator, newborn
 from trimtab.resources.launch import WorkerLaunch
 from trimtab.resources.replica import ReplicaSpec
 from trimtab.resources.runtime import Runtime

@@ -271,7 +271,7 @@ class Starter:
         try:
             born = await asyncio.shield(task)
         except asyncio.CancelledError:
-            task.add_done_callback(_end_unwanted)
+            task.add_done_callback(kill_unwanted)
             replica.unwanted.append(task)
             raise
         except FileNotFoundError as error:
@@ -325,7 +325,7 @@ async def end_members(members: Sequence[Member]) -> None:
 async def end_unwanted(orders: Sequence[asyncio.Task[Born]]) -> None:
     """Wait until what was ordered and given up is dead, or known not to be born: until then it may read files.
 
-    `_end_unwanted` kills each as soon as it is born.
+    `kill_unwanted` kills each as soon as it is born.
     """
     await asyncio.gather(*orders, return_exceptions=True)
     for born in (task.result() for task in orders if not task.cancelled() and task.exception() is None):
@@ -337,7 +337,8 @@ async def end_unwanted(orders: Sequence[asyncio.Task[Born]]) -> None:
             watch.close()
 
 
-def _end_unwanted(task: asyncio.Task[Born]) -> None:
+def kill_unwanted(task: asyncio.Task[Born]) -> None:
+    """A done callback of an order that was given up."""
     if not task.cancelled() and task.exception() is None:
         born = task.result()
         processes.signal_group(born.pid, born.start_ticks, signal.SIGKILL)
