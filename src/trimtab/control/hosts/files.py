@@ -85,20 +85,18 @@ class HostFiles:
         """Bring a model's artifact here, and its requirements; leased when that went well."""
         began_s = time.monotonic()
         url = f"{self._prefix}{asked.model}"
-        lease = None
+        unkept = None
         try:
             async with asyncio.timeout(self._timeout_s):
-                lease = await self._disk.fetch(url, ARCHIVE, self._timeout_s)
+                lease = unkept = await self._disk.fetch(url, ARCHIVE, self._timeout_s)
                 layer = await self._install(lease)
-        except Exception as error:
-            if lease is not None:
-                lease.release()
+            self._keep(lease)
+            unkept = None
+        except Exception as error:  # noqa: BLE001 - every one becomes an answer, those that nobody knows are logged
             return _refusal(asked.id, url, error, self._timeout_s)
-        except BaseException:
-            if lease is not None:
-                lease.release()
-            raise
-        self._keep(lease)
+        finally:
+            if unkept is not None:
+                unkept.release()
         return Files(
             id=asked.id,
             path=str(lease.path),
