@@ -77,6 +77,9 @@ class VariantTotals(Struct, array_like=True, gc=False):
     clients_gone: int = 0
     versions: dict[str, VersionTotals] = field(default_factory=dict)
     sampled: dict[str, Sum] = field(default_factory=dict)
+    model_hits: int = 0
+    model_misses: int = 0
+    model_wait: Sum = field(default_factory=Sum)
 
     def add(self, report: VariantReport) -> None:
         """Add what a gateway counted."""
@@ -84,6 +87,9 @@ class VariantTotals(Struct, array_like=True, gc=False):
         self.throttled += report.throttled
         self.retried += report.retried
         self.clients_gone += report.clients_gone
+        self.model_hits += report.model_hits
+        self.model_misses += report.model_misses
+        self.model_wait.add(report.model_wait)
         for version in report.versions:
             held = self.versions.pop(version.version, None) or VersionTotals()
             held.add(version)

@@ -13,7 +13,7 @@ _TALLIES: Final = (
     "latency", "model_latency", "queue_time", "compute_time", "first_chunk", "first_chunk_model",
 )  # fmt: skip
 _VERSION_COUNTS: Final = ("ended", "client_faults", "server_faults", "model_faults", "broken_streams")
-_VARIANT_COUNTS: Final = ("received", "throttled", "retried", "clients_gone")
+_VARIANT_COUNTS: Final = ("received", "throttled", "retried", "clients_gone", "model_hits", "model_misses")
 
 
 def merge_variants(into: VariantReport, other: VariantReport, *, at_once: bool = False) -> None:
@@ -24,6 +24,7 @@ def merge_variants(into: VariantReport, other: VariantReport, *, at_once: bool =
     into.in_hand = together(into.in_hand, other.in_hand)
     into.waiting = together(into.waiting, other.waiting)
     _add_counts(into.busy_s, other.busy_s)
+    merge_tallies(into.model_wait, other.model_wait)
     held = {version.version: version for version in into.versions}
     for version in other.versions:
         if (mine := held.get(version.version)) is None:

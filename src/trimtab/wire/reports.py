@@ -75,6 +75,9 @@ class VariantReport(Struct, array_like=True, gc=False, kw_only=True):
     waiting: Range = field(default_factory=Range)
     busy_s: dict[str, float] = field(default_factory=dict)  # by replica: time with a request in hand; of all its lanes
     versions: list[VersionReport] = field(default_factory=list)
+    model_hits: int = 0  # of a multi-model variant: requests whose model was loaded when they came
+    model_misses: int = 0  # and those whose model was not
+    model_wait: Tally = field(default_factory=Tally)  # of these: how long they waited for it
 
 
 class Report(Struct, array_like=True, gc=False, kw_only=True):
