@@ -44,10 +44,8 @@ class Want(Struct, array_like=True, frozen=True):
 
 
 class Use(Struct, array_like=True, frozen=True):
-    """What one gateway did with one model since it last told. `in_hand`: sent to this host's copy, not answered yet.
-
-    `misses`: those of `requests` that had found no copy ready when they came, and waited for it.
-    """
+    """What one gateway did with one model since it last told. `in_hand`: sent to this host's copies, not answered yet;
+    `misses`: of `requests`, those that came before the model was loaded anywhere, as far as the gateway knew."""
 
     model: str
     requests: int
