@@ -72,12 +72,13 @@ def list_models(
     `trimtab models NAME` is the same.
     """
     from trimtab.cli.connect import connect
+    from trimtab.cli.hosting.prices import prices_of
     from trimtab.cli.hosting.rows import chosen
 
     if watch and as_json:
         raise CliError("--watch takes no --json.")
     client = connect(data_dir)
-    prices = _prices(client, name)
+    prices = prices_of(client, name)
 
     def look() -> Page:
         return _page(client, name, prices)
@@ -159,16 +160,6 @@ def _page(client: Client, name: str, prices: dict[str, float]) -> Page:
     from trimtab.cli.hosting.rows import page_of
 
     return page_of(name, client.get(f"endpoints/{name}/models"), prices, time.time())
-
-
-def _prices(client: Client, name: str) -> dict[str, float]:
-    """Dollars an hour of each variant's instance, where AWS's price is known."""
-    from trimtab.advisor.prices import hosting_prices
-    from trimtab.aws.loaded_endpoint import look_at
-
-    known = hosting_prices()
-    variants = look_at(client, name).variants
-    return {v.name: known[v.instance_type].usd_per_hour for v in variants if v.instance_type in known}
 
 
 def _print(page: Page, sort: Sort, match: str, most: int | None) -> None:

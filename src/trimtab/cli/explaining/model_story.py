@@ -1,4 +1,4 @@
-"""From what happened to models to what `trimtab explain` tells of it: each event with its numbers and its price. Pure."""
+"""What happened to models, as `trimtab explain` tells it: each event with its numbers and its price. Pure."""
 
 from __future__ import annotations
 
@@ -28,6 +28,11 @@ class ModelTold(Struct, frozen=True, kw_only=True):
     variant: str
     event: ModelEvent
     usd: float | None = None
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """No other has it."""
+        return self.replica_id, self.event.seq
 
     @property
     def style(self) -> str:
