@@ -293,6 +293,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             clock=clock,
             resolve_runtime=runtime_resolver(config),
             artifact_exists=objects.holds,
+            bucket_exists=objects.holds_bucket,
             settings=Settings(
                 drain_grace_s=config.drain_grace_s,
                 timeout_s=config.invocation_timeout_s,

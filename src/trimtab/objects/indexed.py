@@ -198,6 +198,13 @@ class IndexedObjectStore:
             return bool(self._listings.objects(bucket, prefix=prefix, delimiter="", after="", limit=1).objects)
         return False
 
+    def holds_bucket(self, url: str) -> bool:
+        """Whether the bucket of `s3://bucket/...` is there, whatever is in it."""
+        with suppress(Invalid, NotFound):
+            self._index.get_bucket(parse_url(url)[0])
+            return True
+        return False
+
     async def delete(self, bucket: str, key: str, version_id: str = "", *, condition: Condition = ALWAYS) -> Removal:
         """See ObjectStore.delete."""
         now_s = self._clock.now_s()
