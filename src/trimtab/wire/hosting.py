@@ -44,11 +44,13 @@ class Want(Struct, array_like=True, frozen=True):
 
 
 class Use(Struct, array_like=True, frozen=True):
-    """What one gateway did with one model since it last told. `in_hand`: sent to this host's copy, not answered yet."""
+    """What one gateway did with one model since it last told. `in_hand`: sent to this host's copies, not answered yet;
+    `misses`: of `requests`, those that came before the model was loaded anywhere, as far as the gateway knew."""
 
     model: str
     requests: int
     in_hand: int
+    misses: int = 0
 
 
 class Used(Struct, array_like=True, frozen=True):
