@@ -110,9 +110,23 @@ class Client:
         with self._translated():
             return answer, answer["Body"].read()
 
-    def invoke_streaming(self, **params: Any) -> Iterator[tuple[dict[str, Any], bytes]]:
-        """InvokeEndpointWithResponseStream: (the answer's members, the next bytes), as they arrive."""
-        answer = self.call("sagemaker-runtime", "invoke_endpoint_with_response_stream", **params)
+    def invoke_streaming(self, *, target_model: str = "", **params: Any) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """InvokeEndpointWithResponseStream: (the answer's members, the next bytes), as they arrive.
+
+        AWS streams from no multi-model endpoint, so that the operation has no member for a `target_model`.
+        """
+
+        def name_model(params: dict[str, Any], **_: Any) -> None:
+            params["headers"]["X-Amzn-SageMaker-Target-Model"] = target_model
+
+        event = "before-call.sagemaker-runtime.InvokeEndpointWithResponseStream"
+        events = self._client("sagemaker-runtime").meta.events
+        if target_model:
+            events.register(event, name_model)
+        try:
+            answer = self.call("sagemaker-runtime", "invoke_endpoint_with_response_stream", **params)
+        finally:
+            events.unregister(event, name_model)
         with self._translated():
             for event in answer["Body"]:
                 if part := event.get("PayloadPart"):

@@ -20,15 +20,13 @@ requests straight to those workers. Two connections, both over Unix sockets (or 
 from __future__ import annotations
 
 import enum
-import struct
 
 from msgspec import Struct, field
 
 from trimtab.resources.hosting import ModelSetting
 from trimtab.resources.routing import Lane
 
-SIZE = struct.Struct("<I")
-MAX_BYTES = 1 << 24
+MAX_BYTES = 1 << 24  # of one message to or from control (wire/sized.py)
 
 
 # --- between gateways and a host -------------------------------------------------------------------------------------
