@@ -128,7 +128,7 @@ def become_supervisor(config: Config, url: str, listeners: list[socket.socket], 
         "url": url,
         "region": config.region,
         "run_dir": str(config.paths.run_dir),
-        "workers_dir": str(config.paths.workers_dir),
+        "record_dirs": [str(folder) for folder in config.paths.record_dirs],
     }
     os.set_inheritable(lock_fd, True)
     for listener in listeners:
@@ -178,7 +178,7 @@ def nursery(config: Config) -> int:
         lifeline_fd(),
         run_worker,
         (*WARM_IMPORTS, *WORKER_IMPORTS),
-        workers_dir=paths.workers_dir,
+        record_dirs=paths.record_dirs,
         house=os.environ[HOUSE_VARIABLE],
         rehearse=rehearse,
         on_listening=tell_ready,
@@ -293,6 +293,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             clock=clock,
             resolve_runtime=runtime_resolver(config),
             artifact_exists=objects.holds,
+            bucket_exists=objects.holds_bucket,
             settings=Settings(
                 drain_grace_s=config.drain_grace_s,
                 timeout_s=config.invocation_timeout_s,

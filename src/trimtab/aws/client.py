@@ -125,6 +125,16 @@ class Client:
             answer: dict[str, Any] = msgspec.json.decode(response.content)
             return answer
 
+    def put(self, path: str, document: Mapping[str, Any]) -> None:
+        """Set something in trimtab's own API."""
+        with self._translated():
+            self._send(path, {}, stream=False, method="PUT", body=msgspec.json.encode(document))
+
+    def delete(self, path: str) -> None:
+        """Take something away in trimtab's own API."""
+        with self._translated():
+            self._send(path, {}, stream=False, method="DELETE")
+
     def lines(self, path: str, **query: str) -> Iterator[dict[str, Any]]:
         """The JSON Lines of trimtab's own API as they come; ends when the server ends them."""
         with self._translated():
@@ -172,16 +182,18 @@ class Client:
             )
         return self._clients[service]
 
-    def _send(self, path: str, query: Mapping[str, str], *, stream: bool) -> Any:
+    def _send(
+        self, path: str, query: Mapping[str, str], *, stream: bool, method: str = "GET", body: bytes = b""
+    ) -> Any:
         url = f"{self._server.url.rstrip('/')}{_API}{quote(path)}"
-        request = AWSRequest("GET", f"{url}?{urlencode(query)}" if query else url, stream_output=stream)
+        request = AWSRequest(method, f"{url}?{urlencode(query)}" if query else url, data=body, stream_output=stream)
         credentials = self._session.get_credentials()
         if credentials is None:
             raise NoCredentialsError
         SigV4Auth(credentials, "sagemaker", self._server.region).add_auth(request)
         timeouts_s: Any = (5, None if stream else self._read_timeout_s)  # followed logs may be silent for hours
         response = URLLib3Session(timeout=timeouts_s).send(request.prepare())
-        if response.status_code != 200:
+        if response.status_code not in (200, 204):
             raise _native_failure(response)
         return response
 

@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from trimtab import logs
-from trimtab.errors import Invalid, NotFound
+from trimtab.errors import Invalid, NotFound, TargetModelMissing, TargetModelRefused
 from trimtab.gateway.calls import Call
 from trimtab.gateway.frames_lane import FramesLane
 from trimtab.gateway.http_lane import CONNECT_TIMEOUT_S, HttpLane
@@ -76,6 +76,13 @@ class EndpointEntry:
             )
         return self.variants[index]
 
+    def mismatch(self, call: Call, variant: Variant) -> Invalid:
+        """Why `variant` does not take the call: it names a model where there is one, or none where there are many."""
+        if not call.target_model:
+            return TargetModelMissing()
+        mixed = any(other.route.hosting is not None for other in self.variants)
+        return TargetModelRefused(self.route.name, variant.route.name if mixed else "")
+
 
 class Gateway:
     """Routes calls by the last applied table; it needs nothing else, so it serves while control is away."""
@@ -111,6 +118,8 @@ class Gateway:
             return
         try:
             variant = entry.choose(call.target_variant)
+            if (variant.route.hosting is None) is not (call.target_model == ""):
+                raise entry.mismatch(call, variant)
         except (NotFound, Invalid) as error:
             call.done = True
             call.failed(error)
