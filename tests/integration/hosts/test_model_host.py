@@ -107,8 +107,9 @@ def transform_fn(model, body, content_type, accept):
     gateway.use("a.tar.gz", 1, in_hand=1)
     gateway.want("b.tar.gz")
     await gateway.leaving("a.tar.gz")
-    assert (await invoke(at))[0] == Kind.REFUSED
+    late = asyncio.create_task(invoke(at))
     (tmp_path / "go").touch()
+    assert (await late)[0] == Kind.REFUSED
     assert await request == (Kind.ANSWER, b"slow")
     assert (await invoke(await gateway.ready("b.tar.gz")))[0] == Kind.ANSWER
 
