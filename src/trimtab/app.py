@@ -27,13 +27,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trimtab.aws.http import Handler
-    from trimtab.aws.native_scaling import ScalingHistory
-    from trimtab.aws.registry import Authenticate, Handlers
+    from trimtab.aws.registry import Handlers
     from trimtab.control.alarms import Alarms
     from trimtab.control.api import ControlApi
     from trimtab.control.scaling.api import ScalingApi
-    from trimtab.control.service import Control
-    from trimtab.control.top import Overview
     from trimtab.gateway.gateway import Gateway
     from trimtab.metrics.store import MetricStore
     from trimtab.objects.store import ObjectStore
@@ -223,13 +220,19 @@ async def gateway(config: Config, listener_fd: int, stop: asyncio.Event) -> None
 async def control(config: Config, stop: asyncio.Event) -> None:
     """The control plane: AWS's APIs, the store, the engine, and the loop that makes intent true."""
     from trimtab.aws.auth import Authenticator
+    from trimtab.aws.dispatch import Dispatcher
     from trimtab.aws.keys import KeyRing
+    from trimtab.aws.native import native_api
     from trimtab.aws.native_scaling import ScalingHistory
     from trimtab.aws.prometheus import Prometheus
     from trimtab.aws.server import HttpServer
     from trimtab.control.alarm_loop import AlarmLoop
     from trimtab.control.alarms import Alarms
     from trimtab.control.exposition import Exposition
+    from trimtab.control.hosts.files import Disk
+    from trimtab.control.hosts.history import History
+    from trimtab.control.hosts.metering import HostMeter
+    from trimtab.control.hosts.service import ModelHosts
     from trimtab.control.metering import Metering
     from trimtab.control.report_server import ReportServer
     from trimtab.control.routes import RoutePublisher
@@ -308,6 +311,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             clock=clock,
             resolve_runtime=runtime_resolver(config),
             artifact_exists=objects.holds,
+            bucket_exists=objects.holds_bucket,
             settings=Settings(
                 drain_grace_s=config.drain_grace_s,
                 timeout_s=config.invocation_timeout_s,
@@ -315,6 +319,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             ),
             told=told,
             signals=lambda endpoint, variant: scaling.api.wants_signals(endpoint, variant),
+            model_settings=store.hosting.settings,
             floor=lambda endpoint, variant: scaling.api.floor(endpoint, variant),
             scalable=lambda endpoint, variant: scaling.api.is_scalable(endpoint, variant),
         )
@@ -333,8 +338,28 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             signals=SignalServer(paths.signals_socket),
             gateways=config.gateways,
         )
+        host_meter = HostMeter(metrics, clock)
+        hosts = ModelHosts(
+            paths.hosts_socket,
+            store=store,
+            engine=engine,
+            disk=Disk(
+                fetch=leases.fetch,
+                adopt=leases.adopt,
+                install=lambda file, timeout_s: engine.layers.ensure(file, timeout_s=timeout_s),
+            ),
+            there=lambda url: objects.holds(url, True),
+            digest_of=artifacts.digest_of,
+            history=History(paths.loads, clock),
+            meter=host_meter,
+            changed=plane.wake,
+            clock=clock,
+        )
         parts.push_async_callback(plane.close)
         await plane.open()
+        parts.push_async_callback(hosts.close)
+        await hosts.open()
+        objects.watch(hosts.object_changed)
         parts.push_async_callback(scaling.close)
         await scaling.open()
         signed = config.auth is Auth.SIGV4
@@ -345,34 +370,24 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         alarm_loop = AlarmLoop(alarms, metrics, clock)
         handlers = aws_handlers(config, plane, objects, metrics, alarms, scaling.api)
         history = ScalingHistory(journal, scaling.api)
-        server = HttpServer(control_handler(config, plane, overview, history, handlers, authenticator, prometheus))
+        about = {"region": config.region, "account": config.account}
+        native = native_api(plane, overview, authenticator, paths.logs, about, history, hosts)
+        aws = Dispatcher(handlers, authenticator, **about)
+        server = HttpServer(control_handler(native, aws, prometheus))
         await server.start(unix_listener(paths.control_socket))
         parts.push_async_callback(server.stop, grace_s=5.0)
         gc.freeze()  # what is here stays: collections need not look at it again, and hold up the loop for less
         tell_ready()
         watch = keys.watch(publisher.set_keys)
         works = (plane.run(), metering.run(), exposition.run(), sampler.run(), alarm_loop.run(), scaling.run(), watch)
-        await until_stopped(stop, *works)
+        await until_stopped(stop, *works, hosts.run(), host_meter.run())
 
 
-def control_handler(
-    config: Config,
-    plane: Control,
-    overview: Overview,
-    history: ScalingHistory,
-    handlers: Handlers,
-    authenticate: Authenticate,
-    prometheus: Handler,
-) -> Handler:
+def control_handler(native: Handler, aws: Handler, prometheus: Handler) -> Handler:
     """Everything that is not data plane: Prometheus's scrapes, trimtab's own API, then AWS's services."""
-    from trimtab.aws.dispatch import Dispatcher
     from trimtab.aws.http import HttpRequest, HttpResponse
-    from trimtab.aws.native import PREFIX, native_api
+    from trimtab.aws.native import PREFIX
     from trimtab.aws.prometheus import is_scrape
-
-    about = {"region": config.region, "account": config.account}
-    aws = Dispatcher(handlers, authenticate, **about)
-    native = native_api(plane, overview, authenticate, config.paths.logs, about, history)
 
     async def handle(request: HttpRequest) -> HttpResponse:
         if is_scrape(request):

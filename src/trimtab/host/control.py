@@ -17,7 +17,6 @@ import msgspec
 from trimtab.logs import fields
 from trimtab.wire.hosting import (
     MAX_BYTES,
-    SIZE,
     Changed,
     ControlSays,
     Events,
@@ -32,6 +31,7 @@ from trimtab.wire.hosting import (
     Release,
     Settings,
 )
+from trimtab.wire.sized import SIZE
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,8 @@ from trimtab.engines.local.ports import Ports, is_free, safe_range
 from trimtab.engines.local.programs import ProgramMember
 from trimtab.engines.local.replica import Lease, LocalReplica
 from trimtab.engines.local.workers import WorkerMember
-from trimtab.errors import Broken, Invalid, NotFound, TooLarge, TrimtabError, Unavailable
+from trimtab.errors import Broken, Invalid, Unavailable
+from trimtab.resources.failures import of_artifact
 from trimtab.resources.launch import WorkerLaunch
 from trimtab.resources.replica import Failure, ReplicaSpec
 from trimtab.resources.runtime import RuntimeKind
@@ -349,24 +350,9 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-_OWN_REASONS = frozenset({"NoCapacity", "StartTimeout"})  # of the disk and of the clock, not of the artifact
-_ARTIFACT_REASONS: Mapping[type[Exception], str] = {
-    NotFound: "ArtifactMissing",
-    Unavailable: "ArtifactMissing",
-    TooLarge: "ArtifactInvalid",
-    Invalid: "ArtifactInvalid",
-    OSError: "ArtifactInvalid",
-}
-
-
 def _artifact_failure(error: Exception, spec: ReplicaSpec) -> Failure:
-    """Name what a fetch raised. It says its own reason where it knows it."""
-    own = str(getattr(error, "reason", ""))
-    message = str(getattr(error, "message", "") or error)
-    if own.startswith("Artifact") or own in _OWN_REASONS:
-        return Failure(reason=own, message=message)
-    reason = next((word for kind, word in _ARTIFACT_REASONS.items() if isinstance(error, kind)), "")
-    if not reason:
-        logger.error("fetching %s failed", spec.artifact_url, exc_info=error)
-    prefix = "" if isinstance(error, TrimtabError) else f"{type(error).__name__}: "
-    return Failure(reason=reason or "ArtifactInvalid", message=f"Could not get {spec.artifact_url}: {prefix}{message}")
+    if (known := of_artifact(error, spec.artifact_url)) is not None:
+        return known
+    logger.error("fetching %s failed", spec.artifact_url, exc_info=error)
+    message = f"Could not get {spec.artifact_url}: {type(error).__name__}: {error}"
+    return Failure(reason="ArtifactInvalid", message=message)

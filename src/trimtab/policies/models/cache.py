@@ -28,7 +28,7 @@ from trimtab.policies.models.inputs import (
     Used,
 )
 from trimtab.policies.models.use import Use
-from trimtab.resources.hosting import ModelSetting
+from trimtab.resources.hosting import EVERY_MODEL, ModelSetting
 from trimtab.wire.hosting import ModelState, Resident
 
 MIB = 2**20
@@ -349,7 +349,7 @@ class ModelCache:
             )
 
     def _expires_s(self, entry: Entry, copy: Copy) -> float | None:
-        setting = self._settings.get(entry.model) or self._settings.get("*")
+        setting = self._settings.get(entry.model) or self._settings.get(EVERY_MODEL)
         ttl_s = setting.ttl_s if setting is not None else 0.0
         if not self._cache:
             ttl_s = min(ttl_s or 10.0, 10.0)
