@@ -21,16 +21,21 @@ from trimtab import logs
 from trimtab.clock import SystemClock
 from trimtab.config import HOUSE_VARIABLE, Auth, Config
 from trimtab.errors import Invalid
+from trimtab.listening import allow_many_files, listen
 from trimtab.process import lifeline_fd, run_until_stopped, tell_ready, unix_listener, until_stopped
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from trimtab.aws.http import Handler
-    from trimtab.aws.registry import Handlers
+    from trimtab.aws.native_scaling import ScalingHistory
+    from trimtab.aws.registry import Authenticate, Handlers
     from trimtab.control.alarms import Alarms
     from trimtab.control.api import ControlApi
+    from trimtab.control.hosts.api import ModelsApi
     from trimtab.control.scaling.api import ScalingApi
+    from trimtab.control.service import Control
+    from trimtab.control.top import Overview
     from trimtab.gateway.gateway import Gateway
     from trimtab.metrics.store import MetricStore
     from trimtab.objects.store import ObjectStore
@@ -40,7 +45,6 @@ if TYPE_CHECKING:
     from trimtab.resources.runtime import Runtime
 
 CONFIG_VARIABLE = "TRIMTAB_PROCESS_CONFIG"
-ENOUGH_FILES = 65_536
 THREADS_TURN_S = 0.001  # how long control's loop waits for a thread that computes, each time; Python's own is 5 ms
 WORKER_IMPORTS = (
     "trimtab.worker.plain",
@@ -67,46 +71,10 @@ def serve(config: Config) -> None:
     keys.ensure(config.paths.keys, now_s=SystemClock().now_s())
     read_runtimes(config)  # a mistake in the user's table is told now, not at the first deployment
     allow_many_files()
-    listeners = listen(config)
+    listeners = listen(config.host, config.port, config.gateways)
     port = listeners[0].getsockname()[1]
     url = f"http://{'[' + config.host + ']' if ':' in config.host else config.host}:{port}"
     become_supervisor(config, url, listeners, lock_fd)
-
-
-def allow_many_files() -> None:
-    """Connections and workers are files: take as many as the user may have, not only as many as shells start with."""
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = ENOUGH_FILES if hard == resource.RLIM_INFINITY else min(hard, ENOUGH_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def listen(config: Config) -> list[socket.socket]:
-    """One listening socket for each gateway, on one port. The kernel shares connections out among them."""
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    try:
-        probe = socket.create_server((config.host, config.port), family=family)  # SO_REUSEPORT would not notice others
-        port = probe.getsockname()[1]
-        if config.gateways == 1:
-            probe.listen(4096)
-            return [probe]
-        probe.close()
-        return [
-            socket.create_server((config.host, port), family=family, backlog=4096, reuse_port=True)
-            for _ in range(config.gateways)
-        ]
-    except OSError as error:
-        raise Invalid(
-            f"trimtab cannot listen on {config.host}:{config.port}: {_reason(error)}. "
-            "Stop what uses the port, or choose another with --port (0 takes a free one)."
-        ) from error
-
-
-def _reason(error: OSError) -> str:
-    """Why, without asyncio's and socket's additions, which name the address again."""
-    return str(error.strerror or error).partition(" (while")[0]
 
 
 def become_supervisor(config: Config, url: str, listeners: list[socket.socket], lock_fd: int) -> None:
@@ -205,9 +173,7 @@ async def gateway(config: Config, listener_fd: int, stop: asyncio.Event) -> None
 async def control(config: Config, stop: asyncio.Event) -> None:
     """The control plane: AWS's APIs, the store, the engine, and the loop that makes intent true."""
     from trimtab.aws.auth import Authenticator
-    from trimtab.aws.dispatch import Dispatcher
     from trimtab.aws.keys import KeyRing
-    from trimtab.aws.native import native_api
     from trimtab.aws.native_scaling import ScalingHistory
     from trimtab.aws.prometheus import Prometheus
     from trimtab.aws.server import HttpServer
@@ -355,10 +321,8 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         alarm_loop = AlarmLoop(alarms, metrics, clock)
         handlers = aws_handlers(config, plane, objects, metrics, alarms, scaling.api)
         history = ScalingHistory(journal, scaling.api)
-        about = {"region": config.region, "account": config.account}
-        native = native_api(plane, overview, authenticator, paths.logs, about, history, hosts)
-        aws = Dispatcher(handlers, authenticator, **about)
-        server = HttpServer(control_handler(native, aws, prometheus))
+        handler = control_handler(config, plane, overview, history, handlers, authenticator, prometheus, hosts)
+        server = HttpServer(handler)
         await server.start(unix_listener(paths.control_socket))
         parts.push_async_callback(server.stop, grace_s=5.0)
         gc.freeze()  # what is here stays: collections need not look at it again, and hold up the loop for less
@@ -368,11 +332,25 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         await until_stopped(stop, *works, hosts.run(), host_meter.run())
 
 
-def control_handler(native: Handler, aws: Handler, prometheus: Handler) -> Handler:
+def control_handler(
+    config: Config,
+    plane: Control,
+    overview: Overview,
+    history: ScalingHistory,
+    handlers: Handlers,
+    authenticate: Authenticate,
+    prometheus: Handler,
+    models: ModelsApi | None = None,
+) -> Handler:
     """Everything that is not data plane: Prometheus's scrapes, trimtab's own API, then AWS's services."""
+    from trimtab.aws.dispatch import Dispatcher
     from trimtab.aws.http import HttpRequest, HttpResponse
-    from trimtab.aws.native import PREFIX
+    from trimtab.aws.native import PREFIX, native_api
     from trimtab.aws.prometheus import is_scrape
+
+    about = {"region": config.region, "account": config.account}
+    aws = Dispatcher(handlers, authenticate, **about)
+    native = native_api(plane, overview, authenticate, config.paths.logs, about, history, models)
 
     async def handle(request: HttpRequest) -> HttpResponse:
         if is_scrape(request):
