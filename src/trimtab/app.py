@@ -297,7 +297,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             disk=Disk(
                 fetch=leases.fetch,
                 adopt=leases.adopt,
-                install=lambda file, timeout_s: engine.layers.ensure(file, timeout_s=timeout_s),
+                install=lambda file, timeout_s: engine.install(file, timeout_s=timeout_s),
             ),
             there=lambda url: objects.holds(url, True),
             digest_of=artifacts.digest_of,
