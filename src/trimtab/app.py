@@ -13,7 +13,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from trimtab.objects.store import ObjectStore
     from trimtab.policies.runtimes import Table
     from trimtab.resources.endpoint import Event
+    from trimtab.resources.launch import WorkerLaunch
     from trimtab.resources.routing import AccessKey
     from trimtab.resources.runtime import Runtime
 
@@ -93,7 +94,7 @@ def become_supervisor(config: Config, url: str, listeners: list[socket.socket], 
         "url": url,
         "region": config.region,
         "run_dir": str(config.paths.run_dir),
-        "workers_dir": str(config.paths.workers_dir),
+        "record_dirs": [str(folder) for folder in config.paths.record_dirs],
     }
     os.set_inheritable(lock_fd, True)
     for listener in listeners:
@@ -134,20 +135,34 @@ def nursery(config: Config) -> int:
     """The fork server. Its children become workers."""
     from trimtab.engines.local.nursery import WARM_IMPORTS
     from trimtab.engines.local.nursery import main as run_nursery
-    from trimtab.worker.main import run as run_worker
     from trimtab.worker.rehearsal import rehearse
 
     paths = config.paths
     return run_nursery(
         paths.nursery_socket,
         lifeline_fd(),
-        run_worker,
+        newborn_life(),
         (*WARM_IMPORTS, *WORKER_IMPORTS),
-        workers_dir=paths.workers_dir,
+        record_dirs=paths.record_dirs,
         house=os.environ[HOUSE_VARIABLE],
         rehearse=rehearse,
         on_listening=tell_ready,
     )
+
+
+def newborn_life() -> Callable[[WorkerLaunch], NoReturn]:
+    """What a process that the nursery has forked becomes: a worker, or a host of many models."""
+    from trimtab.host.main import run as run_host
+    from trimtab.resources.replica import ReplicaSpec
+    from trimtab.worker.artifact import kind_in
+    from trimtab.worker.main import run as run_worker
+
+    def live(launch: WorkerLaunch) -> NoReturn:
+        if msgspec.msgpack.decode(launch.spec, type=ReplicaSpec).hosting is not None:
+            run_host(launch, kind_in)
+        run_worker(launch)
+
+    return live
 
 
 async def gateway(config: Config, listener_fd: int, stop: asyncio.Event) -> None:

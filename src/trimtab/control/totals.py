@@ -87,9 +87,10 @@ class VariantTotals(Struct, array_like=True, gc=False):
         self.throttled += report.throttled
         self.retried += report.retried
         self.clients_gone += report.clients_gone
-        self.model_hits += report.model_hits
-        self.model_misses += report.model_misses
-        self.model_wait.add(report.model_wait)
+        if (models := report.models) is not None:
+            self.model_hits += models.hits
+            self.model_misses += models.misses
+            self.model_wait.add(models.waits)
         for version in report.versions:
             held = self.versions.pop(version.version, None) or VersionTotals()
             held.add(version)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, TypeVar
 
-from trimtab.wire.reports import Range, Tally, VariantReport, VersionReport
+from trimtab.wire.reports import ModelsReport, Range, Tally, VariantReport, VersionReport
 
 K = TypeVar("K")
 N = TypeVar("N", int, float)
@@ -13,7 +13,7 @@ _TALLIES: Final = (
     "latency", "model_latency", "queue_time", "compute_time", "first_chunk", "first_chunk_model",
 )  # fmt: skip
 _VERSION_COUNTS: Final = ("ended", "client_faults", "server_faults", "model_faults", "broken_streams")
-_VARIANT_COUNTS: Final = ("received", "throttled", "retried", "clients_gone", "model_hits", "model_misses")
+_VARIANT_COUNTS: Final = ("received", "throttled", "retried", "clients_gone")
 
 
 def merge_variants(into: VariantReport, other: VariantReport, *, at_once: bool = False) -> None:
@@ -24,13 +24,26 @@ def merge_variants(into: VariantReport, other: VariantReport, *, at_once: bool =
     into.in_hand = together(into.in_hand, other.in_hand)
     into.waiting = together(into.waiting, other.waiting)
     _add_counts(into.busy_s, other.busy_s)
-    merge_tallies(into.model_wait, other.model_wait)
     held = {version.version: version for version in into.versions}
     for version in other.versions:
         if (mine := held.get(version.version)) is None:
             into.versions.append(version)
         else:
             merge_versions(mine, version)
+    if other.models is not None:
+        if into.models is None:
+            into.models = ModelsReport()
+        merge_models(into.models, other.models)
+
+
+def merge_models(into: ModelsReport, other: ModelsReport) -> None:
+    """Add what `other` counted."""
+    into.hits += other.hits
+    into.misses += other.misses
+    merge_tallies(into.waits, other.waits)
+    for model, (hits, misses) in other.models.items():
+        before = into.models.get(model, (0, 0))
+        into.models[model] = (before[0] + hits, before[1] + misses)
 
 
 def merge_versions(into: VersionReport, other: VersionReport) -> None:

@@ -15,7 +15,7 @@ from trimtab.metrics.sqlite import SqliteMetricStore
 from trimtab.metrics.store import MetricKey
 from trimtab.resources.routing import EndpointRoute, Lane, RouteTable, VariantRoute
 from trimtab.wire.hosting import Holding, ModelEvent, ModelState, Resident
-from trimtab.wire.reports import Report, Tally, VariantReport
+from trimtab.wire.reports import ModelsReport, Report, Tally, VariantReport
 
 NOW_S = 1_700_000_040  # the beginning of a minute
 PLACE = ("e", "v")
@@ -181,7 +181,8 @@ async def test_a_variant_whose_last_host_has_left_holds_nothing(world: World) ->
 
 async def test_hits_and_waits_of_gateways_are_published_and_exposed(world: World) -> None:
     wait = Tally(1, 5000.0, 5000.0, 5000.0, {74_000: 1})
-    report = VariantReport(endpoint="e", variant="v", received=4, model_hits=3, model_misses=1, model_wait=wait)
+    models = ModelsReport(hits=3, misses=1, waits=wait, models={"a.tar.gz": (3, 1)})
+    report = VariantReport(endpoint="e", variant="v", received=4, models=models)
     await world.take(report)
     lines = await world.scraped()
     assert world.value("ModelCacheHit", "sum") == 3
