@@ -39,11 +39,9 @@ if TYPE_CHECKING:
     from trimtab.gateway.gateway import Gateway
     from trimtab.metrics.store import MetricStore
     from trimtab.objects.store import ObjectStore
-    from trimtab.policies.runtimes import Table
     from trimtab.resources.endpoint import Event
     from trimtab.resources.launch import WorkerLaunch
     from trimtab.resources.routing import AccessKey
-    from trimtab.resources.runtime import Runtime
 
 CONFIG_VARIABLE = "TRIMTAB_PROCESS_CONFIG"
 THREADS_TURN_S = 0.001  # how long control's loop waits for a thread that computes, each time; Python's own is 5 ms
@@ -61,6 +59,7 @@ def serve(config: Config) -> None:
     """Never returns: replaces this process by the supervisor. Raises Invalid with the cure when it cannot serve."""
     from trimtab import datadir
     from trimtab.aws import keys, tracing
+    from trimtab.images import read_runtimes
 
     if config.auth is Auth.NONE and not config.host.startswith(LOOPBACK):
         raise Invalid(
@@ -70,7 +69,7 @@ def serve(config: Config) -> None:
     tracing.check(os.environ)
     lock_fd = datadir.claim(config.paths)
     keys.ensure(config.paths.keys, now_s=SystemClock().now_s())
-    read_runtimes(config)  # a mistake in the user's table is told now, not at the first deployment
+    read_runtimes(config.paths.runtimes)  # a mistake in the user's table is told now, not at the first deployment
     allow_many_files()
     listeners = listen(config.host, config.port, config.gateways)
     port = listeners[0].getsockname()[1]
@@ -211,6 +210,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     from trimtab.control.signal_server import SignalServer
     from trimtab.control.top import Overview
     from trimtab.engines.local.engine import LocalEngine
+    from trimtab.images import runtime_resolver
     from trimtab.metrics.sqlite import SqliteMetricStore
     from trimtab.objects.artifacts import ArtifactCache
     from trimtab.objects.indexed import open_object_store
@@ -275,7 +275,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             engine=engine,
             publisher=publisher,
             clock=clock,
-            resolve_runtime=runtime_resolver(config),
+            resolve_runtime=runtime_resolver(config.paths.runtimes),
             artifact_exists=objects.holds,
             bucket_exists=objects.holds_bucket,
             settings=Settings(
@@ -412,29 +412,6 @@ def aws_handlers(
 
 
 # --- what the parts are given ----------------------------------------------------------------------------------------
-
-
-def read_runtimes(config: Config) -> Table:
-    """trimtab's table of images, the user's own rows first."""
-    from trimtab.policies import runtimes
-
-    own = config.paths.runtimes
-    table = runtimes.packaged()
-    return runtimes.parse(own.read_text(), str(own)).before(table) if own.exists() else table
-
-
-def runtime_resolver(config: Config) -> Callable[[str, Mapping[str, str]], Runtime]:
-    """Images to runtimes, by a table that is read anew when a model is made: an addition counts at once."""
-    import shutil
-
-    from trimtab.policies import runtimes
-
-    def resolve(image: str, environment: Mapping[str, str]) -> Runtime:
-        table = read_runtimes(config)
-        engine = any(shutil.which(name) for name in ("docker", "podman"))
-        return runtimes.resolve(image, environment, table, container_engine=engine, more=str(config.paths.runtimes))
-
-    return resolve
 
 
 def keys_of(here: Gateway) -> Callable[[], Mapping[str, AccessKey]]:
