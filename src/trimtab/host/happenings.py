@@ -42,8 +42,9 @@ class Happenings:
         return self._misses[model]
 
     def fetched(self, key: Key, download_s: float) -> None:
-        """Its artifact is here; 0: it was before."""
-        self._download_s[key] = download_s
+        """Its artifact is here; 0: it was before, so that there is nothing to tell of a download."""
+        if download_s:
+            self._download_s[key] = download_s
 
     def forgotten(self, key: Key) -> None:
         """It is not needed any more."""

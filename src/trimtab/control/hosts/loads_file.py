@@ -29,7 +29,8 @@ _TABLES: Final = (
     "CREATE INDEX events_by_model ON events (life, model, id)",
     "CREATE TABLE counts (life TEXT NOT NULL, model TEXT NOT NULL, loads INTEGER NOT NULL, failures INTEGER NOT NULL, "
     "evictions INTEGER NOT NULL, unloads INTEGER NOT NULL, crashes INTEGER NOT NULL, requests INTEGER NOT NULL, "
-    "misses INTEGER NOT NULL, load_s REAL NOT NULL, last_why TEXT NOT NULL, at_s REAL NOT NULL, PRIMARY KEY (life, model)) WITHOUT ROWID",
+    "misses INTEGER NOT NULL, load_s REAL NOT NULL, last_why TEXT NOT NULL, at_s REAL NOT NULL, "
+    "PRIMARY KEY (life, model)) WITHOUT ROWID",
     "CREATE INDEX counts_by_time ON counts (at_s)",
     f"PRAGMA user_version={FORMAT}",
 )
@@ -88,8 +89,8 @@ class LoadsFile:
     def counts(self, life: str) -> list[ModelCount]:
         """By model."""
         found = self._db.execute(
-            "SELECT model, loads, failures, evictions, unloads, crashes, requests, misses, load_s, last_why FROM counts "
-            "WHERE life=? ORDER BY model",
+            "SELECT model, loads, failures, evictions, unloads, crashes, requests, misses, load_s, last_why "
+            "FROM counts WHERE life=? ORDER BY model",
             (life,),
         )
         return [
@@ -135,9 +136,10 @@ def _counted(life: str, event: ModelEvent) -> tuple[object, ...]:
     what = event.what
     unloaded = what == "unloaded"
     loading_s = (event.download_s or 0.0) + (event.load_s or 0.0)
+    why = f"{event.why}: {event.text}" if event.text else event.why
     return (
         life, event.model, what == "loaded", what == "load failed", unloaded and event.why == "evicted", unloaded,
-        what == "crashed", event.requests, event.misses, loading_s, event.why if unloaded else "", event.at_s,
+        what == "crashed", event.requests, event.misses, loading_s, why if unloaded else "", event.at_s,
     )  # fmt: skip
 
 
