@@ -12,7 +12,6 @@ import selectors
 import signal
 import socket
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable
