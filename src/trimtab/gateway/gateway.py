@@ -12,12 +12,14 @@ from typing import Protocol
 import msgspec
 
 from trimtab import logs
-from trimtab.errors import Invalid, NotFound
+from trimtab.errors import Invalid, NotFound, TargetModelMissing, TargetModelRefused
 from trimtab.gateway.calls import Call
 from trimtab.gateway.frames_lane import FramesLane
 from trimtab.gateway.http_lane import CONNECT_TIMEOUT_S, HttpLane
 from trimtab.gateway.lane import Lane
 from trimtab.gateway.looker import Looker
+from trimtab.gateway.models.host_link import HostLink
+from trimtab.gateway.models.hosted_variant import HostedVariant
 from trimtab.gateway.variant import Variant
 from trimtab.policies.routing import SmoothWeighted
 from trimtab.resources.replica import Wire
@@ -76,6 +78,13 @@ class EndpointEntry:
             )
         return self.variants[index]
 
+    def mismatch(self, call: Call, variant: Variant) -> Invalid:
+        """Why `variant` does not take the call: it names a model where there is one, or none where there are many."""
+        if not call.target_model:
+            return TargetModelMissing()
+        mixed = any(other.route.hosting is not None for other in self.variants)
+        return TargetModelRefused(self.route.name, variant.route.name if mixed else "")
+
 
 class Gateway:
     """Routes calls by the last applied table; it needs nothing else, so it serves while control is away."""
@@ -111,6 +120,8 @@ class Gateway:
             return
         try:
             variant = entry.choose(call.target_variant)
+            if variant.hosted is (call.target_model == ""):
+                raise entry.mismatch(call, variant)
         except (NotFound, Invalid) as error:
             call.done = True
             call.failed(error)
@@ -193,7 +204,7 @@ class Gateway:
 
     @staticmethod
     async def _open(lane: Lane) -> None:
-        timeout_s = _FRAMES_CONNECT_TIMEOUT_S if lane.route.wire is Wire.FRAMES else CONNECT_TIMEOUT_S
+        timeout_s = CONNECT_TIMEOUT_S if lane.route.wire is Wire.HTTP else _FRAMES_CONNECT_TIMEOUT_S
         if not await lane.open(timeout_s=timeout_s):
             fields = logs.fields(replica=lane.route.replica_id, address=lane.route.address)
             logger.info("lane not reachable yet %s", fields)  # so at each start with a table of workers that are gone
@@ -208,17 +219,20 @@ class Gateway:
                 continue
             rows = []
             for route in endpoint.variants:
+                hosted = route.hosting is not None
                 variant = before.by_name.get(route.name) if before is not None else None
-                if variant is None:
+                if variant is None or variant.hosted is not hosted:  # from one model to many: what waits is asked anew
                     variant = self._new_variant(endpoint.name, route)
                 known = {_lane_key(lane.route): lane for lane in variant.lanes}
-                lanes = tuple(known.get(_lane_key(r)) or self._new_lane(r, variant, route.version) for r in route.lanes)
+                usable = [r for r in route.lanes if (r.wire is Wire.MODELS) is hosted]
+                lanes = tuple(known.get(_lane_key(r)) or self._new_lane(r, variant, route.version) for r in usable)
                 rows.append((variant, route, lanes))
             plan.append((endpoint, None, rows))
         return plan
 
     def _new_variant(self, endpoint: str, route: VariantRoute) -> Variant:
-        return Variant(
+        kind = Variant if route.hosting is None else HostedVariant
+        return kind(
             route,
             now_s=self._now_s,
             random=self._draw,
@@ -232,6 +246,8 @@ class Gateway:
         lane: Lane
         if route.wire is Wire.FRAMES:
             lane = FramesLane(route, variant, self._now_s, self._looker)
+        elif isinstance(variant, HostedVariant):
+            lane = HostLink(route, variant, self._now_s, self._looker)
         else:
             lane = HttpLane(route, variant, self._now_s)
         if variant.meter is not None:

@@ -63,6 +63,14 @@ def detect(model_dir: Path, kinds: Collection[str] = KINDS) -> tuple[Path, str]:
     )
 
 
+def kind_in(model_dir: Path) -> str:
+    """`script` where the artifact brings one, else the kind of its model file; "" where that is not one of a kind."""
+    if (model_dir / "code").is_dir():
+        return "script"
+    kinds = {kind for path in _files(model_dir) if (kind := kind_of(path)) is not None}
+    return kinds.pop() if len(kinds) == 1 else ""
+
+
 def kind_of(path: Path) -> str | None:
     """The kind of one file, or None when it is no model."""
     kind = _BY_SUFFIX.get(path.suffix.lower())

@@ -18,12 +18,12 @@ from pathlib import Path
 
 import msgspec
 
-from trimtab import allocator
+from trimtab import allocator, newborn
 from trimtab.resources.launch import WorkerLaunch
 from trimtab.resources.replica import ReplicaSpec
 from trimtab.resources.runtime import Runtime
 from trimtab.wire.frames import RequestMeta
-from trimtab.worker import environment, loading, logfile, media, process
+from trimtab.worker import environment, loading, media, process
 from trimtab.worker.failures import StartFailed
 from trimtab.worker.report import Report
 from trimtab.worker.serve import Loop
@@ -78,7 +78,7 @@ def _begin() -> None:
     launch = WorkerLaunch(spec=msgspec.msgpack.encode(spec), socket_path="")
     launch = msgspec.msgpack.decode(msgspec.msgpack.encode(launch), type=WorkerLaunch)
     environment.model_environment(launch, spec)
-    process.reset_signals()
+    newborn.reset_signals()
     process.reseed()
     _write_log()
     with suppress(StartFailed):  # there is no artifact
