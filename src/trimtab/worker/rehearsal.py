@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from trimtab import allocator, newborn
+from trimtab import allocator, logfile, newborn
 from trimtab.resources.launch import WorkerLaunch
 from trimtab.resources.replica import ReplicaSpec
 from trimtab.resources.runtime import Runtime
