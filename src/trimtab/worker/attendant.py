@@ -5,12 +5,13 @@ It accepts every connection. The first frame says whose it is: control's stay he
 
 from __future__ import annotations
 
+import _thread
 import os
+import select
 import selectors
 import signal
 import socket
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from trimtab.worker.serve import Loop
 BROKEN_EXIT = 70  # EX_SOFTWARE: an invariant of the worker's own does not hold; the log has the traceback
 _TICK_S = 1.0
 _SLOW_S = 1.0  # a request that has been in hand so long is worth a word to control
+_SHORT_LOAD_S = 0.01  # a load that takes no longer need not be told about while it lasts
 _OWNER_WITHIN_S = 10.0  # whoever ordered it and lives has long connected by then
 _READ = selectors.EVENT_READ
 _CONTROL_KINDS = frozenset({Kind.DESCRIBE, Kind.DRAIN, Kind.STOP})
@@ -84,7 +86,7 @@ class Attendant:
         # The C half of Python's handler writes to the pipe at once, even while the main thread is inside C code.
         signal.signal(signal.SIGTERM, lambda _number, _frame: None)
         signal.set_wakeup_fd(self._wake_w, warn_on_full_buffer=False)
-        threading.Thread(target=self._run, name="attendant", daemon=True).start()
+        _thread.start_new_thread(self._run, ())  # threading's would have the main thread wait until it runs
 
     def forsake(self) -> None:
         """In a child that the model's code has forked: let go of the sockets, so that this worker's end shows."""
@@ -104,6 +106,7 @@ class Attendant:
 
     def _run(self) -> None:
         try:
+            self._stand_back()
             while True:
                 for key, mask in self._selector.select(_TICK_S):
                     key.data(key.fileobj, mask)
@@ -112,6 +115,15 @@ class Attendant:
             traceback.print_exc()
             sys.stderr.flush()
             os._exit(BROKEN_EXIT)
+
+    def _stand_back(self) -> None:
+        """Leave the interpreter to the main thread until it has something to tell, or its load is no short one.
+
+        Whoever ordered this worker has connected by now: to be told that it is starting would slow the start.
+        """
+        poll = select.poll()
+        poll.register(self._wake_r, select.POLLIN)
+        poll.poll(_SHORT_LOAD_S * 1000)
 
     def _tick(self) -> None:
         now_s = time.monotonic()
