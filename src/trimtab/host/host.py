@@ -51,8 +51,15 @@ _SAME_BYTES = 64 * 1024  # a footprint that has changed by less is no news
 class Cache(Protocol):
     """What a Host needs of policies.models.cache.ModelCache."""
 
-    memory_bytes: int
-    used_bytes: int
+    @property
+    def memory_bytes(self) -> int:
+        """The bound of all models together."""
+        ...
+
+    @property
+    def used_bytes(self) -> int:
+        """What they take."""
+        ...
 
     def step(self, given: Input, now_s: float) -> tuple[Action, ...]:
         """What is to be done after `given`."""
