@@ -20,15 +20,13 @@ requests straight to those workers. Two connections, both over Unix sockets (or 
 from __future__ import annotations
 
 import enum
-import struct
 
 from msgspec import Struct, field
 
 from trimtab.resources.hosting import ModelSetting
 from trimtab.resources.routing import Lane
 
-SIZE = struct.Struct("<I")
-MAX_BYTES = 1 << 24
+MAX_BYTES = 1 << 24  # of one message to or from control (wire/sized.py)
 
 
 # --- between gateways and a host -------------------------------------------------------------------------------------
@@ -127,6 +125,7 @@ class ModelEvent(Struct, frozen=True, kw_only=True, tag="event", omit_defaults=T
     unload_s: float | None = None
     failure: str = ""  # Failure.reason
     requests: int = 0  # of an unload: what it had answered
+    misses: int = 0  # of these, those that had waited for it
     seq: int = 0  # grows by one per host: control keeps the last that it has written, and drops repetitions
 
 
@@ -143,6 +142,7 @@ class Resident(Struct, frozen=True, kw_only=True, omit_defaults=True):
     loaded_s: float = 0.0  # wall time
     used_s: float = 0.0  # wall time of the last request
     requests: int = 0
+    misses: int = 0
     in_hand: int = 0
     load_s: float = 0.0
     value: float = 0.0  # what eviction goes by: seconds of loading that keeping it saves, per second and MiB

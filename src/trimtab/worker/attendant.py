@@ -18,16 +18,17 @@ from typing import NoReturn
 
 import msgspec
 
+from trimtab.logfile import LogFile
 from trimtab.resources.replica import ReplicaState
 from trimtab.wire.frames import HEADER, HEADER_SIZE, Kind, pack
 from trimtab.worker.connection import REQUEST_KINDS
-from trimtab.worker.logfile import LogFile
 from trimtab.worker.report import Report
 from trimtab.worker.serve import Loop
 
 BROKEN_EXIT = 70  # EX_SOFTWARE: an invariant of the worker's own does not hold; the log has the traceback
 _TICK_S = 1.0
 _SLOW_S = 1.0  # a request that has been in hand so long is worth a word to control
+_OWNER_WITHIN_S = 10.0  # whoever ordered it and lives has long connected by then
 _READ = selectors.EVENT_READ
 _CONTROL_KINDS = frozenset({Kind.DESCRIBE, Kind.DRAIN, Kind.STOP})
 _MAX_CONTROL_BYTES = 64 * 1024
@@ -58,7 +59,9 @@ class Attendant:
         lifeline_fd: int = -1,
         orphan_grace_s: float = 60.0,
         log: LogFile | None = None,
+        owned: bool = False,
     ) -> None:
+        """`owned`: it is no use without a control connection, and ends soon when there is none."""
         self._listener, self._report, self._loop = listener, report, loop
         self._end, self._lifeline_fd, self._orphan_grace_s, self._log = end, lifeline_fd, orphan_grace_s, log
         self._wake_r, self._wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -67,6 +70,8 @@ class Attendant:
         self._controls: dict[socket.socket, _Control] = {}
         self._told_slow_s = 0.0
         self._deadline_s = float("inf")
+        self._owned = owned
+        self._owner_by_s = time.monotonic() + _OWNER_WITHIN_S if owned else float("inf")
         report.on_change = self._announce
 
     def start(self) -> None:
@@ -112,6 +117,8 @@ class Attendant:
         now_s = time.monotonic()
         if now_s > self._deadline_s:
             self._end()
+        if now_s > self._owner_by_s:
+            self._orphaned()
         if self._log is not None:
             self._log.tick()
         _, busy_since_s = self._loop.load()
@@ -131,7 +138,12 @@ class Attendant:
     def _lifeline_changed(self, _file: object, _mask: int) -> None:
         """Nobody writes to the lifeline: readable means that its other end is closed."""
         self._selector.unregister(self._lifeline_fd)
-        self._deadline_s = time.monotonic() + self._orphan_grace_s
+        self._orphaned()
+
+    def _orphaned(self) -> None:
+        """Nobody needs it any more but who waits for an answer."""
+        self._owner_by_s = float("inf")
+        self._deadline_s = min(self._deadline_s, time.monotonic() + self._orphan_grace_s)
         self.drain()
 
     def _accept(self, _file: object, _mask: int) -> None:
@@ -162,6 +174,7 @@ class Attendant:
         if not data:
             sock.close()
         elif HEADER.unpack(prefix)[3] in _CONTROL_KINDS:
+            self._owner_by_s = float("inf")
             self._controls[sock] = _Control(sock, prefix)
             self._selector.register(sock, _READ, self._control_ready)
             self._obey(self._controls[sock])
@@ -232,3 +245,5 @@ class Attendant:
         if self._controls.pop(control.sock, None) is not None:
             self._selector.unregister(control.sock)
             control.sock.close()
+            if self._owned and not self._controls:
+                self._orphaned()

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from trimtab import allocator
+from trimtab import allocator, newborn
 from trimtab.resources.launch import WorkerLaunch
 from trimtab.resources.replica import ReplicaSpec
 from trimtab.resources.runtime import Runtime
@@ -57,7 +57,7 @@ def _begin() -> None:
     launch = WorkerLaunch(spec=msgspec.msgpack.encode(spec), socket_path="")
     launch = msgspec.msgpack.decode(msgspec.msgpack.encode(launch), type=WorkerLaunch)
     environment.model_environment(launch, spec)
-    process.reset_signals()
+    newborn.reset_signals()
     process.reseed()
     faulthandler.enable(file=2)
     msgspec.msgpack.encode(Report(launch, spec.id).describe())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from trimtab.gateway.models.host_link import HostLink
@@ -56,7 +57,10 @@ class Finder:
         queue = self._variant.queues.get(at.model)
         if queue is None:
             return
-        queue.asks.pop(link, None)
+        asked = queue.asks.pop(link, None) is not None
+        if queue.lanes and asked:  # for a further copy: the host has no room for it, and another may not have either
+            queue.refused.add(link)
+            queue.copies.refused(self._now_s())
         if queue.lanes or not queue.waiting:
             return
         if at.reason == AGAIN:
@@ -95,11 +99,13 @@ class Finder:
     # --- copies ------------------------------------------------------------------------------------------------
 
     def refresh(self, queue: ModelQueue) -> None:
-        """Give a queue the lanes to the copies that it is to use."""
+        """Give a queue the lanes to the copies that there are, those that it is to use first."""
         model = queue.model
         holders = self._holders(model)
-        if len(holders) > queue.use:
-            holders = {replica: holders[replica] for replica in order(model, holders)[: queue.use]}
+        if len(holders) > 1:
+            setting = self.settings.get(model)
+            most = setting.max_copies if setting and setting.max_copies else len(holders)
+            holders = {replica: holders[replica] for replica in order(model, holders)[:most]}
         known: dict[tuple[HostLink, str, str], ModelLane] = {
             (lane.link, lane.version, lane.route.address): lane  # type: ignore[attr-defined, misc]
             for lane in queue.lanes
@@ -110,6 +116,7 @@ class Finder:
             for at in (link.held[model],)
             for route in at.lanes
         )
+        queue.used = sum(len(link.held[model].lanes) for link in islice(holders.values(), queue.use))
         if lanes:
             self._lacking.pop(queue, None)
         if lanes != queue.lanes:
@@ -142,7 +149,9 @@ class Finder:
             queue.use = verdict.use
             self.refresh(queue)
         if verdict.want:
-            self._want(queue, {*coming, *holders}, "hot", verdict.words)
+            refused = {link.route.replica_id for link in queue.refused}
+            queue.refused.clear()  # whoever refused this time is asked again the next
+            self._want(queue, {*coming, *holders, *refused}, "hot", verdict.words)
 
     def _holders(self, model: str) -> dict[str, HostLink]:
         return {link.route.replica_id: link for link in self._links() if model in link.held}
@@ -187,7 +196,9 @@ class Finder:
         """Ask the host that is next for the model; of those without a copy, one that is loading it already."""
         links = {link.route.replica_id: link for link in self._links()}
         loading = [r for r, link in links.items() if queue.model in link.coming and r not in having]
-        members = [Member(r, len(link.held) + len(link.coming), link.in_hand) for r, link in links.items()]
+        members = [
+            Member(r, len(link.held) + link.loading, float(link.in_hand), link.loading) for r, link in links.items()
+        ]
         replica = loading[0] if loading else next_replica(queue.model, members, having)
         if replica is None:
             return

@@ -48,6 +48,7 @@ class HostLink(Lane, asyncio.Protocol):
         self.variant = variant
         self.held: dict[str, ModelAt] = {}  # ready here
         self.coming: dict[str, float] = {}  # on their way, since when
+        self._wanted: set[str] = set()  # asked for here; the host has not said yet that they are on their way
         self.since_s = 0.0  # connected
         self._looker = looker
         self._loop = asyncio.get_running_loop()
@@ -68,7 +69,13 @@ class HostLink(Lane, asyncio.Protocol):
     def want(self, want: Want) -> None:
         """Ask for a model; answered by a change of it, sooner or later. Only when connected."""
         assert self._transport is not None
+        self._wanted.add(want.model)
         self._transport.write(pack(Kind.WANT, 0, payload=_encode(want)))
+
+    @property
+    def loading(self) -> int:
+        """Models on their way here, as far as this gateway knows."""
+        return len(self.coming) + len(self._wanted)
 
     def lane(self, route: LaneRoute, version: str, queue: ModelQueue) -> ModelLane:
         """A new lane to a worker, being connected."""
@@ -175,6 +182,7 @@ class HostLink(Lane, asyncio.Protocol):
         self._transport = None
         self.held.clear()
         self.coming.clear()
+        self._wanted.clear()
         self._connection_lost()
         self.variant.finder.link_lost(self)
 
@@ -192,6 +200,7 @@ class HostLink(Lane, asyncio.Protocol):
             return  # of a newer host
         at = _decode_at(payload)
         model, finder = at.model, self.variant.finder
+        self._wanted.discard(model)
         if at.state is ModelState.LOADING:
             self.coming[model] = self._now_s()
         elif at.state is ModelState.READY:

@@ -12,6 +12,7 @@ from trimtab.gateway.variant import Variant
 from trimtab.policies.admission import overfull, overfull_models
 from trimtab.policies.models.copies import Copies
 from trimtab.policies.models.failures import late
+from trimtab.policies.routing import least_outstanding
 from trimtab.resources.routing import VariantRoute
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class ModelQueue(Variant):
         self.model = model
         self.hits = self.misses = 0  # since the last report
         self.copies = Copies(now_s())
-        self.use = 1  # so many copies get requests
+        self.use = 1  # so many copies get requests; the others when these have no room
+        self.used = 0  # so many of `lanes` lead to them
         self.asks: dict[HostLink, float] = {}  # hosts that were asked and have not answered, since when
         self.refused: set[HostLink] = set()  # hosts that have no room for it
         self.again_s = 0.0  # no host is asked before
@@ -102,6 +104,12 @@ class ModelQueue(Variant):
         return late(self.model, self.route.timeout_s)
 
     # --- lanes -------------------------------------------------------------------------------------------------
+
+    def _pick(self) -> Lane | None:
+        lanes, used = self.lanes, self.used
+        if used >= len(lanes):
+            return super()._pick()
+        return least_outstanding(lanes[:used], self._random) or least_outstanding(lanes[used:], self._random)
 
     def busy(self) -> bool:
         """Whether the variant has a request in hand: that of another model counts."""
