@@ -49,23 +49,22 @@ async def test_a_hot_model_is_asked_for_at_a_further_host_with_the_numbers(hosts
     assert [await call.outcome() for call in calls] == [b"y"] * 4
 
 
-async def test_a_copy_that_is_not_needed_gets_no_more_requests(hosts, scripted, echoing):
+async def test_a_copy_that_is_not_needed_gets_requests_only_when_the_others_have_no_room(hosts, scripted, echoing):
     await hosts.open(2)
     first, second = hosts.preferred("a")
     near, far = await hosts.load(first, "a", echoing), await hosts.load(second, "a", echoing)
-    await first.until(lambda: hosts.held == [{"a"}, {"a"}])
     for _ in range(4):
         assert await hosts.ask("a").outcome() == b"x"
-    assert (len(near.got), len(far.got)) == (4, 0)
-    queue = hosts.variant.queues["a"]
-    queue.use = 2
-    hosts.variant.finder.refresh(queue)
     await far.until(lambda: far.connections)
-    assert len(queue.lanes) == 2
-    queue.use = 1
-    hosts.variant.finder.refresh(queue)
-    await far.until(lambda: not far.connections)
-    assert hosts.held == [{"a"}, {"a"}]
+    assert (len(near.got), len(far.got)) == (4, 0)
+    near.on_request = lambda got: None
+    window = hosts.variant.queues["a"].lanes[0].window
+    held = [hosts.ask("a", b"held") for _ in range(window)]
+    await near.until(lambda: len(near.got) == 4 + window)
+    assert await hosts.ask("a", b"far").outcome() == b"far"
+    for got in near.got[4:]:
+        got.answer(got.body)
+    assert [await call.outcome() for call in held] == [b"held"] * window
 
 
 async def test_the_next_copy_takes_over_when_one_leaves(hosts, scripted, echoing):
