@@ -13,7 +13,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
@@ -27,18 +27,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trimtab.aws.http import Handler
-    from trimtab.aws.native_scaling import ScalingHistory
-    from trimtab.aws.registry import Authenticate, Handlers
+    from trimtab.aws.registry import Handlers
     from trimtab.control.alarms import Alarms
     from trimtab.control.api import ControlApi
     from trimtab.control.scaling.api import ScalingApi
-    from trimtab.control.service import Control
-    from trimtab.control.top import Overview
     from trimtab.gateway.gateway import Gateway
     from trimtab.metrics.store import MetricStore
     from trimtab.objects.store import ObjectStore
     from trimtab.policies.runtimes import Table
     from trimtab.resources.endpoint import Event
+    from trimtab.resources.launch import WorkerLaunch
     from trimtab.resources.routing import AccessKey
     from trimtab.resources.runtime import Runtime
 
@@ -169,20 +167,34 @@ def nursery(config: Config) -> int:
     """The fork server. Its children become workers."""
     from trimtab.engines.local.nursery import WARM_IMPORTS
     from trimtab.engines.local.nursery import main as run_nursery
-    from trimtab.worker.main import run as run_worker
     from trimtab.worker.rehearsal import rehearse
 
     paths = config.paths
     return run_nursery(
         paths.nursery_socket,
         lifeline_fd(),
-        run_worker,
+        newborn_life(),
         (*WARM_IMPORTS, *WORKER_IMPORTS),
         record_dirs=paths.record_dirs,
         house=os.environ[HOUSE_VARIABLE],
         rehearse=rehearse,
         on_listening=tell_ready,
     )
+
+
+def newborn_life() -> Callable[[WorkerLaunch], NoReturn]:
+    """What a process that the nursery has forked becomes: a worker, or a host of many models."""
+    from trimtab.host.main import run as run_host
+    from trimtab.resources.replica import ReplicaSpec
+    from trimtab.worker.artifact import kind_in
+    from trimtab.worker.main import run as run_worker
+
+    def live(launch: WorkerLaunch) -> NoReturn:
+        if msgspec.msgpack.decode(launch.spec, type=ReplicaSpec).hosting is not None:
+            run_host(launch, kind_in)
+        run_worker(launch)
+
+    return live
 
 
 async def gateway(config: Config, listener_fd: int, stop: asyncio.Event) -> None:
@@ -208,13 +220,19 @@ async def gateway(config: Config, listener_fd: int, stop: asyncio.Event) -> None
 async def control(config: Config, stop: asyncio.Event) -> None:
     """The control plane: AWS's APIs, the store, the engine, and the loop that makes intent true."""
     from trimtab.aws.auth import Authenticator
+    from trimtab.aws.dispatch import Dispatcher
     from trimtab.aws.keys import KeyRing
+    from trimtab.aws.native import native_api
     from trimtab.aws.native_scaling import ScalingHistory
     from trimtab.aws.prometheus import Prometheus
     from trimtab.aws.server import HttpServer
     from trimtab.control.alarm_loop import AlarmLoop
     from trimtab.control.alarms import Alarms
     from trimtab.control.exposition import Exposition
+    from trimtab.control.hosts.files import Disk
+    from trimtab.control.hosts.history import History
+    from trimtab.control.hosts.metering import HostMeter
+    from trimtab.control.hosts.service import ModelHosts
     from trimtab.control.metering import Metering
     from trimtab.control.report_server import ReportServer
     from trimtab.control.routes import RoutePublisher
@@ -301,6 +319,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             ),
             told=told,
             signals=lambda endpoint, variant: scaling.api.wants_signals(endpoint, variant),
+            model_settings=store.hosting.settings,
             floor=lambda endpoint, variant: scaling.api.floor(endpoint, variant),
             scalable=lambda endpoint, variant: scaling.api.is_scalable(endpoint, variant),
         )
@@ -319,8 +338,28 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             signals=SignalServer(paths.signals_socket),
             gateways=config.gateways,
         )
+        host_meter = HostMeter(metrics, clock)
+        hosts = ModelHosts(
+            paths.hosts_socket,
+            store=store,
+            engine=engine,
+            disk=Disk(
+                fetch=leases.fetch,
+                adopt=leases.adopt,
+                install=lambda file, timeout_s: engine.layers.ensure(file, timeout_s=timeout_s),
+            ),
+            there=lambda url: objects.holds(url, True),
+            digest_of=artifacts.digest_of,
+            history=History(paths.loads, clock),
+            meter=host_meter,
+            changed=plane.wake,
+            clock=clock,
+        )
         parts.push_async_callback(plane.close)
         await plane.open()
+        parts.push_async_callback(hosts.close)
+        await hosts.open()
+        objects.watch(hosts.object_changed)
         parts.push_async_callback(scaling.close)
         await scaling.open()
         signed = config.auth is Auth.SIGV4
@@ -331,34 +370,24 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         alarm_loop = AlarmLoop(alarms, metrics, clock)
         handlers = aws_handlers(config, plane, objects, metrics, alarms, scaling.api)
         history = ScalingHistory(journal, scaling.api)
-        server = HttpServer(control_handler(config, plane, overview, history, handlers, authenticator, prometheus))
+        about = {"region": config.region, "account": config.account}
+        native = native_api(plane, overview, authenticator, paths.logs, about, history, hosts)
+        aws = Dispatcher(handlers, authenticator, **about)
+        server = HttpServer(control_handler(native, aws, prometheus))
         await server.start(unix_listener(paths.control_socket))
         parts.push_async_callback(server.stop, grace_s=5.0)
         gc.freeze()  # what is here stays: collections need not look at it again, and hold up the loop for less
         tell_ready()
         watch = keys.watch(publisher.set_keys)
         works = (plane.run(), metering.run(), exposition.run(), sampler.run(), alarm_loop.run(), scaling.run(), watch)
-        await until_stopped(stop, *works)
+        await until_stopped(stop, *works, hosts.run(), host_meter.run())
 
 
-def control_handler(
-    config: Config,
-    plane: Control,
-    overview: Overview,
-    history: ScalingHistory,
-    handlers: Handlers,
-    authenticate: Authenticate,
-    prometheus: Handler,
-) -> Handler:
+def control_handler(native: Handler, aws: Handler, prometheus: Handler) -> Handler:
     """Everything that is not data plane: Prometheus's scrapes, trimtab's own API, then AWS's services."""
-    from trimtab.aws.dispatch import Dispatcher
     from trimtab.aws.http import HttpRequest, HttpResponse
-    from trimtab.aws.native import PREFIX, native_api
+    from trimtab.aws.native import PREFIX
     from trimtab.aws.prometheus import is_scrape
-
-    about = {"region": config.region, "account": config.account}
-    aws = Dispatcher(handlers, authenticate, **about)
-    native = native_api(plane, overview, authenticate, config.paths.logs, about, history)
 
     async def handle(request: HttpRequest) -> HttpResponse:
         if is_scrape(request):

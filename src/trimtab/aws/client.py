@@ -110,9 +110,23 @@ class Client:
         with self._translated():
             return answer, answer["Body"].read()
 
-    def invoke_streaming(self, **params: Any) -> Iterator[tuple[dict[str, Any], bytes]]:
-        """InvokeEndpointWithResponseStream: (the answer's members, the next bytes), as they arrive."""
-        answer = self.call("sagemaker-runtime", "invoke_endpoint_with_response_stream", **params)
+    def invoke_streaming(self, *, target_model: str = "", **params: Any) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """InvokeEndpointWithResponseStream: (the answer's members, the next bytes), as they arrive.
+
+        AWS streams from no multi-model endpoint, so that the operation has no member for a `target_model`.
+        """
+
+        def name_model(params: dict[str, Any], **_: Any) -> None:
+            params["headers"]["X-Amzn-SageMaker-Target-Model"] = target_model
+
+        event = "before-call.sagemaker-runtime.InvokeEndpointWithResponseStream"
+        events = self._client("sagemaker-runtime").meta.events
+        if target_model:
+            events.register(event, name_model)
+        try:
+            answer = self.call("sagemaker-runtime", "invoke_endpoint_with_response_stream", **params)
+        finally:
+            events.unregister(event, name_model)
         with self._translated():
             for event in answer["Body"]:
                 if part := event.get("PayloadPart"):
@@ -125,15 +139,13 @@ class Client:
             answer: dict[str, Any] = msgspec.json.decode(response.content)
             return answer
 
-    def put(self, path: str, document: Mapping[str, Any]) -> None:
-        """Set something in trimtab's own API."""
+    def change(self, method: str, path: str, document: Mapping[str, Any], **query: str) -> dict[str, Any]:
+        """PUT, PATCH or DELETE something in trimtab's own API; the document that answers it."""
         with self._translated():
-            self._send(path, {}, stream=False, method="PUT", body=msgspec.json.encode(document))
-
-    def delete(self, path: str) -> None:
-        """Take something away in trimtab's own API."""
-        with self._translated():
-            self._send(path, {}, stream=False, method="DELETE")
+            body = msgspec.json.encode(document) if document else b""
+            response = self._send(path, query, stream=False, method=method, body=body)
+            answer: dict[str, Any] = msgspec.json.decode(response.content)
+            return answer
 
     def lines(self, path: str, **query: str) -> Iterator[dict[str, Any]]:
         """The JSON Lines of trimtab's own API as they come; ends when the server ends them."""
@@ -193,7 +205,7 @@ class Client:
         SigV4Auth(credentials, "sagemaker", self._server.region).add_auth(request)
         timeouts_s: Any = (5, None if stream else self._read_timeout_s)  # followed logs may be silent for hours
         response = URLLib3Session(timeout=timeouts_s).send(request.prepare())
-        if response.status_code not in (200, 204):
+        if response.status_code != 200:
             raise _native_failure(response)
         return response
 

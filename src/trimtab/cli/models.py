@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,7 +18,6 @@ from trimtab.cli.render import CliError, emit, emit_json
 if TYPE_CHECKING:
     from trimtab.aws.client import Client
     from trimtab.cli.hosting.rows import Page
-    from trimtab.resources.hosting import ModelSetting
 
 _WITHOUT_TERMINAL = (10_000, 50)  # rows go to files and pipes whole
 
@@ -49,7 +49,6 @@ models = typer.Typer(
     rich_markup_mode=None,
 )
 
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="Its key below the endpoint's prefix.", show_default=False)]
 Models = Annotated[
     list[str], typer.Argument(metavar="MODEL...", help="Keys below the endpoint's prefix.", show_default=False)
 ]
@@ -147,13 +146,12 @@ def set_model(
 
 @models.command()
 def reset(name: EndpointName, models: Models, as_json: AsJson = False, data_dir: DataDir = None) -> None:
-    """Take back all that was set for models: they are loaded when asked for, and unloaded when room is needed."""
+    """Take back what was set for models: what the container's environment says is in force again."""
     from trimtab.cli.connect import connect
 
     client = connect(data_dir)
-    for model in models:
-        client.delete(f"endpoints/{name}/models/{model}")
-    _tell(models, {}, as_json)
+    path, wanted = f"endpoints/{name}/models/settings", list(dict.fromkeys(models))
+    _tell(wanted, [client.change("DELETE", path, {}, model=model) for model in wanted], as_json)
 
 
 def _page(client: Client, name: str, prices: dict[str, float]) -> Page:
@@ -200,30 +198,24 @@ def _document(page: Page, rows: list[Any]) -> dict[str, Any]:
 
 
 def _change(data_dir: Any, name: str, models: list[str], as_json: bool, **changes: Any) -> None:
-    """Change members of settings, each on top of what is set now."""
-    import msgspec
-    from msgspec.structs import replace
-
+    """Change members of settings, each on top of what is in force."""
     from trimtab.cli.connect import connect
-    from trimtab.resources.hosting import ModelSetting
 
     client = connect(data_dir)
-    held = client.get(f"endpoints/{name}/models").get("settings", ())
-    before = {one.model: one for one in msgspec.convert(held, tuple[ModelSetting, ...])}
-    after: dict[str, ModelSetting] = {}
-    for model in dict.fromkeys(models):
-        after[model] = replace(before.get(model) or ModelSetting(model=model), **changes)
-        client.put(f"endpoints/{name}/models/{model}", msgspec.to_builtins(after[model]))
-    _tell(models, after, as_json)
+    path, wanted = f"endpoints/{name}/models/settings", list(dict.fromkeys(models))
+    _tell(wanted, [client.change("PATCH", path, {"model": model, **changes}) for model in wanted], as_json)
 
 
-def _tell(models: list[str], settings: dict[str, ModelSetting], as_json: bool) -> None:
+def _tell(models: Sequence[str], answers: Sequence[dict[str, Any]], as_json: bool) -> None:
+    """What is in force for these models now."""
     import msgspec
 
     from trimtab.cli.hosting.page import setting_words
+    from trimtab.resources.hosting import ModelSetting
 
+    in_force = {one.model: one for one in msgspec.convert(answers[-1]["settings"], tuple[ModelSetting, ...])}
     if as_json:
-        emit_json({"settings": msgspec.to_builtins(list(settings.values()))})
+        emit_json({"settings": {model: msgspec.to_builtins(in_force.get(model)) for model in models}})
         return
-    for model in dict.fromkeys(models):
-        emit(f"{model}: {setting_words(settings.get(model)) or 'nothing set'}")
+    for model in models:
+        emit(f"{model}: {setting_words(in_force.get(model)) or 'nothing set'}")

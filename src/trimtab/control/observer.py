@@ -109,7 +109,7 @@ class Observer:
             token=secrets.token_hex(4),
             room_s=self._room_s,
             signals=self._signalling(record),
-            model_settings=tuple(self._model_settings(record.endpoint.name)) if record else (),
+            model_settings=tuple(self._model_settings(record.endpoint.name)) if record and record.multi_model else (),
             detect_s=max(0.0, now_s - woken_monotonic_s) if woken_monotonic_s is not None else 0.0,
             monotonic_s=now_s,
             recheck_in_s=min((max(0.0, at_s + _PATIENCE_S - now_s) for at_s in orders), default=None),

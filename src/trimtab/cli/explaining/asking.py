@@ -40,7 +40,7 @@ class Asked:
 
     def models(self, start_s: float, end_s: float) -> list[ModelTold]:
         """Loads, unloads and failures; none of an endpoint that holds one model, or is no more."""
-        query = {"since_s": repr(start_s), "last": str(_MOST_EVENTS)}
+        query = {"since": repr(start_s), "last": str(_MOST_EVENTS)}
         if self._model:
             query["model"] = self._model
         try:

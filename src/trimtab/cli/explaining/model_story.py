@@ -11,7 +11,6 @@ from msgspec import Struct
 from trimtab.advisor.model_costs import time_usd
 from trimtab.cli.benching.subject import dollars
 from trimtab.cli.hosting.page import mebibytes, printable
-from trimtab.control.hosts.api import PastEvent
 from trimtab.wire.hosting import ModelEvent
 
 _GOOD, _BAD = ("loaded",), ("load failed", "crashed", "refused")
@@ -46,21 +45,22 @@ def model_story(
     documents: Iterable[Mapping[str, Any]], prices: Mapping[str, float], start_s: float, end_s: float
 ) -> list[ModelTold]:
     """Those of the time from `start_s` to `end_s`, oldest first. `prices`: dollars an hour by variant."""
-    found = [_told(past, prices) for past in msgspec.convert(list(documents), list[PastEvent])]
+    found = [_told(document, prices) for document in documents]
     return sorted((one for one in found if start_s <= one.at_s <= end_s), key=lambda one: one.at_s)
 
 
-def _told(past: PastEvent, prices: Mapping[str, float]) -> ModelTold:
-    event = past.event
+def _told(document: Mapping[str, Any], prices: Mapping[str, float]) -> ModelTold:
+    event = msgspec.convert(document, ModelEvent)
+    variant = document["variant"]
     took = [seconds for seconds in (event.download_s, event.load_s) if seconds is not None]
-    price = prices.get(past.variant)
+    price = prices.get(variant)
     return ModelTold(
         at_s=event.at_s,
         model=event.model,
         what=event.what,
         why=event.why,
-        replica_id=past.replica_id,
-        variant=past.variant,
+        replica_id=document["replica_id"],
+        variant=variant,
         event=event,
         usd=time_usd(sum(took), price) if took and price is not None else None,
     )

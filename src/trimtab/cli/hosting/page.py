@@ -163,6 +163,8 @@ def _cells(page: Page, row: ModelRow) -> tuple[str, ...]:
 
 def sums(page: Page) -> Iterator[str]:
     """What loads and idle memory cost, in sentences."""
+    if words := setting_words(page.otherwise):
+        yield f"Models without a setting of their own: {words}."
     loads, load_s = sum(row.loads for row in page.rows), sum(row.load_s for row in page.rows)
     usd = [row.loads_usd for row in page.rows if row.loads_usd is not None]
     money = f": {dollars(sum(usd))} of replicas' time" if usd else ""

@@ -18,6 +18,7 @@ from trimtab.wire.hosting import ModelState, Resident
 Prices = Mapping[str, float]
 """Dollars an hour of a variant's instance, by variant; without those whose price nobody knows."""
 
+ANY: Final = "*"  # a setting of each model that has none of its own
 IDLE_S: Final = 600.0  # a model that nobody has asked for in so long keeps memory for nothing
 ABSENT: Final = "-"
 
@@ -88,6 +89,7 @@ class Page(Struct, frozen=True, kw_only=True):
     at_s: float
     hosts: tuple[HostView, ...]
     rows: tuple[ModelRow, ...]
+    otherwise: ModelSetting | None  # what is set for each model that has no setting of its own
     prices: dict[str, float]
 
     @property
@@ -138,8 +140,9 @@ class Page(Struct, frozen=True, kw_only=True):
 def page_of(endpoint: str, document: Mapping[str, Any], prices: Prices, at_s: float) -> Page:
     """From the document of `GET .../endpoints/NAME/models`."""
     hosts = msgspec.convert(document.get("hosts", ()), tuple[HostView, ...])
-    counts = {one.model: one for one in msgspec.convert(document.get("counts", ()), tuple[ModelCount, ...])}
+    counts = {one.model: one for one in msgspec.convert(document.get("models", ()), tuple[ModelCount, ...])}
     settings = {one.model: one for one in msgspec.convert(document.get("settings", ()), tuple[ModelSetting, ...])}
+    otherwise = settings.pop(ANY, None)
     held: dict[str, list[tuple[HostView, Resident]]] = {}
     for host in hosts:
         for resident in host.residents:
@@ -148,7 +151,7 @@ def page_of(endpoint: str, document: Mapping[str, Any], prices: Prices, at_s: fl
         _row(model, held.get(model, ()), counts.get(model) or ModelCount(model=model), settings.get(model), prices)
         for model in sorted(held.keys() | counts.keys() | settings.keys())
     )
-    return Page(endpoint=endpoint, at_s=at_s, hosts=hosts, rows=rows, prices=dict(prices))
+    return Page(endpoint=endpoint, at_s=at_s, hosts=hosts, rows=rows, otherwise=otherwise, prices=dict(prices))
 
 
 _NEAREST: Final = {ModelState.READY: 0, ModelState.LOADING: 1, ModelState.LEAVING: 2, ModelState.FAILED: 3}

@@ -53,11 +53,13 @@ class ModelsApi(Protocol):
         """What each living replica holds."""
         ...
 
-    def counts(self, endpoint: str) -> Sequence[ModelCount]:
-        """By model, those with anything to count."""
+    async def counts(self, endpoint: str) -> Sequence[ModelCount]:
+        """By model, those with anything to count. Unavailable, as `events`."""
         ...
 
-    def events(self, endpoint: str, *, model: str = "", since_s: float = 0.0, last: int = 1000) -> Sequence[PastEvent]:
+    async def events(
+        self, endpoint: str, *, model: str = "", since_s: float = 0.0, last: int = 1000
+    ) -> Sequence[PastEvent]:
         """The newest `last` of them, oldest first."""
         ...
 

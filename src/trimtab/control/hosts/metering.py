@@ -108,10 +108,9 @@ class HostMeter:
         if old:
             self._store.record((), notes=old)
 
-    @property
-    def held(self) -> Mapping[str, Held]:
-        """What connected replicas hold, by replica id, as they last told."""
-        return self._held
+    def models(self) -> dict[str, int]:
+        """How many models connected replicas have loaded, by replica id."""
+        return {replica_id: held.models for replica_id, held in self._held.items()}
 
     def noted(
         self,

@@ -41,7 +41,6 @@ class Reading:
     def joined(self, host: Host) -> None:
         """Lease what a host holds."""
         hello = host.hello
-        assert hello is not None, "hosts are told of once they have said who they are"
         terms = self._terms(hello)
         files = HostFiles(self._disk, hello.prefix, python=terms.python, timeout_s=terms.timeout_s)
         self._files[host], self._tasks[host] = files, set()

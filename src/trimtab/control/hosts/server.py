@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from trimtab.control.local_server import LocalConnection, LocalServer
+from trimtab.errors import Broken
 from trimtab.logs import fields
 from trimtab.wire.hosting import MAX_BYTES, ControlSays, Events, Fetch, Holding, HostHello, HostSays, Release
 from trimtab.wire.sized import SizedReader, sized
@@ -18,6 +19,8 @@ logger = logging.getLogger(__name__)
 _decode = msgspec.msgpack.Decoder(HostSays).decode
 _encode = msgspec.msgpack.Encoder().encode
 
+Place = tuple[str, str]
+"""Endpoint and variant."""
 Said = Fetch | Release | Holding | Events
 """What a host says once it has said who it is."""
 
@@ -63,24 +66,36 @@ class HostServer:
 
     def gone(self, host: Host) -> None:
         """A connection is over."""
-        if host.hello is not None and self.hosts.get(host.replica_id) is host:
+        if self.hosts.get(host.replica_id) is host:
             del self.hosts[host.replica_id]
             self.takes.left(host)
 
 
 class Host(LocalConnection):
-    """One host's connection. `hello` is None until it has said who it is; nobody is told of it before."""
+    """One host's connection. Nobody is told of it before it has said who it is."""
 
     def __init__(self, hosts: HostServer) -> None:
         super().__init__(hosts.connections)
-        self.hello: HostHello | None = None
+        self._hello: HostHello | None = None
         self._hosts = hosts
         self._reader = SizedReader(MAX_BYTES)
 
     @property
+    def hello(self) -> HostHello:
+        """Who it is."""
+        if self._hello is None:
+            raise Broken("a host that has not said who it is")
+        return self._hello
+
+    @property
     def replica_id(self) -> str:
         """Whose it is; "" while that is not known."""
-        return self.hello.replica_id if self.hello is not None else ""
+        return self._hello.replica_id if self._hello is not None else ""
+
+    @property
+    def place(self) -> Place:
+        """Its endpoint and variant."""
+        return self.hello.endpoint, self.hello.variant
 
     def tell(self, says: ControlSays) -> None:
         """Say something to it. What does not reach it, it asks for again when it has connected anew."""
@@ -98,10 +113,10 @@ class Host(LocalConnection):
             self.drop()
 
     def _hear(self, says: HostSays) -> None:
-        if self.hello is None:
+        if self._hello is None:
             if not isinstance(says, HostHello):
                 raise ValueError("a host that does not say who it is")
-            self.hello = says
+            self._hello = says
             self._hosts.named(self)
         elif isinstance(says, HostHello):
             raise ValueError("a second hello")

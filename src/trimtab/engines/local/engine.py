@@ -114,6 +114,11 @@ class LocalEngine:
         self._wakes: list[Callable[[], None]] = []
         self._wake_due = False
 
+    @property
+    def layers(self) -> Layers:
+        """Installed requirements, for whoever else needs some: one install for each content."""
+        return self._layers
+
     async def open(self) -> None:
         """Connect to the nursery and adopt what lives. Returns once every living worker has spoken (or 2 s passed)."""
         for folder in self._paths.record_dirs:
