@@ -142,7 +142,6 @@ class Host:
         if ready is not None:
             answer(ready)
         else:
-            self._misses += 1
             self._happenings.asked(want.model)
         self._step(Asked(want.model, want.why))
 
@@ -151,7 +150,8 @@ class Host:
         hands = self._hands.setdefault(gateway, {})
         for use in used.uses:
             self._requests += use.requests
-            self._happenings.used(use.model, use.requests)
+            self._misses += use.misses
+            self._happenings.used(use.model, use.requests, use.misses)
             self._set_hand(hands, use.model, use.in_hand)
             self._step(UsedInput(use.model, use.requests, self._in_hand[use.model]))
 
@@ -364,6 +364,7 @@ class Host:
         listed = (
             msgspec.structs.replace(
                 one,
+                misses=self._happenings.misses(one.model) if one.state is ModelState.READY else 0,
                 pid=self._pids.get(Key(one.model, one.version), 0),
                 loaded_s=one.loaded_s + wall_s if one.loaded_s else 0.0,
                 used_s=one.used_s + wall_s if one.used_s else 0.0,
@@ -375,7 +376,7 @@ class Host:
                 residents=tuple(listed),
                 memory_bytes=self._cache.memory_bytes,
                 used_bytes=self._cache.used_bytes,
-                hits=max(0, self._requests - self._misses),
+                hits=self._requests - self._misses,
                 misses=self._misses,
             )
         )
