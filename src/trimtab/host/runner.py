@@ -28,13 +28,13 @@ class Footprint(Struct, frozen=True):
 
     bytes: int  # of the machine: resident, less what is shared with others
     gpu_bytes: int = 0
+    peak_bytes: int = 0  # the most since it was loaded, where that is known
 
 
 class Running(Struct, frozen=True, kw_only=True):
     """A model that is loaded and takes requests at `lanes`."""
 
     lanes: tuple[Lane, ...]
-    footprint: Footprint
     took_s: float  # from the order until it was ready
     pid: int = 0  # its process; of a program that holds several, the program's
 
@@ -67,6 +67,10 @@ class Runner(Protocol):
 
         Raises LoadFault. Cancelled, it leaves nothing of the model behind, but may take a moment to make sure.
         """
+        ...
+
+    async def weigh(self, key: Key) -> Footprint | None:
+        """What a model takes that has just been loaded; once for each load. None: it has gone meanwhile."""
         ...
 
     async def unload(self, key: Key, *, grace_s: float) -> None:

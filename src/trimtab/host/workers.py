@@ -52,6 +52,7 @@ class _Copy:
         self.member: WorkerMember | None = None
         self.order: asyncio.Task[Born] | None = None
         self.changed = asyncio.Event()
+        self.on_gpus_before = 0  # bytes in use when it was ordered
         self.is_up = False  # it was loaded, and nobody has had it unloaded
 
 
@@ -109,6 +110,7 @@ class WorkerRunner:
         copy = self._copies[key] = self._new_copy()
         limit_s = self._spec.startup_timeout_s
         try:
+            copy.on_gpus_before = await self._footprints.on_gpus()
             async with asyncio.timeout(limit_s):
                 member = copy.member = await self._born(key, files, copy)
                 while not (member.ready or member.failure or member.dead.is_set()):
@@ -116,8 +118,6 @@ class WorkerRunner:
                     copy.changed.clear()
             if not member.ready:
                 raise _fault(member)
-            took_s = time.monotonic() - began_s
-            footprint = await self._footprints.of(member.record.pid) or Footprint(0)
         except TimeoutError:
             await self._abandon(key, copy)
             raise LoadFault(_too_late(limit_s)) from None
@@ -125,8 +125,6 @@ class WorkerRunner:
             await asyncio.shield(self._abandon(key, copy))
             raise
         copy.is_up = True
-        if member.failure is not None or member.dead.is_set():  # while it was measured
-            self._changed(key, copy)
         self._loads += 1
         if self._loads % _PRUNE_EVERY_LOADS == 0:
             in_use = {log_name(self._spec.id, key) for key in self._copies}
@@ -137,7 +135,14 @@ class WorkerRunner:
             concurrency=member.concurrency,
             batch_size=member.batch_size,
         )
-        return Running(lanes=(lane,), footprint=footprint, took_s=took_s, pid=member.record.pid)
+        return Running(lanes=(lane,), took_s=time.monotonic() - began_s, pid=member.record.pid)
+
+    async def weigh(self, key: Key) -> Footprint | None:
+        """See Runner."""
+        copy = self._copies.get(key)
+        if copy is None or copy.member is None:
+            return None
+        return await self._footprints.of(copy.member.record.pid, on_gpus_before=copy.on_gpus_before)
 
     async def unload(self, key: Key, *, grace_s: float) -> None:
         """See Runner."""
