@@ -19,7 +19,7 @@ from trimtab.errors import Broken
 from trimtab.logs import fields
 from trimtab.wire.decoder import FrameDecoder
 from trimtab.wire.frames import Kind, WorkerDescription, pack
-from trimtab.wire.hosting import MAX_BYTES, ModelAt, ModelState, Used, Want
+from trimtab.wire.hosting import MAX_BYTES, ModelAt, Used, Want
 
 logger = logging.getLogger(__name__)
 
@@ -27,11 +27,8 @@ _UNREAD_BYTES = 16 * 2**20  # a gateway that leaves so much unread is dropped: i
 _CONTROL_KINDS = frozenset({Kind.DESCRIBE, Kind.DRAIN, Kind.STOP})
 _encode = msgspec.msgpack.Encoder().encode
 _decode_want = msgspec.msgpack.Decoder(Want).decode
-_decode_at = msgspec.msgpack.Decoder(ModelAt).decode
 _decode_used = msgspec.msgpack.Decoder(Used).decode
 
-Place = tuple[str, str]
-"""A model and its version."""
 Tell = Callable[[ModelAt], None]
 
 
@@ -76,8 +73,6 @@ class Clients:
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
         self._numbers = 0
-        self.unheard: dict[Place, set[_Connection]] = {}  # of what is leaving: gateways that may not know yet
-        self._heard: dict[Place, asyncio.Event] = {}
 
     async def open(self) -> None:
         """Accept from now on."""
@@ -96,38 +91,9 @@ class Clients:
     def tell_gateways(self, at: ModelAt) -> None:
         """Of a change. Written to every socket when this returns, as far as they take it."""
         frame = pack(Kind.MODEL, 0, payload=_encode(at))
-        gateways = [connection for connection in self._connections if not connection.is_control]
-        if at.state is ModelState.LEAVING and gateways:
-            self.unheard[at.model, at.version] = set(gateways)
-        for connection in gateways:
-            connection.write(frame)
-
-    async def all_heard(self, model: str, version: str, within_s: float) -> None:
-        """Wait until every gateway has said that it sends nothing more to what is LEAVING, or is gone; or for so long:
-        one that is stuck sends nothing either."""
-        place = (model, version)
-        if place not in self.unheard:
-            return
-        event = self._heard.setdefault(place, asyncio.Event())
-        try:
-            async with asyncio.timeout(within_s):
-                await event.wait()
-        except TimeoutError:
-            logger.warning("a gateway does not say that it has heard %s", fields(model=model, version=version))
-        finally:
-            self._heard.pop(place, None)
-            self.unheard.pop(place, None)
-
-    def heard(self, connection: _Connection, place: Place) -> None:
-        """A gateway has said so, or will not."""
-        unheard = self.unheard.get(place)
-        if unheard is None:
-            return
-        unheard.discard(connection)
-        if not unheard:
-            del self.unheard[place]
-            if (event := self._heard.get(place)) is not None:
-                event.set()
+        for connection in list(self._connections):
+            if not connection.is_control:
+                connection.write(frame)
 
     def tell_control(self) -> None:
         """Of a new state."""
@@ -145,8 +111,6 @@ class Clients:
     def left(self, connection: _Connection) -> None:
         """A connection is over."""
         self._connections.discard(connection)
-        for place in list(self.unheard):
-            self.heard(connection, place)
         if not connection.is_control:
             self.takes.lost(connection.number)
 
@@ -199,13 +163,8 @@ class _Connection(asyncio.Protocol):
             takes.wanted(_decode_want(payload), self._answer)
         elif kind == Kind.USED:
             takes.used(self.number, _decode_used(payload))
-        elif kind == Kind.MODEL:
-            at = _decode_at(payload)
-            self._clients.heard(self, (at.model, at.version))
         elif kind in _CONTROL_KINDS:
             self.is_control = True
-            for place in list(self._clients.unheard):
-                self._clients.heard(self, place)
             if kind == Kind.DRAIN:
                 takes.drain()
             elif kind == Kind.STOP:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -42,7 +42,6 @@ from trimtab.wire.hosting import Files, Holding, ModelAt, ModelState, NoFiles, R
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
-HEARD_WITHIN_S = 1.0  # a gateway that takes longer to say that it sends nothing more is not waited for
 DRAIN_S = 120.0  # a worker that the policy does not hurry gets so long
 _SAME_BYTES = 64 * 1024  # a footprint that has changed by less is no news
 
@@ -96,19 +95,16 @@ class Host:
         clock: Clock,
         *,
         tell: Callable[[ModelAt], None],
-        all_heard: Callable[[str, str, float], Awaitable[None]],
         kind_of: Callable[[Path], str] = lambda path: "",
         available_bytes: Callable[[], int] = lambda: -1,
         look_every_s: float = LOOK_EVERY_S,
     ) -> None:
-        """`tell` reaches all gateways before it returns; `all_heard(model, version, within_s)` waits until they send
-        nothing more to what is LEAVING; `kind_of` looks what an artifact holds (I/O, in a thread)."""
+        """`tell` reaches all gateways before it returns; `kind_of` looks what an artifact holds (I/O, in a thread)."""
         self.runner: Runner
         self._cache = cache
         self._control = control
         self._clock = clock
         self._tell = tell
-        self._all_heard = all_heard
         self._kind_of = kind_of
         self._available_bytes = available_bytes
         self._look_every_s = look_every_s
@@ -310,8 +306,6 @@ class Host:
 
     async def _bring_down(self, key: Key, why: str, text: str, grace_s: float = DRAIN_S) -> None:
         began_s, leaving = self._clock.monotonic_s(), self._at.get(key)
-        if grace_s > 0:
-            await self._all_heard(key.model, key.version, HEARD_WITHIN_S)
         await self.runner.unload(key, grace_s=grace_s)
         if self._at.get(key) is not leaving:
             return  # it has ended by itself before it could be told

@@ -94,7 +94,6 @@ class HostProcess:
             self._link,
             SystemClock(),
             tell=self._clients.tell_gateways,
-            all_heard=self._clients.all_heard,
             kind_of=kind_of,
             available_bytes=available_memory,
         )

@@ -62,8 +62,6 @@ class HostConnection(asyncio.Protocol):
                 host.on_want(want)
         elif kind == Kind.USED:
             host.uses += msgspec.msgpack.decode(payload, type=Used).uses
-        elif kind == Kind.MODEL:
-            host.given_back.append(msgspec.msgpack.decode(payload, type=ModelAt))
         host.wake()
 
 
@@ -79,7 +77,6 @@ class FakeHost:
         self.connections: list[HostConnection] = []
         self.wants: list[Want] = []
         self.uses: list[Use] = []
-        self.given_back: list[ModelAt] = []  # leaving ones, from gateways that send nothing more there
         self.models: dict[str, ModelAt] = {}  # ready ones
         self.workers: list[FakeWorker] = []
         self._server: asyncio.Server | None = None

@@ -221,8 +221,6 @@ class HostGateway:
             self.at[at.model, at.version] = at
             if at.state is not ModelState.FAILED:
                 self.at.pop((at.model, ""), None)
-            if at.state is ModelState.LEAVING and self._writer is not None:
-                self._writer.write(pack(Kind.MODEL, 0, payload=payload))
             self._changed.set()
 
     def _send(self, frame: bytes) -> None:

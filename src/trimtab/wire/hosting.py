@@ -5,14 +5,12 @@ requests straight to those workers. Two connections, both over Unix sockets (or 
 
 1. gateway -> host, on the replica's address, in frames (`wire/frames.py`; stream 0, meta empty, payload MessagePack):
 
-    gateway -> host: WANT (payload Want), USED (payload Used), MODEL (a ModelAt that is LEAVING, given back: nothing
-                     more is sent there).
+    gateway -> host: WANT (payload Want), USED (payload Used).
     host -> gateway: MODEL (payload ModelAt): all that the host holds when a gateway has connected, then every change.
 
    A `Want` is answered by a `ModelAt` that is READY or FAILED, sooner or later; a gateway whose connection was lost
-   asks again. Before a worker is told to drain, every gateway is told LEAVING and has given that back (a stuck one is
-   not waited for): all that was sent has arrived by then, and what a worker refuses goes back to its gateway's queue,
-   which asks again. So no request is lost between an eviction and a request.
+   asks again. Before a worker is told to drain, every gateway is told LEAVING: what a worker refuses all the same goes
+   back to its gateway's queue, which asks again. So no request is lost between an eviction and a request.
 
 2. host -> control, on `Paths.hosts_socket`: u32 little-endian size, MessagePack of a `HostSays`; back: `ControlSays`.
    Control brings artifacts to the local disk and tells what has changed; it decides nothing about loaded models, and a

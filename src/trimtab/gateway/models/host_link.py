@@ -210,16 +210,9 @@ class HostLink(Lane, asyncio.Protocol):
         elif at.state is ModelState.FAILED:
             self.coming.pop(model, None)
             finder.not_loaded(self, at)
-        else:
-            self._left(at)
-
-    def _left(self, at: ModelAt) -> None:
-        """Send nothing more there, and say so: its worker may end once it has what was sent until now."""
-        if (held := self.held.get(at.model)) is not None and held.version == at.version:
-            del self.held[at.model]
-            self.variant.finder.left(at.model)
-        if self._transport is not None:
-            self._transport.write(pack(Kind.MODEL, 0, payload=_encode(at)))
+        elif (held := self.held.get(model)) is not None and held.version == at.version:
+            del self.held[model]
+            finder.left(model)
 
     def pause_writing(self) -> None:
         """The host is slow: it is asked, but not told of every use."""

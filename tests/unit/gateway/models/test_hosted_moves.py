@@ -9,19 +9,6 @@ from trimtab.gateway.gateway import Gateway
 from trimtab.gateway.models import hosted_variant
 
 
-async def test_what_is_leaving_is_given_back_once_nothing_more_is_sent_there(hosts, echoing):
-    host = await hosts.open()
-    await hosts.load(host, "a", echoing)
-    await hosts.ask("a").outcome()
-    host.leaving("a")
-    await host.until(lambda: host.given_back)
-    assert [(at.model, at.version) for at in host.given_back] == [("a", "1")]
-    (link,) = hosts.variant.lanes
-    assert not link.held
-    host.leaving("never heard of")
-    await host.until(lambda: len(host.given_back) == 2)
-
-
 async def test_a_model_that_leaves_gets_nothing_new_and_finishes_what_it_has(hosts, echoing):
     host = await hosts.open()
     old = await hosts.load(host, "a")
