@@ -115,7 +115,7 @@ class Host:
         for use in used.uses:
             self._requests += use.requests
             self._misses += use.misses
-            self._happenings.used(use.model, use.requests)
+            self._happenings.used(use.model, use.requests, use.misses)
             self._set_hand(hands, use.model, use.in_hand)
             if use.model in self._early:
                 self._early[use.model] += use.requests
@@ -350,6 +350,7 @@ class Host:
         listed = (
             msgspec.structs.replace(
                 one,
+                misses=self._happenings.misses(one.model) if one.state is ModelState.READY else 0,
                 pid=self._pids.get(Key(one.model, one.version), 0),
                 loaded_s=one.loaded_s + wall_s if one.loaded_s else 0.0,
                 used_s=one.used_s + wall_s if one.used_s else 0.0,
@@ -361,7 +362,7 @@ class Host:
                 residents=tuple(listed),
                 memory_bytes=self._cache.memory_bytes,
                 used_bytes=self._cache.used_bytes,
-                hits=max(0, self._requests - self._misses),
+                hits=self._requests - self._misses,
                 misses=self._misses,
             )
         )
