@@ -68,7 +68,7 @@ class ModelState(enum.StrEnum):
     FAILED = "Failed"  # not loaded; those who wait are to be told `reason` and `message`
 
 
-class ModelAt(Struct, array_like=True, frozen=True):
+class ModelAt(Struct, array_like=True, frozen=True, gc=False):
     """Where one version of a model is, in this host. After an artifact was overwritten two versions exist for a while:
     the new one is READY before the old one is LEAVING, where memory allows."""
 
