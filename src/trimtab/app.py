@@ -21,27 +21,29 @@ from trimtab import logs
 from trimtab.clock import SystemClock
 from trimtab.config import HOUSE_VARIABLE, Auth, Config
 from trimtab.errors import Invalid
+from trimtab.listening import allow_many_files, listen
 from trimtab.process import lifeline_fd, run_until_stopped, tell_ready, unix_listener, until_stopped
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from trimtab.aws.http import Handler
-    from trimtab.aws.registry import Handlers
+    from trimtab.aws.native_scaling import ScalingHistory
+    from trimtab.aws.registry import Authenticate, Handlers
     from trimtab.control.alarms import Alarms
     from trimtab.control.api import ControlApi
+    from trimtab.control.hosts.api import ModelsApi
     from trimtab.control.scaling.api import ScalingApi
+    from trimtab.control.service import Control
+    from trimtab.control.top import Overview
     from trimtab.gateway.gateway import Gateway
     from trimtab.metrics.store import MetricStore
     from trimtab.objects.store import ObjectStore
-    from trimtab.policies.runtimes import Table
     from trimtab.resources.endpoint import Event
     from trimtab.resources.launch import WorkerLaunch
     from trimtab.resources.routing import AccessKey
-    from trimtab.resources.runtime import Runtime
 
 CONFIG_VARIABLE = "TRIMTAB_PROCESS_CONFIG"
-ENOUGH_FILES = 65_536
 THREADS_TURN_S = 0.001  # how long control's loop waits for a thread that computes, each time; Python's own is 5 ms
 WORKER_IMPORTS = (
     "trimtab.worker.plain",
@@ -57,6 +59,7 @@ def serve(config: Config) -> None:
     """Never returns: replaces this process by the supervisor. Raises Invalid with the cure when it cannot serve."""
     from trimtab import datadir
     from trimtab.aws import keys, tracing
+    from trimtab.images import read_runtimes
 
     if config.auth is Auth.NONE and not config.host.startswith(LOOPBACK):
         raise Invalid(
@@ -66,48 +69,12 @@ def serve(config: Config) -> None:
     tracing.check(os.environ)
     lock_fd = datadir.claim(config.paths)
     keys.ensure(config.paths.keys, now_s=SystemClock().now_s())
-    read_runtimes(config)  # a mistake in the user's table is told now, not at the first deployment
+    read_runtimes(config.paths.runtimes)  # a mistake in the user's table is told now, not at the first deployment
     allow_many_files()
-    listeners = listen(config)
+    listeners = listen(config.host, config.port, config.gateways)
     port = listeners[0].getsockname()[1]
     url = f"http://{'[' + config.host + ']' if ':' in config.host else config.host}:{port}"
     become_supervisor(config, url, listeners, lock_fd)
-
-
-def allow_many_files() -> None:
-    """Connections and workers are files: take as many as the user may have, not only as many as shells start with."""
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = ENOUGH_FILES if hard == resource.RLIM_INFINITY else min(hard, ENOUGH_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def listen(config: Config) -> list[socket.socket]:
-    """One listening socket for each gateway, on one port. The kernel shares connections out among them."""
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    try:
-        probe = socket.create_server((config.host, config.port), family=family)  # SO_REUSEPORT would not notice others
-        port = probe.getsockname()[1]
-        if config.gateways == 1:
-            probe.listen(4096)
-            return [probe]
-        probe.close()
-        return [
-            socket.create_server((config.host, port), family=family, backlog=4096, reuse_port=True)
-            for _ in range(config.gateways)
-        ]
-    except OSError as error:
-        raise Invalid(
-            f"trimtab cannot listen on {config.host}:{config.port}: {_reason(error)}. "
-            "Stop what uses the port, or choose another with --port (0 takes a free one)."
-        ) from error
-
-
-def _reason(error: OSError) -> str:
-    """Why, without asyncio's and socket's additions, which name the address again."""
-    return str(error.strerror or error).partition(" (while")[0]
 
 
 def become_supervisor(config: Config, url: str, listeners: list[socket.socket], lock_fd: int) -> None:
@@ -220,9 +187,7 @@ async def gateway(config: Config, listener_fd: int, stop: asyncio.Event) -> None
 async def control(config: Config, stop: asyncio.Event) -> None:
     """The control plane: AWS's APIs, the store, the engine, and the loop that makes intent true."""
     from trimtab.aws.auth import Authenticator
-    from trimtab.aws.dispatch import Dispatcher
     from trimtab.aws.keys import KeyRing
-    from trimtab.aws.native import native_api
     from trimtab.aws.native_scaling import ScalingHistory
     from trimtab.aws.prometheus import Prometheus
     from trimtab.aws.server import HttpServer
@@ -245,6 +210,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     from trimtab.control.signal_server import SignalServer
     from trimtab.control.top import Overview
     from trimtab.engines.local.engine import LocalEngine
+    from trimtab.images import runtime_resolver
     from trimtab.metrics.sqlite import SqliteMetricStore
     from trimtab.objects.artifacts import ArtifactCache
     from trimtab.objects.indexed import open_object_store
@@ -309,7 +275,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             engine=engine,
             publisher=publisher,
             clock=clock,
-            resolve_runtime=runtime_resolver(config),
+            resolve_runtime=runtime_resolver(config.paths.runtimes),
             artifact_exists=objects.holds,
             bucket_exists=objects.holds_bucket,
             settings=Settings(
@@ -346,7 +312,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             disk=Disk(
                 fetch=leases.fetch,
                 adopt=leases.adopt,
-                install=lambda file, timeout_s: engine.layers.ensure(file, timeout_s=timeout_s),
+                install=lambda file, timeout_s: engine.install(file, timeout_s=timeout_s),
             ),
             there=lambda url: objects.holds(url, True),
             digest_of=artifacts.digest_of,
@@ -366,14 +332,12 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         authenticator = Authenticator(keys, region=config.region, clock=clock, required=signed)
         exposition = Exposition(metering)
         prometheus = Prometheus(exposition, keys, authenticator, required=signed)
-        overview = Overview(plane, metrics, lambda: sampler.usages, clock)
+        overview = Overview(plane, metrics, lambda: sampler.usages, clock, host_meter.models)
         alarm_loop = AlarmLoop(alarms, metrics, clock)
         handlers = aws_handlers(config, plane, objects, metrics, alarms, scaling.api)
         history = ScalingHistory(journal, scaling.api)
-        about = {"region": config.region, "account": config.account}
-        native = native_api(plane, overview, authenticator, paths.logs, about, history, hosts)
-        aws = Dispatcher(handlers, authenticator, **about)
-        server = HttpServer(control_handler(native, aws, prometheus))
+        handler = control_handler(config, plane, overview, history, handlers, authenticator, prometheus, hosts)
+        server = HttpServer(handler)
         await server.start(unix_listener(paths.control_socket))
         parts.push_async_callback(server.stop, grace_s=5.0)
         gc.freeze()  # what is here stays: collections need not look at it again, and hold up the loop for less
@@ -383,11 +347,25 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         await until_stopped(stop, *works, hosts.run(), host_meter.run())
 
 
-def control_handler(native: Handler, aws: Handler, prometheus: Handler) -> Handler:
+def control_handler(
+    config: Config,
+    plane: Control,
+    overview: Overview,
+    history: ScalingHistory,
+    handlers: Handlers,
+    authenticate: Authenticate,
+    prometheus: Handler,
+    models: ModelsApi | None = None,
+) -> Handler:
     """Everything that is not data plane: Prometheus's scrapes, trimtab's own API, then AWS's services."""
+    from trimtab.aws.dispatch import Dispatcher
     from trimtab.aws.http import HttpRequest, HttpResponse
-    from trimtab.aws.native import PREFIX
+    from trimtab.aws.native import PREFIX, native_api
     from trimtab.aws.prometheus import is_scrape
+
+    about = {"region": config.region, "account": config.account}
+    aws = Dispatcher(handlers, authenticate, **about)
+    native = native_api(plane, overview, authenticate, config.paths.logs, about, history, models)
 
     async def handle(request: HttpRequest) -> HttpResponse:
         if is_scrape(request):
@@ -434,29 +412,6 @@ def aws_handlers(
 
 
 # --- what the parts are given ----------------------------------------------------------------------------------------
-
-
-def read_runtimes(config: Config) -> Table:
-    """trimtab's table of images, the user's own rows first."""
-    from trimtab.policies import runtimes
-
-    own = config.paths.runtimes
-    table = runtimes.packaged()
-    return runtimes.parse(own.read_text(), str(own)).before(table) if own.exists() else table
-
-
-def runtime_resolver(config: Config) -> Callable[[str, Mapping[str, str]], Runtime]:
-    """Images to runtimes, by a table that is read anew when a model is made: an addition counts at once."""
-    import shutil
-
-    from trimtab.policies import runtimes
-
-    def resolve(image: str, environment: Mapping[str, str]) -> Runtime:
-        table = read_runtimes(config)
-        engine = any(shutil.which(name) for name in ("docker", "podman"))
-        return runtimes.resolve(image, environment, table, container_engine=engine, more=str(config.paths.runtimes))
-
-    return resolve
 
 
 def keys_of(here: Gateway) -> Callable[[], Mapping[str, AccessKey]]:

@@ -22,6 +22,7 @@ class Happenings:
         self._asked_s: dict[str, float] = {}
         self._download_s: dict[Key, float] = {}
         self._requests: Counter[str] = Counter()
+        self._misses: Counter[str] = Counter()
 
     def asked(self, model: str) -> None:
         """Somebody waits for it."""
@@ -31,13 +32,19 @@ class Happenings:
         """Models that somebody waits for."""
         return list(self._asked_s)
 
-    def used(self, model: str, requests: int) -> None:
-        """So many requests were sent to it."""
+    def used(self, model: str, requests: int, misses: int) -> None:
+        """So many requests were sent to it, and so many of these had waited for it."""
         self._requests[model] += requests
+        self._misses[model] += misses
+
+    def misses(self, model: str) -> int:
+        """Requests that had waited for what is loaded of it now."""
+        return self._misses[model]
 
     def fetched(self, key: Key, download_s: float) -> None:
-        """Its artifact is here; 0: it was before."""
-        self._download_s[key] = download_s
+        """Its artifact is here; 0: it was before, so that there is nothing to tell of a download."""
+        if download_s:
+            self._download_s[key] = download_s
 
     def forgotten(self, key: Key) -> None:
         """It is not needed any more."""
@@ -93,6 +100,7 @@ class Happenings:
             bytes=footprint_bytes,
             unload_s=unload_s,
             requests=self._requests.pop(key.model, 0),
+            misses=self._misses.pop(key.model, 0),
         )
 
     def crashed(self, key: Key, failure: Failure) -> None:
@@ -104,6 +112,7 @@ class Happenings:
             text=failure.message,
             failure=failure.reason,
             requests=self._requests.pop(key.model, 0),
+            misses=self._misses.pop(key.model, 0),
         )
 
     def changed(self, model: str, *, deleted: bool) -> None:

@@ -25,7 +25,7 @@ from trimtab.engines.local.starting import LOGS_KEPT, end_unwanted, kill_unwante
 from trimtab.engines.local.workers import WorkerMember
 from trimtab.errors import Unavailable
 from trimtab.host.footprints import Footprints
-from trimtab.host.runner import Footprint, Key, LoadFault, OnEnd, Running
+from trimtab.host.runner import Footprint, Key, LoadFault, OnEnd, OnReady, Running
 from trimtab.logs import fields
 from trimtab.resources.launch import WorkerLaunch
 from trimtab.resources.replica import Failure, ReplicaSpec
@@ -38,14 +38,17 @@ LOOK_EVERY_S = 1.0
 _LATE_S = 0.2
 _PRUNE_EVERY_LOADS = 50
 _NAME_CHARS = 60  # of a model in its log's name
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_NAMES = 36**4  # of sockets: four characters is what the longest path has room for
 _LOG_PART = 8  # a model's log may have so much less than a replica's that has one model
 
 
 class _Copy:
     """One model on its way, loaded, or leaving."""
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, path: Path) -> None:
         self.index = index
+        self.path = path  # of its birth record
         self.member: WorkerMember | None = None
         self.order: asyncio.Task[Born] | None = None
         self.changed = asyncio.Event()
@@ -79,6 +82,7 @@ class WorkerRunner:
         self._logs = self._paths.logs / spec.endpoint / spec.variant
         self._fresh = needs_fresh_interpreter(spec.environment)
         self._copies: dict[Key, _Copy] = {}
+        self._births = 0
         self._loads = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -99,10 +103,10 @@ class WorkerRunner:
         await self._nursery.close()
         await self._footprints.close()
 
-    async def load(self, key: Key, files: Files) -> Running:
+    async def load(self, key: Key, files: Files, on_ready: OnReady) -> Running:
         """See Runner."""
         began_s = time.monotonic()
-        copy = self._copies[key] = _Copy(self._free_index())
+        copy = self._copies[key] = self._new_copy()
         limit_s = self._spec.startup_timeout_s
         try:
             async with asyncio.timeout(limit_s):
@@ -113,6 +117,8 @@ class WorkerRunner:
             if not member.ready:
                 raise _fault(member)
             took_s = time.monotonic() - began_s
+            lane = self._lane(member)
+            on_ready((lane,))
             footprint = await self._footprints.of(member.record.pid) or Footprint(0)
         except TimeoutError:
             await self._abandon(key, copy)
@@ -127,13 +133,15 @@ class WorkerRunner:
         if self._loads % _PRUNE_EVERY_LOADS == 0:
             in_use = {log_name(self._spec.id, key) for key in self._copies}
             self._background(asyncio.to_thread(self._prune_logs, in_use), "prune logs")
-        lane = Lane(
+        return Running(lanes=(lane,), footprint=footprint, took_s=took_s, pid=member.record.pid)
+
+    def _lane(self, member: WorkerMember) -> Lane:
+        return Lane(
             replica_id=self._spec.id,
             address=member.record.address,
             concurrency=member.concurrency,
             batch_size=member.batch_size,
         )
-        return Running(lanes=(lane,), footprint=footprint, took_s=took_s, pid=member.record.pid)
 
     async def unload(self, key: Key, *, grace_s: float) -> None:
         """See Runner."""
@@ -160,12 +168,11 @@ class WorkerRunner:
     # births
 
     async def _born(self, key: Key, files: Files, copy: _Copy) -> WorkerMember:
-        record, launch = self._order_of(key, files, copy.index)
-        path = records.record_path(self._paths.models_dir, self._spec.id, copy.index)
+        record, launch = self._order_of(key, files, copy)
         order = Bear(
             id=0,
             record=record,
-            record_path=str(path),
+            record_path=str(copy.path),
             launch=msgspec.msgpack.encode(launch),
             fresh=files.fresh or self._fresh,
         )
@@ -176,18 +183,18 @@ class WorkerRunner:
             failure = Failure(reason="NoCapacity", message=f"No process could be started: {error}")
             raise LoadFault(failure) from error
         record = msgspec.structs.replace(record, pid=born.pid, start_ticks=born.start_ticks)
-        return WorkerMember(record, path, self._nursery, lambda: self._changed(key, copy))
+        return WorkerMember(record, copy.path, self._nursery, lambda: self._changed(key, copy))
 
-    def _order_of(self, key: Key, files: Files, index: int) -> tuple[BirthRecord, WorkerLaunch]:
+    def _order_of(self, key: Key, files: Files, copy: _Copy) -> tuple[BirthRecord, WorkerLaunch]:
         spec = msgspec.structs.replace(
             self._spec, hosting=None, model_name=key.model, decided_monotonic_s=0.0, detect_s=None, decide_s=None
         )
         own, packed = self._launch, msgspec.msgpack.encode(spec)
-        socket_path = self._paths.models_dir / f"{spec.id}-{index}.sock"
+        socket_path = copy.path.with_suffix(".sock")
         launch = msgspec.structs.replace(
             own,
             spec=packed,
-            index=index,
+            index=copy.index,
             socket_path=str(socket_path),
             listener_fd=-1,
             lifeline_fd=-1,
@@ -202,7 +209,7 @@ class WorkerRunner:
         )
         record = BirthRecord(
             replica_id=spec.id,
-            index=index,
+            index=copy.index,
             spec=packed,
             address=f"unix:{socket_path}",
             log_path=launch.log_path,
@@ -214,10 +221,12 @@ class WorkerRunner:
         )
         return record, launch
 
-    def _free_index(self) -> int:
-        """The lowest: names of sockets stay short. 0 is the host."""
-        taken = {copy.index for copy in self._copies.values()}
-        return next(index for index in range(1, len(taken) + 2) if index not in taken)
+    def _new_copy(self) -> _Copy:
+        """With a name for its record and socket that is short and was not used for long: a gateway may be about to
+        connect to a worker that has just ended, and must not find another model there."""
+        self._births += 1
+        name = f"{self._spec.id}-{_base36(self._births % _NAMES)}"
+        return _Copy(self._births, self._paths.models_dir / f"{name}{records.SUFFIX}")
 
     async def _abandon(self, key: Key, copy: _Copy) -> None:
         """It is not to be: nothing is left of it when this returns."""
@@ -226,9 +235,8 @@ class WorkerRunner:
         elif copy.order is not None:
             copy.order.add_done_callback(kill_unwanted)
             await end_unwanted([copy.order])
-            path = records.record_path(self._paths.models_dir, self._spec.id, copy.index)
-            records.forget(path)
-            path.with_suffix(".sock").unlink(missing_ok=True)
+            records.forget(copy.path)
+            copy.path.with_suffix(".sock").unlink(missing_ok=True)
         await self._bury(key, copy)
 
     async def _bury(self, key: Key, copy: _Copy) -> None:
@@ -299,6 +307,14 @@ class WorkerRunner:
 
         kept = sum(is_kept(path.stem) for path in self._logs.glob("*.log"))
         processes.prune_logs(self._logs, LOGS_KEPT + kept, is_kept)
+
+
+def _base36(number: int) -> str:
+    digits = ""
+    while number:
+        number, last = divmod(number, 36)
+        digits = _DIGITS[last] + digits
+    return digits or "0"
 
 
 def log_name(replica_id: str, key: Key) -> str:

@@ -406,12 +406,8 @@ class IndexedObjectStore:
 
     async def _write(self, function: Callable[[], T], changes: Changes = NO_CHANGES) -> T:
         """Run a change of the index on its thread. A caller who is cancelled waits for it all the same."""
-        return await to_the_end(self._written(function, changes))
-
-    async def _written(self, function: Callable[[], T], changes: Changes) -> T:
-        result = await asyncio.get_running_loop().run_in_executor(self._thread, function)
-        self._watchers.tell(*changes)
-        return result
+        written = asyncio.get_running_loop().run_in_executor(self._thread, function)
+        return await to_the_end(self._watchers.tell_after(written, changes))
 
     def _peek(self, reader: BlobReader, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
         """The bytes of a reader that stays open."""

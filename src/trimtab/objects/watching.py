@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, TypeVar
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 Watcher = Callable[[str, str], None]
@@ -24,6 +25,12 @@ class Watchers:
     def add(self, watcher: Watcher) -> None:
         """From now on."""
         self._watchers.append(watcher)
+
+    async def tell_after(self, step: Awaitable[T], changes: Changes) -> T:
+        """What `step` gives; and when it has gone well, whoever watches is told of what it changed."""
+        result = await step
+        self.tell(*changes)
+        return result
 
     def tell(self, bucket: str, keys: Iterable[str]) -> None:
         """These have changed. What a watcher raises is logged: the change is made, and its caller is to hear so."""

@@ -90,6 +90,7 @@ class LocalEngine:
         self._placer = Placer(machine, enforce=enforce_shapes)
         self._nursery = NurseryClient(paths.nursery_socket, patience_s=nursery_patience_s)
         self._layers = Layers(paths.layers, installer)
+        self.install = self._layers.ensure  # for whoever else needs requirements: one install for each content
         self._containers = Containers()
         self._usage = Measuring(paths.data_dir, machine, self._containers, clock)
         self._ports = Ports(rng or random.Random())
@@ -113,11 +114,6 @@ class LocalEngine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._wakes: list[Callable[[], None]] = []
         self._wake_due = False
-
-    @property
-    def layers(self) -> Layers:
-        """Installed requirements, for whoever else needs some: one install for each content."""
-        return self._layers
 
     async def open(self) -> None:
         """Connect to the nursery and adopt what lives. Returns once every living worker has spoken (or 2 s passed)."""
