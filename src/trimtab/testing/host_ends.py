@@ -12,7 +12,6 @@ import msgspec
 from trimtab.wire.decoder import FrameDecoder
 from trimtab.wire.frames import HEADER, HEADER_SIZE, Kind, RequestMeta, pack
 from trimtab.wire.hosting import (
-    SIZE,
     Changed,
     ControlSays,
     Events,
@@ -32,6 +31,7 @@ from trimtab.wire.hosting import (
     Used,
     Want,
 )
+from trimtab.wire.sized import SIZE, sized
 
 LIMIT_S = 20.0
 _decode = msgspec.msgpack.Decoder(HostSays).decode
@@ -242,5 +242,4 @@ async def invoke(at: ModelAt, body: bytes = b"x", content_type: str = "text/plai
 
 
 def _send(writer: asyncio.StreamWriter, says: ControlSays) -> None:
-    body = _encode(says)
-    writer.write(SIZE.pack(len(body)) + body)
+    writer.write(sized(_encode(says)))

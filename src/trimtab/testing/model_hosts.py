@@ -1,6 +1,6 @@
 """HostsWorld: control's side of model hosts, over a real store, objects, artifacts, history and metrics.
 
-The engine is a fake, and hosts are `FakeHost`s.
+The engine is a fake, and hosts are `HostClient`s.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from trimtab.resources.replica import ReplicaState, ReplicaStatus, Wire
 from trimtab.resources.runtime import Runtime, RuntimeKind
 from trimtab.store.sqlite import open_sqlite
 from trimtab.testing.engine import FakeEngine
-from trimtab.testing.fake_host import FakeHost
+from trimtab.testing.host_client import HostClient
 from trimtab.wire.hosting import HostHello
 
 PREFIX = "s3://models/fraud/"
@@ -81,7 +81,7 @@ class HostsWorld:
         self.installs: list[Path] = []
         self.install_fails: Exception | None = None
         self.woken: list[str] = []  # endpoints whose routes are to be made anew
-        self.hosts: list[FakeHost] = []
+        self.hosts: list[HostClient] = []
 
     async def __aenter__(self) -> Self:
         self.objects: IndexedObjectStore = open_object_store(self.folder / "objects", self.clock)
@@ -154,10 +154,10 @@ class HostsWorld:
         self.engine.put(status)
         return id
 
-    async def host(self, replica_id: str = "uid1-1-0", *holds: str, endpoint: str = "fraud") -> FakeHost:
+    async def host(self, replica_id: str = "uid1-1-0", *holds: str, endpoint: str = "fraud") -> HostClient:
         """The host of a replica connects."""
         hello = HostHello(replica_id=replica_id, endpoint=endpoint, variant="main", prefix=PREFIX, holds=holds)
-        made = await FakeHost.connected(self.socket, hello)
+        made = await HostClient.connected(self.socket, hello)
         self.hosts.append(made)
         return made
 

@@ -23,6 +23,14 @@ Call = Callable[..., Awaitable[tuple[int, dict[str, Any]]]]
 SETTINGS = "fraud/models/settings"
 
 
+class Once(BytesBody):
+    """A body that can be read once, as those from the network: authentication has done so."""
+
+    async def read(self, limit_bytes: int) -> bytes:
+        data, self._data = await super().read(limit_bytes), b""
+        return data
+
+
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[HostsWorld]:
     async with HostsWorld(tmp_path) as world:
@@ -41,16 +49,14 @@ def call(world: HostsWorld, key: list[AccessKey], tmp_path: Path) -> Call:
     control = FakeControl(ManualClock())
 
     async def authenticate(request: HttpRequest, service: str) -> SimpleNamespace:
-        return SimpleNamespace(key=key[0], body=request.body)
+        return SimpleNamespace(key=key[0], body=BytesBody(await request.body.read(1 << 20)))
 
     overview = Overview(control, MemoryMetricStore(), dict, ManualClock())
     api = native_api(control, overview, authenticate, tmp_path, {}, models=world.models)  # type: ignore[arg-type]
 
     async def call(path: str, query: str = "", method: str = "GET", body: object = None) -> tuple[int, dict[str, Any]]:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        request = HttpRequest(
-            method=method, raw_path=f"/_trimtab/v1/endpoints/{path}", query=query, body=BytesBody(data)
-        )
+        request = HttpRequest(method=method, raw_path=f"/_trimtab/v1/endpoints/{path}", query=query, body=Once(data))
         response = await api(request)
         assert isinstance(response.body, bytes)
         return response.status, json.loads(response.body)
