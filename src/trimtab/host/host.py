@@ -7,6 +7,7 @@ which others hear of it: READY before an old version is LEAVING, LEAVING before 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -36,6 +37,7 @@ from trimtab.policies.models.inputs import (
 )
 from trimtab.policies.models.inputs import Used as UsedInput
 from trimtab.resources.replica import Failure
+from trimtab.resources.routing import Lane
 from trimtab.wire import hosting as wire
 from trimtab.wire.hosting import Files, Holding, ModelAt, ModelState, NoFiles, Resident, Used, Want
 
@@ -49,8 +51,15 @@ _SAME_BYTES = 64 * 1024  # a footprint that has changed by less is no news
 class Cache(Protocol):
     """What a Host needs of policies.models.cache.ModelCache."""
 
-    memory_bytes: int
-    used_bytes: int
+    @property
+    def memory_bytes(self) -> int:
+        """The bound of all models together."""
+        ...
+
+    @property
+    def used_bytes(self) -> int:
+        """What they take."""
+        ...
 
     def step(self, given: Input, now_s: float) -> tuple[Action, ...]:
         """What is to be done after `given`."""
@@ -264,7 +273,7 @@ class Host:
 
     async def _bring_up(self, key: Key, order: Load) -> None:
         try:
-            running = await self.runner.load(key, self._files[key][-1])
+            running = await self.runner.load(key, self._files[key][-1], functools.partial(self._serves, key, order))
         except LoadFault as fault:
             self._loads.pop(key, None)
             self._happenings.load_failed(key, order.why, fault.failure)
@@ -285,12 +294,17 @@ class Host:
         self._loads.pop(key, None)
         self._up(key, order, running)
 
+    def _serves(self, key: Key, order: Load, lanes: tuple[Lane, ...]) -> None:
+        """Those who wait need not know what it takes."""
+        self._at[key] = at = ModelAt(key.model, key.version, ModelState.READY, lanes, text=order.why)
+        self._tell(at)
+
     def _up(self, key: Key, order: Load, running: Running) -> None:
         footprint = self._told[key] = running.footprint
         self._pids[key] = running.pid
         self._happenings.loaded(key, order, running)
-        self._at[key] = at = ModelAt(key.model, key.version, ModelState.READY, running.lanes, text=order.why)
-        self._tell(at)
+        if self._at[key].state is ModelState.LOADING:
+            self._serves(key, order, running.lanes)
         self._step(Loaded(key.model, key.version, footprint.bytes, running.took_s, footprint.gpu_bytes))
 
     def _unload(self, order: Unload) -> None:

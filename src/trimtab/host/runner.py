@@ -55,6 +55,10 @@ OnEnd = Callable[[Key, Failure], None]
 """Told once of a model that was loaded and is not any more, although nobody had it unloaded: it crashed, or hung."""
 
 
+OnReady = Callable[[tuple[Lane, ...]], None]
+"""Told of a model that takes requests at these lanes, before it is measured."""
+
+
 class Runner(Protocol):
     """Made with an `OnEnd`. Called from the event loop only; several loads and unloads go on at the same time."""
 
@@ -62,8 +66,10 @@ class Runner(Protocol):
         """Get ready to load. Raises engines.local.failures.StartFailed: this replica can never serve."""
         ...
 
-    async def load(self, key: Key, files: Files) -> Running:
+    async def load(self, key: Key, files: Files, on_ready: OnReady) -> Running:
         """Load one model from its files. Not called again for a key that is loaded or on its way.
+
+        `on_ready` may be called once before this returns, so that nobody waits for what is only to be known.
 
         Raises LoadFault. Cancelled, it leaves nothing of the model behind, but may take a moment to make sure.
         """

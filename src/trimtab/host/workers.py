@@ -25,7 +25,7 @@ from trimtab.engines.local.starting import LOGS_KEPT, end_unwanted, kill_unwante
 from trimtab.engines.local.workers import WorkerMember
 from trimtab.errors import Unavailable
 from trimtab.host.footprints import Footprints
-from trimtab.host.runner import Footprint, Key, LoadFault, OnEnd, Running
+from trimtab.host.runner import Footprint, Key, LoadFault, OnEnd, OnReady, Running
 from trimtab.logs import fields
 from trimtab.resources.launch import WorkerLaunch
 from trimtab.resources.replica import Failure, ReplicaSpec
@@ -103,7 +103,7 @@ class WorkerRunner:
         await self._nursery.close()
         await self._footprints.close()
 
-    async def load(self, key: Key, files: Files) -> Running:
+    async def load(self, key: Key, files: Files, on_ready: OnReady) -> Running:
         """See Runner."""
         began_s = time.monotonic()
         copy = self._copies[key] = self._new_copy()
@@ -117,6 +117,8 @@ class WorkerRunner:
             if not member.ready:
                 raise _fault(member)
             took_s = time.monotonic() - began_s
+            lane = self._lane(member)
+            on_ready((lane,))
             footprint = await self._footprints.of(member.record.pid) or Footprint(0)
         except TimeoutError:
             await self._abandon(key, copy)
@@ -131,13 +133,15 @@ class WorkerRunner:
         if self._loads % _PRUNE_EVERY_LOADS == 0:
             in_use = {log_name(self._spec.id, key) for key in self._copies}
             self._background(asyncio.to_thread(self._prune_logs, in_use), "prune logs")
-        lane = Lane(
+        return Running(lanes=(lane,), footprint=footprint, took_s=took_s, pid=member.record.pid)
+
+    def _lane(self, member: WorkerMember) -> Lane:
+        return Lane(
             replica_id=self._spec.id,
             address=member.record.address,
             concurrency=member.concurrency,
             batch_size=member.batch_size,
         )
-        return Running(lanes=(lane,), footprint=footprint, took_s=took_s, pid=member.record.pid)
 
     async def unload(self, key: Key, *, grace_s: float) -> None:
         """See Runner."""

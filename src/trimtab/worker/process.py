@@ -17,6 +17,7 @@ from trimtab.resources.launch import WorkerLaunch
 from trimtab.resources.replica import ReplicaSpec
 from trimtab.worker.environment import model_environment
 
+_reseeded_pid = 0  # the process that `reseed` was last called in; a spare calls it when it rehearses
 _OOM_SCORE = 500  # a worker dies before control and the gateways do when the machine's memory is gone
 
 
@@ -40,7 +41,14 @@ def become_worker(launch: WorkerLaunch, spec: ReplicaSpec) -> None:
 
 
 def reseed() -> None:
-    """Give this process its own random numbers: replicas forked from one parent would draw the same ones."""
+    """Give this process its own random numbers: replicas forked from one parent would draw the same ones.
+
+    A process that has them already keeps them.
+    """
+    global _reseeded_pid
+    if _reseeded_pid == os.getpid():
+        return
+    _reseeded_pid = os.getpid()
     random.seed()
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
