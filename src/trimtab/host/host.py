@@ -7,7 +7,6 @@ which others hear of it: READY before an old version is LEAVING, LEAVING before 
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -37,7 +36,6 @@ from trimtab.policies.models.inputs import (
 )
 from trimtab.policies.models.inputs import Used as UsedInput
 from trimtab.resources.replica import Failure
-from trimtab.resources.routing import Lane
 from trimtab.wire import hosting as wire
 from trimtab.wire.hosting import Files, Holding, ModelAt, ModelState, NoFiles, Resident, Used, Want
 
@@ -58,7 +56,7 @@ class Cache(Protocol):
 
     @property
     def used_bytes(self) -> int:
-        """What they take."""
+        """What is counted against it."""
         ...
 
     def step(self, given: Input, now_s: float) -> tuple[Action, ...]:
@@ -123,6 +121,7 @@ class Host:
         self._pids: dict[Key, int] = {}
         self._told: dict[Key, Footprint] = {}  # measured last
         self._loads: dict[Key, asyncio.Task[None]] = {}
+        self._downs: set[Key] = set()  # told to end
         self._tasks: set[asyncio.Task[None]] = set()
         self._hands: dict[int, dict[str, int]] = {}  # gateway -> model -> requests in hand
         self._in_hand: Counter[str] = Counter()
@@ -215,6 +214,7 @@ class Host:
     def _step(self, given: Input) -> None:
         if self._leaving:
             return
+        refused = False
         for action in self._cache.step(given, self._clock.monotonic_s()):
             match action:
                 case FetchModel(model):
@@ -226,8 +226,11 @@ class Host:
                 case Forget(model, version):
                     self._release(Key(model, version))
                 case Refuse():
+                    refused = True
                     self._happenings.refused(action, told=isinstance(given, LoadFailed | FetchFailed))
                     self._tell(_failed(action.model, action.reason, action.message))
+        if isinstance(given, LoadFailed | FetchFailed) and not refused:  # who has begun to wait meanwhile asks again
+            self._tell(_failed(given.model, "NotReady", given.message))
         if not self._tick_due:  # once for all steps of this turn
             self._tick_due = True
             asyncio.get_running_loop().call_soon(self._set_tick)
@@ -273,7 +276,7 @@ class Host:
 
     async def _bring_up(self, key: Key, order: Load) -> None:
         try:
-            running = await self.runner.load(key, self._files[key][-1], functools.partial(self._serves, key, order))
+            running = await self.runner.load(key, self._files[key][-1])
         except LoadFault as fault:
             self._loads.pop(key, None)
             self._happenings.load_failed(key, order.why, fault.failure)
@@ -287,24 +290,24 @@ class Host:
             self._happenings.load_failed(key, order.why, Failure(reason="StartTimeout", message="It was given up."))
             self._left(key, "its load was given up")
             self._gone(key)
-            self._step(Ended(key.model, key.version))
             if self._leaving:
                 raise
+            self._step(LoadFailed(key.model, key.version, "StartTimeout", "Its load was given up."))
             return
         self._loads.pop(key, None)
-        self._up(key, order, running)
+        await self._up(key, order, running)
 
-    def _serves(self, key: Key, order: Load, lanes: tuple[Lane, ...]) -> None:
-        """Those who wait need not know what it takes."""
-        self._at[key] = at = ModelAt(key.model, key.version, ModelState.READY, lanes, text=order.why)
-        self._tell(at)
-
-    def _up(self, key: Key, order: Load, running: Running) -> None:
-        footprint = self._told[key] = running.footprint
+    async def _up(self, key: Key, order: Load, running: Running) -> None:
+        """Requests may come at once; the policy, which counts its forecast until then, is told what it takes."""
+        wait_s = self._happenings.ready(key.model)
         self._pids[key] = running.pid
-        self._happenings.loaded(key, order, running)
-        if self._at[key].state is ModelState.LOADING:
-            self._serves(key, order, running.lanes)
+        self._at[key] = at = ModelAt(key.model, key.version, ModelState.READY, running.lanes, text=order.why)
+        self._tell(at)
+        footprint = await self.runner.weigh(key)
+        if footprint is None or self._at.get(key) is not at:
+            return  # it has ended already, and whoever is to know was told
+        self._told[key] = footprint
+        self._happenings.loaded(key, order.why, wait_s, running.took_s, footprint.bytes)
         self._step(Loaded(key.model, key.version, footprint.bytes, running.took_s, footprint.gpu_bytes))
 
     def _unload(self, order: Unload) -> None:
@@ -313,14 +316,19 @@ class Host:
         self._left(key, order.text)
         if (load := self._loads.get(key)) is not None:
             load.cancel()
-        elif order.at_once:  # whoever waits for its end is told of it
+        elif key in self._downs:  # whoever waits for its end is told of it
             self._background(self.runner.unload(key, grace_s=0.0), f"end {key.model}")
         else:
-            self._background(self._bring_down(key, order.why, order.text), f"unload {key.model}")
+            grace_s = 0.0 if order.at_once else DRAIN_S
+            self._downs.add(key)
+            self._background(self._bring_down(key, order.why, order.text, grace_s), f"unload {key.model}")
 
-    async def _bring_down(self, key: Key, why: str, text: str, grace_s: float = DRAIN_S) -> None:
+    async def _bring_down(self, key: Key, why: str, text: str, grace_s: float) -> None:
         began_s, leaving = self._clock.monotonic_s(), self._at.get(key)
-        await self.runner.unload(key, grace_s=grace_s)
+        try:
+            await self.runner.unload(key, grace_s=grace_s)
+        finally:
+            self._downs.discard(key)
         if self._at.get(key) is not leaving:
             return  # it has ended by itself before it could be told
         footprint = self._told.get(key, Footprint(0))
@@ -357,12 +365,12 @@ class Host:
     def _note(self, found: Mapping[Key, Footprint]) -> None:
         for key, footprint in found.items():
             told = self._told.get(key)
-            if told is None or (told.gpu_bytes, told.bytes // _SAME_BYTES) == (
-                footprint.gpu_bytes,
-                footprint.bytes // _SAME_BYTES,
-            ):
+            if told is None or _rounded(told) == _rounded(footprint):
                 continue
             self._told[key] = footprint
+            peak_bytes = max(footprint.bytes, footprint.peak_bytes)
+            if peak_bytes > max(told.bytes, told.peak_bytes) + _SAME_BYTES:  # the policy remembers the most
+                self._step(Measured(key.model, key.version, peak_bytes, footprint.gpu_bytes))
             self._step(Measured(key.model, key.version, footprint.bytes, footprint.gpu_bytes))
 
     def _show(self) -> None:
@@ -427,6 +435,10 @@ class Host:
 
 def _failed(model: str, reason: str, message: str) -> ModelAt:
     return ModelAt(model, "", ModelState.FAILED, reason=reason, message=message)
+
+
+def _rounded(footprint: Footprint) -> tuple[int, int, int]:
+    return footprint.bytes // _SAME_BYTES, footprint.peak_bytes // _SAME_BYTES, footprint.gpu_bytes
 
 
 def _words(failure: Failure) -> str:
