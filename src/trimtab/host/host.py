@@ -151,6 +151,7 @@ class Host:
             answer(ready)
         else:
             self._happenings.asked(want.model)
+            answer(ModelAt(want.model, "", ModelState.LOADING, text=want.why))  # heard, however long the fetch takes
         self._step(Asked(want.model, want.why))
 
     def used(self, gateway: int, used: Used) -> None:
