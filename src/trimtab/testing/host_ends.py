@@ -31,7 +31,7 @@ from trimtab.wire.hosting import (
     Used,
     Want,
 )
-from trimtab.wire.sized import SIZE, sized
+from trimtab.wire.sized import SIZE
 
 LIMIT_S = 20.0
 _decode = msgspec.msgpack.Decoder(HostSays).decode
@@ -242,4 +242,5 @@ async def invoke(at: ModelAt, body: bytes = b"x", content_type: str = "text/plai
 
 
 def _send(writer: asyncio.StreamWriter, says: ControlSays) -> None:
-    writer.write(sized(_encode(says)))
+    body = _encode(says)
+    writer.write(SIZE.pack(len(body)) + body)

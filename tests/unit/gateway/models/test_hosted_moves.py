@@ -245,6 +245,17 @@ async def test_what_is_kept_of_a_model_that_is_idle_is_dropped(hosts, echoing, m
     assert hosts.variant._timer is None or hosts.variant._timer.cancelled()
 
 
+async def test_a_flood_of_names_leaves_little_behind(hosts, echoing, monkeypatch):
+    monkeypatch.setattr(hosted_variant, "_IDLE_MOST", 10)
+    host = await hosts.open(on_want=lambda want: hosts.hosts[0].fail(want.model, "ArtifactMissing"))
+    calls = [hosts.ask(f"none-{number}") for number in range(100)]
+    for call in calls:
+        await call.outcome()
+    await host.until(lambda: not hosts.variant._working)
+    assert len(hosts.variant.queues) == 10
+    assert not hosts.variant.finder._lacking
+
+
 @pytest.mark.parametrize("cache", [True, False])
 async def test_a_host_hears_how_its_models_are_used_and_when_they_are_idle(hosts, cache):
     hosts.cache = cache
