@@ -179,7 +179,7 @@ def sums(page: Page) -> Iterator[str]:
             f"{part} of the memory{money}."
         )
     if not page.prices:
-        yield "No price is known of these instance types, so nothing is told of money."
+        yield "No price is known of these instance types, or the key may not see them: nothing is told of money."
 
 
 def setting_words(setting: ModelSetting | None) -> str:
