@@ -11,15 +11,16 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from trimtab.clock import Clock
 from trimtab.host.happenings import Happenings
+from trimtab.host.needs import Cache, Control
 from trimtab.host.runner import Footprint, Key, LoadFault, Runner, Running
 from trimtab.logs import fields
-from trimtab.policies.models.actions import Action, FetchModel, Forget, Load, Refuse, Unload
+from trimtab.policies.models.actions import FetchModel, Forget, Load, Refuse, Unload
 from trimtab.policies.models.inputs import (
     Asked,
     Changed,
@@ -37,59 +38,13 @@ from trimtab.policies.models.inputs import (
 from trimtab.policies.models.inputs import Used as UsedInput
 from trimtab.resources.replica import Failure
 from trimtab.wire import hosting as wire
-from trimtab.wire.hosting import Files, Holding, ModelAt, ModelState, NoFiles, Resident, Used, Want
+from trimtab.wire.hosting import Files, Holding, ModelAt, ModelState, NoFiles, Used, Want
 
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
 DRAIN_S = 120.0  # a worker that the policy does not hurry gets so long
 _SAME_BYTES = 64 * 1024  # a footprint that has changed by less is no news
-
-
-class Cache(Protocol):
-    """What a Host needs of policies.models.cache.ModelCache."""
-
-    @property
-    def memory_bytes(self) -> int:
-        """The bound of all models together."""
-        ...
-
-    @property
-    def used_bytes(self) -> int:
-        """What is counted against it."""
-        ...
-
-    def step(self, given: Input, now_s: float) -> tuple[Action, ...]:
-        """What is to be done after `given`."""
-        ...
-
-    def residents(self, now_s: float) -> tuple[Resident, ...]:
-        """All copies; times on the clock of `step`."""
-        ...
-
-    def next_s(self, now_s: float) -> float | None:
-        """When a Tick is due."""
-        ...
-
-
-class Control(Protocol):
-    """What a Host needs of its link to control (`control.py`)."""
-
-    async def fetch(self, model: str) -> Files | NoFiles:
-        """An artifact, leased."""
-        ...
-
-    def release(self, path: str) -> None:
-        """One lease less."""
-        ...
-
-    def note(self, event: wire.ModelEvent) -> None:
-        """Something has happened."""
-        ...
-
-    def hold(self, holding: Holding) -> None:
-        """What is here."""
-        ...
 
 
 class Host:
@@ -122,6 +77,7 @@ class Host:
         self._told: dict[Key, Footprint] = {}  # measured last
         self._loads: dict[Key, asyncio.Task[None]] = {}
         self._downs: set[Key] = set()  # told to end
+        self._early: dict[str, int] = {}  # requests to models that are ready and not weighed yet
         self._tasks: set[asyncio.Task[None]] = set()
         self._hands: dict[int, dict[str, int]] = {}  # gateway -> model -> requests in hand
         self._in_hand: Counter[str] = Counter()
@@ -162,7 +118,10 @@ class Host:
             self._misses += use.misses
             self._happenings.used(use.model, use.requests, use.misses)
             self._set_hand(hands, use.model, use.in_hand)
-            self._step(UsedInput(use.model, use.requests, self._in_hand[use.model]))
+            if use.model in self._early:
+                self._early[use.model] += use.requests
+            else:
+                self._step(UsedInput(use.model, use.requests, self._in_hand[use.model]))
 
     def lost(self, gateway: int) -> None:
         """A gateway has gone, and what it had in hand with it."""
@@ -303,13 +262,18 @@ class Host:
         wait_s = self._happenings.ready(key.model)
         self._pids[key] = running.pid
         self._at[key] = at = ModelAt(key.model, key.version, ModelState.READY, running.lanes, text=order.why)
+        self._early[key.model] = 0
         self._tell(at)
-        footprint = await self.runner.weigh(key)
-        if footprint is None or self._at.get(key) is not at:
-            return  # it has ended already, and whoever is to know was told
-        self._told[key] = footprint
-        self._happenings.loaded(key, order.why, wait_s, running.took_s, footprint.bytes)
-        self._step(Loaded(key.model, key.version, footprint.bytes, running.took_s, footprint.gpu_bytes))
+        try:
+            footprint = await self.runner.weigh(key)
+        finally:
+            requests = self._early.pop(key.model)
+        if footprint is not None and self._at.get(key) is at:  # else it has ended already, and all have been told
+            self._told[key] = footprint
+            self._happenings.loaded(key, order.why, wait_s, running.took_s, footprint.bytes)
+            self._step(Loaded(key.model, key.version, footprint.bytes, running.took_s, footprint.gpu_bytes))
+        if requests or self._in_hand[key.model]:
+            self._step(UsedInput(key.model, requests, self._in_hand[key.model]))
 
     def _unload(self, order: Unload) -> None:
         key = Key(order.model, order.version)

@@ -65,6 +65,8 @@ class Runner(Protocol):
     async def load(self, key: Key, files: Files) -> Running:
         """Load one model from its files. Not called again for a key that is loaded or on its way.
 
+        It returns when the model takes requests; what it takes is measured by `weigh`, for which nobody waits.
+
         Raises LoadFault. Cancelled, it leaves nothing of the model behind, but may take a moment to make sure.
         """
         ...

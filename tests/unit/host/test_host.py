@@ -52,7 +52,9 @@ async def scene() -> AsyncIterator[Scene]:
 async def test_who_asks_for_a_ready_model_is_answered_at_once(scene: Scene) -> None:
     await scene.ready("a")
     scene.want("a")
-    assert [at.lanes for at in scene.answers] == [at.lanes for at in scene.told if at.state is ModelState.READY]
+    assert [at.lanes for at in scene.answers if at.state is ModelState.READY] == [
+        at.lanes for at in scene.told if at.state is ModelState.READY
+    ]
     assert scene.runner.orders == [("load", *A)]
 
 
@@ -156,3 +158,22 @@ async def test_a_host_that_leaves_gives_up_loads_and_ends_what_is_loaded() -> No
     assert scene.states("b")[-2:] == [ModelState.LEAVING, ModelState.FAILED]
     scene.want("a")
     assert (scene.answers[-1].state, scene.answers[-1].reason) == (ModelState.FAILED, "NotReady")
+
+
+async def test_requests_that_come_before_a_model_is_measured_count(scene: Scene) -> None:
+    weigh = scene.runner.weigh
+    measured = asyncio.Event()
+
+    async def slowly(key: Key) -> Footprint | None:
+        await measured.wait()
+        return await weigh(key)
+
+    scene.runner.weigh = slowly  # type: ignore[method-assign]
+    scene.want("a")
+    await until(lambda: ModelState.READY in scene.states("a"))
+    scene.host.used(1, Used((Use("a", 4, 1),)))
+    measured.set()
+    await until(lambda: scene.link.holding and scene.link.holding.residents[0].requests)
+    assert scene.link.holding is not None
+    [resident] = scene.link.holding.residents
+    assert (resident.requests, resident.in_hand) == (4, 1)
