@@ -1,4 +1,4 @@
-"""A nursery, an engine and both ends of model hosts, in a data directory."""
+"""What tests of model hosts are made in: a nursery, an engine, both ends of hosts, and a folder of models."""
 
 from __future__ import annotations
 
