@@ -17,6 +17,7 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     "dataplane": ("dataplane", []),
     "metering": ("metering", []),
     "gateway_cpu": ("gateway_cpu", []),
+    "model_dispatch": ("model_dispatch", []),
     "reports": ("reports", []),
     "signals": ("signals", []),
     "metering_memory": ("metering_memory", ["--seconds", "1000", "--variants", "50"]),

@@ -198,7 +198,9 @@ class Client:
         self, path: str, query: Mapping[str, str], *, stream: bool, method: str = "GET", body: bytes = b""
     ) -> Any:
         url = f"{self._server.url.rstrip('/')}{_API}{quote(path)}"
-        request = AWSRequest(method, f"{url}?{urlencode(query)}" if query else url, data=body, stream_output=stream)
+        if query:
+            url += f"?{urlencode(query, quote_via=quote)}"  # a signature is made of %20, never of +
+        request = AWSRequest(method, url, data=body, stream_output=stream)
         credentials = self._session.get_credentials()
         if credentials is None:
             raise NoCredentialsError

@@ -69,7 +69,7 @@ def native_api(
     async def handle(request: HttpRequest) -> HttpResponse:
         try:
             verified = await authenticate(request, SERVICE)
-            return await api.answer(request, verified.key)
+            return await api.answer(replace(request, body=verified.body), verified.key)
         except TrimtabError as error:
             return _failed(error)
         except Exception:  # noqa: BLE001 - a defect of ours: logged, and it ends the request, never the server

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trimtab.aws.client import Client
     from trimtab.cli.hosting.rows import Page
 
+_READ_TIMEOUT_S = 8.0  # gateways hold a call for 5 s while control is away
 _WITHOUT_TERMINAL = (10_000, 50)  # rows go to files and pipes whole
 
 
@@ -76,7 +77,7 @@ def list_models(
 
     if watch and as_json:
         raise CliError("--watch takes no --json.")
-    client = connect(data_dir)
+    client = connect(data_dir, read_timeout_s=_READ_TIMEOUT_S)
     prices = prices_of(client, name)
 
     def look() -> Page:

@@ -49,41 +49,75 @@ class Watcher(Protocol):
         ...
 
 
-class EndpointEntry:
-    """One endpoint of the table."""
+class Share:
+    """Variants that share an endpoint's traffic by their weights."""
 
-    __slots__ = ("by_name", "max_payload_bytes", "route", "variants", "weighted")
+    __slots__ = ("_alone", "_variants", "_weighted")
+
+    def __init__(self, variants: Iterable[Variant]) -> None:
+        self._variants = tuple(variants)
+        self._weighted = SmoothWeighted(variant.route.weight for variant in self._variants)
+        alone = len(self._variants) == 1 and self._variants[0].route.weight > 0
+        self._alone = self._variants[0] if alone else None
+
+    def __bool__(self) -> bool:
+        return bool(self._variants)
+
+    def next(self) -> Variant | None:
+        """The one whose turn it is. None when all weights are 0."""
+        if self._alone is not None:
+            return self._alone
+        index = self._weighted.next()
+        return self._variants[index] if index is not None else None
+
+
+class EndpointEntry:
+    """One endpoint of the table.
+
+    Where some variants hold many models and others one, requests that name a model share the former, the rest the
+    latter: no draw of a variant makes a request wrong.
+    """
+
+    __slots__ = ("_plain", "_with_models", "by_name", "max_payload_bytes", "route", "variants")
 
     def __init__(self, route: EndpointRoute, variants: tuple[Variant, ...]) -> None:
         self.route = route
         self.variants = variants
         self.by_name = {variant.route.name: variant for variant in variants}
-        self.weighted = SmoothWeighted(variant.route.weight for variant in variants)
         self.max_payload_bytes = max((variant.route.max_payload_bytes for variant in variants), default=0)
+        self._plain = Share(variant for variant in variants if not variant.hosted)
+        self._with_models = Share(variant for variant in variants if variant.hosted)
 
-    def choose(self, target: str) -> Variant:
-        """The variant named, else the one whose turn it is by weight. NotFound, or Invalid when all weights are 0."""
+    def choose(self, target: str, *, model: str) -> Variant:
+        """The variant named, else of those that take the request the one whose turn it is by weight.
+
+        NotFound; Invalid when it names a model and the variant holds one, or none and it holds many, and when all
+        weights are 0.
+        """
         if target:
-            variant = self.by_name.get(target)
-            if variant is None:
+            named = self.by_name.get(target)
+            if named is None:
                 raise NotFound("variant", target)
+            if named.hosted is (model == ""):
+                raise self._mismatch(model, named.route.name)
+            return named
+        share = self._with_models if model else self._plain
+        variant = share.next()
+        if variant is not None:
             return variant
-        if len(self.variants) == 1 and self.variants[0].route.weight > 0:
-            return self.variants[0]
-        index = self.weighted.next()
-        if index is None:
-            raise Invalid(
-                f"Every variant of endpoint {self.route.name} has weight 0. "
-                "Name a TargetVariant, or change the weights."
-            )
-        return self.variants[index]
+        if self.variants and not share:
+            raise self._mismatch(model)
+        mixed = self._plain and self._with_models
+        kind = "" if not mixed else " with many models" if model else " with one model"
+        raise Invalid(
+            f"Every variant{kind} of endpoint {self.route.name} has weight 0. "
+            "Name a TargetVariant, or change the weights."
+        )
 
-    def mismatch(self, call: Call, variant: Variant) -> Invalid:
-        """Why `variant` does not take the call: it names a model where there is one, or none where there are many."""
-        if not call.target_model:
+    def _mismatch(self, model: str, variant: str = "") -> Invalid:
+        if not model:
             return TargetModelMissing()
-        mixed = any(other.route.hosting is not None for other in self.variants)
-        return TargetModelRefused(self.route.name, variant.route.name if mixed else "")
+        return TargetModelRefused(self.route.name, variant if self._with_models else "")
 
 
 class Gateway:
@@ -119,9 +153,7 @@ class Gateway:
             call.failed(NotFound("endpoint", call.endpoint))
             return
         try:
-            variant = entry.choose(call.target_variant)
-            if variant.hosted is (call.target_model == ""):
-                raise entry.mismatch(call, variant)
+            variant = entry.choose(call.target_variant, model=call.target_model)
         except (NotFound, Invalid) as error:
             call.done = True
             call.failed(error)

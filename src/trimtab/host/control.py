@@ -31,7 +31,7 @@ from trimtab.wire.hosting import (
     Release,
     Settings,
 )
-from trimtab.wire.sized import SIZE
+from trimtab.wire.sized import SizedReader, sized
 
 logger = logging.getLogger(__name__)
 
@@ -141,8 +141,7 @@ class ControlLink:
     def _send(self, message: HostSays) -> None:
         if self._writer is None or self._writer.is_closing():
             return
-        body = _encode(message)
-        self._writer.write(SIZE.pack(len(body)) + body)
+        self._writer.write(sized(_encode(message)))
 
     async def _keep_connected(self) -> None:
         pause_s = _RECONNECT_S[0]
@@ -160,7 +159,7 @@ class ControlLink:
             try:
                 self._greet()
                 await self._read(reader)
-            except (OSError, EOFError, ValueError, msgspec.MsgspecError) as error:
+            except (OSError, ValueError, msgspec.MsgspecError) as error:
                 logger.warning("link to control broke %s", fields(error=error or type(error).__name__))
             finally:
                 self._writer = None
@@ -178,14 +177,10 @@ class ControlLink:
             self._send(self._holding)
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
-        while True:
-            try:
-                (size,) = SIZE.unpack(await reader.readexactly(SIZE.size))
-            except asyncio.IncompleteReadError:
-                return
-            if size > MAX_BYTES:
-                raise ValueError(f"a message of {size} bytes")
-            self._take(_decode(await reader.readexactly(size)))
+        messages = SizedReader(MAX_BYTES)
+        while data := await reader.read(1 << 16):
+            for message in messages.feed(data):
+                self._take(_decode(message))
 
     def _take(self, said: ControlSays) -> None:
         if isinstance(said, Files | NoFiles):

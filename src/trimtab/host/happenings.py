@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from trimtab.clock import Clock
-from trimtab.host.runner import Key, Running
-from trimtab.policies.models.actions import Load, Refuse
+from trimtab.host.runner import Key
+from trimtab.policies.models.actions import Refuse
 from trimtab.resources.replica import Failure
 from trimtab.wire.hosting import ModelEvent, NoFiles
 
@@ -22,6 +22,7 @@ class Happenings:
         self._asked_s: dict[str, float] = {}
         self._download_s: dict[Key, float] = {}
         self._requests: Counter[str] = Counter()
+        self._misses: Counter[str] = Counter()
 
     def asked(self, model: str) -> None:
         """Somebody waits for it."""
@@ -31,30 +32,40 @@ class Happenings:
         """Models that somebody waits for."""
         return list(self._asked_s)
 
-    def used(self, model: str, requests: int) -> None:
-        """So many requests were sent to it."""
+    def used(self, model: str, requests: int, misses: int) -> None:
+        """So many requests were sent to it, and so many of these had waited for it."""
         self._requests[model] += requests
+        self._misses[model] += misses
+
+    def misses(self, model: str) -> int:
+        """Requests that had waited for what is loaded of it now."""
+        return self._misses[model]
 
     def fetched(self, key: Key, download_s: float) -> None:
-        """Its artifact is here; 0: it was before."""
-        self._download_s[key] = download_s
+        """Its artifact is here; 0: it was before, so that there is nothing to tell of a download."""
+        if download_s:
+            self._download_s[key] = download_s
 
     def forgotten(self, key: Key) -> None:
         """It is not needed any more."""
         self._download_s.pop(key, None)
 
-    def loaded(self, key: Key, order: Load, running: Running) -> None:
-        """It takes requests."""
-        asked_s = self._asked_s.pop(key.model, None)
+    def ready(self, model: str) -> float | None:
+        """It takes requests; for how long the first of them has waited."""
+        asked_s = self._asked_s.pop(model, None)
+        return None if asked_s is None else self._clock.monotonic_s() - asked_s
+
+    def loaded(self, key: Key, why: str, wait_s: float | None, load_s: float, footprint_bytes: int) -> None:
+        """It is ready, and measured."""
         self._event(
             "loaded",
             key.model,
-            order.why,
+            why,
             version=key.version,
-            bytes=running.footprint.bytes,
-            wait_s=None if asked_s is None else self._clock.monotonic_s() - asked_s,
+            bytes=footprint_bytes,
+            wait_s=wait_s,
             download_s=self._download_s.pop(key, None),
-            load_s=running.took_s,
+            load_s=load_s,
         )
 
     def load_failed(self, key: Key, why: str, failure: Failure) -> None:
@@ -93,6 +104,7 @@ class Happenings:
             bytes=footprint_bytes,
             unload_s=unload_s,
             requests=self._requests.pop(key.model, 0),
+            misses=self._misses.pop(key.model, 0),
         )
 
     def crashed(self, key: Key, failure: Failure) -> None:
@@ -104,6 +116,7 @@ class Happenings:
             text=failure.message,
             failure=failure.reason,
             requests=self._requests.pop(key.model, 0),
+            misses=self._misses.pop(key.model, 0),
         )
 
     def changed(self, model: str, *, deleted: bool) -> None:

@@ -31,8 +31,8 @@ from trimtab.host.workers import WorkerRunner
 from trimtab.logfile import LineStream, LogFile, capture
 from trimtab.logs import fields
 from trimtab.newborn import close_descriptors, reset_signals
+from trimtab.policies.models.bounds import models_bytes
 from trimtab.policies.models.cache import ModelCache
-from trimtab.policies.models.memory import models_bytes
 from trimtab.resources.hosting import Hosting
 from trimtab.resources.launch import WorkerLaunch
 from trimtab.resources.lifecycles import REPLICA, step

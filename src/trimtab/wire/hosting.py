@@ -8,9 +8,11 @@ requests straight to those workers. Two connections, both over Unix sockets (or 
     gateway -> host: WANT (payload Want), USED (payload Used).
     host -> gateway: MODEL (payload ModelAt): all that the host holds when a gateway has connected, then every change.
 
-   A `Want` is answered by a `ModelAt` that is READY or FAILED, sooner or later; a gateway whose connection was lost
-   asks again. Before a worker is told to drain, every gateway is told LEAVING: what a worker refuses all the same goes
-   back to its gateway's queue, which asks again. So no request is lost between an eviction and a request.
+   A `Want` is answered by a `ModelAt` that is READY or FAILED, sooner or later, and by one that is LOADING at once
+   (without a version while that is not known): a gateway that hears nothing asks another host, too. A gateway whose
+   connection was lost asks again. Before a worker is told to drain, every gateway is told LEAVING: what a worker
+   refuses all the same goes back to its gateway's queue, which asks again. So no request is lost between an eviction
+   and a request.
 
 2. host -> control, on `Paths.hosts_socket`: u32 little-endian size, MessagePack of a `HostSays`; back: `ControlSays`.
    Control brings artifacts to the local disk and tells what has changed; it decides nothing about loaded models, and a
@@ -66,7 +68,7 @@ class ModelState(enum.StrEnum):
     FAILED = "Failed"  # not loaded; those who wait are to be told `reason` and `message`
 
 
-class ModelAt(Struct, array_like=True, frozen=True):
+class ModelAt(Struct, array_like=True, frozen=True, gc=False):
     """Where one version of a model is, in this host. After an artifact was overwritten two versions exist for a while:
     the new one is READY before the old one is LEAVING, where memory allows."""
 

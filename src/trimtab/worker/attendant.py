@@ -75,6 +75,7 @@ class Attendant:
         self._owned = owned
         self._owner_by_s = time.monotonic() + _OWNER_WITHIN_S if owned else float("inf")
         report.on_change = self._announce
+        loop.strangers = lambda: len(self._unknown)
 
     def start(self) -> None:
         """Begin to answer; take SIGTERM as an order to drain. Call it from the main thread."""
@@ -100,7 +101,7 @@ class Attendant:
         """Finish what is in hand, then end; at once where nothing can be in hand."""
         if self._report.state is ReplicaState.READY:
             self._report.move(ReplicaState.DRAINING)
-            self._loop.leave()
+            self._loop.leave(told=self._owned)
         elif self._report.state is not ReplicaState.DRAINING:
             self._end()
 
@@ -185,6 +186,7 @@ class Attendant:
         self._selector.unregister(sock)
         if not data:
             sock.close()
+            self._loop.wake()
         elif HEADER.unpack(prefix)[3] in _CONTROL_KINDS:
             self._owner_by_s = float("inf")
             self._controls[sock] = _Control(sock, prefix)

@@ -6,8 +6,8 @@ import signal
 from pathlib import Path
 
 import pytest
+from estate import MIB, Estate, a_host
 
-from conftest import MIB, Estate, a_host
 from trimtab.resources.hosting import ModelSetting
 from trimtab.resources.replica import ReplicaState, Wire
 from trimtab.testing.engines import absent, find, settled

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _LABEL: Final = 9  # as of decisions
+_WHY: Final = {"asked": "asked for", "gone": "its copy had gone", "hot": "more copies of what is hot"}
 
 
 def model_paragraph(one: ModelTold, width: int) -> Iterator[Text]:
@@ -21,7 +22,7 @@ def model_paragraph(one: ModelTold, width: int) -> Iterator[Text]:
     from rich.text import Text
 
     yield Text("")
-    what = f"{one.what}: {one.why}" if one.why else one.what
+    what = f"{one.what}: {_WHY.get(one.why, one.why)}" if one.why else one.what
     place = f"{one.variant}/{one.replica_id}"
     yield Text.assemble(
         (clock(one.at_s), "bold"), "  ", (what, one.style), f"  {printable(one.model)}", (f"  {place}", "dim")

@@ -112,7 +112,8 @@ def _models(page: Page, rows: Sequence[ModelRow], width: int) -> Iterator[Line]:
         return
     cells = [_cells(page, row) for row in rows]
     keep = [index for index, column in enumerate(_COLUMNS) if any(line[index] != ABSENT for line in cells)]
-    name_width = min(_NAME_MOST, max(_NAME_LEAST, *(len(row.model) for row in rows)))
+    names = [printable(row.model) for row in rows]
+    name_width = min(_NAME_MOST, max(_NAME_LEAST, width // 3), max(_NAME_LEAST, *map(len, names)))
     sizes = {index: max(len(_COLUMNS[index].title), *(len(line[index]) for line in cells)) for index in keep}
     last = len(_COLUMNS) - 1
     if last in sizes:
@@ -130,8 +131,8 @@ def _models(page: Page, rows: Sequence[ModelRow], width: int) -> Iterator[Line]:
     columns = [index for index in keep if index in fitting]
     titles += [_aligned(_COLUMNS[index], _COLUMNS[index].title, sizes[index]) for index in columns]
     yield [("  ".join(titles).rstrip(), "bold")]
-    for row, line in zip(rows, cells, strict=True):
-        drawn: Line = [(f"{shortened(row.model, name_width):{name_width}}", "")]
+    for name, line in zip(names, cells, strict=True):
+        drawn: Line = [(f"{shortened(name, name_width):{name_width}}", "")]
         for index in columns:
             text = line[index][: sizes[index]]
             style = style_of(text) if _COLUMNS[index].title == "STATE" else ""

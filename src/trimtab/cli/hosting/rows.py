@@ -12,13 +12,12 @@ from msgspec import Struct
 
 from trimtab.advisor.model_costs import memory_usd_per_hour, time_usd
 from trimtab.control.hosts.api import HostView, ModelCount
-from trimtab.resources.hosting import ModelSetting
+from trimtab.resources.hosting import EVERY_MODEL, ModelSetting
 from trimtab.wire.hosting import ModelState, Resident
 
 Prices = Mapping[str, float]
 """Dollars an hour of a variant's instance, by variant; without those whose price nobody knows."""
 
-ANY: Final = "*"  # a setting of each model that has none of its own
 IDLE_S: Final = 600.0  # a model that nobody has asked for in so long keeps memory for nothing
 ABSENT: Final = "-"
 
@@ -142,7 +141,7 @@ def page_of(endpoint: str, document: Mapping[str, Any], prices: Prices, at_s: fl
     hosts = msgspec.convert(document.get("hosts", ()), tuple[HostView, ...])
     counts = {one.model: one for one in msgspec.convert(document.get("models", ()), tuple[ModelCount, ...])}
     settings = {one.model: one for one in msgspec.convert(document.get("settings", ()), tuple[ModelSetting, ...])}
-    otherwise = settings.pop(ANY, None)
+    otherwise = settings.pop(EVERY_MODEL, None)
     held: dict[str, list[tuple[HostView, Resident]]] = {}
     for host in hosts:
         for resident in host.residents:

@@ -10,7 +10,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from trimtab.aws.client import Unreachable
+from trimtab.aws.client import CallFailed, Unreachable
 from trimtab.cli.hosting.page import Line, lines
 from trimtab.cli.hosting.rows import Page, Sort, chosen
 
@@ -28,7 +28,9 @@ def watch_for_ever(look: Callable[[], Page], sort: Sort, match: str, most: int |
             time.sleep(_EVERY_S)
             try:
                 page, told_s, trouble = look(), time.monotonic(), ""
-            except Unreachable as error:
+            except (CallFailed, Unreachable) as error:
+                if isinstance(error, CallFailed) and error.status < 500:
+                    raise  # the endpoint is no more, or the key may not look at it any more
                 trouble = f"No answer for {time.monotonic() - told_s:.0f} s: {error}"
 
 

@@ -43,7 +43,7 @@ class ModelCount(Struct, frozen=True, kw_only=True):
     requests: int = 0  # of copies that have been unloaded since, and of those that are loaded
     misses: int = 0  # of these, those that had to wait for a load
     load_s: float = 0.0  # download and load, added up
-    last_why: str = ""  # of its last unload
+    last_why: str = ""  # of its last unload: `evicted: for b.tar.gz, which needs ...`
 
 
 class ModelsApi(Protocol):

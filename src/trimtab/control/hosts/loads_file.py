@@ -29,15 +29,16 @@ _TABLES: Final = (
     "CREATE INDEX events_by_model ON events (life, model, id)",
     "CREATE TABLE counts (life TEXT NOT NULL, model TEXT NOT NULL, loads INTEGER NOT NULL, failures INTEGER NOT NULL, "
     "evictions INTEGER NOT NULL, unloads INTEGER NOT NULL, crashes INTEGER NOT NULL, requests INTEGER NOT NULL, "
-    "load_s REAL NOT NULL, last_why TEXT NOT NULL, at_s REAL NOT NULL, PRIMARY KEY (life, model)) WITHOUT ROWID",
+    "misses INTEGER NOT NULL, load_s REAL NOT NULL, last_why TEXT NOT NULL, at_s REAL NOT NULL, "
+    "PRIMARY KEY (life, model)) WITHOUT ROWID",
     "CREATE INDEX counts_by_time ON counts (at_s)",
     f"PRAGMA user_version={FORMAT}",
 )
 _COUNT: Final = (
-    "INSERT INTO counts VALUES (?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (life, model) DO UPDATE SET "
+    "INSERT INTO counts VALUES (?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (life, model) DO UPDATE SET "
     "loads=loads+excluded.loads, failures=failures+excluded.failures, evictions=evictions+excluded.evictions, "
     "unloads=unloads+excluded.unloads, crashes=crashes+excluded.crashes, requests=requests+excluded.requests, "
-    "load_s=load_s+excluded.load_s, at_s=max(at_s, excluded.at_s), "
+    "misses=misses+excluded.misses, load_s=load_s+excluded.load_s, at_s=max(at_s, excluded.at_s), "
     "last_why=CASE WHEN excluded.last_why='' THEN last_why ELSE excluded.last_why END"
 )
 
@@ -88,16 +89,16 @@ class LoadsFile:
     def counts(self, life: str) -> list[ModelCount]:
         """By model."""
         found = self._db.execute(
-            "SELECT model, loads, failures, evictions, unloads, crashes, requests, load_s, last_why FROM counts "
-            "WHERE life=? ORDER BY model",
+            "SELECT model, loads, failures, evictions, unloads, crashes, requests, misses, load_s, last_why "
+            "FROM counts WHERE life=? ORDER BY model",
             (life,),
         )
         return [
             ModelCount(
                 model=model, loads=loads, failures=failures, evictions=evictions, unloads=unloads, crashes=crashes,
-                requests=requests, load_s=load_s, last_why=last_why,
+                requests=requests, misses=misses, load_s=load_s, last_why=last_why,
             )
-            for model, loads, failures, evictions, unloads, crashes, requests, load_s, last_why in found
+            for model, loads, failures, evictions, unloads, crashes, requests, misses, load_s, last_why in found
         ]  # fmt: skip
 
     def forget(self, before_s: float, *, most_events: int, most_counts: int, lives: Iterable[str]) -> None:
@@ -135,9 +136,10 @@ def _counted(life: str, event: ModelEvent) -> tuple[object, ...]:
     what = event.what
     unloaded = what == "unloaded"
     loading_s = (event.download_s or 0.0) + (event.load_s or 0.0)
+    why = f"{event.why}: {event.text}" if event.text else event.why
     return (
         life, event.model, what == "loaded", what == "load failed", unloaded and event.why == "evicted", unloaded,
-        what == "crashed", event.requests, loading_s, event.why if unloaded else "", event.at_s,
+        what == "crashed", event.requests, event.misses, loading_s, why if unloaded else "", event.at_s,
     )  # fmt: skip
 
 

@@ -173,7 +173,9 @@ class ModelHosts:
         for host, holding in self._holdings.items():
             for resident in holding.residents if life_of(host.replica_id) == record.uid else ():
                 before = counts.get(resident.model) or ModelCount(model=resident.model)
-                counts[resident.model] = replace(before, requests=before.requests + resident.requests)
+                counts[resident.model] = replace(
+                    before, requests=before.requests + resident.requests, misses=before.misses + resident.misses
+                )
         return [counts[model] for model in sorted(counts)]
 
     async def events(

@@ -47,7 +47,7 @@ class HostLink(Lane, asyncio.Protocol):
         super().__init__(route, variant, now_s)
         self.variant = variant
         self.held: dict[str, ModelAt] = {}  # ready here
-        self.coming: dict[str, float] = {}  # on their way, since when
+        self.coming: dict[str, str] = {}  # on their way: the version, "" while it is not known
         self._wanted: set[str] = set()  # asked for here; the host has not said yet that they are on their way
         self.since_s = 0.0  # connected
         self._looker = looker
@@ -202,7 +202,7 @@ class HostLink(Lane, asyncio.Protocol):
         model, finder = at.model, self.variant.finder
         self._wanted.discard(model)
         if at.state is ModelState.LOADING:
-            self.coming[model] = self._now_s()
+            self.coming[model] = at.version
         elif at.state is ModelState.READY:
             self.coming.pop(model, None)
             self.held[model] = at
@@ -210,9 +210,15 @@ class HostLink(Lane, asyncio.Protocol):
         elif at.state is ModelState.FAILED:
             self.coming.pop(model, None)
             finder.not_loaded(self, at)
-        elif (held := self.held.get(model)) is not None and held.version == at.version:
+        else:
+            self._left(model, at.version)
+
+    def _left(self, model: str, version: str) -> None:
+        if self.coming.get(model) == version:  # its load was given up
+            del self.coming[model]
+        if (held := self.held.get(model)) is not None and held.version == version:
             del self.held[model]
-            finder.left(model)
+            self.variant.finder.left(model)
 
     def pause_writing(self) -> None:
         """The host is slow: it is asked, but not told of every use."""

@@ -20,6 +20,7 @@ from trimtab.resources.routing import VariantRoute
 from trimtab.wire.reports import ModelsReport
 
 _IDLE_S: Final = 30.0  # a model without requests for so long has no state here any more
+_IDLE_MOST: Final = 2000  # of such models; a flood of names that nobody knows leaves no more than this
 _REPORTED: Final = 1000  # models with counts of their own in one report
 
 
@@ -128,6 +129,8 @@ class HostedVariant(Variant):
         if self.retired:
             return
         self._idle[queue] = now_s
+        if len(self._idle) > _IDLE_MOST:
+            self._drop(next(iter(self._idle)))
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_IDLE_S, self._drop_idle)
 
@@ -139,9 +142,12 @@ class HostedVariant(Variant):
             if since_s > long_ago_s:
                 self._timer = asyncio.get_running_loop().call_later(since_s - long_ago_s, self._drop_idle)
                 return
-            del self._idle[queue]
-            del self.queues[queue.model]
-            queue.retire()
+            self._drop(queue)
+
+    def _drop(self, queue: ModelQueue) -> None:
+        del self._idle[queue]
+        del self.queues[queue.model]
+        queue.retire()
 
     # --- change ------------------------------------------------------------------------------------------------
 

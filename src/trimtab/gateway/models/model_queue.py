@@ -121,7 +121,6 @@ class ModelQueue(Variant):
         if lane is not None and lane in self.lanes:
             self.lane_gone(lane)  # type: ignore[arg-type]
         super().returned(call)
-        self._count()
 
     def lane_gone(self, lane: ModelLane) -> None:
         """Its worker cannot be reached (any more)."""

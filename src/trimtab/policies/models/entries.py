@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from trimtab.policies.models.memory import Size
 from trimtab.wire.hosting import ModelState
 
 BACKOFF_S, LONGEST_BACKOFF_S = 0.5, 60.0
@@ -26,17 +27,27 @@ class Copy:
     why: str
     state: ModelState
     since_s: float  # when the state began
-    bytes: int  # counted: forecast while it loads, then the most that was measured
-    now_bytes: int = 0  # measured last
-    gpu_bytes: int = 0
+    size: Size  # as it counts: the forecast while it loads, then the most that was measured
+    now: Size = field(default_factory=Size)  # measured last
     load_s: float = 0.0
     loaded_s: float = 0.0
     used_s: float = 0.0
     requests: int = 0
     in_hand: int = 0
-    keep_until_s: float = 0.0  # not evicted before: it has just come, for requests that are on their way
+    expects_until_s: float = 0.0  # requests that it was loaded for are on their way
+    stays_until_s: float = 0.0  # it was given up only to be loaded again: now it stays for a while
     hurried: bool = False  # told at_once
     left: str = ""  # why it leaves
+
+    @property
+    def version(self) -> str:
+        """Of the artifact."""
+        return self.files.version
+
+    @property
+    def kept_until_s(self) -> float:
+        """It is not evicted for another model before."""
+        return max(self.expects_until_s, self.stays_until_s)
 
 
 @dataclass(slots=True)
@@ -44,7 +55,7 @@ class Entry:
     """One model. Where nothing is known of it but its past use, there is none."""
 
     model: str
-    copies: dict[str, Copy] = field(default_factory=dict)  # by version
+    copies: dict[str, Copy] = field(default_factory=dict)  # by version, the newest last
     files: Files | None = None  # fetched, and no copy made of it yet
     fetching: bool = False
     want: str = ""  # why it is to be loaded; "" = it is not
@@ -53,9 +64,11 @@ class Entry:
     stale: bool = False  # the object has changed since the artifact was asked for
     held: str = ""  # why it is to be here, asked for or not
     failures: int = 0  # in a row
+    failed_s: float = 0.0  # the last of them
     retry_s: float = 0.0  # not before
     reason: str = ""  # of the last failure
     message: str = ""
+    fetch_failures: int = 0  # in a row
     no_memory: int = 0  # loads in a row that ran out of it
     evicted_s: float = float("-inf")
 
@@ -74,10 +87,15 @@ class Entry:
         """Nothing is or will be done for it."""
         return not (self.copies or self.files or self.fetching or self.want or self.held)
 
+    @property
+    def is_blocked(self) -> bool:
+        """Something is under way that has to end before the next step."""
+        return self.fetching or self.loading is not None
+
     def failed(self, reason: str, message: str, now_s: float) -> None:
         """Once more: the first retry is immediate, each wait after it twice the one before."""
         self.failures += 1
-        self.reason, self.message = reason, message
+        self.reason, self.message, self.failed_s = reason, message, now_s
         wait_s = BACKOFF_S * 2.0 ** min(self.failures - 2, 16) if self.failures > 1 else 0.0
         self.retry_s = now_s + min(LONGEST_BACKOFF_S, wait_s)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-MIB = 2**20
+from trimtab.policies.models.memory import Size
 
 
 class Candidate(Struct, frozen=True):
@@ -14,45 +14,47 @@ class Candidate(Struct, frozen=True):
 
     model: str
     version: str
-    bytes: int
+    size: Size
     loss: float
 
-    @property
-    def density(self) -> float:
-        """Loss for each byte that it holds."""
-        return self.loss / max(self.bytes, 1)
 
+def victims(candidates: Iterable[Candidate], need: Size) -> tuple[Candidate, ...]:
+    """Those whose going frees `need` at little loss, the least valuable first; none when all do not suffice.
 
-def victims(candidates: Iterable[Candidate], need_bytes: int) -> tuple[Candidate, ...]:
-    """Those whose going frees `need_bytes` at little loss, the least valuable first; none when all do not suffice.
-
-    By density until there is room, and then without those that turn out not to be needed; or a single one, where that
-    loses less. So one large cold model goes rather than many small hot ones, and never the other way round.
+    By loss for each byte that is short, until there is room, and then without those that turn out not to be needed; or
+    a single one, where that loses less. So one large cold model goes rather than many small hot ones, and never the
+    other way round.
     """
-    if need_bytes <= 0:
-        return ()
-    order = sorted(candidates, key=lambda one: (one.density, one.loss, one.model, one.version))
+    need = need.lack
+    order = sorted(candidates, key=lambda one: (_density(one, need), one.loss, one.model, one.version))
     taken: list[Candidate] = []
-    freed = 0
+    freed = Size()
     for one in order:
-        if freed >= need_bytes:
+        if need.fits(freed):
             break
         taken.append(one)
-        freed += one.bytes
-    if freed < need_bytes:
+        freed += one.size
+    if not need.fits(freed):
         return ()
-    needed = _without_spares(taken, freed - need_bytes)
-    single = min((one for one in order if one.bytes >= need_bytes), key=lambda one: one.loss, default=None)
-    if single is not None and single.loss < sum(one.loss for one in needed):
+    needed = _without_spares(taken, freed - need)
+    single = min((one for one in order if need.fits(one.size)), key=lambda one: one.loss, default=None)
+    if single is not None and taken and single.loss < sum(one.loss for one in needed):
         return (single,)
     return tuple(needed)
 
 
-def _without_spares(taken: list[Candidate], spare_bytes: int) -> list[Candidate]:
+def _density(one: Candidate, need: Size) -> float:
+    """Loss for what it frees of the kinds of memory that are short, each in shares of the need."""
+    share = one.size.bytes / need.bytes if need.bytes else 0.0
+    share += one.size.gpu / need.gpu if need.gpu else 0.0
+    return one.loss / share if share else float("inf")
+
+
+def _without_spares(taken: list[Candidate], spare: Size) -> list[Candidate]:
     """Keep the most valuable of those that fit into what is freed beyond the need."""
     kept: set[int] = set()
     for index in sorted(range(len(taken)), key=lambda index: -taken[index].loss):
-        if taken[index].bytes <= spare_bytes:
-            spare_bytes -= taken[index].bytes
+        if taken[index].size.fits(spare):
+            spare -= taken[index].size
             kept.add(index)
     return [one for index, one in enumerate(taken) if index not in kept]
