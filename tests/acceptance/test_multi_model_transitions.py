@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from many_models import named
 from test_multi_model import Callers, ask, wait_until
 
-from trimtab.testing.artifacts import script
+from trimtab.testing.artifacts import archive, script
 from trimtab.testing.server import Trimtab
 
 pytestmark = pytest.mark.slow
@@ -54,18 +54,23 @@ def test_scaling_out_and_in_costs_no_request(serve: Serve, name: str) -> None:
 
 def test_an_endpoint_at_zero_is_woken_by_a_request_for_a_model(serve: Serve, name: str) -> None:
     trimtab = serve()
-    trimtab.create_many(name)
-    trimtab.put_model(name, "m.tar.gz", named("awake"))
-    trimtab.create_config(
-        name,
-        name,
-        0,
-        ManagedInstanceScaling={"Status": "ENABLED", "MinInstanceCount": 0, "MaxInstanceCount": 2},
+    deploy(trimtab, name)
+    assert ask(trimtab, name, "a.tar.gz") == "a"
+    trimtab.client("application-autoscaling").register_scalable_target(
+        ServiceNamespace="sagemaker",
+        ResourceId=f"endpoint/{name}/variant/blue",
+        ScalableDimension="sagemaker:variant:DesiredInstanceCount",
+        MinCapacity=0,
+        MaxCapacity=2,
     )
-    trimtab.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+    trimtab.sagemaker.update_endpoint_weights_and_capacities(
+        EndpointName=name, DesiredWeightsAndCapacities=[{"VariantName": "blue", "DesiredInstanceCount": 0}]
+    )
     trimtab.settled(name)
-    assert not hosts(trimtab, name)
-    assert ask(trimtab, name, "m.tar.gz") == "awake"
+    wait_until(lambda: not hosts(trimtab, name) and not workers(trimtab, name))
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda model: ask(trimtab, name, model), MODELS))
+    assert answers == list("abcdef")
 
 
 def test_variants_of_which_one_holds_many_models_are_told_apart_by_their_names(serve: Serve, name: str) -> None:
@@ -193,7 +198,10 @@ class TestDeaths:
 class TestStore:
     def test_what_is_loaded_serves_while_the_object_store_is_away(self, serve: Serve, name: str) -> None:
         trimtab = serve()
-        deploy(trimtab, name)
+        trimtab.deploy_many(name)
+        for letter in "ab":  # larger than what the store keeps in its index
+            text = f"def model_fn(d):\n    return None\ndef transform_fn(*a):\n    return {letter!r}\n"
+            trimtab.put_model(name, f"{letter}.tar.gz", archive(code__inference_py=text, weights_bin=os.urandom(2**20)))
         assert ask(trimtab, name, "a.tar.gz") == "a"
         blobs = trimtab.data_dir / "objects" / "blobs"
         blobs.rename(blobs.with_name("away"))

@@ -35,7 +35,7 @@ _MEMBERS: Final = ModelSetting.__struct_fields__
 
 
 async def answer_models(models: ModelsApi, name: str, below: tuple[str, ...], request: HttpRequest) -> dict[str, Any]:
-    """The document that answers a request for a path in METHODS. Raises as ModelsApi; Invalid."""
+    """The document that answers a request for a path in METHODS, of what can be encoded. As ModelsApi; Invalid."""
     match below:
         case ():
             given("models", request.query)
@@ -48,11 +48,7 @@ async def answer_models(models: ModelsApi, name: str, below: tuple[str, ...], re
 
 
 async def _listed(models: ModelsApi, name: str) -> dict[str, Any]:
-    return {
-        "hosts": msgspec.to_builtins(models.hosts(name)),
-        "models": msgspec.to_builtins(await models.counts(name)),
-        "settings": msgspec.to_builtins(models.settings(name)),
-    }
+    return {"hosts": models.hosts(name), "models": await models.counts(name), "settings": models.settings(name)}
 
 
 async def _events(models: ModelsApi, name: str, query: str) -> dict[str, Any]:
@@ -85,7 +81,7 @@ async def _set(models: ModelsApi, name: str, request: HttpRequest) -> dict[str, 
     else:
         given("settings", request.query)
         models.set(name, _setting(models, name, await request.body.read(_SETTING_BYTES), request.method))
-    return {"settings": msgspec.to_builtins(models.settings(name))}
+    return {"settings": models.settings(name)}
 
 
 def _setting(models: ModelsApi, name: str, body: bytes, method: str) -> ModelSetting:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from trimtab.clock import Clock
-from trimtab.host.runner import Key, Running
-from trimtab.policies.models.actions import Load, Refuse
+from trimtab.host.runner import Key
+from trimtab.policies.models.actions import Refuse
 from trimtab.resources.replica import Failure
 from trimtab.wire.hosting import ModelEvent, NoFiles
 
@@ -50,18 +50,22 @@ class Happenings:
         """It is not needed any more."""
         self._download_s.pop(key, None)
 
-    def loaded(self, key: Key, order: Load, running: Running) -> None:
-        """It takes requests."""
-        asked_s = self._asked_s.pop(key.model, None)
+    def ready(self, model: str) -> float | None:
+        """It takes requests; for how long the first of them has waited."""
+        asked_s = self._asked_s.pop(model, None)
+        return None if asked_s is None else self._clock.monotonic_s() - asked_s
+
+    def loaded(self, key: Key, why: str, wait_s: float | None, load_s: float, footprint_bytes: int) -> None:
+        """It is ready, and measured."""
         self._event(
             "loaded",
             key.model,
-            order.why,
+            why,
             version=key.version,
-            bytes=running.footprint.bytes,
-            wait_s=None if asked_s is None else self._clock.monotonic_s() - asked_s,
+            bytes=footprint_bytes,
+            wait_s=wait_s,
             download_s=self._download_s.pop(key, None),
-            load_s=running.took_s,
+            load_s=load_s,
         )
 
     def load_failed(self, key: Key, why: str, failure: Failure) -> None:

@@ -7,20 +7,20 @@ which others hear of it: READY before an old version is LEAVING, LEAVING before 
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from trimtab.clock import Clock
 from trimtab.host.happenings import Happenings
+from trimtab.host.needs import Cache, Control
 from trimtab.host.runner import Footprint, Key, LoadFault, Runner, Running
 from trimtab.logs import fields
-from trimtab.policies.models.actions import Action, FetchModel, Forget, Load, Refuse, Unload
+from trimtab.policies.models.actions import FetchModel, Forget, Load, Refuse, Unload
 from trimtab.policies.models.inputs import (
     Asked,
     Changed,
@@ -37,61 +37,14 @@ from trimtab.policies.models.inputs import (
 )
 from trimtab.policies.models.inputs import Used as UsedInput
 from trimtab.resources.replica import Failure
-from trimtab.resources.routing import Lane
 from trimtab.wire import hosting as wire
-from trimtab.wire.hosting import Files, Holding, ModelAt, ModelState, NoFiles, Resident, Used, Want
+from trimtab.wire.hosting import Files, Holding, ModelAt, ModelState, NoFiles, Used, Want
 
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
 DRAIN_S = 120.0  # a worker that the policy does not hurry gets so long
 _SAME_BYTES = 64 * 1024  # a footprint that has changed by less is no news
-
-
-class Cache(Protocol):
-    """What a Host needs of policies.models.cache.ModelCache."""
-
-    @property
-    def memory_bytes(self) -> int:
-        """The bound of all models together."""
-        ...
-
-    @property
-    def used_bytes(self) -> int:
-        """What they take."""
-        ...
-
-    def step(self, given: Input, now_s: float) -> tuple[Action, ...]:
-        """What is to be done after `given`."""
-        ...
-
-    def residents(self, now_s: float) -> tuple[Resident, ...]:
-        """All copies; times on the clock of `step`."""
-        ...
-
-    def next_s(self, now_s: float) -> float | None:
-        """When a Tick is due."""
-        ...
-
-
-class Control(Protocol):
-    """What a Host needs of its link to control (`control.py`)."""
-
-    async def fetch(self, model: str) -> Files | NoFiles:
-        """An artifact, leased."""
-        ...
-
-    def release(self, path: str) -> None:
-        """One lease less."""
-        ...
-
-    def note(self, event: wire.ModelEvent) -> None:
-        """Something has happened."""
-        ...
-
-    def hold(self, holding: Holding) -> None:
-        """What is here."""
-        ...
 
 
 class Host:
@@ -123,6 +76,7 @@ class Host:
         self._pids: dict[Key, int] = {}
         self._told: dict[Key, Footprint] = {}  # measured last
         self._loads: dict[Key, asyncio.Task[None]] = {}
+        self._downs: set[Key] = set()  # told to end
         self._tasks: set[asyncio.Task[None]] = set()
         self._hands: dict[int, dict[str, int]] = {}  # gateway -> model -> requests in hand
         self._in_hand: Counter[str] = Counter()
@@ -216,6 +170,7 @@ class Host:
     def _step(self, given: Input) -> None:
         if self._leaving:
             return
+        refused = False
         for action in self._cache.step(given, self._clock.monotonic_s()):
             match action:
                 case FetchModel(model):
@@ -227,8 +182,11 @@ class Host:
                 case Forget(model, version):
                     self._release(Key(model, version))
                 case Refuse():
+                    refused = True
                     self._happenings.refused(action, told=isinstance(given, LoadFailed | FetchFailed))
                     self._tell(_failed(action.model, action.reason, action.message))
+        if isinstance(given, LoadFailed | FetchFailed) and not refused:  # who has begun to wait meanwhile asks again
+            self._tell(_failed(given.model, "NotReady", given.message))
         if not self._tick_due:  # once for all steps of this turn
             self._tick_due = True
             asyncio.get_running_loop().call_soon(self._set_tick)
@@ -274,7 +232,7 @@ class Host:
 
     async def _bring_up(self, key: Key, order: Load) -> None:
         try:
-            running = await self.runner.load(key, self._files[key][-1], functools.partial(self._serves, key, order))
+            running = await self.runner.load(key, self._files[key][-1])
         except LoadFault as fault:
             self._loads.pop(key, None)
             self._happenings.load_failed(key, order.why, fault.failure)
@@ -288,25 +246,24 @@ class Host:
             self._happenings.load_failed(key, order.why, Failure(reason="StartTimeout", message="It was given up."))
             self._left(key, "its load was given up")
             self._gone(key)
-            self._step(Ended(key.model, key.version))
             if self._leaving:
                 raise
+            self._step(LoadFailed(key.model, key.version, "StartTimeout", "Its load was given up."))
             return
         self._loads.pop(key, None)
-        self._up(key, order, running)
+        await self._up(key, order, running)
 
-    def _serves(self, key: Key, order: Load, lanes: tuple[Lane, ...]) -> None:
-        """Those who wait need not know what it takes."""
-        self._at[key] = at = ModelAt(key.model, key.version, ModelState.READY, lanes, text=order.why)
-        self._tell(at)
-
-    def _up(self, key: Key, order: Load, running: Running) -> None:
-        footprint = self._told[key] = running.footprint
+    async def _up(self, key: Key, order: Load, running: Running) -> None:
+        """Requests may come at once; the policy, which counts its forecast until then, is told what it takes."""
+        wait_s = self._happenings.ready(key.model)
         self._pids[key] = running.pid
-        self._happenings.loaded(key, order, running)
-        if self._at[key].state is ModelState.LOADING:
-            self._serves(key, order, running.lanes)
-        self._step(Loaded(key.model, key.version, footprint.bytes, running.took_s, footprint.gpu_bytes))
+        self._at[key] = at = ModelAt(key.model, key.version, ModelState.READY, running.lanes, text=order.why)
+        self._tell(at)
+        footprint = await self.runner.weigh(key)
+        if footprint is not None and self._at.get(key) is at:  # else it has ended already, and all have been told
+            self._told[key] = footprint
+            self._happenings.loaded(key, order.why, wait_s, running.took_s, footprint.bytes)
+            self._step(Loaded(key.model, key.version, footprint.bytes, running.took_s, footprint.gpu_bytes))
 
     def _unload(self, order: Unload) -> None:
         key = Key(order.model, order.version)
@@ -314,14 +271,19 @@ class Host:
         self._left(key, order.text)
         if (load := self._loads.get(key)) is not None:
             load.cancel()
-        elif order.at_once:  # whoever waits for its end is told of it
+        elif key in self._downs:  # whoever waits for its end is told of it
             self._background(self.runner.unload(key, grace_s=0.0), f"end {key.model}")
         else:
-            self._background(self._bring_down(key, order.why, order.text), f"unload {key.model}")
+            grace_s = 0.0 if order.at_once else DRAIN_S
+            self._downs.add(key)
+            self._background(self._bring_down(key, order.why, order.text, grace_s), f"unload {key.model}")
 
-    async def _bring_down(self, key: Key, why: str, text: str, grace_s: float = DRAIN_S) -> None:
+    async def _bring_down(self, key: Key, why: str, text: str, grace_s: float) -> None:
         began_s, leaving = self._clock.monotonic_s(), self._at.get(key)
-        await self.runner.unload(key, grace_s=grace_s)
+        try:
+            await self.runner.unload(key, grace_s=grace_s)
+        finally:
+            self._downs.discard(key)
         if self._at.get(key) is not leaving:
             return  # it has ended by itself before it could be told
         footprint = self._told.get(key, Footprint(0))
@@ -358,12 +320,12 @@ class Host:
     def _note(self, found: Mapping[Key, Footprint]) -> None:
         for key, footprint in found.items():
             told = self._told.get(key)
-            if told is None or (told.gpu_bytes, told.bytes // _SAME_BYTES) == (
-                footprint.gpu_bytes,
-                footprint.bytes // _SAME_BYTES,
-            ):
+            if told is None or _rounded(told) == _rounded(footprint):
                 continue
             self._told[key] = footprint
+            peak_bytes = max(footprint.bytes, footprint.peak_bytes)
+            if peak_bytes > max(told.bytes, told.peak_bytes) + _SAME_BYTES:  # the policy remembers the most
+                self._step(Measured(key.model, key.version, peak_bytes, footprint.gpu_bytes))
             self._step(Measured(key.model, key.version, footprint.bytes, footprint.gpu_bytes))
 
     def _show(self) -> None:
@@ -428,6 +390,10 @@ class Host:
 
 def _failed(model: str, reason: str, message: str) -> ModelAt:
     return ModelAt(model, "", ModelState.FAILED, reason=reason, message=message)
+
+
+def _rounded(footprint: Footprint) -> tuple[int, int, int]:
+    return footprint.bytes // _SAME_BYTES, footprint.peak_bytes // _SAME_BYTES, footprint.gpu_bytes
 
 
 def _words(failure: Failure) -> str:

@@ -28,13 +28,13 @@ class Footprint(Struct, frozen=True):
 
     bytes: int  # of the machine: resident, less what is shared with others
     gpu_bytes: int = 0
+    peak_bytes: int = 0  # the most since it was loaded, where that is known
 
 
 class Running(Struct, frozen=True, kw_only=True):
     """A model that is loaded and takes requests at `lanes`."""
 
     lanes: tuple[Lane, ...]
-    footprint: Footprint
     took_s: float  # from the order until it was ready
     pid: int = 0  # its process; of a program that holds several, the program's
 
@@ -55,10 +55,6 @@ OnEnd = Callable[[Key, Failure], None]
 """Told once of a model that was loaded and is not any more, although nobody had it unloaded: it crashed, or hung."""
 
 
-OnReady = Callable[[tuple[Lane, ...]], None]
-"""Told of a model that takes requests at these lanes, before it is measured."""
-
-
 class Runner(Protocol):
     """Made with an `OnEnd`. Called from the event loop only; several loads and unloads go on at the same time."""
 
@@ -66,13 +62,17 @@ class Runner(Protocol):
         """Get ready to load. Raises engines.local.failures.StartFailed: this replica can never serve."""
         ...
 
-    async def load(self, key: Key, files: Files, on_ready: OnReady) -> Running:
+    async def load(self, key: Key, files: Files) -> Running:
         """Load one model from its files. Not called again for a key that is loaded or on its way.
 
-        `on_ready` may be called once before this returns, so that nobody waits for what is only to be known.
+        It returns when the model takes requests; what it takes is measured by `weigh`, for which nobody waits.
 
         Raises LoadFault. Cancelled, it leaves nothing of the model behind, but may take a moment to make sure.
         """
+        ...
+
+    async def weigh(self, key: Key) -> Footprint | None:
+        """What a model takes that has just been loaded; once for each load. None: it has gone meanwhile."""
         ...
 
     async def unload(self, key: Key, *, grace_s: float) -> None:

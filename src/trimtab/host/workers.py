@@ -25,7 +25,7 @@ from trimtab.engines.local.starting import LOGS_KEPT, end_unwanted, kill_unwante
 from trimtab.engines.local.workers import WorkerMember
 from trimtab.errors import Unavailable
 from trimtab.host.footprints import Footprints
-from trimtab.host.runner import Footprint, Key, LoadFault, OnEnd, OnReady, Running
+from trimtab.host.runner import Footprint, Key, LoadFault, OnEnd, Running
 from trimtab.logs import fields
 from trimtab.resources.launch import WorkerLaunch
 from trimtab.resources.replica import Failure, ReplicaSpec
@@ -52,6 +52,7 @@ class _Copy:
         self.member: WorkerMember | None = None
         self.order: asyncio.Task[Born] | None = None
         self.changed = asyncio.Event()
+        self.on_gpus_before = 0  # bytes in use when it was ordered
         self.is_up = False  # it was loaded, and nobody has had it unloaded
 
 
@@ -103,12 +104,13 @@ class WorkerRunner:
         await self._nursery.close()
         await self._footprints.close()
 
-    async def load(self, key: Key, files: Files, on_ready: OnReady) -> Running:
+    async def load(self, key: Key, files: Files) -> Running:
         """See Runner."""
         began_s = time.monotonic()
         copy = self._copies[key] = self._new_copy()
         limit_s = self._spec.startup_timeout_s
         try:
+            copy.on_gpus_before = await self._footprints.on_gpus()
             async with asyncio.timeout(limit_s):
                 member = copy.member = await self._born(key, files, copy)
                 while not (member.ready or member.failure or member.dead.is_set()):
@@ -116,10 +118,6 @@ class WorkerRunner:
                     copy.changed.clear()
             if not member.ready:
                 raise _fault(member)
-            took_s = time.monotonic() - began_s
-            lane = self._lane(member)
-            on_ready((lane,))
-            footprint = await self._footprints.of(member.record.pid) or Footprint(0)
         except TimeoutError:
             await self._abandon(key, copy)
             raise LoadFault(_too_late(limit_s)) from None
@@ -127,21 +125,24 @@ class WorkerRunner:
             await asyncio.shield(self._abandon(key, copy))
             raise
         copy.is_up = True
-        if member.failure is not None or member.dead.is_set():  # while it was measured
-            self._changed(key, copy)
         self._loads += 1
         if self._loads % _PRUNE_EVERY_LOADS == 0:
             in_use = {log_name(self._spec.id, key) for key in self._copies}
             self._background(asyncio.to_thread(self._prune_logs, in_use), "prune logs")
-        return Running(lanes=(lane,), footprint=footprint, took_s=took_s, pid=member.record.pid)
-
-    def _lane(self, member: WorkerMember) -> Lane:
-        return Lane(
+        lane = Lane(
             replica_id=self._spec.id,
             address=member.record.address,
             concurrency=member.concurrency,
             batch_size=member.batch_size,
         )
+        return Running(lanes=(lane,), took_s=time.monotonic() - began_s, pid=member.record.pid)
+
+    async def weigh(self, key: Key) -> Footprint | None:
+        """See Runner."""
+        copy = self._copies.get(key)
+        if copy is None or copy.member is None:
+            return None
+        return await self._footprints.of(copy.member.record.pid, on_gpus_before=copy.on_gpus_before)
 
     async def unload(self, key: Key, *, grace_s: float) -> None:
         """See Runner."""

@@ -7,14 +7,18 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 import msgspec
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from trimtab.errors import LimitExceeded, NotFound
 from trimtab.resources.hosting import MAX_SETTINGS, ModelSetting
 from trimtab.resources.names import key_of
 from trimtab.store import schema
 
+_COLUMNS = schema.model_settings.c
+# Said once: routes are made of it.
+_OF_ENDPOINT = select(_COLUMNS.value).where(_COLUMNS.endpoint == bindparam("of")).order_by(_COLUMNS.model)
 _encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(ModelSetting).decode
 
 
 class HostingStore(Protocol):
@@ -45,11 +49,8 @@ class SqlHosting:
 
     def settings(self, endpoint: str) -> Sequence[ModelSetting]:
         """See HostingStore."""
-        table = schema.model_settings
-        query = select(table.c.value).where(table.c.endpoint == key_of(endpoint)).order_by(table.c.model)
-        decoder = msgspec.msgpack.Decoder(ModelSetting)
         with self._read() as connection:
-            return [decoder.decode(value) for (value,) in connection.execute(query)]
+            return [_decode(value) for (value,) in connection.execute(_OF_ENDPOINT, {"of": key_of(endpoint)})]
 
     def save_setting(self, endpoint: str, setting: ModelSetting) -> None:
         """See HostingStore."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -13,6 +13,8 @@ from trimtab.errors import Broken
 from trimtab.logs import fields
 from trimtab.wire.hosting import MAX_BYTES, ControlSays, Events, Fetch, Holding, HostHello, HostSays, Release
 from trimtab.wire.sized import SizedReader, sized
+
+UNREAD_BYTES: Final = 2 * MAX_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -98,8 +100,12 @@ class Host(LocalConnection):
         return self.hello.endpoint, self.hello.variant
 
     def tell(self, says: ControlSays) -> None:
-        """Say something to it. What does not reach it, it asks for again when it has connected anew."""
+        """Say something to it. What does not reach it, it asks for, or is told, when it has connected anew; so one that
+        does not read is let go before it fills our memory."""
         self.write(sized(_encode(says)))
+        if self.unsent_bytes > UNREAD_BYTES:
+            logger.error("a model host does not read what it is told; dropped %s", fields(replica=self.replica_id))
+            self.drop()
 
     def data_received(self, data: bytes) -> None:
         """asyncio's."""

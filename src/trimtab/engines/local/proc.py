@@ -71,6 +71,25 @@ def private_bytes(pid: int, root: Path = PROC) -> int | None:
     return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith(counted)) * 1024
 
 
+def above_now_bytes(pid: int, root: Path = PROC) -> int:
+    """How much more was resident at the peak since the process began, or since `forget_peak`, than is now."""
+    try:
+        lines = (root / str(pid) / "status").read_bytes().splitlines()
+    except OSError:
+        return 0
+    sizes = {line[:6]: int(line.split()[1]) * 1024 for line in lines if line.startswith((b"VmHWM:", b"VmRSS:"))}
+    return max(0, sizes.get(b"VmHWM:", 0) - sizes.get(b"VmRSS:", 0))
+
+
+def forget_peak(pid: int, root: Path = PROC) -> bool:
+    """Let the peak count from now on (proc(5): clear_refs). False where that cannot be."""
+    try:
+        (root / str(pid) / "clear_refs").write_bytes(b"5")
+    except OSError:
+        return False
+    return True
+
+
 def children_by_parent(root: Path = PROC) -> dict[int, list[int]]:
     """Every process of the machine under its parent. About 15 us for each."""
     found: dict[int, list[int]] = {}

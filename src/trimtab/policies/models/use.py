@@ -1,6 +1,6 @@
 """How often a model will be asked for, from how often it was.
 
-Each model has several opinions of its own rate: what it was over a quarter of a minute, over minutes, over hours. Which
+Each model has several opinions of its own rate: what it was over seconds, over minutes, over hours. Which
 of them to believe is learned from how well each has foreseen what then came, and what did not come. So a steady model is
 judged by all that is known of it, and one that becomes hot, or falls silent, is so within moments.
 """
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from math import exp, log
 
-MEMORIES_S = (15.0, 90.0, 540.0, 3240.0, 19440.0)  # time constants of the opinions
-SWITCH = 0.005  # of the belief, spread anew with every report: no opinion is ever written off
-PRIOR_REQUESTS = 0.5  # what is put in for a model before anything is seen of it, at the usual rate
+MEMORIES_S = (20.0, 200.0, 2000.0, 20000.0)  # time constants of the opinions
+SWITCH = 0.02  # of the belief, spread anew with every report: no opinion is ever written off
+PRIOR_REQUESTS = 2.0  # what is put in for a model before anything is seen of it, at the usual rate
 USUAL_SHARE = 0.3  # of the mean rate: most models are asked for less than the mean
 REMEMBERED = 65_536  # models
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trimtab.control.hosts import server
 from trimtab.testing.model_hosts import PREFIX, HostsWorld, until
-from trimtab.wire.hosting import MAX_BYTES, Fetch, HostHello, NoFiles, Settings
+from trimtab.wire.hosting import MAX_BYTES, Changed, Fetch, HostHello, NoFiles, Settings
 from trimtab.wire.sized import SIZE, SizedReader, sized
 
 HELLO = sized(msgspec.msgpack.encode(HostHello(replica_id="r", endpoint="e", variant="v", prefix=PREFIX)))
@@ -76,3 +77,20 @@ def test_messages_come_out_as_they_went_in_however_the_stream_is_cut(messages: l
 def test_a_message_that_is_too_large_is_refused_by_its_size_alone() -> None:
     with pytest.raises(ValueError, match="a message of 301 bytes"):
         list(SizedReader(300).feed(SIZE.pack(301)))
+
+
+async def test_a_host_that_does_not_read_is_let_go_and_its_like_are_not(
+    world: HostsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = await world.host("uid1-1-0")
+    await good.hears(Settings)
+    reader, writer = await asyncio.open_unix_connection(str(world.socket), limit=1)  # it stops reading soon
+    writer.write(HELLO)
+    await until(lambda: len(world.models._holdings) == 2)
+    (stuck,) = [host for host in world.models._holdings if host.replica_id == "r"]
+    monkeypatch.setattr(server, "UNREAD_BYTES", 2**16)
+    await until(lambda: stuck.tell(Changed(model="a" * 1000)) or not stuck.connected)
+    assert {host.replica_id for host in world.models._holdings} == {"uid1-1-0"}
+    writer.close()
+    good.say(Fetch(id=1, model="a"))
+    await good.hears(NoFiles)
