@@ -15,7 +15,7 @@ import msgspec
 from trimtab import logs
 from trimtab.errors import Broken
 from trimtab.gateway.calls import Call
-from trimtab.gateway.lane import Lane
+from trimtab.gateway.lane import Lane, connect
 from trimtab.gateway.looker import Looker
 from trimtab.gateway.models.model_lane import ModelLane
 from trimtab.resources.routing import Lane as LaneRoute
@@ -166,12 +166,7 @@ class HostLink(Lane, asyncio.Protocol):
     # --- connection --------------------------------------------------------------------------------------------
 
     async def _connect(self) -> None:
-        scheme, _, rest = self.route.address.partition(":")
-        if scheme == "unix":
-            await self._loop.create_unix_connection(lambda: self, rest)
-        else:
-            host, _, port = rest.rpartition(":")
-            await self._loop.create_connection(lambda: self, host, int(port))
+        await connect(self.route.address, self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected: the host tells now what it has."""
