@@ -39,6 +39,7 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     "streams": ("streams", []),
     "overload": ("overload", []),
     "endurance": ("endurance", ["--minutes", "5"]),
+    "hot_models": ("hot_models", []),
     "peers": ("peers", ["--models", "fraud"]),
     "peers_batching": ("peers", ["--models", "mlp-batched", "--seconds", "3"]),
 }

@@ -77,7 +77,6 @@ class Host:
         self._told: dict[Key, Footprint] = {}  # measured last
         self._loads: dict[Key, asyncio.Task[None]] = {}
         self._downs: set[Key] = set()  # told to end
-        self._early: dict[str, int] = {}  # requests to models that are ready and not weighed yet
         self._tasks: set[asyncio.Task[None]] = set()
         self._hands: dict[int, dict[str, int]] = {}  # gateway -> model -> requests in hand
         self._in_hand: Counter[str] = Counter()
@@ -118,10 +117,7 @@ class Host:
             self._misses += use.misses
             self._happenings.used(use.model, use.requests, use.misses)
             self._set_hand(hands, use.model, use.in_hand)
-            if use.model in self._early:
-                self._early[use.model] += use.requests
-            else:
-                self._step(UsedInput(use.model, use.requests, self._in_hand[use.model]))
+            self._step(UsedInput(use.model, use.requests, self._in_hand[use.model]))
 
     def lost(self, gateway: int) -> None:
         """A gateway has gone, and what it had in hand with it."""
@@ -262,18 +258,12 @@ class Host:
         wait_s = self._happenings.ready(key.model)
         self._pids[key] = running.pid
         self._at[key] = at = ModelAt(key.model, key.version, ModelState.READY, running.lanes, text=order.why)
-        self._early[key.model] = 0
         self._tell(at)
-        try:
-            footprint = await self.runner.weigh(key)
-        finally:
-            requests = self._early.pop(key.model)
+        footprint = await self.runner.weigh(key)
         if footprint is not None and self._at.get(key) is at:  # else it has ended already, and all have been told
             self._told[key] = footprint
             self._happenings.loaded(key, order.why, wait_s, running.took_s, footprint.bytes)
             self._step(Loaded(key.model, key.version, footprint.bytes, running.took_s, footprint.gpu_bytes))
-        if requests or self._in_hand[key.model]:
-            self._step(UsedInput(key.model, requests, self._in_hand[key.model]))
 
     def _unload(self, order: Unload) -> None:
         key = Key(order.model, order.version)

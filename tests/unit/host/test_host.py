@@ -51,6 +51,7 @@ async def scene() -> AsyncIterator[Scene]:
 
 async def test_who_asks_for_a_ready_model_is_answered_at_once(scene: Scene) -> None:
     await scene.ready("a")
+    scene.answers.clear()
     scene.want("a")
     assert [at.lanes for at in scene.answers if at.state is ModelState.READY] == [
         at.lanes for at in scene.told if at.state is ModelState.READY

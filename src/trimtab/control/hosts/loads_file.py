@@ -15,10 +15,11 @@ from typing import Final
 import msgspec
 
 from trimtab.control.hosts.api import ModelCount, PastEvent
-from trimtab.metrics.database import is_damage, set_aside
+from trimtab.metrics import history_file
 from trimtab.wire.hosting import ModelEvent
 
 FORMAT: Final = 1
+_WHAT: Final = "history of model loads"
 _FORGET_AT_ONCE: Final = 10_000
 
 _TABLES: Final = (
@@ -32,7 +33,6 @@ _TABLES: Final = (
     "misses INTEGER NOT NULL, load_s REAL NOT NULL, last_why TEXT NOT NULL, at_s REAL NOT NULL, "
     "PRIMARY KEY (life, model)) WITHOUT ROWID",
     "CREATE INDEX counts_by_time ON counts (at_s)",
-    f"PRAGMA user_version={FORMAT}",
 )
 _COUNT: Final = (
     "INSERT INTO counts VALUES (?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (life, model) DO UPDATE SET "
@@ -59,8 +59,7 @@ class LoadsFile:
 
     def append(self, replica_id: str, variant: str, events: Sequence[ModelEvent], now_s: float) -> None:
         """Add the events of one host, in their order, that it was not known to have told; all or nothing."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with history_file.transaction(self._db):
             row = self._db.execute("SELECT seq FROM hosts WHERE replica=?", (replica_id,)).fetchone()
             new = [event for event in events if event.seq > (row[0] if row else 0)]
             if new:
@@ -71,11 +70,6 @@ class LoadsFile:
                     [(life, replica_id, variant, event.model, event.at_s, _encode(event)) for event in new],
                 )
                 self._db.executemany(_COUNT, [_counted(life, event) for event in new])
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
 
     def events(self, life: str, model: str, since_s: float, last: int) -> list[PastEvent]:
         """The newest `last`, oldest first; of one model, or ("") of all."""
@@ -104,8 +98,7 @@ class LoadsFile:
     def forget(self, before_s: float, *, most_events: int, most_counts: int, lives: Iterable[str]) -> None:
         """Drop events from before that time and the oldest beyond `most_events`; the counters of endpoints that are not
         among `lives` and were quiet since, and those that were quiet longest beyond `most_counts`."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with history_file.transaction(self._db):
             oldest = "SELECT id FROM events ORDER BY id LIMIT ?"
             self._db.execute(f"DELETE FROM events WHERE id IN ({oldest}) AND at_s<?", (_FORGET_AT_ONCE, before_s))
             (events,) = self._db.execute("SELECT count(*) FROM events").fetchone()
@@ -121,11 +114,6 @@ class LoadsFile:
                     "DELETE FROM counts WHERE (life, model) IN (SELECT life, model FROM counts ORDER BY at_s LIMIT ?)",
                     (counts - most_counts,),
                 )
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
 
     def close(self) -> None:
         """Let go of the file."""
@@ -145,30 +133,12 @@ def _counted(life: str, event: ModelEvent) -> tuple[object, ...]:
 
 def opened(path: Path, now_s: float) -> LoadsFile:
     """Open `path`, made when it is not there; one that is damaged, or another's, is set aside first."""
-    path.touch(mode=0o600, exist_ok=True)
-    try:
-        return _opened(path)
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError) and not is_damage(error) and "no such table" not in str(error):
-            raise  # a full disk, a lock: not the file's fault
-        set_damaged_aside(path, now_s, error)
-        path.touch(mode=0o600)
-        return _opened(path)
+    return history_file.opened(path, now_s, _opened, _WHAT)
 
 
 def _opened(path: Path) -> LoadsFile:
-    db = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
+    db = history_file.connect(path, _TABLES, FORMAT)
     try:
-        db.execute("PRAGMA journal_mode=WAL").close()
-        db.execute("PRAGMA synchronous=NORMAL").close()  # survives kill -9; a power cut may cost the last seconds
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            db.execute("BEGIN IMMEDIATE")
-            for statement in _TABLES:
-                db.execute(statement)
-            db.execute("COMMIT")
-        elif version != FORMAT:
-            raise sqlite3.DatabaseError(f"it has format {version}, not {FORMAT}")
         db.execute("SELECT count(*) FROM hosts").fetchone()
     except BaseException:
         db.close()
@@ -178,5 +148,4 @@ def _opened(path: Path) -> LoadsFile:
 
 def set_damaged_aside(path: Path, now_s: float, error: Exception) -> None:
     """Rename it, so that the history begins anew and nothing is destroyed."""
-    path.touch(mode=0o600, exist_ok=True)  # somebody may have deleted it
-    set_aside(path, now_s, error, what="history of model loads")
+    history_file.set_damaged_aside(path, now_s, error, _WHAT)
