@@ -33,6 +33,7 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     "wake_large": ("wake", ["--model", "large", "--wakes", "50"]),
     "surge": ("surge", ["--surges", "15"]),
     "transitions": ("transitions", []),
+    "model_isolation": ("model_isolation", []),
     "fuzz_edge": ("fuzz_edge", ["--requests", "100000", "--seed", "1"]),
     "weekend": ("weekend", []),
     "shapes": ("shapes", []),
