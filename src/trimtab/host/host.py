@@ -193,6 +193,8 @@ class Host:
                     self._unload(action)
                 case Forget(model, version):
                     self._release(Key(model, version))
+                case Refuse(model) if isinstance(given, Ended) and given.crashed and given.model == model:
+                    pass  # it took requests, though it was not measured yet: nobody has waited since
                 case Refuse():
                     refused = True
                     self._happenings.refused(action, told=isinstance(given, LoadFailed | FetchFailed))
