@@ -32,6 +32,7 @@ from trimtab.config import Paths
 from trimtab.engines.local import records
 from trimtab.engines.local.client import NurseryClient
 from trimtab.engines.local.gpu_usage import GpuMeter
+from trimtab.engines.local.memory import available_memory
 from trimtab.engines.local.orders import Bear, BirthRecord
 from trimtab.engines.local.workers import WorkerMember
 from trimtab.resources.hosting import Hosting, ModelSetting
@@ -139,7 +140,7 @@ class Rig:
                 version="1",
                 model_name="m",
                 runtime=Runtime(imports=("torch",)),
-                hosting=Hosting(prefix="s3://b/models/", memory_bytes=2**40),
+                hosting=Hosting(prefix="s3://b/models/", memory_bytes=available_memory() // 2),
             )
         )
         at = self.paths.workers_dir / "h-0.sock"
