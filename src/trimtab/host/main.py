@@ -23,6 +23,7 @@ from trimtab.config import Paths
 from trimtab.engines.local import gpus
 from trimtab.engines.local.failures import StartFailed
 from trimtab.engines.local.memory import available_memory, total_memory
+from trimtab.engines.local.proc import is_ending
 from trimtab.engines.local.shapes import shape_of
 from trimtab.errors import Invalid
 from trimtab.host.clients import Clients
@@ -104,6 +105,7 @@ class HostProcess:
             tell=self._clients.tell_gateways,
             kind_of=kind_of,
             available_bytes=available_memory,
+            is_ending=is_ending,
         )
         self.host.runner = WorkerRunner(launch, spec, self.host.ended, in_hand=self.host.in_hand)
         self._state = ReplicaState.STARTING
