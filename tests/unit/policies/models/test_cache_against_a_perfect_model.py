@@ -12,7 +12,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from trimtab.policies.models import limits
 from trimtab.policies.models.actions import Action, FetchModel, Forget, Load, Refuse, Unload
 from trimtab.policies.models.cache import ModelCache
 from trimtab.policies.models.inputs import (
@@ -61,7 +60,6 @@ class CacheMachine(RuleBasedStateMachine):
         self.waiting: set[str] = set()
         self.held: dict[str, str] = {}
         self.ttls: dict[str, float] = {}
-        self.ever_ready: dict[str, str] = {}
         self.ratio = 1.0
 
     @initialize(mode=MODES, ratio=st.sampled_from([0.3, 1.0, 2.0, 5.0]))
@@ -212,7 +210,7 @@ class CacheMachine(RuleBasedStateMachine):
 
     @rule(held=st.sets(NAMES, max_size=3), ttls=st.dictionaries(NAMES, st.sampled_from([5.0, 60.0]), max_size=2))
     def set(self, held: set[str], ttls: dict[str, float]) -> None:
-        self.held = {model: "pinned" for model in held}
+        self.held = dict.fromkeys(held, "pinned")
         self.ttls = ttls
         models = sorted(held | set(ttls))
         self.tell(
@@ -298,4 +296,3 @@ class CacheMachine(RuleBasedStateMachine):
 
 CacheMachine.TestCase.settings = settings(max_examples=120, stateful_step_count=50, deadline=None)
 TestCacheAgainstAPerfectModel = CacheMachine.TestCase
-_ = limits
