@@ -360,3 +360,28 @@ def test_the_list_shows_what_keeping_a_model_saves() -> None:
     replica.load("b", 10)
     values = {one.model: one.value for one in replica.cache.residents(0.0)}
     assert values["a"] > values["b"] > 0
+
+
+def test_a_pinned_model_that_crashes_is_loaded_again_unasked() -> None:
+    replica = Replica()
+    replica.load("a", 10)
+    replica.tell(Set((), {"a": "pinned"}))
+    assert replica.tell(Ended("a", "1", crashed=True)) == [Forget("a", "1"), FetchModel("a")]
+
+
+def test_a_new_version_is_not_loaded_when_the_old_one_has_gone_meanwhile_and_nobody_waits() -> None:
+    replica = Replica()
+    replica.load("a", 10)
+    replica.tell(Changed("a"), Ended("a", "1", crashed=True))
+    assert replica.tell(Fetched("a", "2", 10 * MIB)) == [Forget("a", "2")]
+    assert replica.cache.state("a") is None
+
+
+def test_room_that_is_spoken_for_is_not_given_to_another() -> None:
+    replica = Replica(100)
+    replica.load("old", 60, requests=9)
+    replica.load("older", 40)
+    replica.tell(Asked("first"), Asked("second"))
+    replica.tell(Fetched("first", "1", 40 * MIB, "onnx"))
+    unloads = replica.tell(Fetched("second", "1", 40 * MIB, "onnx"))
+    assert kinds(unloads) == ["Unload"], "the room of the first is not counted for the second"
