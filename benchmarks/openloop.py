@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import cast
 
 HOST = "127.0.0.1"
@@ -59,12 +60,14 @@ class _Connection(asyncio.Protocol):
 
 
 class Client:
-    """Sends one request over and over to `port` of this machine."""
+    """Sends requests to `port` of this machine: one over and over, or an endless row of them."""
 
-    def __init__(self, port: int, request: bytes, *, is_right: Callable[[bytes], bool], most_connections: int) -> None:
+    def __init__(
+        self, port: int, request: bytes | Iterator[bytes], *, is_right: Callable[[bytes], bool], most_connections: int
+    ) -> None:
         self.outcome = Outcome()
         self._port = port
-        self._request = request
+        self._requests = repeat(request) if isinstance(request, bytes) else request
         self._is_right = is_right
         self._most = most_connections
         self._idle: list[_Connection] = []
@@ -139,7 +142,7 @@ class Client:
         assert connection.transport is not None
         connection.due_s = due_s
         self.outcome.last_sent_late_s = max(self.outcome.last_sent_late_s, time.perf_counter() - due_s)
-        connection.transport.write(self._request)
+        connection.transport.write(next(self._requests))
 
     async def _connect(self) -> None:
         try:
@@ -197,9 +200,10 @@ def header(head: bytes, name: bytes) -> bytes:
     return head[at + len(name) + 3 :].split(b"\r\n", 1)[0].strip() if at >= 0 else b""
 
 
-def request(path: str, body: bytes) -> bytes:
-    """A POST of JSON without a signature."""
+def request(path: str, body: bytes, headers: str = "") -> bytes:
+    """A POST of JSON without a signature. `headers`: further ones, each ending in CRLF."""
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n{headers}\r\n"
     )
     return head.encode() + body

@@ -13,7 +13,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
@@ -21,6 +21,7 @@ from trimtab import logs
 from trimtab.clock import SystemClock
 from trimtab.config import HOUSE_VARIABLE, Auth, Config
 from trimtab.errors import Invalid
+from trimtab.listening import allow_many_files, listen
 from trimtab.process import lifeline_fd, run_until_stopped, tell_ready, unix_listener, until_stopped
 
 if TYPE_CHECKING:
@@ -31,19 +32,18 @@ if TYPE_CHECKING:
     from trimtab.aws.registry import Authenticate, Handlers
     from trimtab.control.alarms import Alarms
     from trimtab.control.api import ControlApi
+    from trimtab.control.hosts.api import ModelsApi
     from trimtab.control.scaling.api import ScalingApi
     from trimtab.control.service import Control
     from trimtab.control.top import Overview
     from trimtab.gateway.gateway import Gateway
     from trimtab.metrics.store import MetricStore
     from trimtab.objects.store import ObjectStore
-    from trimtab.policies.runtimes import Table
     from trimtab.resources.endpoint import Event
+    from trimtab.resources.launch import WorkerLaunch
     from trimtab.resources.routing import AccessKey
-    from trimtab.resources.runtime import Runtime
 
 CONFIG_VARIABLE = "TRIMTAB_PROCESS_CONFIG"
-ENOUGH_FILES = 65_536
 THREADS_TURN_S = 0.001  # how long control's loop waits for a thread that computes, each time; Python's own is 5 ms
 WORKER_IMPORTS = (
     "trimtab.worker.plain",
@@ -59,6 +59,7 @@ def serve(config: Config) -> None:
     """Never returns: replaces this process by the supervisor. Raises Invalid with the cure when it cannot serve."""
     from trimtab import datadir
     from trimtab.aws import keys, tracing
+    from trimtab.images import read_runtimes
 
     if config.auth is Auth.NONE and not config.host.startswith(LOOPBACK):
         raise Invalid(
@@ -68,48 +69,12 @@ def serve(config: Config) -> None:
     tracing.check(os.environ)
     lock_fd = datadir.claim(config.paths)
     keys.ensure(config.paths.keys, now_s=SystemClock().now_s())
-    read_runtimes(config)  # a mistake in the user's table is told now, not at the first deployment
+    read_runtimes(config.paths.runtimes)  # a mistake in the user's table is told now, not at the first deployment
     allow_many_files()
-    listeners = listen(config)
+    listeners = listen(config.host, config.port, config.gateways)
     port = listeners[0].getsockname()[1]
     url = f"http://{'[' + config.host + ']' if ':' in config.host else config.host}:{port}"
     become_supervisor(config, url, listeners, lock_fd)
-
-
-def allow_many_files() -> None:
-    """Connections and workers are files: take as many as the user may have, not only as many as shells start with."""
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = ENOUGH_FILES if hard == resource.RLIM_INFINITY else min(hard, ENOUGH_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def listen(config: Config) -> list[socket.socket]:
-    """One listening socket for each gateway, on one port. The kernel shares connections out among them."""
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    try:
-        probe = socket.create_server((config.host, config.port), family=family)  # SO_REUSEPORT would not notice others
-        port = probe.getsockname()[1]
-        if config.gateways == 1:
-            probe.listen(4096)
-            return [probe]
-        probe.close()
-        return [
-            socket.create_server((config.host, port), family=family, backlog=4096, reuse_port=True)
-            for _ in range(config.gateways)
-        ]
-    except OSError as error:
-        raise Invalid(
-            f"trimtab cannot listen on {config.host}:{config.port}: {_reason(error)}. "
-            "Stop what uses the port, or choose another with --port (0 takes a free one)."
-        ) from error
-
-
-def _reason(error: OSError) -> str:
-    """Why, without asyncio's and socket's additions, which name the address again."""
-    return str(error.strerror or error).partition(" (while")[0]
 
 
 def become_supervisor(config: Config, url: str, listeners: list[socket.socket], lock_fd: int) -> None:
@@ -128,7 +93,7 @@ def become_supervisor(config: Config, url: str, listeners: list[socket.socket], 
         "url": url,
         "region": config.region,
         "run_dir": str(config.paths.run_dir),
-        "workers_dir": str(config.paths.workers_dir),
+        "record_dirs": [str(folder) for folder in config.paths.record_dirs],
     }
     os.set_inheritable(lock_fd, True)
     for listener in listeners:
@@ -169,20 +134,34 @@ def nursery(config: Config) -> int:
     """The fork server. Its children become workers."""
     from trimtab.engines.local.nursery import WARM_IMPORTS
     from trimtab.engines.local.nursery import main as run_nursery
-    from trimtab.worker.main import run as run_worker
     from trimtab.worker.rehearsal import rehearse
 
     paths = config.paths
     return run_nursery(
         paths.nursery_socket,
         lifeline_fd(),
-        run_worker,
+        newborn_life(),
         (*WARM_IMPORTS, *WORKER_IMPORTS),
-        workers_dir=paths.workers_dir,
+        record_dirs=paths.record_dirs,
         house=os.environ[HOUSE_VARIABLE],
         rehearse=rehearse,
         on_listening=tell_ready,
     )
+
+
+def newborn_life() -> Callable[[WorkerLaunch], NoReturn]:
+    """What a process that the nursery has forked becomes: a worker, or a host of many models."""
+    from trimtab.host.main import run as run_host
+    from trimtab.resources.replica import ReplicaSpec
+    from trimtab.worker.artifact import kind_in
+    from trimtab.worker.main import run as run_worker
+
+    def live(launch: WorkerLaunch) -> NoReturn:
+        if msgspec.msgpack.decode(launch.spec, type=ReplicaSpec).hosting is not None:
+            run_host(launch, kind_in)
+        run_worker(launch)
+
+    return live
 
 
 async def gateway(config: Config, listener_fd: int, stop: asyncio.Event) -> None:
@@ -215,6 +194,10 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     from trimtab.control.alarm_loop import AlarmLoop
     from trimtab.control.alarms import Alarms
     from trimtab.control.exposition import Exposition
+    from trimtab.control.hosts.files import Disk
+    from trimtab.control.hosts.history import History
+    from trimtab.control.hosts.metering import HostMeter
+    from trimtab.control.hosts.service import ModelHosts
     from trimtab.control.metering import Metering
     from trimtab.control.report_server import ReportServer
     from trimtab.control.routes import RoutePublisher
@@ -227,6 +210,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     from trimtab.control.signal_server import SignalServer
     from trimtab.control.top import Overview
     from trimtab.engines.local.engine import LocalEngine
+    from trimtab.images import runtime_resolver
     from trimtab.metrics.sqlite import SqliteMetricStore
     from trimtab.objects.artifacts import ArtifactCache
     from trimtab.objects.indexed import open_object_store
@@ -291,8 +275,9 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             engine=engine,
             publisher=publisher,
             clock=clock,
-            resolve_runtime=runtime_resolver(config),
+            resolve_runtime=runtime_resolver(config.paths.runtimes),
             artifact_exists=objects.holds,
+            bucket_exists=objects.holds_bucket,
             settings=Settings(
                 drain_grace_s=config.drain_grace_s,
                 timeout_s=config.invocation_timeout_s,
@@ -300,6 +285,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             ),
             told=told,
             signals=lambda endpoint, variant: scaling.api.wants_signals(endpoint, variant),
+            model_settings=store.hosting.settings,
             floor=lambda endpoint, variant: scaling.api.floor(endpoint, variant),
             scalable=lambda endpoint, variant: scaling.api.is_scalable(endpoint, variant),
         )
@@ -318,26 +304,47 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             signals=SignalServer(paths.signals_socket),
             gateways=config.gateways,
         )
+        host_meter = HostMeter(metrics, clock)
+        hosts = ModelHosts(
+            paths.hosts_socket,
+            store=store,
+            engine=engine,
+            disk=Disk(
+                fetch=leases.fetch,
+                adopt=leases.adopt,
+                install=lambda file, timeout_s: engine.install(file, timeout_s=timeout_s),
+            ),
+            there=lambda url: objects.holds(url, True),
+            digest_of=artifacts.digest_of,
+            history=History(paths.loads, clock),
+            meter=host_meter,
+            changed=plane.wake,
+            clock=clock,
+        )
         parts.push_async_callback(plane.close)
         await plane.open()
+        parts.push_async_callback(hosts.close)
+        await hosts.open()
+        objects.watch(hosts.object_changed)
         parts.push_async_callback(scaling.close)
         await scaling.open()
         signed = config.auth is Auth.SIGV4
         authenticator = Authenticator(keys, region=config.region, clock=clock, required=signed)
         exposition = Exposition(metering)
         prometheus = Prometheus(exposition, keys, authenticator, required=signed)
-        overview = Overview(plane, metrics, lambda: sampler.usages, clock)
+        overview = Overview(plane, metrics, lambda: sampler.usages, clock, host_meter.models)
         alarm_loop = AlarmLoop(alarms, metrics, clock)
         handlers = aws_handlers(config, plane, objects, metrics, alarms, scaling.api)
         history = ScalingHistory(journal, scaling.api)
-        server = HttpServer(control_handler(config, plane, overview, history, handlers, authenticator, prometheus))
+        handler = control_handler(config, plane, overview, history, handlers, authenticator, prometheus, hosts)
+        server = HttpServer(handler)
         await server.start(unix_listener(paths.control_socket))
         parts.push_async_callback(server.stop, grace_s=5.0)
         gc.freeze()  # what is here stays: collections need not look at it again, and hold up the loop for less
         tell_ready()
         watch = keys.watch(publisher.set_keys)
         works = (plane.run(), metering.run(), exposition.run(), sampler.run(), alarm_loop.run(), scaling.run(), watch)
-        await until_stopped(stop, *works)
+        await until_stopped(stop, *works, hosts.run(), host_meter.run())
 
 
 def control_handler(
@@ -348,6 +355,7 @@ def control_handler(
     handlers: Handlers,
     authenticate: Authenticate,
     prometheus: Handler,
+    models: ModelsApi | None = None,
 ) -> Handler:
     """Everything that is not data plane: Prometheus's scrapes, trimtab's own API, then AWS's services."""
     from trimtab.aws.dispatch import Dispatcher
@@ -357,7 +365,7 @@ def control_handler(
 
     about = {"region": config.region, "account": config.account}
     aws = Dispatcher(handlers, authenticate, **about)
-    native = native_api(plane, overview, authenticate, config.paths.logs, about, history)
+    native = native_api(plane, overview, authenticate, config.paths.logs, about, history, models)
 
     async def handle(request: HttpRequest) -> HttpResponse:
         if is_scrape(request):
@@ -404,29 +412,6 @@ def aws_handlers(
 
 
 # --- what the parts are given ----------------------------------------------------------------------------------------
-
-
-def read_runtimes(config: Config) -> Table:
-    """trimtab's table of images, the user's own rows first."""
-    from trimtab.policies import runtimes
-
-    own = config.paths.runtimes
-    table = runtimes.packaged()
-    return runtimes.parse(own.read_text(), str(own)).before(table) if own.exists() else table
-
-
-def runtime_resolver(config: Config) -> Callable[[str, Mapping[str, str]], Runtime]:
-    """Images to runtimes, by a table that is read anew when a model is made: an addition counts at once."""
-    import shutil
-
-    from trimtab.policies import runtimes
-
-    def resolve(image: str, environment: Mapping[str, str]) -> Runtime:
-        table = read_runtimes(config)
-        engine = any(shutil.which(name) for name in ("docker", "podman"))
-        return runtimes.resolve(image, environment, table, container_engine=engine, more=str(config.paths.runtimes))
-
-    return resolve
 
 
 def keys_of(here: Gateway) -> Callable[[], Mapping[str, AccessKey]]:

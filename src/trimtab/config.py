@@ -121,6 +121,11 @@ class Paths:
         """Birth records and sockets of the workers that model hosts keep: apart, since no engine adopts those."""
         return self.run_dir / "m"
 
+    @property
+    def record_dirs(self) -> tuple[Path, ...]:
+        """Where processes of models have their birth records."""
+        return self.workers_dir, self.models_dir
+
 
 def default_data_dir() -> Path:
     """`$TRIMTAB_DATA_DIR`, else `$XDG_DATA_HOME/trimtab`, else `~/.local/share/trimtab`."""

@@ -86,7 +86,8 @@ def _make_folders(paths: Paths) -> None:
     for folder in (paths.objects, paths.artifacts, paths.layers, paths.logs):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     make_private(paths.run_dir)
-    make_private(paths.workers_dir)
+    for folder in paths.record_dirs:
+        make_private(folder)
 
 
 def make_private(folder: Path) -> None:

@@ -32,6 +32,22 @@ class Invalid(RequestError):
     reason = "Invalid"
 
 
+class TargetModelMissing(Invalid):
+    """An invocation of a multi-model endpoint names no model. AWS's words, with the request's id, stand in `aws`."""
+
+    def __init__(self) -> None:
+        super().__init__("The request is missing a target model header.")
+
+
+class TargetModelRefused(Invalid):
+    """An invocation names a model, but the endpoint (or the variant of it) holds one model a replica."""
+
+    def __init__(self, endpoint: str, variant: str = "") -> None:
+        where = f"Variant {variant} of endpoint {endpoint}" if variant else f"Endpoint {endpoint}"
+        # AWS's words.
+        super().__init__(f"{where} is not a multi-model endpoint and does not support target model header.")
+
+
 class NotFound(RequestError):
     """`name` does not exist. `kind` is `model`, `endpoint`, `endpoint-config`, `variant`, `bucket`, ..."""
 

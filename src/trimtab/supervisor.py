@@ -234,7 +234,8 @@ def main() -> int:
         from trimtab.config import HOUSE_VARIABLE
         from trimtab.engines.local import strays  # not before it is needed: this process is to stay small
 
-        for stray in strays.find(os.getpid(), pathlib.Path(orders["workers_dir"]), os.environ.get(HOUSE_VARIABLE, "")):
+        record_dirs = [pathlib.Path(folder) for folder in orders["record_dirs"]]
+        for stray in strays.find(os.getpid(), record_dirs, os.environ.get(HOUSE_VARIABLE, "")):
             strays.end(stray)
 
     supervisor = Supervisor(children, on_ready, log, end_strays)

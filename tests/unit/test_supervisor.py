@@ -45,7 +45,7 @@ class Running:
             "url": "http://127.0.0.1:1",
             "region": "us-east-1",
             "run_dir": str(folder / "run"),
-            "workers_dir": str(folder / "run" / "w"),
+            "record_dirs": [str(folder / "run" / "w"), str(folder / "run" / "m")],
         }
         self.process = subprocess.Popen(
             [sys.executable, "-m", "trimtab.supervisor"],

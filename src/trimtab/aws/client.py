@@ -110,9 +110,23 @@ class Client:
         with self._translated():
             return answer, answer["Body"].read()
 
-    def invoke_streaming(self, **params: Any) -> Iterator[tuple[dict[str, Any], bytes]]:
-        """InvokeEndpointWithResponseStream: (the answer's members, the next bytes), as they arrive."""
-        answer = self.call("sagemaker-runtime", "invoke_endpoint_with_response_stream", **params)
+    def invoke_streaming(self, *, target_model: str = "", **params: Any) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """InvokeEndpointWithResponseStream: (the answer's members, the next bytes), as they arrive.
+
+        AWS streams from no multi-model endpoint, so that the operation has no member for a `target_model`.
+        """
+
+        def name_model(params: dict[str, Any], **_: Any) -> None:
+            params["headers"]["X-Amzn-SageMaker-Target-Model"] = target_model
+
+        event = "before-call.sagemaker-runtime.InvokeEndpointWithResponseStream"
+        events = self._client("sagemaker-runtime").meta.events
+        if target_model:
+            events.register(event, name_model)
+        try:
+            answer = self.call("sagemaker-runtime", "invoke_endpoint_with_response_stream", **params)
+        finally:
+            events.unregister(event, name_model)
         with self._translated():
             for event in answer["Body"]:
                 if part := event.get("PayloadPart"):
@@ -122,6 +136,14 @@ class Client:
         """A document of trimtab's own API; `path` is relative to `/_trimtab/v1/`."""
         with self._translated():
             response = self._send(path, query, stream=False)
+            answer: dict[str, Any] = msgspec.json.decode(response.content)
+            return answer
+
+    def change(self, method: str, path: str, document: Mapping[str, Any], **query: str) -> dict[str, Any]:
+        """PUT, PATCH or DELETE something in trimtab's own API; the document that answers it."""
+        with self._translated():
+            body = msgspec.json.encode(document) if document else b""
+            response = self._send(path, query, stream=False, method=method, body=body)
             answer: dict[str, Any] = msgspec.json.decode(response.content)
             return answer
 
@@ -172,9 +194,13 @@ class Client:
             )
         return self._clients[service]
 
-    def _send(self, path: str, query: Mapping[str, str], *, stream: bool) -> Any:
+    def _send(
+        self, path: str, query: Mapping[str, str], *, stream: bool, method: str = "GET", body: bytes = b""
+    ) -> Any:
         url = f"{self._server.url.rstrip('/')}{_API}{quote(path)}"
-        request = AWSRequest("GET", f"{url}?{urlencode(query)}" if query else url, stream_output=stream)
+        if query:
+            url += f"?{urlencode(query, quote_via=quote)}"  # a signature is made of %20, never of +
+        request = AWSRequest(method, url, data=body, stream_output=stream)
         credentials = self._session.get_credentials()
         if credentials is None:
             raise NoCredentialsError

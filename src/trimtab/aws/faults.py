@@ -28,6 +28,8 @@ from trimtab.errors import (
     NotReady,
     NotSupported,
     QueueFull,
+    TargetModelMissing,
+    TargetModelRefused,
     TooLarge,
     Unavailable,
 )
@@ -247,6 +249,13 @@ def _internal(where: Where) -> str:
 
 
 def _named(error: BaseException, code: str, status: int, where: Where) -> Fault:
+    if isinstance(error, TargetModelMissing):
+        code_word = "TARGET_MODEL_HEADER_MISSING"
+        message = f"Request {where.request_id} is missing a target model header."  # AWS's words
+        return Fault(code=code, message=message, status=status, extra={"ErrorCode": code_word})
+    if isinstance(error, TargetModelRefused):
+        extra = {"ErrorCode": "TARGET_MODEL_HEADER_NOT_SUPPORTED"}  # AWS's
+        return Fault(code=code, message=str(error), status=status, extra=extra)
     if isinstance(error, NotFound | AlreadyExists | InUse):
         named = _about_resource(error, where)
         if named is not None:

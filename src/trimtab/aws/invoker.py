@@ -108,6 +108,7 @@ def _members(payload: Payload, *, streams: bool) -> list[tuple[str, str]]:
         ("Content-Type", payload.content_type),
         ("X-Amzn-SageMaker-Accept" if streams else "Accept", payload.accept),
         ("X-Amzn-SageMaker-Target-Variant", payload.target_variant),
+        ("X-Amzn-SageMaker-Target-Model", payload.target_model),
         ("X-Amzn-SageMaker-Custom-Attributes", payload.custom_attributes),
     )
     return [(name, value) for name, value in members if value]

@@ -6,6 +6,8 @@
     GET /_trimtab/v1/top                           rates, latencies, CPU, memory (aws/native_top.py)
     GET /_trimtab/v1/endpoints/NAME/logs           log lines as JSON Lines; variant=, replica=, tail=N, follow=true
     GET /_trimtab/v1/endpoints/NAME/scaling        what autoscaling saw and decided (aws/native_scaling.py)
+    GET /_trimtab/v1/endpoints/NAME/models         models of a multi-model endpoint; settings of them can be changed
+                                                   below it (aws/native_models.py)
 
 Names are snake_case with their units, times are seconds since the epoch. What is not known is left out. Errors are
 `{"error": {"code": ..., "message": ...}}` with the code of trimtab's own taxonomy.
@@ -27,11 +29,13 @@ from msgspec.structs import replace
 import trimtab
 from trimtab.aws.http import Handler, HttpRequest, HttpResponse
 from trimtab.aws.native_logs import LogFiles, LogLine
+from trimtab.aws.native_models import METHODS, READS, answer_models
 from trimtab.aws.native_scaling import ScalingHistory
 from trimtab.aws.native_top import top_query
 from trimtab.aws.permissions import check_action, check_endpoints
 from trimtab.aws.registry import Authenticate
 from trimtab.control.api import ControlApi
+from trimtab.control.hosts.api import ModelsApi
 from trimtab.control.top import Overview, Top
 from trimtab.errors import Denied, Invalid, NotFound, RequestError, TrimtabError, Unavailable
 from trimtab.logs import fields
@@ -54,17 +58,18 @@ def native_api(
     logs: Path,
     about: Mapping[str, str],
     scaling: ScalingHistory | None = None,
+    models: ModelsApi | None = None,
 ) -> Handler:
     """The handler of every path below `PREFIX`. `logs` is `Paths.logs`; `about` (region, ...) is told by `health`.
 
-    Without `scaling` there are no paths for it.
+    Without `scaling`, or `models`, there are no paths for it.
     """
-    api = _Api(control, overview, logs, about, scaling)
+    api = _Api(control, overview, logs, about, scaling, models)
 
     async def handle(request: HttpRequest) -> HttpResponse:
         try:
             verified = await authenticate(request, SERVICE)
-            return await api.answer(request, verified.key)
+            return await api.answer(replace(request, body=verified.body), verified.key)
         except TrimtabError as error:
             return _failed(error)
         except Exception:  # noqa: BLE001 - a defect of ours: logged, and it ends the request, never the server
@@ -82,8 +87,10 @@ class _Api:
         logs: Path,
         about: Mapping[str, str],
         scaling: ScalingHistory | None,
+        models: ModelsApi | None,
     ) -> None:
         self._control = control
+        self._models = models
         self._scaling = scaling
         self._overview = overview
         self._logs = logs
@@ -91,8 +98,10 @@ class _Api:
 
     async def answer(self, request: HttpRequest, key: AccessKey | None) -> HttpResponse:
         parts = request.path.removeprefix(PREFIX).rstrip("/").split("/")
-        if request.method not in ("GET", "HEAD"):
-            return _json(405, {"error": {"code": "Invalid", "message": f"{request.method} is not allowed here."}})
+        if self._models is not None and parts[0] == "endpoints" and parts[2:3] == ["models"]:
+            return await self._of_models(self._models, parts[1], tuple(parts[3:]), request, key)
+        if request.method not in READS:
+            return _not_allowed(request)
         match parts:
             case ["health"]:
                 return _json(200, {"status": "ok", "version": trimtab.__version__, **self._about})
@@ -110,6 +119,15 @@ class _Api:
                 _require(key, "application-autoscaling", "DescribeScalingActivities", name)
                 return await self._scaled(self._scaling, name, request.query, activities=bool(rest))
         raise NotFound("path", request.path, f"trimtab's API has no {request.path}.")
+
+    async def _of_models(
+        self, models: ModelsApi, name: str, below: tuple[str, ...], request: HttpRequest, key: AccessKey | None
+    ) -> HttpResponse:
+        reads = request.method in READS
+        _require(key, "sagemaker", "DescribeEndpoint" if reads else "UpdateEndpoint", name)
+        if request.method not in METHODS.get(below, READS):
+            return _not_allowed(request)
+        return _json(200, await answer_models(models, name, below, request))
 
     def _endpoints(self, key: AccessKey | None) -> HttpResponse:
         check_action(key, "sagemaker", "ListEndpoints", caller=_caller(key))  # of those that the key may see
@@ -238,6 +256,10 @@ def _failed(error: TrimtabError) -> HttpResponse:
     else:
         status = 503 if isinstance(error, Unavailable) else 500
     return _json(status, {"error": {"code": error.reason, "message": str(error)}})
+
+
+def _not_allowed(request: HttpRequest) -> HttpResponse:
+    return _json(405, {"error": {"code": "Invalid", "message": f"{request.method} is not allowed here."}})
 
 
 def _json(status: int, document: Mapping[str, Any] | Top) -> HttpResponse:

@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from math import isfinite
 from typing import Any
-from urllib.parse import parse_qs
 
 import msgspec
 
+from trimtab.aws.native_queries import count, given, seconds
 from trimtab.control.scaling.api import ScalingApi
 from trimtab.control.scaling.entries import Entry, document_of
 from trimtab.control.scaling.journal import Journal
@@ -40,16 +39,16 @@ class ScalingHistory:
 
     async def entries(self, name: str, query: str, exists: Callable[[], bool]) -> AsyncIterator[bytes]:
         """The lines of one endpoint. NotFound for one that neither is nor was; Invalid."""
-        given = _given(query, "variant", "start", "end", "only")
-        if given.get("only", "") not in ("", "decisions"):
-            raise Invalid(f"only takes decisions, not {given['only'][:40]!r}.")
-        start_s, end_s = _seconds(given, "start", 0.0), _seconds(given, "end", _FOR_EVER_S)
+        asked = given("scaling", query, "variant", "start", "end", "only")
+        if asked.get("only", "") not in ("", "decisions"):
+            raise Invalid(f"only takes decisions, not {asked['only'][:40]!r}.")
+        start_s, end_s = seconds(asked, "start", 0.0), seconds(asked, "end", _FOR_EVER_S)
         known = [key for key in await asyncio.to_thread(self._journal.variants) if key_of(key[0]) == key_of(name)]
         if not known and not exists():
             raise NotFound("endpoint", name)
-        wanted = given.get("variant")
+        wanted = asked.get("variant")
         keys = [key for key in known if not wanted or key_of(key[1]) == key_of(wanted)]
-        return self._lines(keys, start_s, end_s, of_decisions=bool(given.get("only")))
+        return self._lines(keys, start_s, end_s, of_decisions=bool(asked.get("only")))
 
     async def _lines(
         self, keys: list[tuple[str, str]], start_s: float, end_s: float, *, of_decisions: bool
@@ -65,13 +64,11 @@ class ScalingHistory:
 
     def activities(self, name: str, query: str, exists: Callable[[], bool]) -> dict[str, Any]:
         """Targets, policies and activities of one endpoint. NotFound; Invalid."""
-        given = _given(query, "variant", "limit")
-        variant, limit = given.get("variant", ""), given.get("limit", "100")
-        if not (limit.isascii() and limit.isdigit() and 1 <= int(limit) <= _MOST_ACTIVITIES):
-            raise Invalid(f"limit must be a number from 1 to {_MOST_ACTIVITIES}, not {limit[:40]!r}.")
+        asked = given("scaling", query, "variant", "limit")
+        variant, limit = asked.get("variant", ""), count(asked, "limit", 100, _MOST_ACTIVITIES)
         place = key_of(name), key_of(variant)
         targets = [one for one in self._scaling.targets() if _is_at(one, *place)]
-        found = self._scaling.activities(name, variant, limit=int(limit))
+        found = self._scaling.activities(name, variant, limit=limit)
         if not targets and not found and not exists():
             raise NotFound("endpoint", name)
         policies = [one for one in self._scaling.policies() if _is_at(one, *place)]
@@ -98,22 +95,3 @@ def _that_decided(last: Entry | None, block: list[Entry]) -> Iterator[Entry]:
 def _encoded(variant: str, block: list[Entry]) -> bytes:
     encode = msgspec.json.encode
     return b"".join(encode({"variant": variant, **document_of(entry)}) + b"\n" for entry in block)
-
-
-def _given(query: str, *known: str) -> dict[str, str]:
-    given = {key: values[-1] for key, values in parse_qs(query, keep_blank_values=True).items()}
-    if unknown := sorted(given.keys() - set(known)):
-        raise Invalid(f"scaling knows no {unknown[0]!r}; it takes {', '.join(known)}.")
-    return given
-
-
-def _seconds(given: dict[str, str], name: str, otherwise: float) -> float:
-    if name not in given:
-        return otherwise
-    try:
-        value = float(given[name])
-    except ValueError:
-        value = float("nan")
-    if not isfinite(value):
-        raise Invalid(f"{name} must be a time in seconds since the epoch, not {given[name][:40]!r}.")
-    return value

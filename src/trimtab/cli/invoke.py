@@ -39,6 +39,10 @@ def invoke(
     ] = "",
     accept: Annotated[str, typer.Option(help="What the answer should be.", show_default=False)] = "",
     variant: Annotated[str, typer.Option(help="Send it to this variant.", show_default=False)] = "",
+    target_model: Annotated[
+        str,
+        typer.Option(help="Ask this model of a multi-model endpoint: its key below the prefix.", show_default=False),
+    ] = "",
     stream: Annotated[bool, typer.Option("--stream", help="Print the answer in parts, as they arrive.")] = False,
     as_json: AsJson = False,
     data_dir: DataDir = None,
@@ -57,6 +61,8 @@ def invoke(
         params["Accept"] = accept
     if variant:
         params["TargetVariant"] = variant
+    if target_model:
+        params["TargetModel"] = target_model
     client = connect(data_dir)
     try:
         if stream:
@@ -81,6 +87,7 @@ def _whole(client: Client, params: dict[str, Any], *, as_json: bool) -> None:
 
 def _streamed(client: Client, params: dict[str, Any], *, as_json: bool) -> None:
     started_s = time.perf_counter()
+    params["target_model"] = params.pop("TargetModel", "")
     for answer, part in client.invoke_streaming(**params):
         if as_json:  # one JSON document a line, as they come
             document = _document(answer, part, (time.perf_counter() - started_s) * 1000)

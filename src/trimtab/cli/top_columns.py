@@ -44,6 +44,11 @@ def percent(value: float) -> str:
     return f"{value:.0f}%"
 
 
+def ratio(value: float) -> str:
+    """`97.3%`; 100 % only where nothing is missing."""
+    return f"{min(value, 99.9):.1f}%" if value < 100 else "100%"
+
+
 def size(value: float) -> str:
     """Bytes: `512M`, `1.42G`. Multiples of 1024, as `top` and `ps` have them."""
     unit = ""
@@ -63,6 +68,8 @@ COLUMNS = (
     Column("QUEUE", 5, 70, "queue", count),
     Column("CONC", 5, 30, "concurrency", count),
     Column("BATCH", 5, 28, "batch_size", short),
+    Column("MODELS", 6, 60, "models_loaded", count),
+    Column("HIT", 5, 58, "model_hit_percent", ratio),
     Column("BUSY", 4, 40, "utilization_percent", percent),
     Column("CPU", 5, 75, "cpu_percent", percent),
     Column("MEM", 5, 72, "memory_bytes", size),

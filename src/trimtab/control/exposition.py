@@ -106,6 +106,10 @@ def rendered(place: Place, variant: Variant) -> tuple[str, ...]:
         _USED.put(row, labels, values)
     else:
         _UNUSED.put(row, labels, (0, variant.in_hand, variant.waiting, variant.busy, ready))
+    if totals.model_hits or totals.model_misses:
+        row[_AT[f.MODEL_HITS.name]] = f"{f.MODEL_HITS.name}{{{labels}}} {totals.model_hits}\n"
+        row[_AT[f.MODEL_MISSES.name]] = f"{f.MODEL_MISSES.name}{{{labels}}} {totals.model_misses}\n"
+        row[_AT[f.MODEL_WAIT.name]] = _summary(f.MODEL_WAIT, labels, totals.model_wait, 1e-6)
     for metric, value in variant.sampled.items():
         family = _SAMPLED[metric]
         row[_AT[family.name]] = f"{family.name}{{{labels}}} {value!r}\n"
@@ -194,9 +198,9 @@ def _of_version(summaries: tuple[Family, ...]) -> _Template:
     )
 
 
-def _summary(family: Family, labels: str, total: Sum) -> str:
+def _summary(family: Family, labels: str, total: Sum, scale: float = 1.0) -> str:
     name = family.name
-    return f"{name}_sum{{{labels}}} {total.sum!r}\n{name}_count{{{labels}}} {round(total.count)}\n"
+    return f"{name}_sum{{{labels}}} {total.sum * scale!r}\n{name}_count{{{labels}}} {round(total.count)}\n"
 
 
 def _header(family: Family, *, open_metrics: bool) -> bytes:

@@ -29,6 +29,8 @@ class Figures(Struct, frozen=True, kw_only=True, omit_defaults=True):
     memory_percent: float | None = None
     gpu_percent: float | None = None  # 0 to 100 x GPUs
     gpu_memory_bytes: int | None = None
+    models_loaded: int | None = None  # of multi-model variants, all replicas together
+    model_hit_percent: float | None = None  # requests whose model was loaded when they came
 
 
 # member of Reading -> where its samples are, and which sort needs them
@@ -40,6 +42,7 @@ _SOURCES = {
     "concurrency": (names.TRIMTAB, "Concurrency", ""),
     "batches": (names.TRIMTAB, "BatchSize", ""),
     "utilization": (names.TRIMTAB, "Utilization", ""),
+    "model_hits": (names.SAGEMAKER, "ModelCacheHit", ""),
 }
 _IDLE_S = 130  # zeros of what is idle are published once a minute
 
@@ -59,6 +62,7 @@ class Reading(Struct, frozen=True, kw_only=True):
     concurrency: list[Point] = []
     batches: list[Point] = []
     utilization: list[Point] = []
+    model_hits: list[Point] = []
 
     def rate_per_s(self) -> float | None:
         """Requests a second."""
@@ -137,11 +141,12 @@ class Window:
         return key in self._counted
 
 
-def figures(readings: Sequence[Reading], usages: Sequence[ReplicaUsage]) -> Figures:
-    """Of some variants, and of the replicas that are theirs."""
+def figures(readings: Sequence[Reading], usages: Sequence[ReplicaUsage], models: Sequence[int] = ()) -> Figures:
+    """Of some variants and their replicas. `models`: how many models each of these holds, of those that hold any."""
     latency = _merged(point for reading in readings for point in reading.latency)
     p50, p95, p99 = (_quantile_ms(latency, q) for q in (0.5, 0.95, 0.99))
-    taken = usage_figures(usages)
+    hits = _average(point for reading in readings for point in reading.model_hits)
+    taken = usage_figures(usages, models)
     return Figures(
         rate_per_s=_sum(reading.rate_per_s() for reading in readings),
         errors_per_s=_sum(reading.errors_per_s() for reading in readings),
@@ -157,10 +162,12 @@ def figures(readings: Sequence[Reading], usages: Sequence[ReplicaUsage]) -> Figu
         memory_percent=taken.memory_percent,
         gpu_percent=taken.gpu_percent,
         gpu_memory_bytes=taken.gpu_memory_bytes,
+        models_loaded=taken.models_loaded,
+        model_hit_percent=None if hits is None else 100.0 * hits,
     )
 
 
-def usage_figures(usages: Sequence[ReplicaUsage]) -> Figures:
+def usage_figures(usages: Sequence[ReplicaUsage], models: Sequence[int] = ()) -> Figures:
     """Of some replicas: their sums."""
     memory = _sum(usage.memory_bytes for usage in usages)
     gpu_memory = _sum(usage.gpu_memory_bytes for usage in usages)
@@ -170,6 +177,7 @@ def usage_figures(usages: Sequence[ReplicaUsage]) -> Figures:
         memory_percent=_sum(usage.memory_percent for usage in usages),
         gpu_percent=_sum(usage.gpu_percent for usage in usages),
         gpu_memory_bytes=None if gpu_memory is None else int(gpu_memory),
+        models_loaded=sum(models) if models else None,
     )
 
 

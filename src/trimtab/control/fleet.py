@@ -164,6 +164,7 @@ def _deadline_s(replica: ReplicaStatus, demand: Demand, seen: Seen) -> float:
     """When a start is overdue: the time to load counts from the end of the download, as on AWS."""
     spec = demand.variant.spec
     download_s = 0.0
-    if demand.variant.container.artifact is not None:
+    container = demand.variant.container
+    if container.artifact is not None and not container.multi_model:  # a host fetches when models are asked for
         download_s = spec.download_timeout_s if replica.budget.fetch_s is None else replica.budget.fetch_s
     return replica.started_s + download_s + spec.startup_timeout_s + seen.settings.deadline_slack_s

@@ -76,6 +76,11 @@ class LocalConnection(asyncio.Protocol):
         """Whether it has not ended."""
         return self._transport is not None
 
+    @property
+    def unsent_bytes(self) -> int:
+        """What was written and the other end has not taken yet."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
     def write(self, data: bytes) -> bool:
         """Send, if somebody is there."""
         if self._transport is None or self._transport.is_closing():

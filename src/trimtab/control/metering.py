@@ -21,7 +21,7 @@ from trimtab.control.samples import MINUTE_S, SampleMaker, utilization
 from trimtab.control.totals import Sum, VariantTotals
 from trimtab.logs import fields
 from trimtab.metrics.families import SAMPLED
-from trimtab.metrics.names import ENDPOINT, INSTANCES, TRIMTAB, VARIANT
+from trimtab.metrics.names import ENDPOINT, INSTANCES, SAGEMAKER, TRIMTAB, VARIANT
 from trimtab.metrics.store import Sample
 from trimtab.resources.routing import RouteTable, VariantRoute
 from trimtab.wire.merging import merge_variants
@@ -287,7 +287,7 @@ class Metering:
 
     def _place(self, sample: Sample) -> Place | None:
         dimensions = dict(sample.key.dimensions)
-        if len(dimensions) != 2 or sample.key.namespace not in (INSTANCES, TRIMTAB):
+        if len(dimensions) != 2 or sample.key.namespace not in (INSTANCES, SAGEMAKER, TRIMTAB):
             return None
         place = (dimensions.get(ENDPOINT, ""), dimensions.get(VARIANT, ""))
         return place if place in self.variants else None

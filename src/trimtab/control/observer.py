@@ -13,6 +13,7 @@ from trimtab.control.seen import Seen, Settings
 from trimtab.engines.engine import Engine
 from trimtab.errors import NotFound
 from trimtab.resources.deployment import EndpointRecord
+from trimtab.resources.hosting import ModelSetting
 from trimtab.resources.names import key_of
 from trimtab.resources.replica import Failure, ReplicaSpec, ReplicaState, ReplicaStatus
 from trimtab.resources.routing import EndpointRoute, Lane
@@ -20,6 +21,8 @@ from trimtab.store.store import Store
 
 Signals = Callable[[str, str], bool]
 """(endpoint, variant): whether control wants to know at once what gateways have in hand of it."""
+ModelSettings = Callable[[str], Sequence[ModelSetting]]
+"""(endpoint): what users have set of its models since it was made."""
 
 _PATIENCE_S = 5.0  # after which an order without effect is given again, and a replica never listed counts as lost
 
@@ -40,6 +43,7 @@ class Observer:
         clock: Clock,
         settings: Settings,
         signals: Signals = lambda endpoint, variant: False,
+        model_settings: ModelSettings = lambda endpoint: (),
     ) -> None:
         self._store = store
         self._engine = engine
@@ -47,6 +51,7 @@ class Observer:
         self._clock = clock
         self._settings = settings
         self._signals = signals
+        self._model_settings = model_settings
         self._known: dict[str, ReplicaStatus] = {}  # last seen, or made up from the order to start
         self._unlisted_since_s: dict[str, float] = {}  # ordered, not listed by the engine yet (monotonic)
         self._refused: set[str] = set()  # the engine refused to start it: listed by nobody but us
@@ -104,6 +109,7 @@ class Observer:
             token=secrets.token_hex(4),
             room_s=self._room_s,
             signals=self._signalling(record),
+            model_settings=tuple(self._model_settings(record.endpoint.name)) if record and record.multi_model else (),
             detect_s=max(0.0, now_s - woken_monotonic_s) if woken_monotonic_s is not None else 0.0,
             monotonic_s=now_s,
             recheck_in_s=min((max(0.0, at_s + _PATIENCE_S - now_s) for at_s in orders), default=None),

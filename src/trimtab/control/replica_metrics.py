@@ -34,7 +34,7 @@ def usage_samples(usages: Iterable[ReplicaUsage], start_s: int) -> list[Sample]:
         for namespace, name, member in _OF_USAGE:
             values = [value for usage in replicas if (value := getattr(usage, member)) is not None]
             if values:
-                samples.append(_sample(namespace, name, endpoint, variant, Sketch.of(values), start_s))
+                samples.append(sample_of(namespace, name, endpoint, variant, Sketch.of(values), start_s))
     return samples
 
 
@@ -44,8 +44,8 @@ def count_samples(
     """Replicas that there should be, and those that take requests, by endpoint and variant."""
     for (endpoint, variant), count in desired.items():
         here = ready.get((endpoint, variant), 0)
-        yield _sample(names.TRIMTAB, "ReplicasDesired", endpoint, variant, Sketch.of([count]), start_s)
-        yield _sample(names.TRIMTAB, "ReplicasReady", endpoint, variant, Sketch.of([here]), start_s)
+        yield sample_of(names.TRIMTAB, "ReplicasDesired", endpoint, variant, Sketch.of([count]), start_s)
+        yield sample_of(names.TRIMTAB, "ReplicasReady", endpoint, variant, Sketch.of([here]), start_s)
 
 
 def event_samples(endpoint: str, events: Sequence[Event]) -> list[Sample]:
@@ -56,17 +56,17 @@ def event_samples(endpoint: str, events: Sequence[Event]) -> list[Sample]:
         if event.what == REPLICA_LOST:
             one = Sketch.of([1.0])
             for more in ({}, {names.REASON: event.failure}):
-                samples.append(_sample(names.TRIMTAB, "ReplicasLost", endpoint, event.variant, one, start_s, more))
+                samples.append(sample_of(names.TRIMTAB, "ReplicasLost", endpoint, event.variant, one, start_s, more))
             if event.failure == OUT_OF_MEMORY:
-                samples.append(_sample(names.TRIMTAB, "ReplicasOutOfMemory", endpoint, event.variant, one, start_s))
+                samples.append(sample_of(names.TRIMTAB, "ReplicasOutOfMemory", endpoint, event.variant, one, start_s))
         elif event.what == REPLICA_IN_ROUTING and event.load_time_s is not None:
             took = Sketch.of([event.load_time_s * 1000])
             for more in ({}, {names.CAUSE: event.cause}):
-                samples.append(_sample(names.TRIMTAB, "ModelLoadTime", endpoint, event.variant, took, start_s, more))
+                samples.append(sample_of(names.TRIMTAB, "ModelLoadTime", endpoint, event.variant, took, start_s, more))
     return samples
 
 
-def _sample(
+def sample_of(
     namespace: str,
     name: str,
     endpoint: str,
@@ -74,7 +74,9 @@ def _sample(
     sketch: Sketch,
     start_s: int,
     more: Mapping[str, str] = {},
+    resolution_s: int = 1,
 ) -> Sample:
+    """A sample with the dimensions of a variant, and `more`."""
     dimensions = {names.ENDPOINT: endpoint, names.VARIANT: variant, **more}
     key = MetricKey(namespace, name, tuple(sorted(dimensions.items())))
-    return Sample(key, start_s, sketch.copy(), _UNITS[namespace, name])
+    return Sample(key, start_s, sketch.copy(), _UNITS[namespace, name], resolution_s)

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 
 from trimtab.control.fleet import Fleet
 from trimtab.control.seen import Seen
+from trimtab.policies.models.settings import hosting_of, merged
 from trimtab.resources.deployment import Deployment
 from trimtab.resources.endpoint import VariantState
+from trimtab.resources.hosting import ModelSetting
+from trimtab.resources.model import Container
 from trimtab.resources.replica import ReplicaStatus
-from trimtab.resources.routing import EndpointRoute, Lane, VariantRoute
+from trimtab.resources.routing import EndpointRoute, HostedRoute, Lane, VariantRoute
 
 
 def build_route(
@@ -31,11 +34,19 @@ def build_route(
             version=deployment.config_name,
             max_payload_bytes=settings.max_payload_bytes,
             timeout_s=settings.timeout_s,
+            hosting=_hosting(crew.demand.variant.container, seen.model_settings),
             signals=crew.demand.count == 0 or crew.demand.name in seen.signals,
         )
         for crew in fleet.crews_of(deployment)
     )
     return EndpointRoute(name=name, variants=variants)
+
+
+def _hosting(container: Container, since: Sequence[ModelSetting]) -> HostedRoute | None:
+    hosting = hosting_of(container)
+    if hosting is None:
+        return None
+    return HostedRoute(prefix=hosting.prefix, cache=hosting.cache, settings=merged(container.environment, since))
 
 
 def _lanes(replica: ReplicaStatus) -> list[Lane]:

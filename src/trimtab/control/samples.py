@@ -79,6 +79,9 @@ class SampleMaker:
             if count:
                 add(TRIMTAB, name, _times(1.0, count))
         add(TRIMTAB, "Utilization", utilization(report.busy_s, span_s, route))
+        if (models := report.models) is not None:
+            add(SAGEMAKER, "ModelCacheHit", _rate(models.hits, models.hits + models.misses))
+            add(SAGEMAKER, "ModelLoadingWaitTime", sketch_of(models.waits))
         for version in report.versions:
             add(TRIMTAB, "Latency", sketch_of(version.latency), VERSION, version.version)
             failed = sum(version.errors.values())

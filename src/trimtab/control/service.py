@@ -9,7 +9,7 @@ from trimtab.clock import Clock
 from trimtab.control.api import ControlApi
 from trimtab.control.intent import EndpointIntent, Floor, Scalable
 from trimtab.control.loop import ControlLoop
-from trimtab.control.observer import Observer, Signals
+from trimtab.control.observer import ModelSettings, Observer, Signals
 from trimtab.control.reconciler import Reconciler, Told
 from trimtab.control.routes import RoutePublisher
 from trimtab.control.seen import Settings
@@ -19,7 +19,7 @@ from trimtab.errors import Invalid
 from trimtab.resources.deployment import Scaling
 from trimtab.resources.endpoint import Endpoint, EndpointView, Event
 from trimtab.resources.endpoint_config import EndpointConfig
-from trimtab.resources.model import Model
+from trimtab.resources.model import Artifact, Model
 from trimtab.resources.names import key_of
 from trimtab.resources.replica import ReplicaStatus
 from trimtab.resources.runtime import Runtime
@@ -27,6 +27,7 @@ from trimtab.store.store import Store
 
 ResolveRuntime = Callable[[str, Mapping[str, str]], Runtime]  # (image, environment); Invalid when nothing serves it
 ArtifactExists = Callable[[str, bool], bool]  # (url, compressed)
+BucketExists = Callable[[str], bool]  # (url)
 
 
 class Control(ControlApi):
@@ -44,24 +45,28 @@ class Control(ControlApi):
         clock: Clock,
         resolve_runtime: ResolveRuntime,
         artifact_exists: ArtifactExists,
+        bucket_exists: BucketExists,
         settings: Settings = Settings(),  # noqa: B008 frozen
         told: Told = lambda endpoint, events: None,
         signals: Signals = lambda endpoint, variant: False,
+        model_settings: ModelSettings = lambda endpoint: (),
         floor: Floor = lambda endpoint, variant: 1,
         scalable: Scalable = lambda endpoint, variant: False,
     ) -> None:
         """`told` hears of each endpoint's events once they are recorded, and without events when a caller changes it.
         `signals`, `floor` and `scalable` are asked of an endpoint's variants, by their names; call `wake` when
-        `signals` answers something else than before."""
+        `signals` answers something else than before. `model_settings` are those of an endpoint's models that users have
+        set; call `wake` when there are others, too."""
         self._store = store
         self._engine = engine
         self._publisher = publisher
         self._resolve_runtime = resolve_runtime
         self._artifact_exists = artifact_exists
+        self._bucket_exists = bucket_exists
         self._clock = clock
         self._told = told
         self._intent = EndpointIntent(store, clock, resolve_runtime, floor, scalable)
-        self.observer = Observer(store, engine, publisher.book, clock, settings, signals)
+        self.observer = Observer(store, engine, publisher.book, clock, settings, signals, model_settings)
         self.reconciler = Reconciler(store, engine, publisher.book, self.observer, clock, told)
         self._loop = ControlLoop(store, engine, self.observer, self.reconciler, clock)
         publisher.book.on_settled = self._loop.wake
@@ -89,10 +94,15 @@ class Control(ControlApi):
         check_tags(tags)
         for container in model.containers:
             self._resolve_runtime(container.image, container.environment)
-            artifact = container.artifact
-            if artifact is not None and not self._artifact_exists(artifact.url, artifact.compressed):
-                raise Invalid(f"Could not find model data at {artifact.url}.")  # AWS's words
+            if container.artifact is not None and not self._is_there(container.artifact, container.multi_model):
+                raise Invalid(f"Could not find model data at {container.artifact.url}.")  # AWS's words
         self._store.add_model(model, tags)
+
+    def _is_there(self, artifact: Artifact, multi_model: bool) -> bool:
+        """Models may be put below a multi-model container's prefix later: its bucket is there, that is enough."""
+        if multi_model:
+            return self._bucket_exists(artifact.url)
+        return self._artifact_exists(artifact.url, artifact.compressed)
 
     def get_model(self, name: str) -> Model:
         """See ControlApi."""

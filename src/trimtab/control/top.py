@@ -123,10 +123,13 @@ class Overview:
         metrics: MetricStore,
         usages: Callable[[], Mapping[str, ReplicaUsage]],
         clock: Clock,
+        models: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
+        """`models`: how many models each replica of a multi-model variant has loaded, by its id."""
         self._control = control
         self._metrics = metrics
         self._usages = usages
+        self._models = models
         self._clock = clock
 
     async def top(self, query: TopQuery, sees: Callable[[str], bool] = lambda name: True) -> Top:
@@ -138,7 +141,7 @@ class Overview:
         replicas: dict[str, list[ReplicaStatus]] = {}
         for replica in self._control.list_replicas():
             replicas.setdefault(key_of(replica.endpoint), []).append(replica)
-        asked = _Asked(Window(self._metrics, end_s - query.window_s, end_s), self._usages(), replicas)
+        asked = _Asked(Window(self._metrics, end_s - query.window_s, end_s), self._usages(), self._models(), replicas)
         page = (await self._sorted(found, query.sort, asked))[query.offset : query.offset + query.limit]
         rows = []
         for number, endpoint in enumerate(page, 1):
@@ -183,10 +186,12 @@ class _Asked:
         self,
         window: Window,
         usages: Mapping[str, ReplicaUsage],
+        models: Mapping[str, int],
         replicas: Mapping[str, Sequence[ReplicaStatus]],
     ) -> None:
         self._window = window
         self._usages = usages
+        self._models = models
         self._replicas = replicas
 
     def rank(self, endpoint: Endpoint, sort: str) -> float | None:
@@ -206,7 +211,7 @@ class _Asked:
             status=endpoint.status.value,
             replicas_ready=_ready(replicas),
             replicas_desired=_desired(endpoint),
-            figures=figures(list(readings.values()), self._taken(replicas)),
+            figures=figures(list(readings.values()), self._taken(replicas), self._held(replicas)),
             variants=tuple(self._variant(endpoint, name, replicas, readings[name]) for name in names),
             failure_reason=endpoint.failure_reason,
             errors_by_reason=self._window.errors_by_reason(endpoint.name, since_s=endpoint.created_s),
@@ -223,7 +228,7 @@ class _Asked:
             weight=states[0].desired_weight if states else 0.0,
             replicas_ready=_ready(mine),
             replicas_desired=states[0].desired_count if states else 0,
-            figures=figures([reading], self._taken(mine)),
+            figures=figures([reading], self._taken(mine), self._held(mine)),
             replicas=tuple(self._replica(replica) for replica in mine),
         )
 
@@ -233,7 +238,7 @@ class _Asked:
             id=replica.id,
             state=replica.state.value,
             version=replica.version,
-            figures=usage_figures(self._taken([replica])),
+            figures=usage_figures(self._taken([replica]), self._held([replica])),
             in_flight=replica.in_flight,
             started_s=replica.started_s,
             pids=replica.pids,
@@ -243,6 +248,9 @@ class _Asked:
 
     def _taken(self, replicas: Iterable[ReplicaStatus]) -> list[ReplicaUsage]:
         return [self._usages[replica.id] for replica in replicas if replica.id in self._usages]
+
+    def _held(self, replicas: Iterable[ReplicaStatus]) -> list[int]:
+        return [self._models[replica.id] for replica in replicas if replica.id in self._models]
 
     def _reading(self, endpoint: Endpoint, variant: str, *, only: str = "") -> Reading:
         return self._window.read(endpoint.name, variant, since_s=endpoint.created_s, only=only)

@@ -77,6 +77,9 @@ class VariantTotals(Struct, array_like=True, gc=False):
     clients_gone: int = 0
     versions: dict[str, VersionTotals] = field(default_factory=dict)
     sampled: dict[str, Sum] = field(default_factory=dict)
+    model_hits: int = 0
+    model_misses: int = 0
+    model_wait: Sum = field(default_factory=Sum)
 
     def add(self, report: VariantReport) -> None:
         """Add what a gateway counted."""
@@ -84,6 +87,10 @@ class VariantTotals(Struct, array_like=True, gc=False):
         self.throttled += report.throttled
         self.retried += report.retried
         self.clients_gone += report.clients_gone
+        if (models := report.models) is not None:
+            self.model_hits += models.hits
+            self.model_misses += models.misses
+            self.model_wait.add(models.waits)
         for version in report.versions:
             held = self.versions.pop(version.version, None) or VersionTotals()
             held.add(version)

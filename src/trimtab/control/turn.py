@@ -23,6 +23,7 @@ from trimtab.control.reasons import budget_text
 from trimtab.control.route_build import build_route
 from trimtab.control.seen import Seen
 from trimtab.errors import Broken
+from trimtab.policies.models.settings import hosting_of
 from trimtab.policies.restart import restart_in_s, streak
 from trimtab.resources.deployment import Crash, Deployment, EndpointRecord, replica_prefix
 from trimtab.resources.endpoint import Endpoint, EndpointStatus, Event, VariantState
@@ -128,7 +129,8 @@ class Turn:
     def _spec(self, crew: Crew, cause: StartCause) -> ReplicaSpec:
         demand, seen = crew.demand, self.seen
         variant = demand.variant
-        artifact = variant.container.artifact
+        hosting = hosting_of(variant.container)
+        artifact = variant.container.artifact if hosting is None else None
         prefix = replica_prefix(self.record.uid, demand.deployment.generation)
         spec = ReplicaSpec(
             id=f"{prefix}{seen.token}{len(self._starts)}",
@@ -144,6 +146,7 @@ class Turn:
             startup_timeout_s=variant.spec.startup_timeout_s,
             download_timeout_s=variant.spec.download_timeout_s,
             cause=cause,
+            hosting=hosting,
         )
         return replace(spec, **self._decided(demand.name, cause))
 

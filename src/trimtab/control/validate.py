@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from trimtab.errors import Invalid, LimitExceeded, NotSupported
+from trimtab.policies.models.settings import hosting_of
 from trimtab.resources.endpoint_config import EndpointConfig
 from trimtab.resources.model import Model
 from trimtab.resources.names import check_name
@@ -30,10 +31,7 @@ def check_model(model: Model) -> None:
             f"The model {model.name!r} has {len(model.containers)} containers. Pipelines of several containers are "
             "not supported yet: put the steps into one container.",
         )
-    if model.containers[0].multi_model:
-        raise NotSupported(
-            "multi-model containers", f"The model {model.name!r} is a multi-model container: not supported yet."
-        )
+    hosting_of(model.containers[0])  # raises Invalid
 
 
 def check_config(config: EndpointConfig) -> None:

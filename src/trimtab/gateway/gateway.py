@@ -12,12 +12,14 @@ from typing import Protocol
 import msgspec
 
 from trimtab import logs
-from trimtab.errors import Invalid, NotFound
+from trimtab.errors import Invalid, NotFound, TargetModelMissing, TargetModelRefused
 from trimtab.gateway.calls import Call
 from trimtab.gateway.frames_lane import FramesLane
 from trimtab.gateway.http_lane import CONNECT_TIMEOUT_S, HttpLane
 from trimtab.gateway.lane import Lane
 from trimtab.gateway.looker import Looker
+from trimtab.gateway.models.host_link import HostLink
+from trimtab.gateway.models.hosted_variant import HostedVariant
 from trimtab.gateway.variant import Variant
 from trimtab.policies.routing import SmoothWeighted
 from trimtab.resources.replica import Wire
@@ -47,34 +49,73 @@ class Watcher(Protocol):
         ...
 
 
-class EndpointEntry:
-    """One endpoint of the table."""
+class Share:
+    """Variants that share an endpoint's traffic by their weights."""
 
-    __slots__ = ("by_name", "max_payload_bytes", "route", "variants", "weighted")
+    __slots__ = ("_variants", "_weighted")
+
+    def __init__(self, variants: Iterable[Variant]) -> None:
+        self._variants = tuple(variants)
+        self._weighted = SmoothWeighted(variant.route.weight for variant in self._variants)
+
+    def __bool__(self) -> bool:
+        return bool(self._variants)
+
+    def next(self) -> Variant | None:
+        """The one whose turn it is. None when all weights are 0."""
+        index = self._weighted.next()
+        return self._variants[index] if index is not None else None
+
+
+class EndpointEntry:
+    """One endpoint of the table.
+
+    Where some variants hold many models and others one, requests that name a model share the former, the rest the
+    latter: no draw of a variant makes a request wrong.
+    """
+
+    __slots__ = ("_plain", "_with_models", "by_name", "max_payload_bytes", "only", "route", "variants")
 
     def __init__(self, route: EndpointRoute, variants: tuple[Variant, ...]) -> None:
         self.route = route
         self.variants = variants
         self.by_name = {variant.route.name: variant for variant in variants}
-        self.weighted = SmoothWeighted(variant.route.weight for variant in variants)
         self.max_payload_bytes = max((variant.route.max_payload_bytes for variant in variants), default=0)
+        alone = len(variants) == 1 and variants[0].route.weight > 0
+        self.only = variants[0] if alone else None  # takes all that fits it: no choice is needed
+        self._plain = Share(variant for variant in variants if not variant.hosted)
+        self._with_models = Share(variant for variant in variants if variant.hosted)
 
-    def choose(self, target: str) -> Variant:
-        """The variant named, else the one whose turn it is by weight. NotFound, or Invalid when all weights are 0."""
+    def choose(self, target: str, *, model: str) -> Variant:
+        """The variant named, else of those that take the request the one whose turn it is by weight.
+
+        NotFound; Invalid when it names a model and the variant holds one, or none and it holds many, and when all
+        weights are 0.
+        """
         if target:
-            variant = self.by_name.get(target)
-            if variant is None:
+            named = self.by_name.get(target)
+            if named is None:
                 raise NotFound("variant", target)
+            if named.hosted is (model == ""):
+                raise self._mismatch(model, named.route.name)
+            return named
+        share = self._with_models if model else self._plain
+        variant = share.next()
+        if variant is not None:
             return variant
-        if len(self.variants) == 1 and self.variants[0].route.weight > 0:
-            return self.variants[0]
-        index = self.weighted.next()
-        if index is None:
-            raise Invalid(
-                f"Every variant of endpoint {self.route.name} has weight 0. "
-                "Name a TargetVariant, or change the weights."
-            )
-        return self.variants[index]
+        if self.variants and not share:
+            raise self._mismatch(model)
+        mixed = self._plain and self._with_models
+        kind = "" if not mixed else " with many models" if model else " with one model"
+        raise Invalid(
+            f"Every variant{kind} of endpoint {self.route.name} has weight 0. "
+            "Name a TargetVariant, or change the weights."
+        )
+
+    def _mismatch(self, model: str, variant: str = "") -> Invalid:
+        if not model:
+            return TargetModelMissing()
+        return TargetModelRefused(self.route.name, variant if self._with_models else "")
 
 
 class Gateway:
@@ -109,12 +150,14 @@ class Gateway:
             call.done = True
             call.failed(NotFound("endpoint", call.endpoint))
             return
-        try:
-            variant = entry.choose(call.target_variant)
-        except (NotFound, Invalid) as error:
-            call.done = True
-            call.failed(error)
-            return
+        variant = entry.only
+        if variant is None or call.target_variant or variant.hosted is (call.target_model == ""):
+            try:
+                variant = entry.choose(call.target_variant, model=call.target_model)
+            except (NotFound, Invalid) as error:
+                call.done = True
+                call.failed(error)
+                return
         if not variant.active:
             self._activate(variant)
         variant.admit(call)
@@ -193,7 +236,7 @@ class Gateway:
 
     @staticmethod
     async def _open(lane: Lane) -> None:
-        timeout_s = _FRAMES_CONNECT_TIMEOUT_S if lane.route.wire is Wire.FRAMES else CONNECT_TIMEOUT_S
+        timeout_s = CONNECT_TIMEOUT_S if lane.route.wire is Wire.HTTP else _FRAMES_CONNECT_TIMEOUT_S
         if not await lane.open(timeout_s=timeout_s):
             fields = logs.fields(replica=lane.route.replica_id, address=lane.route.address)
             logger.info("lane not reachable yet %s", fields)  # so at each start with a table of workers that are gone
@@ -208,17 +251,20 @@ class Gateway:
                 continue
             rows = []
             for route in endpoint.variants:
+                hosted = route.hosting is not None
                 variant = before.by_name.get(route.name) if before is not None else None
-                if variant is None:
+                if variant is None or variant.hosted is not hosted:  # from one model to many: what waits is asked anew
                     variant = self._new_variant(endpoint.name, route)
                 known = {_lane_key(lane.route): lane for lane in variant.lanes}
-                lanes = tuple(known.get(_lane_key(r)) or self._new_lane(r, variant, route.version) for r in route.lanes)
+                usable = [r for r in route.lanes if (r.wire is Wire.MODELS) is hosted]
+                lanes = tuple(known.get(_lane_key(r)) or self._new_lane(r, variant, route.version) for r in usable)
                 rows.append((variant, route, lanes))
             plan.append((endpoint, None, rows))
         return plan
 
     def _new_variant(self, endpoint: str, route: VariantRoute) -> Variant:
-        return Variant(
+        kind = Variant if route.hosting is None else HostedVariant
+        return kind(
             route,
             now_s=self._now_s,
             random=self._draw,
@@ -232,6 +278,8 @@ class Gateway:
         lane: Lane
         if route.wire is Wire.FRAMES:
             lane = FramesLane(route, variant, self._now_s, self._looker)
+        elif isinstance(variant, HostedVariant):
+            lane = HostLink(route, variant, self._now_s, self._looker)
         else:
             lane = HttpLane(route, variant, self._now_s)
         if variant.meter is not None:

@@ -16,7 +16,7 @@ from sys import byteorder
 from trimtab.errors import ModelFailed, QueueFull, ReplicaLost, TrimtabError
 from trimtab.metrics.sketch import OFFSET, PER_DOUBLING, ZERO, bucket_of
 from trimtab.wire.merging import merge_tallies
-from trimtab.wire.reports import Range, Tally, VariantReport, VersionReport
+from trimtab.wire.reports import ModelsReport, Range, Tally, VariantReport, VersionReport
 
 _LEAST_US = 1e-3  # clocks do not tell less; zero and less have no bucket among the halves
 _UPPER = 1 if byteorder == "little" else 0
@@ -230,11 +230,18 @@ class Meter:
         version.failed(error, streaming=streaming)
 
     def take(
-        self, endpoint: str, variant: str, *, waiting: int, busy_s: dict[str, float], current: set[str]
+        self,
+        endpoint: str,
+        variant: str,
+        *,
+        waiting: int,
+        busy_s: dict[str, float],
+        current: set[str],
+        models: ModelsReport | None = None,
     ) -> VariantReport | None:
         """All since the last time; None when nothing happened.
 
-        `waiting` is the requests that wait now; versions other than `current` are forgotten.
+        `waiting` is the requests that wait now; versions other than `current` are forgotten. `models` is passed on.
         """
         versions = [taken for meter in self.versions.values() if (taken := meter.take()) is not None]
         ended = sum(taken.ended for taken in versions) + self.clients_gone
@@ -249,6 +256,7 @@ class Meter:
             waiting=Range(min(self._waiting, waiting), max(self.waiting_most, self._waiting, waiting)),
             busy_s=busy_s,
             versions=versions,
+            models=models,
         )
         happened = bool(versions or ended or self.most or self._before or waiting or self.retried)
         self._before = self.least = self.most = self.in_hand

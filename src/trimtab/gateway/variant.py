@@ -14,7 +14,7 @@ from trimtab.policies.admission import STREAM_TIMEOUT_S, overdue, overfull, over
 from trimtab.policies.routing import least_outstanding
 from trimtab.resources.routing import VariantRoute
 from trimtab.wire.frames import AnswerMeta
-from trimtab.wire.reports import VariantReport
+from trimtab.wire.reports import ModelsReport, VariantReport
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +25,8 @@ class Variant:
     `readmit` is given the calls that wait here when the variant goes away; `starved` is told at once that one waits and
     there is no lane to wait for. With `metered` false nothing is counted.
     """
+
+    hosted = False  # calls name a model each
 
     def __init__(
         self,
@@ -71,12 +73,15 @@ class Variant:
         if not self._queue and (lane := self._pick()) is not None:
             lane.send(call, now_s)
             return
-        full = overfull(route, waiting=len(self._queue))
+        self._wait(call)
+
+    def _wait(self, call: Call) -> None:
+        full = overfull(self.route, waiting=len(self._queue))
         if full is not None:
             self.failed(call, full)
             return
         self._queue[id(call)] = call
-        if meter is not None and len(self._queue) > meter.waiting_most:
+        if (meter := self.meter) is not None and len(self._queue) > meter.waiting_most:
             meter.waiting_most = len(self._queue)
         if not self.lanes:
             self._starved(self)
@@ -200,6 +205,9 @@ class Variant:
         """Fail what is overdue, and fold what the meters hold. True while there is anything to come back for."""
         if self.meter is not None:
             self.meter.fold()
+        return self._enforce(now_s)
+
+    def _enforce(self, now_s: float) -> bool:
         overdue_calls = [call for call in self._queue.values() if call.deadline_s <= now_s]
         busy = bool(self._queue)
         for lane in (*self.lanes, *self.retiring):
@@ -208,10 +216,13 @@ class Variant:
             overdue_calls += [call for call in in_hand if call.deadline_s <= now_s]
         for call in overdue_calls:
             self._remove(call, overdue=True)
-            self.failed(call, overdue(self.route, sent=call.lane is not None))
+            self.failed(call, self._overdue(call))
         if busy:
             self.has_room()  # abandoned slots may have become free
         return busy
+
+    def _overdue(self, call: Call) -> TrimtabError:
+        return overdue(self.route, sent=call.lane is not None)
 
     # --- change ------------------------------------------------------------------------------------------------
 
@@ -264,7 +275,7 @@ class Variant:
         """Calls in the queue and with lanes."""
         if self.meter is not None:
             return self.meter.in_hand
-        return len(self._queue) + sum(len(lane.calls()) for lane in (*self.lanes, *self.retiring))
+        return self.waiting + sum(len(lane.calls()) for lane in (*self.lanes, *self.retiring))
 
     def counted(self) -> tuple[int, int]:
         """Calls that came so far, and of these: answered, failed, or left by their caller. Zeros without a meter."""
@@ -308,5 +319,14 @@ class Variant:
             if lane_busy_s := lane.take_busy(now_s):
                 replica = lane.route.replica_id
                 busy_s[replica] = busy_s.get(replica, 0.0) + lane_busy_s
-        waiting = len(self._queue)
-        return self.meter.take(self.endpoint, self.route.name, waiting=waiting, busy_s=busy_s, current=current)
+        return self.meter.take(
+            self.endpoint,
+            self.route.name,
+            waiting=self.waiting,
+            busy_s=busy_s,
+            current=current,
+            models=self._models_report(),
+        )
+
+    def _models_report(self) -> ModelsReport | None:
+        return None

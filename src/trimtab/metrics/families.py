@@ -89,10 +89,22 @@ UTILIZATION: Final = Family(
     "trimtab_replica_busy_ratio", "gauge", "Part of the newest second in which replicas had work; mean, 0 to 1."
 )
 READY: Final = Family("trimtab_replicas_ready", "gauge", "Replicas that take requests.")
+MODEL_HITS: Final = Family(
+    "trimtab_model_cache_hits_total", "counter", "Multi-model: requests whose model was loaded when they came."
+)
+MODEL_MISSES: Final = Family(
+    "trimtab_model_cache_misses_total", "counter", "Multi-model: requests whose model was not loaded when they came."
+)
+MODEL_WAIT: Final = Family(
+    "trimtab_model_wait_duration_seconds",
+    "summary",
+    "Multi-model: how long requests waited for their model; of those that did.",
+)
 
 GATEWAY_FAMILIES: Final = (
     INVOCATIONS, THROTTLED, RETRIES, CLIENTS_GONE, ERRORS, MODEL_ERRORS, STREAM_ERRORS, DURATION, MODEL_DURATION,
     QUEUE_DURATION, COMPUTE_DURATION, FIRST_CHUNK, BATCH_SIZE, IN_PROGRESS, QUEUED, UTILIZATION, READY,
+    MODEL_HITS, MODEL_MISSES, MODEL_WAIT,
 )  # fmt: skip
 
 
@@ -162,6 +174,65 @@ SAMPLED: Final = (
         "total",
         0.001,
         "From the decision to start a replica until it is ready.",
+    ),
+    _sampled(
+        "ModelsLoaded", "trimtab_models_loaded", "gauge", "sum", 1.0, "Multi-model: models loaded, of all replicas."
+    ),
+    _sampled(
+        "ModelMemoryBytes",
+        "trimtab_model_memory_bytes",
+        "gauge",
+        "sum",
+        1.0,
+        "Multi-model: measured memory of all replicas' models.",
+    ),
+    _sampled(
+        "ModelDownloadingTime",
+        "trimtab_model_fetch_duration_seconds",
+        "summary",
+        "total",
+        1e-6,
+        "Multi-model: fetching and unpacking a model's artifact.",
+    ),
+    _sampled(
+        "ModelLoadingTime",
+        "trimtab_model_loading_duration_seconds",
+        "summary",
+        "total",
+        1e-6,
+        "Multi-model: loading a model that is on the disk; count is the number of loads.",
+    ),
+    _sampled(
+        "ModelUnloadingTime",
+        "trimtab_model_unloading_duration_seconds",
+        "summary",
+        "total",
+        1e-6,
+        "Multi-model: from the decision to unload a model until its memory is back.",
+    ),
+    _sampled(
+        "ModelUnloads",
+        "trimtab_model_unloads_total",
+        "counter",
+        "total",
+        1.0,
+        "Multi-model: models unloaded, crashes not included.",
+    ),
+    _sampled(
+        "ModelLoadFailures",
+        "trimtab_model_load_failures_total",
+        "counter",
+        "total",
+        1.0,
+        "Multi-model: models that could not be fetched or loaded.",
+    ),
+    _sampled(
+        "ModelCrashes",
+        "trimtab_model_crashes_total",
+        "counter",
+        "total",
+        1.0,
+        "Multi-model: loaded models whose process died unasked.",
     ),
 )
 

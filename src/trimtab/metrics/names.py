@@ -19,7 +19,7 @@ VARIANT: Final = "VariantName"
 VERSION: Final = "ModelVersion"  # the deployment that a variant's replicas were born of
 REPLICA: Final = "ReplicaId"
 DIRECTION: Final = "Direction"  # of a scaling decision: Out, In
-CAUSE: Final = "Cause"  # of a start: Deployment, Restart, ScaleOut
+CAUSE: Final = "Cause"  # of a start: Deployment, Restart, ScaleOut; of a model's load or unload: Asked, Evicted, ...
 REASON: Final = "Reason"  # of an error: `TrimtabError.reason`
 
 PER_VARIANT: Final = (ENDPOINT, VARIANT)
@@ -61,6 +61,28 @@ METRICS: Final = (
         "None",
         "In progress and queued, per ready replica; Min and Max; every second here, AWS: 10 s.",
     ),
+    Metric(
+        SAGEMAKER,
+        "ModelCacheHit",
+        "None",
+        "Multi-model: 1 for each request whose model was loaded when it came, else 0; Average is the hit ratio.",
+    ),
+    Metric(
+        SAGEMAKER,
+        "ModelLoadingWaitTime",
+        "Microseconds",
+        "Multi-model: how long a request waited for its model to be fetched, loaded or both; of those that did.",
+    ),
+    Metric(
+        SAGEMAKER, "ModelDownloadingTime", "Microseconds", "Multi-model: fetching and unpacking a model's artifact."
+    ),
+    Metric(SAGEMAKER, "ModelLoadingTime", "Microseconds", "Multi-model: loading a model that is on the disk."),
+    Metric(
+        SAGEMAKER,
+        "ModelUnloadingTime",
+        "Microseconds",
+        "Multi-model: from the decision to unload a model until its memory is back, its last requests included.",
+    ),
     Metric(INSTANCES, "CPUUtilization", "Percent", "0 to 100 x cores, of a replica's processes; a sample per replica."),
     Metric(
         INSTANCES,
@@ -71,6 +93,13 @@ METRICS: Final = (
     Metric(INSTANCES, "DiskUtilization", "Percent", "0 to 100 of the file system that the data directory is on."),
     Metric(INSTANCES, "GPUUtilization", "Percent", "0 to 100 x GPUs, by NVML; absent without GPUs."),
     Metric(INSTANCES, "GPUMemoryUtilization", "Percent", "0 to 100 x GPUs, by NVML; absent without GPUs."),
+    Metric(
+        INSTANCES,
+        "LoadedModelCount",
+        "None",
+        "Multi-model: models that a replica has loaded; a sample per replica and minute, so that Sum is all replicas' "
+        "and Average a replica's over a period of 60 s, as on AWS.",
+    ),
     Metric(
         TRIMTAB,
         "Latency",
@@ -139,4 +168,38 @@ METRICS: Final = (
         "1 for each change of the number of replicas that autoscaling has ordered.",
         (PER_VARIANT, (ENDPOINT, VARIANT, DIRECTION)),
     ),
+    Metric(
+        TRIMTAB,
+        "ModelsLoaded",
+        "Count",
+        "Multi-model: models that a replica has loaded; a sample per replica when it changes, and every 10 s.",
+    ),
+    Metric(
+        TRIMTAB,
+        "ModelMemoryBytes",
+        "Bytes",
+        "Multi-model: measured memory of a replica's models; as ModelsLoaded.",
+    ),
+    Metric(
+        TRIMTAB,
+        "ModelLoads",
+        "Count",
+        "Multi-model: 1 for each model loaded. Cause: Asked, Hot, Pinned, Copies, NewVersion, ...",
+        (PER_VARIANT, (ENDPOINT, VARIANT, CAUSE)),
+    ),
+    Metric(
+        TRIMTAB,
+        "ModelUnloads",
+        "Count",
+        "Multi-model: 1 for each model unloaded. Cause: Evicted, Expired, NotCached, NewVersion, Deleted, ...",
+        (PER_VARIANT, (ENDPOINT, VARIANT, CAUSE)),
+    ),
+    Metric(
+        TRIMTAB,
+        "ModelLoadFailures",
+        "Count",
+        "Multi-model: 1 for each model that could not be fetched or loaded.",
+        (PER_VARIANT, (ENDPOINT, VARIANT, REASON)),
+    ),
+    Metric(TRIMTAB, "ModelCrashes", "Count", "Multi-model: 1 for each loaded model whose process died unasked."),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 4 * 2**20
 _CHARGE_STEP_BYTES = 2**20  # room is taken in steps of this
+_FETCHES_AT_ONCE = 8  # on threads of their own: hundreds of models that are wanted at once must not hold up all others
 
 
 class ArtifactMissing(NotFound):
@@ -86,6 +88,7 @@ class ArtifactCache:
         self._max_unpacked_bytes = max_unpacked_bytes
         self._flights: dict[str, _Flight] = {}
         self._settling: set[asyncio.Task[None]] = set()
+        self._threads = ThreadPoolExecutor(_FETCHES_AT_ONCE, "trimtab-artifacts")
 
     async def start(self) -> None:
         """Find what is on the disk already."""
@@ -120,6 +123,13 @@ class ArtifactCache:
             self._flights[source.digest] = flight
             flight.task.add_done_callback(lambda _: self._land(flight))
         return await self._wait(flight, url, timeout_s)
+
+    async def digest_of(self, url: str, *, compressed: bool = True) -> str:
+        """The digest that `fetch` would answer with now. "": nothing is there. Raises as `fetch`."""
+        try:
+            return (await self._resolve(url, compressed)).digest
+        except ArtifactMissing:
+            return ""
 
     def release(self, artifact: LocalArtifact) -> None:
         """Its folder may go when room is needed."""
@@ -219,7 +229,7 @@ class ArtifactCache:
     async def _fetch(self, source: _Source) -> Entry:
         bridge = Bridge()
         job = _Job(self._folder, self._store, bridge, source, self._max_unpacked_bytes)
-        work = asyncio.ensure_future(asyncio.to_thread(job.run))
+        work = asyncio.get_running_loop().run_in_executor(self._threads, job.run)
         try:
             entry = await asyncio.shield(work)
         except asyncio.CancelledError:

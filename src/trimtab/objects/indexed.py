@@ -11,6 +11,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -43,6 +44,7 @@ from trimtab.objects.reaper import GENERATION_BLOBS, Reaper
 from trimtab.objects.receive import Source, digest, receive, to_the_end
 from trimtab.objects.store import MAX_PUT_BYTES, ObjectReader
 from trimtab.objects.uploads import MIN_PART_BYTES, Completion, Uploads
+from trimtab.objects.watching import NO_CHANGES, Changes, Watcher, Watchers
 
 INLINE_BYTES = 16 * 1024  # so many rest in the index itself: one write to the disk instead of three
 T = TypeVar("T")
@@ -70,6 +72,7 @@ class IndexedObjectStore:
         self._uploads = Uploads(index, min_part_bytes=min_part_bytes)
         self._listings = Listings(index)
         self._thread = ThreadPoolExecutor(1, "trimtab-objects")
+        self._watchers = Watchers()
         self._reaper = Reaper(index, blobs, self._write, generation_blobs=generation_blobs)
 
     async def start(self) -> None:
@@ -85,6 +88,10 @@ class IndexedObjectStore:
         await self._reaper.close()
         await asyncio.to_thread(self._thread.shutdown)
         self._index.close()
+
+    def watch(self, watcher: Watcher) -> None:
+        """See ObjectStore.watch."""
+        self._watchers.add(watcher)
 
     # Buckets
 
@@ -134,7 +141,7 @@ class IndexedObjectStore:
             info = self._new(bucket, key, digests, attributes)
             return self._index.put(info, layout, condition)
 
-        return await self._receive(source, commit, algorithms, expected, limit_bytes)
+        return await self._receive(source, commit, algorithms, expected, limit_bytes, (bucket, (key,)))
 
     async def copy(
         self,
@@ -164,7 +171,7 @@ class IndexedObjectStore:
                 digests = await digest(self._peek(reader), algorithms or tuple(found.checksums))
                 info = msgspec.structs.replace(info, etag=digests.etag, checksums=digests.checksums())
             info = msgspec.structs.replace(info, modified_s=self._clock.now_s())
-            stored = await self._write(lambda: self._index.put(info, layout, condition))
+            stored = await self._write(lambda: self._index.put(info, layout, condition), (bucket, (key,)))
         finally:
             reader.close()
         self._reaper.wake()
@@ -198,10 +205,18 @@ class IndexedObjectStore:
             return bool(self._listings.objects(bucket, prefix=prefix, delimiter="", after="", limit=1).objects)
         return False
 
+    def holds_bucket(self, url: str) -> bool:
+        """Whether the bucket of `s3://bucket/...` is there, whatever is in it."""
+        with suppress(Invalid, NotFound):
+            self._index.get_bucket(parse_url(url)[0])
+            return True
+        return False
+
     async def delete(self, bucket: str, key: str, version_id: str = "", *, condition: Condition = ALWAYS) -> Removal:
         """See ObjectStore.delete."""
         now_s = self._clock.now_s()
-        removal = await self._write(lambda: self._index.remove(bucket, key, version_id, condition, now_s))
+        remove = partial(self._index.remove, bucket, key, version_id, condition, now_s)
+        removal = await self._write(remove, (bucket, (key,)))
         self._reaper.wake()
         return removal
 
@@ -210,7 +225,8 @@ class IndexedObjectStore:
     ) -> Sequence[Removal | RequestError]:
         """See ObjectStore.delete_many."""
         now_s = self._clock.now_s()
-        results = await self._write(lambda: self._index.remove_many(bucket, items, now_s))
+        keys = dict.fromkeys(key for key, _, _ in items)
+        results = await self._write(lambda: self._index.remove_many(bucket, items, now_s), (bucket, keys))
         self._reaper.wake()
         return results
 
@@ -319,7 +335,8 @@ class IndexedObjectStore:
     async def complete_upload(self, bucket: str, key: str, upload_id: str, completion: Completion) -> ObjectInfo:
         """See ObjectStore.complete_upload."""
         now_s = self._clock.now_s()
-        info = await self._write(lambda: self._uploads.complete(bucket, key, upload_id, completion, now_s))
+        complete = partial(self._uploads.complete, bucket, key, upload_id, completion, now_s)
+        info = await self._write(complete, (bucket, (key,)))
         self._reaper.wake()
         return info
 
@@ -358,6 +375,7 @@ class IndexedObjectStore:
         algorithms: Sequence[str],
         expected: Mapping[str, str],
         limit_bytes: int,
+        changes: Changes = NO_CHANGES,
     ) -> T:
         self._index.require_room()
         named: list[str] = []
@@ -376,7 +394,7 @@ class IndexedObjectStore:
                 limit_bytes=limit_bytes,
                 inline_bytes=self._inline_bytes,
             )
-            stored = await self._write(lambda: commit(digests, layout))
+            stored = await self._write(lambda: commit(digests, layout), changes)
         except BaseException:
             for blob in named:
                 self._reaper.abandoned(blob)
@@ -386,9 +404,10 @@ class IndexedObjectStore:
         self._reaper.wake()
         return stored
 
-    async def _write(self, function: Callable[[], T]) -> T:
+    async def _write(self, function: Callable[[], T], changes: Changes = NO_CHANGES) -> T:
         """Run a change of the index on its thread. A caller who is cancelled waits for it all the same."""
-        return await to_the_end(asyncio.get_running_loop().run_in_executor(self._thread, function))
+        written = asyncio.get_running_loop().run_in_executor(self._thread, function)
+        return await to_the_end(self._watchers.tell_after(written, changes))
 
     def _peek(self, reader: BlobReader, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
         """The bytes of a reader that stays open."""

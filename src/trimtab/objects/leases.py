@@ -12,6 +12,9 @@ class Lease:
 
     def __init__(self, artifacts: ArtifactCache, artifact: LocalArtifact) -> None:
         self.path = artifact.path
+        self.digest = artifact.digest  # changes with the content
+        self.size_bytes = artifact.size_bytes  # unpacked
+        self.fetched = artifact.fetched  # False: it was on the disk already
         self._artifacts, self._artifact = artifacts, artifact
 
     def release(self) -> None:

@@ -22,6 +22,7 @@ from trimtab.objects.model import (
 )
 from trimtab.objects.receive import Source
 from trimtab.objects.uploads import Completion
+from trimtab.objects.watching import Watcher
 
 MAX_PUT_BYTES = 5 * 2**30  # one PUT or one part (S3 User Guide)
 
@@ -58,6 +59,12 @@ class ObjectStore(Protocol):
 
     `version_id` "" means the latest version.
     """
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell `watcher` of every key that is written, deleted or copied to from now on: on the event loop, at once
+        after the change and before its caller hears of it. It must be quick, and look for itself what is there now.
+        """
+        ...
 
     async def create_bucket(self, name: str, *, region: str) -> None:
         """InvalidBucketName; AlreadyExists."""

@@ -34,6 +34,19 @@ def overfull(route: VariantRoute, *, waiting: int) -> QueueFull | None:
     )
 
 
+MODEL_QUEUES = 8  # the requests for all models of a variant may fill so many queues: one slow load does not fill them
+
+
+def overfull_models(route: VariantRoute, *, waiting: int) -> QueueFull | None:
+    """Why one more request may not wait in a multi-model variant when `waiting` do for all models together."""
+    if waiting < route.max_queue * MODEL_QUEUES:
+        return None
+    return QueueFull(
+        f"{waiting} requests already wait for models of variant {route.name}. Try again, or add replicas.",
+        retry_after_s=1.0,
+    )
+
+
 class Refusals:
     """Whether so many requests are refused that refusing takes the time of serving.
 

@@ -84,6 +84,23 @@ class EndpointRecord(Struct, frozen=True, kw_only=True):
     crashes: tuple[Crash, ...] = ()
     scalings: tuple[Scaling, ...] = ()
 
+    @property
+    def deployments(self) -> tuple[Deployment, ...]:
+        """What takes the traffic, and what an update brings."""
+        return tuple(deployment for deployment in (self.serving, self.incoming) if deployment is not None)
+
+    @property
+    def multi_model(self) -> bool:
+        """Whether replicas of any variant hold many models each."""
+        return any(v.container.multi_model for deployment in self.deployments for v in deployment.variants)
+
+    def deployed(self, replica_id: str, variant: str) -> DeployedVariant | None:
+        """The variant that a replica is of; None when it is of none that is deployed now."""
+        for deployment in self.deployments:
+            if replica_id.startswith(replica_prefix(self.uid, deployment.generation)):
+                return next((v for v in deployment.variants if v.spec.name == variant), None)
+        return None
+
     def scaling_of(self, variant: str) -> Scaling | None:
         """Autoscaling's change of the variant's count, if one is under way."""
         return next((scaling for scaling in self.scalings if scaling.variant == variant), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 MAX_SETTINGS = 10_000  # models of one endpoint that have settings of their own
+EVERY_MODEL = "*"  # the model of a setting that holds for each model without one of its own; it can only set a `ttl_s`
 
 
 class ModelSetting(Struct, frozen=True, kw_only=True):

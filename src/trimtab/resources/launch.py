@@ -29,3 +29,7 @@ class WorkerLaunch(Struct, frozen=True, kw_only=True):
     memory_limit_bytes: int = 0  # of private data (RLIMIT_DATA); 0 = none
     region: str = "us-east-1"
     ordered_monotonic_s: float = 0.0  # when the engine gave the order; fork_s counts from here; 0 = unknown
+    owned: bool = False  # by whoever holds a control connection: without any it finishes what it has in hand and ends
+    data_dir: str = ""  # of a model host, which orders workers itself: where trimtab keeps its files
+    house: str = ""  # of a model host: the supervisor's life, as in BirthRecord
+    hung_after_s: float = 0.0  # of a model host: its worker with one request in hand for so long is hung; 0: never

@@ -20,8 +20,13 @@ def _scaling(connection: Connection) -> None:
     schema.metadata.create_all(connection, tables=schema.SCALING)
 
 
+def _hosting(connection: Connection) -> None:
+    """3 -> 4: settings of models of multi-model endpoints."""
+    schema.metadata.create_all(connection, tables=[schema.model_settings])
+
+
 # MIGRATIONS[n] turns schema n into schema n + 1. Steps are never edited after a release; they are added to.
-MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _alarms, 2: _scaling}
+MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _alarms, 2: _scaling, 3: _hosting}
 
 
 def migrate(

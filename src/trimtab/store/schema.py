@@ -1,4 +1,4 @@
-"""Tables of schema version 3. Values are MessagePack of the structs in `resources`; columns are what is searched by."""
+"""Tables of schema version 4. Values are MessagePack of the structs in `resources`; columns are what is searched by."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 metadata = MetaData()
 
@@ -110,3 +110,12 @@ scaling_activities = Table(
 )
 
 SCALING = (scaling_targets, scaling_policies, scaling_actions, scaling_states, scaling_activities)
+
+# Since schema 4. Settings of models of multi-model endpoints: `endpoint` is case-folded, `model` is the key in UTF-8.
+model_settings = Table(
+    "model_settings",
+    metadata,
+    Column("endpoint", String(255), primary_key=True),
+    Column("model", LargeBinary(1024), primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)

@@ -18,6 +18,7 @@ from trimtab.resources.model import Model
 from trimtab.resources.names import key_of
 from trimtab.store import schema
 from trimtab.store.alarms import SqlAlarms
+from trimtab.store.hosting import SqlHosting, forget_endpoint
 from trimtab.store.migrations import migrate
 from trimtab.store.scaling import SqlScaling
 from trimtab.store.store import EVENTS_KEPT, Stale
@@ -57,6 +58,7 @@ class SqlStore:
         self._endpoints: dict[str, tuple[int, EndpointRecord]] = {}  # by key, with the revision that was read
         self.alarms = SqlAlarms(self._write, self._read)
         self.scaling = SqlScaling(self._write, self._read)
+        self.hosting = SqlHosting(self._write, self._read)
         with self._write() as connection:
             migrate(connection)
 
@@ -150,6 +152,7 @@ class SqlStore:
             if removed.rowcount == 1:
                 connection.execute(delete(schema.events).where(schema.events.c.endpoint == key))
                 _delete_tags(connection, "endpoint", key)
+                forget_endpoint(connection, key)
             elif _exists(connection, "endpoint", key):
                 raise Stale(f"The endpoint {name!r} is no longer at revision {revision}.")
 

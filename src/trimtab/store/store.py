@@ -11,6 +11,7 @@ from trimtab.resources.endpoint import Event
 from trimtab.resources.endpoint_config import EndpointConfig
 from trimtab.resources.model import Model
 from trimtab.store.alarms import AlarmStore
+from trimtab.store.hosting import HostingStore
 from trimtab.store.scaling import ScalingStore
 
 EVENTS_KEPT = 500  # per endpoint; older ones make room
@@ -36,6 +37,11 @@ class Store(Protocol):
     @property
     def scaling(self) -> ScalingStore:
         """Autoscaling's targets, policies, scheduled actions, activities and states."""
+        ...
+
+    @property
+    def hosting(self) -> HostingStore:
+        """Settings of models of multi-model endpoints."""
         ...
 
     def add_model(self, model: Model, tags: Mapping[str, str]) -> None:
@@ -96,7 +102,8 @@ class Store(Protocol):
         ...
 
     def remove_endpoint(self, name: str, *, revision: int) -> None:
-        """And its tags and events. No effect when it is gone already; Stale when it was written since."""
+        """And its tags, events and settings of models. No effect when it is gone already; Stale when it was written
+        since."""
         ...
 
     def add_events(self, endpoint: str, events: Sequence[Event]) -> None:

@@ -27,6 +27,7 @@ from trimtab.objects.model import (
 from trimtab.objects.names import InvalidBucketName, InvalidKey, KeyTooLong
 from trimtab.objects.store import ObjectStore
 from trimtab.testing.object_uploads import MIB, ObjectCopyTests, noise, pieces, read
+from trimtab.testing.object_watching import ObjectWatchTests
 
 
 async def broken(data: bytes) -> AsyncIterator[bytes]:
@@ -35,7 +36,7 @@ async def broken(data: bytes) -> AsyncIterator[bytes]:
     raise ConnectionResetError("the client left")
 
 
-class ObjectStoreTests(ObjectCopyTests):
+class ObjectStoreTests(ObjectCopyTests, ObjectWatchTests):
     """The suite. Every test gets a store without buckets."""
 
     @pytest.fixture

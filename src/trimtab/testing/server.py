@@ -98,6 +98,12 @@ class Trimtab:
         s3.create_bucket(Bucket="models")
         return s3
 
+    @property
+    def bucket(self) -> str:
+        """The bucket `models`, made."""
+        assert self.s3 is not None
+        return "models"
+
     def upload(self, archive: bytes, key: str = "") -> str:
         """Store `archive` and return its `s3://` URL."""
         key = key or f"{uuid.uuid4().hex}/model.tar.gz"
@@ -140,6 +146,32 @@ class Trimtab:
         found: dict[str, Any] = self.sagemaker.describe_endpoint(EndpointName=name)
         assert found["EndpointStatus"] == status, found
         return found
+
+    def deploy_many(
+        self, name: str, count: int = 1, image: str = "trimtab://python", *, cache: bool = True, **environment: str
+    ) -> None:
+        """A multi-model endpoint in service, with no model yet: they go to `s3://models/NAME/`, by `put_model`."""
+        self.create_many(name, image, cache=cache, **environment)
+        self.create_config(name, name, count)
+        self.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+        self.settled(name)
+
+    def create_many(
+        self, name: str, image: str = "trimtab://python", *, cache: bool = True, **environment: str
+    ) -> None:
+        """A multi-model model, of the archives below `s3://models/NAME/`."""
+        container = {
+            "Image": image,
+            "Mode": "MultiModel",
+            "ModelDataUrl": f"s3://{self.bucket}/{name}/",
+            "MultiModelConfig": {"ModelCacheSetting": "Enabled" if cache else "Disabled"},
+            "Environment": environment,
+        }
+        self.sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
+
+    def put_model(self, name: str, model: str, archive: bytes) -> None:
+        """Put (or replace) a model of the multi-model endpoint `name`."""
+        self.upload(archive, f"{name}/{model}")
 
     def invoke(self, name: str, body: bytes, content_type: str = "application/json", **more: Any) -> bytes:
         """One invocation's body."""

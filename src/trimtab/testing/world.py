@@ -95,6 +95,7 @@ class World:
             clock=self.clock,
             resolve_runtime=lambda image, environment: Runtime(image=image),
             artifact_exists=lambda url, compressed: "missing" not in url,
+            bucket_exists=lambda url: "missing" not in url,
             **self.hooks(),
         )
         self.book = publisher.book

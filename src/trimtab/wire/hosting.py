@@ -8,9 +8,11 @@ requests straight to those workers. Two connections, both over Unix sockets (or 
     gateway -> host: WANT (payload Want), USED (payload Used).
     host -> gateway: MODEL (payload ModelAt): all that the host holds when a gateway has connected, then every change.
 
-   A `Want` is answered by a `ModelAt` that is READY or FAILED, sooner or later; a gateway whose connection was lost
-   asks again. Before a worker is told to drain, every gateway is told LEAVING: what a worker refuses all the same goes
-   back to its gateway's queue, which asks again. So no request is lost between an eviction and a request.
+   A `Want` is answered by a `ModelAt` that is READY or FAILED, sooner or later, and by one that is LOADING at once
+   (without a version while that is not known): a gateway that hears nothing asks another host, too. A gateway whose
+   connection was lost asks again. Before a worker is told to drain, every gateway is told LEAVING: what a worker
+   refuses all the same goes back to its gateway's queue, which asks again. So no request is lost between an eviction
+   and a request.
 
 2. host -> control, on `Paths.hosts_socket`: u32 little-endian size, MessagePack of a `HostSays`; back: `ControlSays`.
    Control brings artifacts to the local disk and tells what has changed; it decides nothing about loaded models, and a
@@ -20,15 +22,13 @@ requests straight to those workers. Two connections, both over Unix sockets (or 
 from __future__ import annotations
 
 import enum
-import struct
 
 from msgspec import Struct, field
 
 from trimtab.resources.hosting import ModelSetting
 from trimtab.resources.routing import Lane
 
-SIZE = struct.Struct("<I")
-MAX_BYTES = 1 << 24
+MAX_BYTES = 1 << 24  # of one message to or from control (wire/sized.py)
 
 
 # --- between gateways and a host -------------------------------------------------------------------------------------
@@ -44,11 +44,13 @@ class Want(Struct, array_like=True, frozen=True):
 
 
 class Use(Struct, array_like=True, frozen=True):
-    """What one gateway did with one model since it last told. `in_hand`: sent to this host's copy, not answered yet."""
+    """What one gateway did with one model since it last told. `in_hand`: sent to this host's copies, not answered yet;
+    `misses`: of `requests`, those that came before the model was loaded anywhere, as far as the gateway knew."""
 
     model: str
     requests: int
     in_hand: int
+    misses: int = 0
 
 
 class Used(Struct, array_like=True, frozen=True):
@@ -66,7 +68,7 @@ class ModelState(enum.StrEnum):
     FAILED = "Failed"  # not loaded; those who wait are to be told `reason` and `message`
 
 
-class ModelAt(Struct, array_like=True, frozen=True):
+class ModelAt(Struct, array_like=True, frozen=True, gc=False):
     """Where one version of a model is, in this host. After an artifact was overwritten two versions exist for a while:
     the new one is READY before the old one is LEAVING, where memory allows."""
 
@@ -125,6 +127,7 @@ class ModelEvent(Struct, frozen=True, kw_only=True, tag="event", omit_defaults=T
     unload_s: float | None = None
     failure: str = ""  # Failure.reason
     requests: int = 0  # of an unload: what it had answered
+    misses: int = 0  # of these, those that had waited for it
     seq: int = 0  # grows by one per host: control keeps the last that it has written, and drops repetitions
 
 
@@ -141,6 +144,7 @@ class Resident(Struct, frozen=True, kw_only=True, omit_defaults=True):
     loaded_s: float = 0.0  # wall time
     used_s: float = 0.0  # wall time of the last request
     requests: int = 0
+    misses: int = 0
     in_hand: int = 0
     load_s: float = 0.0
     value: float = 0.0  # what eviction goes by: seconds of loading that keeping it saves, per second and MiB

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, TypeVar
 
-from trimtab.wire.reports import Range, Tally, VariantReport, VersionReport
+from trimtab.wire.reports import ModelsReport, Range, Tally, VariantReport, VersionReport
 
 K = TypeVar("K")
 N = TypeVar("N", int, float)
@@ -30,6 +30,20 @@ def merge_variants(into: VariantReport, other: VariantReport, *, at_once: bool =
             into.versions.append(version)
         else:
             merge_versions(mine, version)
+    if other.models is not None:
+        if into.models is None:
+            into.models = ModelsReport()
+        merge_models(into.models, other.models)
+
+
+def merge_models(into: ModelsReport, other: ModelsReport) -> None:
+    """Add what `other` counted."""
+    into.hits += other.hits
+    into.misses += other.misses
+    merge_tallies(into.waits, other.waits)
+    for model, (hits, misses) in other.models.items():
+        before = into.models.get(model, (0, 0))
+        into.models[model] = (before[0] + hits, before[1] + misses)
 
 
 def merge_versions(into: VersionReport, other: VersionReport) -> None:

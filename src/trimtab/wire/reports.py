@@ -62,6 +62,15 @@ class VersionReport(Struct, array_like=True, gc=False, kw_only=True):
     batched: dict[int, int] = field(default_factory=dict)  # answers by the size of the batch that they were in
 
 
+class ModelsReport(Struct, array_like=True, gc=False):
+    """How the requests of a multi-model variant found their models. Counts are of this report alone."""
+
+    hits: int = 0  # requests whose model was loaded somewhere when they came
+    misses: int = 0  # the others
+    waits: Tally = field(default_factory=Tally)  # us; of misses: received until their model was loaded
+    models: dict[str, tuple[int, int]] = field(default_factory=dict)  # hits and misses by model
+
+
 class VariantReport(Struct, array_like=True, gc=False, kw_only=True):
     """What happened at one variant in this gateway. Left out of a report when nothing did."""
 
@@ -75,6 +84,7 @@ class VariantReport(Struct, array_like=True, gc=False, kw_only=True):
     waiting: Range = field(default_factory=Range)
     busy_s: dict[str, float] = field(default_factory=dict)  # by replica: time with a request in hand; of all its lanes
     versions: list[VersionReport] = field(default_factory=list)
+    models: ModelsReport | None = None  # of a multi-model variant
 
 
 class Report(Struct, array_like=True, gc=False, kw_only=True):

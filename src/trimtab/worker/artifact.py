@@ -32,10 +32,14 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "lightgbm": ("numpy", "lightgbm"),
     "torchscript": ("numpy", "torch"),
 }
-_EXPECTED = (
-    ".onnx; .joblib, .pkl or .skops (scikit-learn); .json, .ubj or xgboost-model (XGBoost); .txt (LightGBM); "
-    ".pt, .pth or .pt2 (PyTorch)"
-)
+_EXPECTED: Mapping[str, str] = {
+    "onnx": ".onnx",
+    "pickle": ".joblib or .pkl (scikit-learn)",
+    "skops": ".skops (scikit-learn)",
+    "xgboost": ".json, .ubj or xgboost-model (XGBoost)",
+    "lightgbm": ".txt (LightGBM)",
+    "torchscript": ".pt, .pth or .pt2 (PyTorch)",
+}
 
 
 def detect(model_dir: Path, kinds: Collection[str] = KINDS) -> tuple[Path, str]:
@@ -59,8 +63,23 @@ def detect(model_dir: Path, kinds: Collection[str] = KINDS) -> tuple[Path, str]:
     raise StartFailed(
         "ArtifactInvalid",
         f"The artifact holds no model that can be served without a script. Found: {_listing(model_dir)}. Expected one "
-        f"of: {_EXPECTED}; or code/inference.py with a model_fn.{_hint(model_dir)}",
+        f"of: {'; '.join(_EXPECTED[kind] for kind in KINDS if kind in kinds)}; or code/inference.py with a model_fn."
+        f"{_other_image(model_dir, kinds)}{_hint(model_dir)}",
     )
+
+
+def _other_image(model_dir: Path, kinds: Collection[str]) -> str:
+    """What to do with a model that this image's handlers do not load."""
+    others = [path.name for path in _files(model_dir) if kind_of(path) not in (None, *kinds)]
+    return f" The image of this endpoint does not serve {others[0]}; trimtab://python does." if others else ""
+
+
+def kind_in(model_dir: Path) -> str:
+    """`script` where the artifact brings one, else the kind of its model file; "" where that is not one of a kind."""
+    if (model_dir / "code").is_dir():
+        return "script"
+    kinds = {kind for path in _files(model_dir) if (kind := kind_of(path)) is not None}
+    return kinds.pop() if len(kinds) == 1 else ""
 
 
 def kind_of(path: Path) -> str | None:

@@ -5,12 +5,13 @@ It accepts every connection. The first frame says whose it is: control's stay he
 
 from __future__ import annotations
 
+import _thread
 import os
+import select
 import selectors
 import signal
 import socket
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -18,16 +19,18 @@ from typing import NoReturn
 
 import msgspec
 
+from trimtab.logfile import LogFile
 from trimtab.resources.replica import ReplicaState
 from trimtab.wire.frames import HEADER, HEADER_SIZE, Kind, pack
 from trimtab.worker.connection import REQUEST_KINDS
-from trimtab.worker.logfile import LogFile
 from trimtab.worker.report import Report
 from trimtab.worker.serve import Loop
 
 BROKEN_EXIT = 70  # EX_SOFTWARE: an invariant of the worker's own does not hold; the log has the traceback
 _TICK_S = 1.0
 _SLOW_S = 1.0  # a request that has been in hand so long is worth a word to control
+_SHORT_LOAD_S = 0.01  # a load that takes no longer need not be told about while it lasts
+_OWNER_WITHIN_S = 10.0  # whoever ordered it and lives has long connected by then
 _READ = selectors.EVENT_READ
 _CONTROL_KINDS = frozenset({Kind.DESCRIBE, Kind.DRAIN, Kind.STOP})
 _MAX_CONTROL_BYTES = 64 * 1024
@@ -58,7 +61,9 @@ class Attendant:
         lifeline_fd: int = -1,
         orphan_grace_s: float = 60.0,
         log: LogFile | None = None,
+        owned: bool = False,
     ) -> None:
+        """`owned`: it is no use without a control connection, and ends soon when there is none."""
         self._listener, self._report, self._loop = listener, report, loop
         self._end, self._lifeline_fd, self._orphan_grace_s, self._log = end, lifeline_fd, orphan_grace_s, log
         self._wake_r, self._wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -67,7 +72,10 @@ class Attendant:
         self._controls: dict[socket.socket, _Control] = {}
         self._told_slow_s = 0.0
         self._deadline_s = float("inf")
+        self._owned = owned
+        self._owner_by_s = time.monotonic() + _OWNER_WITHIN_S if owned else float("inf")
         report.on_change = self._announce
+        loop.strangers = lambda: len(self._unknown)
 
     def start(self) -> None:
         """Begin to answer; take SIGTERM as an order to drain. Call it from the main thread."""
@@ -79,7 +87,7 @@ class Attendant:
         # The C half of Python's handler writes to the pipe at once, even while the main thread is inside C code.
         signal.signal(signal.SIGTERM, lambda _number, _frame: None)
         signal.set_wakeup_fd(self._wake_w, warn_on_full_buffer=False)
-        threading.Thread(target=self._run, name="attendant", daemon=True).start()
+        _thread.start_new_thread(self._run, ())  # threading's would have the main thread wait until it runs
 
     def forsake(self) -> None:
         """In a child that the model's code has forked: let go of the sockets, so that this worker's end shows."""
@@ -93,12 +101,13 @@ class Attendant:
         """Finish what is in hand, then end; at once where nothing can be in hand."""
         if self._report.state is ReplicaState.READY:
             self._report.move(ReplicaState.DRAINING)
-            self._loop.leave()
+            self._loop.leave(told=self._owned)
         elif self._report.state is not ReplicaState.DRAINING:
             self._end()
 
     def _run(self) -> None:
         try:
+            self._stand_back()
             while True:
                 for key, mask in self._selector.select(_TICK_S):
                     key.data(key.fileobj, mask)
@@ -108,10 +117,21 @@ class Attendant:
             sys.stderr.flush()
             os._exit(BROKEN_EXIT)
 
+    def _stand_back(self) -> None:
+        """Leave the interpreter to the main thread until it has something to tell, or its load is no short one.
+
+        Whoever ordered this worker has connected by now: to be told that it is starting would slow the start.
+        """
+        poll = select.poll()
+        poll.register(self._wake_r, select.POLLIN)
+        poll.poll(_SHORT_LOAD_S * 1000)
+
     def _tick(self) -> None:
         now_s = time.monotonic()
         if now_s > self._deadline_s:
             self._end()
+        if now_s > self._owner_by_s:
+            self._orphaned()
         if self._log is not None:
             self._log.tick()
         _, busy_since_s = self._loop.load()
@@ -131,7 +151,12 @@ class Attendant:
     def _lifeline_changed(self, _file: object, _mask: int) -> None:
         """Nobody writes to the lifeline: readable means that its other end is closed."""
         self._selector.unregister(self._lifeline_fd)
-        self._deadline_s = time.monotonic() + self._orphan_grace_s
+        self._orphaned()
+
+    def _orphaned(self) -> None:
+        """Nobody needs it any more but who waits for an answer."""
+        self._owner_by_s = float("inf")
+        self._deadline_s = min(self._deadline_s, time.monotonic() + self._orphan_grace_s)
         self.drain()
 
     def _accept(self, _file: object, _mask: int) -> None:
@@ -161,7 +186,9 @@ class Attendant:
         self._selector.unregister(sock)
         if not data:
             sock.close()
+            self._loop.wake()
         elif HEADER.unpack(prefix)[3] in _CONTROL_KINDS:
+            self._owner_by_s = float("inf")
             self._controls[sock] = _Control(sock, prefix)
             self._selector.register(sock, _READ, self._control_ready)
             self._obey(self._controls[sock])
@@ -232,3 +259,5 @@ class Attendant:
         if self._controls.pop(control.sock, None) is not None:
             self._selector.unregister(control.sock)
             control.sock.close()
+            if self._owned and not self._controls:
+                self._orphaned()

@@ -14,6 +14,7 @@ from typing import NoReturn, TypeVar
 
 import msgspec
 
+from trimtab.logfile import LineStream, LogFile, capture
 from trimtab.resources.launch import WorkerLaunch
 from trimtab.resources.replica import ReplicaSpec, StartCause
 from trimtab.wire.listening import listen
@@ -21,7 +22,6 @@ from trimtab.worker import failures, loading, process
 from trimtab.worker.answers import Served
 from trimtab.worker.attendant import BROKEN_EXIT, Attendant
 from trimtab.worker.batching import batching_of
-from trimtab.worker.logfile import LineStream, LogFile, capture
 from trimtab.worker.report import Report
 from trimtab.worker.serve import Loop
 
@@ -90,6 +90,7 @@ def _attend(launch: WorkerLaunch, report: Report, loop: Loop, log: LogFile | Non
         lifeline_fd=launch.lifeline_fd,
         orphan_grace_s=launch.orphan_grace_s,
         log=log,
+        owned=launch.owned,
     )
     attendant.start()
     return attendant

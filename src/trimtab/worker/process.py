@@ -6,18 +6,18 @@ import gc
 import os
 import random
 import resource
-import signal
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 import setproctitle
 
 from trimtab import allocator
+from trimtab.newborn import close_descriptors, reset_signals
 from trimtab.resources.launch import WorkerLaunch
 from trimtab.resources.replica import ReplicaSpec
 from trimtab.worker.environment import model_environment
 
+_reseeded_pid = 0  # the process that `reseed` was last called in; a spare calls it when it rehearses
 _OOM_SCORE = 500  # a worker dies before control and the gateways do when the machine's memory is gone
 
 
@@ -28,7 +28,8 @@ def become_worker(launch: WorkerLaunch, spec: ReplicaSpec) -> None:
     """
     if os.getsid(0) != os.getpid():
         os.setsid()
-    setproctitle.setproctitle(f"trimtab: worker {spec.endpoint}/{spec.variant}")
+    of = f"{spec.endpoint}/{spec.variant}" + (f" {spec.model_name}" if launch.owned else "")
+    setproctitle.setproctitle(f"trimtab: worker {of}")
     reset_signals()
     close_descriptors(keep={launch.lifeline_fd, launch.listener_fd})
     os.chdir("/")
@@ -40,23 +41,15 @@ def become_worker(launch: WorkerLaunch, spec: ReplicaSpec) -> None:
     reseed()
 
 
-def close_descriptors(keep: Iterable[int] = ()) -> None:
-    """Close all inherited descriptors but 0, 1, 2 and `keep`; stdin reads nothing."""
-    kept = {0, 1, 2, *keep}
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) not in kept:
-            try:
-                os.close(int(name))
-            except OSError:
-                continue  # the listing's own descriptor
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    if null != 0:
-        os.close(null)
-
-
 def reseed() -> None:
-    """Give this process its own random numbers: replicas forked from one parent would draw the same ones."""
+    """Give this process its own random numbers: replicas forked from one parent would draw the same ones.
+
+    A process that has them already keeps them.
+    """
+    global _reseeded_pid
+    if _reseeded_pid == os.getpid():
+        return
+    _reseeded_pid = os.getpid()
     random.seed()
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
@@ -69,16 +62,6 @@ def settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
-
-
-def reset_signals() -> None:
-    """As a new program has them, but for SIGINT and SIGPIPE, which are ignored."""
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor, which tells everyone
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _limit(launch: WorkerLaunch) -> None:

@@ -13,7 +13,8 @@ from trimtab.wire.frames import WorkerDescription
 
 
 class Report:
-    """Written by the main thread, read by the attendant. Only changes of state need their lock: both make them.
+    """Written by the main thread, read by the attendant. Only changes of state need their lock: both make them, and a
+    state is not described before it has been told of, or it would be told twice.
 
     `on_change` is called after every change of state and after the first answer, from whichever thread made it.
     """
@@ -40,14 +41,14 @@ class Report:
         """Go to `state`; Broken where the lifecycle draws no arrow."""
         with self._moving:
             self.state = lifecycles.step(lifecycles.REPLICA, self.state, state)
-        self.on_change()
+            self.on_change()
 
     def become_ready(self) -> None:
         """Go to Ready, unless the worker was told to drain before it got there."""
         with self._moving:
             if self.state is ReplicaState.STARTING:
                 self.state = ReplicaState.READY
-        self.on_change()
+            self.on_change()
 
     def answered_first(self, took_s: float) -> None:
         """The first request of a caller has its answer."""
@@ -68,12 +69,13 @@ class Report:
     def describe(self) -> WorkerDescription:
         """All of it, as of now."""
         in_flight, busy_since_s = self.load()
-        failure = self.failure
+        with self._moving:
+            state, failure = self.state, self.failure
         return WorkerDescription(
             replica_id=self._replica_id,
             index=self._launch.index,
             pid=os.getpid(),
-            state=self.state.value,
+            state=state.value,
             spec=self._launch.spec,
             in_flight=in_flight,
             busy_since_monotonic_s=busy_since_s,

@@ -35,6 +35,7 @@ _KEPT_S = 0.005  # a request that takes longer keeps the main thread: others rea
 _MAX_BACKLOG_BYTES = 16 * 2**20  # unsent answers of a gateway beyond which nothing more is read from it
 _MAX_WAITING_BYTES = 512 * 2**20  # bodies in the queue beyond which nothing more is read from anyone
 _MAX_WAITING = 8192
+_FAREWELL_S = 1.0  # how long gateways may take to hang up on a worker that leaves
 
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 _CREDIT = struct.Struct("<I")
@@ -83,6 +84,8 @@ class Loop:
         self._alone_in_a_row = 0  # requests that were the gateway's only one
         self._refusing = False
         self.leaving = False
+        self._leave_by_s = 0.0
+        self.strangers: Callable[[], int] = lambda: 0  # connections that have not said yet what they are
         self._streams = Streams(self, on_end=self.wake)
         self._decode_meta = msgspec.msgpack.Decoder(RequestMeta).decode
         self._encode = msgspec.msgpack.Encoder().encode
@@ -98,9 +101,14 @@ class Loop:
         """From now on answer new requests with REFUSED."""
         self._refusing = True
 
-    def leave(self) -> None:
-        """Refuse what is new; `run` returns once nothing is in hand and every answer is sent."""
+    def leave(self, *, told: bool = False) -> None:
+        """Refuse what is new; `run` returns once nothing is in hand and every answer is sent.
+
+        `told`: gateways have been told, and hang up. What they had sent before is refused, too: it is waited, a while,
+        until all have.
+        """
         self._refusing = True
+        self._leave_by_s = time.monotonic() + _FAREWELL_S if told else 0.0
         self.leaving = True
         self.wake()
 
@@ -183,7 +191,8 @@ class Loop:
                     break
                 os.sched_yield()  # whoever else wants this processor comes first
             else:
-                self.look(-1)
+                farewell = self.leaving and self._is_done()
+                self.look(max(0.0, self._leave_by_s - clock()) if farewell else -1)
         waiting = self.waiting
         if waiting:
             self._gaps.observe(clock() - idle_since_s)
@@ -196,7 +205,10 @@ class Loop:
         with self.reading:
             while self.look(0):  # gateways that are refused send no more
                 pass
-        return self._is_done()
+        return self._is_done() and (time.monotonic() >= self._leave_by_s or not self._is_connected())
+
+    def _is_connected(self) -> bool:
+        return bool(self._connections or self._arrivals or self.strangers())
 
     def _is_done(self) -> bool:
         backlog = any(c.backlog for c in list(self._connections.values()))

@@ -109,7 +109,7 @@ async def test_what_a_dead_model_left_behind_is_ended_and_a_living_ones_daemon_i
 def test_what_the_program_that_became_the_supervisor_had_started_is_left_alone(house: House) -> None:
     bystander = subprocess.Popen(["sleep", "1000"])
     try:
-        found = strays.find(os.getpid(), house.paths.workers_dir, "this")
+        found = strays.find(os.getpid(), house.paths.record_dirs, "this")
         assert bystander.pid not in {pid for pid, _ in found}
     finally:
         bystander.kill()

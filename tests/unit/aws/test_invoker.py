@@ -52,12 +52,15 @@ def request_of(wire: bytes) -> tuple[str, dict[str, str], bytes]:
 
 def test_a_request_says_all_of_its_payload_and_is_verified() -> None:
     invoker = Invoker("http://127.0.0.1:7070/", "my-endpoint", CREDENTIALS, REGION)
-    payload = Payload(b"1,2", "text/csv", accept="a/b", target_variant="blue", custom_attributes="c=1")
+    payload = Payload(
+        b"1,2", "text/csv", accept="a/b", target_variant="blue", custom_attributes="c=1", target_model="m/a"
+    )
     first, headers, body = request_of(invoker.wire(payload)(int(NOW_S)))
     assert first == "POST /endpoints/my-endpoint/invocations HTTP/1.1"
     assert (body, headers["Content-Length"], headers["Host"]) == (b"1,2", "3", HOST)
     assert headers["Content-Type"] == "text/csv"
     assert headers["Accept"] == "a/b"
+    assert headers["X-Amzn-SageMaker-Target-Model"] == "m/a"
     assert headers["X-Amzn-SageMaker-Target-Variant"] == "blue"
     assert headers["X-Amzn-SageMaker-Custom-Attributes"] == "c=1"
     sent = [(name.lower(), value) for name, value in headers.items()]

@@ -29,6 +29,7 @@ from trimtab.control.top import Overview
 from trimtab.resources.routing import AccessKey
 from trimtab.resources.usage import ReplicaUsage
 from trimtab.testing.fake_control import FakeControl
+from trimtab.testing.fake_models import FakeModels
 from trimtab.testing.fake_scaling import FakeScaling
 from trimtab.testing.metrics import MemoryMetricStore
 
@@ -140,7 +141,8 @@ class World:
         self.journal = Journal(logs.parent / "scaling.db", SystemClock(), write_every_s=0, keep_s=1e12)
         self.scaling = FakeScaling(SystemClock(), [("fraud", "blue")])
         history = ScalingHistory(self.journal, self.scaling)
-        self._native = native_api(self.control, overview, authenticate, logs, {}, history)
+        self.many = FakeModels()
+        self._native = native_api(self.control, overview, authenticate, logs, {}, history, self.many)
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
         if self.nonsense:
@@ -220,7 +222,7 @@ class Server:
                 self.end_headers()
                 return True
 
-            do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = answer
+            do_GET = do_POST = do_PUT = do_PATCH = do_HEAD = do_DELETE = answer
 
             def log_message(self, *args: Any) -> None:
                 pass

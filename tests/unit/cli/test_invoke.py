@@ -22,6 +22,11 @@ def test_the_answer_is_printed_as_it_is(trimtab, world) -> None:
     )
 
 
+def test_a_model_of_a_multi_model_endpoint_is_named(trimtab, world) -> None:
+    assert trimtab("invoke", "e", "--body", "[]", "--target-model", "a/b.tar.gz").exit_code == 0
+    assert world.models.requests[-1]["TargetModel"] == "a/b.tar.gz"
+
+
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [

@@ -76,6 +76,18 @@ def drawn(document: dict[str, object], width: int = 160, height: int | None = 40
     return "\n".join(text_of(frame(document, width, height, where=WHERE, **more)))
 
 
+def test_models_are_told_where_there_are_some() -> None:
+    holds = {**BUSY, "models_loaded": 212, "model_hit_percent": 97.34}
+    titles, row = [
+        line
+        for line in drawn(a_document(an_endpoint(figures=holds))).splitlines()
+        if "NAME" in line or line.startswith("fraud")
+    ]
+    assert titles.split()[titles.split().index("MODELS") :][:2] == ["MODELS", "HIT"]
+    assert " 212 97.3%" in " ".join(row.split())
+    assert "MODELS" not in drawn(a_document(an_endpoint()))
+
+
 # --- numbers ---------------------------------------------------------------------------------------------------------
 
 

@@ -64,6 +64,7 @@ class Place:
             clock=self.clock,
             resolve_runtime=lambda image, environment: Runtime(image=image),
             artifact_exists=lambda url, compressed: True,
+            bucket_exists=lambda url: True,
         )
 
     def configs(self, *names: str, count: int = 1) -> None:

@@ -29,7 +29,8 @@ class World:
         self.control = FakeControl(self.born)
         self.metrics = MemoryMetricStore()
         self.usages: dict[str, ReplicaUsage] = {}
-        self.overview = Overview(self.control, self.metrics, lambda: self.usages, clock)
+        self.models: dict[str, int] = {}
+        self.overview = Overview(self.control, self.metrics, lambda: self.usages, clock, lambda: self.models)
         self.control.create_model(Model(name="m", created_s=1.0, containers=(Container(image="i"),)), {})
 
     def endpoint(self, name: str, *variants: str, count: int = 1) -> None:
@@ -52,7 +53,7 @@ class World:
             self.usages[id] = ReplicaUsage(replica_id=id, endpoint=endpoint, variant=variant, **usage)  # type: ignore[arg-type]
 
     def saw(self, endpoint: str, name: str, *values: float, variant: str = "blue", ago_s: int = 1) -> None:
-        namespace = "AWS/SageMaker" if name == "Invocations" else "trimtab/Endpoints"
+        namespace = "AWS/SageMaker" if name in ("Invocations", "ModelCacheHit") else "trimtab/Endpoints"
         key = MetricKey(namespace, name, (("EndpointName", endpoint), ("VariantName", variant)))
         self.metrics.record([Sample(key, END_S - ago_s, Sketch.of(values))])
 
@@ -67,6 +68,17 @@ class World:
 @pytest.fixture
 def world() -> World:
     return World()
+
+
+async def test_models_of_replicas_are_counted_and_hits_are_a_part_of_requests(world: World) -> None:
+    world.endpoint("e", count=2)
+    world.replica("r1", "e")
+    world.replica("r2", "e")
+    world.models = {"r1": 3, "r2": 4, "other": 9}
+    world.saw("e", "ModelCacheHit", 1.0, 1.0, 1.0, 0.0)
+    endpoint = await world.only()
+    assert (endpoint.figures.models_loaded, endpoint.figures.model_hit_percent) == (7, 75.0)
+    assert [replica.figures.models_loaded for replica in endpoint.variants[0].replicas] == [3, 4]
 
 
 async def test_what_is_not_known_is_left_out_and_not_zero(world: World) -> None:

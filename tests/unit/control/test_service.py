@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from trimtab.control.api import ControlApi
 from trimtab.control.service import Control
 from trimtab.errors import AlreadyExists, Invalid, LimitExceeded, NotFound, NotSupported
-from trimtab.resources.model import Artifact, Container
+from trimtab.resources.model import Artifact, Container, Model
 from trimtab.testing.store import a_config, a_model
 from trimtab.testing.world import World
 
@@ -43,8 +43,40 @@ def test_a_model_without_or_with_several_containers_is_refused(control: ControlA
         control.create_model(replace(a_model(), containers=()), {})
     with pytest.raises(NotSupported, match="not supported yet"):
         control.create_model(replace(a_model(), containers=(Container(image="i"), Container(image="j"))), {})
-    with pytest.raises(NotSupported, match="multi-model"):
-        control.create_model(replace(a_model(), containers=(Container(image="i", multi_model=True),)), {})
+
+
+def a_multi_model(name: str = "many", url: str = "s3://b/models/", **environment: str) -> Model:
+    container = Container(
+        image="i", multi_model=True, artifact=Artifact(url=url, compressed=False), environment=environment
+    )
+    return replace(a_model(name), containers=(container,))
+
+
+def test_a_multi_model_container_needs_a_bucket_but_no_model_yet(control: ControlApi) -> None:
+    control.create_model(a_multi_model(), {})
+    assert control.get_model("many").containers[0].multi_model
+    with pytest.raises(Invalid, match=r"Could not find model data at s3://missing/models/\."):
+        control.create_model(a_multi_model("other", "s3://missing/models/"), {})
+    with pytest.raises(Invalid, match="needs the prefix"):
+        control.create_model(replace(a_model("other"), containers=(Container(image="i", multi_model=True),)), {})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("TRIMTAB_MODEL_TTL_S", "soon", "must be a number of seconds above 0"),
+        ("TRIMTAB_MODEL_TTL_S", "-1", "above 0"),
+        ("TRIMTAB_MODEL_MEMORY_MIB", "inf", "must be a number of MiB above 0"),
+        ("TRIMTAB_PINNED_MODELS", "a.tar.gz, ../b.tar.gz", "is no key below a prefix"),
+        ("TRIMTAB_PINNED_MODELS", "/a.tar.gz", "is no key below a prefix"),
+    ],
+)
+def test_settings_in_the_environment_are_checked_when_the_model_is_made(
+    control: ControlApi, variable: str, value: str, says: str
+) -> None:
+    with pytest.raises(Invalid, match=says) as caught:
+        control.create_model(a_multi_model(**{variable: value}), {})
+    assert variable in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["", "-a", "a-", "a_b", "a/b", "..", "a" * 64, "a\n", "é"])

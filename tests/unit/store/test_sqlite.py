@@ -16,6 +16,7 @@ from trimtab.store import schema
 from trimtab.store.migrations import migrate
 from trimtab.store.sqlite import open_sqlite
 from trimtab.testing.alarms import an_alarm, an_item
+from trimtab.testing.hosting import a_setting
 from trimtab.testing.scaling import a_target, an_activity
 from trimtab.testing.store import a_model, a_record
 
@@ -211,7 +212,7 @@ def test_a_database_of_schema_1_gets_alarms_and_scaling_and_keeps_what_it_holds(
     migrated = {table: inspect(engine).get_columns(table) for table in ("alarms", "alarm_history")}
     indexes = {index["name"] for index in inspect(engine).get_indexes("alarm_history")}
     with engine.connect() as connection:
-        assert connection.execute(schema.schema.select()).one().version == schema.SCHEMA_VERSION == 3
+        assert connection.execute(schema.schema.select()).one().version == schema.SCHEMA_VERSION == 4
     engine.dispose()
     assert [column["name"] for column in migrated["alarms"]] == ["name", "value"]
     assert [column["name"] for column in migrated["alarm_history"]] == ["id", "alarm", "at_ms", "value"]
@@ -222,7 +223,7 @@ def test_a_database_of_schema_2_gets_scaling_with_the_tables_of_a_new_one(tmp_pa
     open_sqlite(tmp_path / "new.db").close()
     open_sqlite(tmp_path / "old.db").close()
     old = sqlite3.connect(tmp_path / "old.db")
-    for table in schema.SCALING:
+    for table in (*schema.SCALING, schema.model_settings):
         old.execute(f"DROP TABLE {table.name}")
     old.execute("UPDATE trimtab_schema SET version = 2")
     old.commit()
@@ -230,6 +231,23 @@ def test_a_database_of_schema_2_gets_scaling_with_the_tables_of_a_new_one(tmp_pa
     store = open_sqlite(tmp_path / "old.db")
     store.scaling.save_target(a_target())
     assert list(store.scaling.targets()) == [a_target()]
+    store.close()
+    tables = {name: _definitions(tmp_path / name) for name in ("new.db", "old.db")}
+    assert tables["new.db"] == tables["old.db"]
+
+
+def test_a_database_of_schema_3_gets_settings_of_models_with_the_table_of_a_new_one(tmp_path: Path) -> None:
+    open_sqlite(tmp_path / "new.db").close()
+    open_sqlite(tmp_path / "old.db").close()
+    old = sqlite3.connect(tmp_path / "old.db")
+    old.execute("DROP TABLE model_settings")
+    old.execute("UPDATE trimtab_schema SET version = 3")
+    old.commit()
+    old.close()
+    store = open_sqlite(tmp_path / "old.db")
+    store.add_endpoint(a_record(), {})
+    store.hosting.save_setting("fraud", a_setting())
+    assert list(store.hosting.settings("fraud")) == [a_setting()]
     store.close()
     tables = {name: _definitions(tmp_path / name) for name in ("new.db", "old.db")}
     assert tables["new.db"] == tables["old.db"]

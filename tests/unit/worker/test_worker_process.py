@@ -152,6 +152,34 @@ def test_drain_answers_what_is_in_hand_refuses_what_is_new_and_exits_0(start, tm
         pass  # it was never read: the gateway knows that it was not worked on
 
 
+def test_a_worker_of_a_host_refuses_what_was_sent_before_its_gateways_heard_that_it_leaves(start):
+    worker = start(script(ECHO), owned=True)
+    control = worker.client()
+    control.describe_until(lambda d: d.state == "Ready")
+    asked, silent = worker.client(), worker.client()
+    assert asked.ask(b"1").payload == b"1"
+    control.send(Kind.DRAIN)
+    control.describe_until(lambda d: d.state == "Draining")
+
+    assert [gateway.ask(b"2").kind for gateway in (asked, silent)] == [Kind.REFUSED, Kind.REFUSED]
+    asked.close()
+    assert silent.ask(b"3").kind is Kind.REFUSED
+    silent.close()
+    assert worker.wait() == 0
+
+
+def test_a_worker_of_a_host_does_not_wait_for_ever_for_gateways_to_hang_up(start):
+    worker = start(script(ECHO), owned=True)
+    control = worker.client()
+    control.describe_until(lambda d: d.state == "Ready")
+    gateway = worker.client()
+    assert gateway.ask(b"1").payload == b"1"
+    control.send(Kind.DRAIN)
+
+    assert gateway.is_closed()
+    assert worker.wait() == 0
+
+
 def test_stop_ends_it_at_once_also_while_the_model_hangs(start, tmp_path):
     worker = start(
         script("import threading\ndef model_fn(d): 0\ndef predict_fn(d, m): threading.Event().wait()")

@@ -17,11 +17,13 @@ from trimtab.aws.runtime.requests import (
     INFERENCE_ID,
     PREFIX,
     STREAM_ACCEPT,
+    TARGET_MODEL,
     TARGET_VARIANT,
     Operation,
     Target,
     check_contradictions,
     common_text,
+    model_name,
     read_target,
     text,
     variant_name,
@@ -115,6 +117,8 @@ class RuntimeEdge:
             call.inference_id = text(inference_id, "inferenceId", most=64)
         if variant := get(TARGET_VARIANT):
             call.target_variant = variant_name(variant)
+        if model := get(TARGET_MODEL):
+            call.target_model = model_name(model)
         exchange.on_gone = call.cancel
         self._gateway.submit(call)
 

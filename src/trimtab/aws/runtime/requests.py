@@ -21,7 +21,7 @@ CUSTOM_ATTRIBUTES: Final = b"x-amzn-sagemaker-custom-attributes"
 TARGET_VARIANT: Final = b"x-amzn-sagemaker-target-variant"
 INFERENCE_ID: Final = b"x-amzn-sagemaker-inference-id"
 STREAM_ACCEPT: Final = b"x-amzn-sagemaker-accept"
-_TARGET_MODEL: Final = b"x-amzn-sagemaker-target-model"
+TARGET_MODEL: Final = b"x-amzn-sagemaker-target-model"
 _TARGET_CONTAINER: Final = b"x-amzn-sagemaker-target-container-hostname"
 _INFERENCE_COMPONENT: Final = b"x-amzn-sagemaker-inference-component"
 _SESSION_ID: Final = b"x-amzn-sagemaker-session-id"
@@ -97,24 +97,35 @@ def variant_name(raw: bytes) -> str:
     return value
 
 
-_CONTRADICTIONS: Final = frozenset(
-    {_TARGET_MODEL, _TARGET_CONTAINER, _INFERENCE_COMPONENT, _SESSION_ID, _ENABLE_EXPLANATIONS}
-)
+@lru_cache(maxsize=4096)
+def model_name(raw: bytes) -> str:
+    """The key in a TargetModel header, as it was sent. Invalid when no model can have it.
+
+    It is UTF-8 where the object's key has more than ASCII: AWS's `\\p{Print}` is of ASCII, S3's keys are not.
+    """
+    try:
+        value = raw.decode()
+    except UnicodeDecodeError:
+        value = raw.decode("latin-1")
+    if len(raw) > _LONGEST_TEXT:
+        raise _constraint(value, "targetModel", f"Member must have length less than or equal to {_LONGEST_TEXT}")
+    if not value.isprintable() or value[:1].isspace():
+        pattern = r"\A\S[\p{Print}]*\z"
+        raise _constraint(value, "targetModel", f"Member must satisfy regular expression pattern: {pattern}")
+    return value
+
+
+_CONTRADICTIONS: Final = frozenset({_TARGET_CONTAINER, _INFERENCE_COMPONENT, _SESSION_ID, _ENABLE_EXPLANATIONS})
 
 
 def check_contradictions(fields: Mapping[bytes, bytes], endpoint: str) -> None:
-    """Refuse headers that this kind of endpoint does not take. AwsError.
+    """Refuse headers that no endpoint takes here. AwsError.
 
-    Endpoints are single-model here: multi-model, multi-container, inference-component and session headers contradict
-    them, as on AWS.
+    Multi-container, inference-component and session headers contradict endpoints of one container, as on AWS. Whether
+    a target model fits is for the gateway to say: it depends on the variant.
     """
     if fields.keys().isdisjoint(_CONTRADICTIONS):
         return
-    if fields.get(_TARGET_MODEL):
-        raise _validation(
-            f"Endpoint {endpoint} is not a multi-model endpoint and does not support target model header.",
-            "TARGET_MODEL_HEADER_NOT_SUPPORTED",
-        )
     if fields.get(_INFERENCE_COMPONENT):
         raise _validation(
             "Inference Component Name header is not allowed for endpoints to which you dont plan to deploy inference "

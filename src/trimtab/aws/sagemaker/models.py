@@ -31,9 +31,10 @@ class Models:
     @operation(
         "sagemaker",
         "CreateModel",
-        missing="One container, SingleModel. VpcConfig, EnableNetworkIsolation, ImageConfig, ContainerMetricsConfig "
-        "and ModelAccessConfig are kept and described but have no effect. Refused: MultiModel, several containers, "
-        "Direct mode, model packages, AdditionalModelDataSources, hub and manifest sources",
+        missing="One container. Of a MultiModel container an artifact that is overwritten is noticed, which AWS does "
+        "not: the new version is loaded, then the old one leaves. VpcConfig, EnableNetworkIsolation, ImageConfig, "
+        "ContainerMetricsConfig and ModelAccessConfig are kept and described but have no effect. Refused: several "
+        "containers, Direct mode, model packages, AdditionalModelDataSources, hub and manifest sources",
     )
     async def create_model(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """Record a model of one container."""
@@ -94,9 +95,7 @@ def _only_container(params: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _container(declared: Mapping[str, Any]) -> Container:
-    if declared.get("Mode") == "MultiModel":
-        raise not_supported_yet("Mode MultiModel", "Create one model and one endpoint per artifact until it is.")
-    for member in ("ModelPackageName", "InferenceSpecificationName", "AdditionalModelDataSources", "MultiModelConfig"):
+    for member in ("ModelPackageName", "InferenceSpecificationName", "AdditionalModelDataSources"):
         if declared.get(member):
             raise not_supported_yet(member)
     if not declared.get("Image"):
@@ -105,12 +104,40 @@ def _container(declared: Mapping[str, Any]) -> Container:
     size = sum(len(key.encode()) + len(value.encode()) for key, value in environment.items())
     if size > _MAX_ENVIRONMENT_BYTES:
         raise Invalid(f"The container's Environment has {size} bytes; keys and values may have 32768 together.")
+    multi_model = declared.get("Mode") == "MultiModel"
     return Container(
         image=declared["Image"],
         hostname=declared.get("ContainerHostname", ""),
-        artifact=_artifact(declared),
+        multi_model=multi_model,
+        model_cache=_model_cache(declared, multi_model),
+        artifact=_prefix(declared) if multi_model else _artifact(declared),
         environment=dict(environment),
     )
+
+
+def _model_cache(declared: Mapping[str, Any], multi_model: bool) -> bool:
+    setting: str | None = declared.get("MultiModelConfig", {}).get("ModelCacheSetting")
+    if setting and not multi_model:
+        raise Invalid("MultiModelConfig belongs to a container with Mode MultiModel: set Mode, or leave it out.")
+    return setting != "Disabled"
+
+
+def _prefix(declared: Mapping[str, Any]) -> Artifact:
+    """Where the models of a MultiModel container are. It may be empty still: models are added by uploading them."""
+    if declared.get("ModelDataSource"):
+        raise Invalid(
+            "ModelDataSource cannot be used with Mode MultiModel: give the prefix that the models are below as "
+            "ModelDataUrl."
+        )
+    url = declared.get("ModelDataUrl", "")
+    if not url:
+        raise Invalid("A container with Mode MultiModel needs ModelDataUrl: the prefix that its models are below.")
+    if not _s3(url, "ModelDataUrl").endswith("/") or not url[len("s3://") :].partition("/")[0]:
+        raise Invalid(
+            f"ModelDataUrl {url!r} of a container with Mode MultiModel must be a prefix, s3://BUCKET/PREFIX/, ending "
+            "in a slash: a TargetModel is the rest of an archive's key after it."
+        )
+    return Artifact(url=url, compressed=False)
 
 
 def _artifact(declared: Mapping[str, Any]) -> Artifact | None:

@@ -177,6 +177,11 @@ class TracedInvocation(Invocation):
         found = {"trimtab.endpoint": self.endpoint[:_TEXT_CHARS]}
         if self.variant is not None:
             found |= {"trimtab.variant": self.variant.route.name, "trimtab.version": self.variant.route.version}
+            if self.target_model:
+                found |= {
+                    "trimtab.model": self.target_model[:_TEXT_CHARS],
+                    "trimtab.model_cache": "miss" if self.missed else "hit",
+                }
         if self.lane is not None:
             found["trimtab.replica"] = self.lane.route.replica_id
         return found

@@ -13,25 +13,34 @@ from trimtab.cli.render import at, console, milliseconds
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from trimtab.cli.explaining.model_story import ModelTold
+
 _WIDEST: Final = 160
 _LABEL: Final = 9  # columns of `  inputs `
 _STYLES: Final = {"Successful": "green", "Failed": "red", "InProgress": "yellow", "Pending": "yellow"}
 _WAITS: Final = {"load", "tick"}  # inputs that need not be named: the reason tells their numbers
 
 
-def show(told: Sequence[Told], about: Mapping[str, Any], width: int) -> None:
-    """Print targets and policies, then every decision."""
+def show(told: Sequence[Told], about: Mapping[str, Any], width: int, models: Sequence[ModelTold] = ()) -> None:
+    """Print targets and policies, then every decision, and between them what happened to models."""
     screen = console()
     for line in _head(about, width):
         screen.print(line, overflow="ignore", no_wrap=True, crop=False)
-    show_decisions(told, width)
+    show_story(told, width, models)
 
 
-def show_decisions(told: Sequence[Told], width: int) -> None:
-    """Print decisions alone."""
+def show_story(told: Sequence[Told], width: int, models: Sequence[ModelTold] = ()) -> None:
+    """Print decisions, and what happened to models, by their time."""
+    from trimtab.cli.explaining.model_page import model_paragraph
+
     screen = console()
-    for one in told:
-        for line in paragraph(one, min(width, _WIDEST)):
+    wide = min(width, _WIDEST)
+    paragraphs = [
+        *((one.at_s, paragraph(one, wide)) for one in told),
+        *((one.at_s, model_paragraph(one, wide)) for one in models),
+    ]
+    for _, lines in sorted(paragraphs, key=lambda each: each[0]):
+        for line in lines:
             line.rstrip()
             screen.print(line, overflow="ignore", no_wrap=True, crop=False)
 

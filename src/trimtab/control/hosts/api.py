@@ -41,8 +41,9 @@ class ModelCount(Struct, frozen=True, kw_only=True):
     unloads: int = 0
     crashes: int = 0
     requests: int = 0  # of copies that have been unloaded since, and of those that are loaded
+    misses: int = 0  # of these, those that had to wait for a load
     load_s: float = 0.0  # download and load, added up
-    last_why: str = ""  # of its last unload
+    last_why: str = ""  # of its last unload: `evicted: for b.tar.gz, which needs ...`
 
 
 class ModelsApi(Protocol):
@@ -52,11 +53,13 @@ class ModelsApi(Protocol):
         """What each living replica holds."""
         ...
 
-    def counts(self, endpoint: str) -> Sequence[ModelCount]:
-        """By model, those with anything to count."""
+    async def counts(self, endpoint: str) -> Sequence[ModelCount]:
+        """By model, those with anything to count. Unavailable, as `events`."""
         ...
 
-    def events(self, endpoint: str, *, model: str = "", since_s: float = 0.0, last: int = 1000) -> Sequence[PastEvent]:
+    async def events(
+        self, endpoint: str, *, model: str = "", since_s: float = 0.0, last: int = 1000
+    ) -> Sequence[PastEvent]:
         """The newest `last` of them, oldest first."""
         ...
 

@@ -12,11 +12,12 @@ from msgspec import Struct
 
 from trimtab.control.scaling.entries import PACKED, RAW, Began, Entry, decode, encode
 from trimtab.logs import fields
-from trimtab.metrics.database import is_damage, set_aside
+from trimtab.metrics import history_file
 
 logger = logging.getLogger(__name__)
 
 FORMAT: Final = 1
+_WHAT: Final = "scaling journal"
 Key = tuple[str, str]  # endpoint, variant
 
 _TABLES: Final = (
@@ -27,7 +28,6 @@ _TABLES: Final = (
     "end_s REAL NOT NULL, begins INTEGER NOT NULL, form INTEGER NOT NULL, body BLOB NOT NULL)",
     "CREATE INDEX by_variant ON entries (variant, begins, start_s)",
     f"CREATE INDEX open_rows ON entries (variant) WHERE form={RAW}",
-    f"PRAGMA user_version={FORMAT}",
 )
 
 
@@ -158,30 +158,12 @@ def _read(body: bytes, form: int) -> list[Entry]:
 
 def opened(path: Path, now_s: float) -> JournalFile:
     """Open `path`, made when it is not there; one that is damaged, or another's, is set aside first."""
-    path.touch(mode=0o600, exist_ok=True)
-    try:
-        return _opened(path)
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError) and not is_damage(error) and "no such table" not in str(error):
-            raise  # a full disk, a lock: not the file's fault
-        set_damaged_aside(path, now_s, error)
-        path.touch(mode=0o600)
-        return _opened(path)
+    return history_file.opened(path, now_s, _opened, _WHAT)
 
 
 def _opened(path: Path) -> JournalFile:
-    db = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
+    db = history_file.connect(path, _TABLES, FORMAT)
     try:
-        db.execute("PRAGMA journal_mode=WAL").close()
-        db.execute("PRAGMA synchronous=NORMAL").close()  # survives kill -9; a power cut may cost the last seconds
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            db.execute("BEGIN IMMEDIATE")
-            for statement in _TABLES:
-                db.execute(statement)
-            db.execute("COMMIT")
-        elif version != FORMAT:
-            raise sqlite3.DatabaseError(f"it has format {version}, not {FORMAT}")
         file = JournalFile(db)
         file.pack_all()
     except BaseException:
@@ -192,5 +174,4 @@ def _opened(path: Path) -> JournalFile:
 
 def set_damaged_aside(path: Path, now_s: float, error: Exception) -> None:
     """Rename it, so that the journal begins anew and nothing is destroyed."""
-    path.touch(mode=0o600, exist_ok=True)  # somebody may have deleted it
-    set_aside(path, now_s, error, what="scaling journal")
+    history_file.set_damaged_aside(path, now_s, error, _WHAT)

@@ -19,6 +19,7 @@ from trimtab.engines.local import adoption, gpus, processes, records, strays
 from trimtab.engines.local.client import NurseryClient
 from trimtab.engines.local.containers import Containers
 from trimtab.engines.local.failures import StartFailed
+from trimtab.engines.local.hosted import HostedWorkers
 from trimtab.engines.local.layers import Layers
 from trimtab.engines.local.measuring import Measuring
 from trimtab.engines.local.orders import BirthRecord
@@ -41,7 +42,6 @@ LOOK_EVERY_S = 1.0
 HUNG_MARGIN_S = 10.0
 _ADOPTION_LIMIT_S = 2.0
 _LATE_S = 0.2
-_STRAY_LOOKS = 3  # after a death
 
 
 class LocalEngine:
@@ -81,11 +81,8 @@ class LocalEngine:
         self._adopt_artifact = adopt_artifact
         self._enforce = enforce_shapes
         self._house = house
-        self._supervisor_pid = supervisor_pid
-        self._strays: set[strays.Stray] = set()
+        self._strays = strays.Watch(supervisor_pid, paths.record_dirs, house)
         self._room = asyncio.Event()  # set when any has come free
-        self._stray_looks = _STRAY_LOOKS
-        self._living: set[int] = set()
         self._orphan_grace_s = orphan_grace_s
         self._hung_after_s = invocation_limit_s + hung_margin_s
         self._look_every_s = look_every_s
@@ -93,6 +90,7 @@ class LocalEngine:
         self._placer = Placer(machine, enforce=enforce_shapes)
         self._nursery = NurseryClient(paths.nursery_socket, patience_s=nursery_patience_s)
         self._layers = Layers(paths.layers, installer)
+        self.install = self._layers.ensure  # for whoever else needs requirements: one install for each content
         self._containers = Containers()
         self._usage = Measuring(paths.data_dir, machine, self._containers, clock)
         self._ports = Ports(rng or random.Random())
@@ -107,8 +105,10 @@ class LocalEngine:
             region=region,
             orphan_grace_s=orphan_grace_s,
             ping_every_s=ping_every_s,
+            hung_after_s=self._hung_after_s,
             house=house,
         )
+        self._hosted = HostedWorkers(paths.models_dir)
         self._replicas: dict[str, LocalReplica] = {}
         self._ending: dict[str, LocalReplica] = {}  # stopped, not dead yet: their places are taken still
         self._tasks: set[asyncio.Task[None]] = set()
@@ -117,7 +117,8 @@ class LocalEngine:
 
     async def open(self) -> None:
         """Connect to the nursery and adopt what lives. Returns once every living worker has spoken (or 2 s passed)."""
-        self._paths.workers_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in self._paths.record_dirs:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._nursery.open()
         self._background(asyncio.to_thread(self._layers.sweep), "sweep layers")
         living, dead = await adoption.find_living(self._paths.workers_dir, self._house)
@@ -144,7 +145,8 @@ class LocalEngine:
         if spec.id in self._replicas or spec.id in self._ending:
             return
         try:
-            count = worker_processes(spec.environment) if spec.runtime.kind is RuntimeKind.PYTHON else 1
+            workers = spec.runtime.kind is RuntimeKind.PYTHON and spec.hosting is None
+            count = worker_processes(spec.environment) if workers else 1
             shape = shape_of(spec.instance_type)
         except Invalid as error:
             replica = self._new_replica(spec, Place(), 1, self._clock.now_s())
@@ -262,6 +264,8 @@ class LocalEngine:
 
     async def _drain(self, replica: LocalReplica, grace_s: float) -> None:
         await asyncio.gather(*(member.drain(grace_s) for member in replica.members))
+        if replica.spec.hosting is not None:
+            await self._hosted.see_off(replica.spec.id, 0.0)  # what its end left, if it had to be killed
         if self._replicas.get(replica.spec.id) is replica:
             del self._replicas[replica.spec.id]
             self._let_go(replica)
@@ -274,7 +278,10 @@ class LocalEngine:
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+        crashed = all(member.dead.is_set() for member in replica.members)
         await asyncio.gather(end_members(replica.members), end_unwanted(replica.unwanted))
+        if replica.spec.hosting is not None:  # nobody has told its models to end, if it was dead already
+            await self._hosted.see_off(replica.spec.id, self._orphan_grace_s if crashed else 0.0)
         self._let_go(replica)
         self._ending.pop(replica.spec.id, None)
         self._changed()  # there is room again for what was refused
@@ -290,6 +297,8 @@ class LocalEngine:
         for waiting in known:
             waiting.cancel()
         await asyncio.gather(*(member.drain(grace_s) for member in replica.members))
+        if replica.spec.hosting is not None:
+            await self._hosted.see_off(replica.spec.id, grace_s)
         self._let_go(replica)
         self._ending.pop(replica.spec.id, None)
         self._changed()
@@ -368,26 +377,17 @@ class LocalEngine:
                         else:  # it is control that was held up: what workers said meanwhile is still unread
                             member.heard_s = now_s
                         member.ask()
-                if self._enforce:
+                if self._enforce and replica.spec.hosting is None:  # a host bounds its models itself
                     self._check_memory(replica)
             self._take_in_newcomers()
-            self._end_strays()
+            self._see_off_hosted()
+            replicas = [*self._replicas.values(), *self._ending.values()]
+            self._strays.look({pid for replica in replicas for pid in replica.pids})
 
-    def _end_strays(self) -> None:
-        """What a dead replica's model had started must not go on by itself. Looked for after each death."""
-        replicas = [*self._replicas.values(), *self._ending.values()]
-        living = {member.record.pid for replica in replicas for member in replica.members if not member.dead.is_set()}
-        if self._living - living or self._strays:
-            self._stray_looks = _STRAY_LOOKS
-        self._living = living
-        if not self._supervisor_pid or not self._stray_looks:
-            return
-        self._stray_looks -= 1
-        found = strays.find(self._supervisor_pid, self._paths.workers_dir, self._house)
-        for stray in found & self._strays:
-            logger.warning("ended what a model left behind %s", fields(pid=stray[0]))
-            strays.end(stray)
-        self._strays = found
+    def _see_off_hosted(self) -> None:
+        """Models whose host died when no control was there, or was born when it had been given up."""
+        for replica_id in self._hosted.replicas() - self._replicas.keys() - self._ending.keys():
+            self._background(self._hosted.see_off(replica_id, self._orphan_grace_s), f"see off models of {replica_id}")
 
     def _take_in_newcomers(self) -> None:
         """An earlier control's last orders may have been carried out after this one had looked for what lives."""
@@ -411,8 +411,7 @@ class LocalEngine:
     def _check_memory(self, replica: LocalReplica) -> None:
         """All processes of a replica together may have what its instance type has."""
         limit = replica.place.memory_bytes
-        pids = [member.record.pid for member in replica.members if not member.dead.is_set()]
-        used = sum(processes.resident_bytes(pid) for pid in pids) if limit else 0
+        used = sum(map(processes.resident_bytes, replica.pids)) if limit else 0
         if used > limit:
             replica.fail(
                 Failure(

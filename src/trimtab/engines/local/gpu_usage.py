@@ -47,6 +47,23 @@ class GpuMeter:
             self.close()  # a driver that was loaded anew meanwhile is to be asked anew
         return found
 
+    def by_process(self, indexes: Iterable[int]) -> dict[int, int]:
+        """Bytes that each process has on these cards together. Empty where the driver does not tell (MIG, WSL), and of
+        no use in a container, where it may tell the machine's process ids and not the container's."""
+        found: dict[int, int] = {}
+        wanted = sorted(indexes)
+        if not wanted or not self._ready():
+            return found
+        for index in wanted:
+            handle = self._ask(f"GPU {index}", partial(self._nvml.nvmlDeviceGetHandleByIndex, index))
+            if handle is None:
+                continue
+            listing = partial(self._nvml.nvmlDeviceGetComputeRunningProcesses, handle)
+            for process in self._ask(f"processes of GPU {index}", listing) or ():
+                if process.usedGpuMemory:
+                    found[process.pid] = found.get(process.pid, 0) + int(process.usedGpuMemory)
+        return found
+
     def close(self) -> None:
         """Let go of NVML."""
         if self._open:

@@ -21,6 +21,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from trimtab.engines.local import processes
+from trimtab.errors import TrimtabError
 from trimtab.logs import fields
 
 logger = logging.getLogger(__name__)
@@ -36,8 +37,10 @@ class Layer(Struct, frozen=True, kw_only=True):
     replaces: tuple[str, ...] = ()
 
 
-class RequirementsFailed(Exception):
+class RequirementsFailed(TrimtabError):
     """The installer said no. `tail` holds its last lines."""
+
+    reason = "RequirementsFailed"
 
     def __init__(self, message: str, tail: str) -> None:
         super().__init__(message)

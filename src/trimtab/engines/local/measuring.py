@@ -56,6 +56,7 @@ class Measuring:
 
     def _subject(self, replica: LocalReplica, members: Sequence[Member]) -> Subject:
         keys = [self._key(member) for member in members]
+        keys += [(pid, ticks) for m in members for pid in m.family if (ticks := processes.start_ticks(pid)) is not None]
         return Subject(
             replica_id=replica.spec.id,
             endpoint=replica.spec.endpoint,

@@ -38,6 +38,7 @@ class Member:
         self.concurrency = 1
         self.batch_size = 0  # the most requests that it works on together; 0: it does not batch
         self.batching = ""  # in words
+        self.family: tuple[int, ...] = ()  # processes that it has ordered: what they take, it takes
         self.dead = asyncio.Event()
         self.known = asyncio.Event()  # it has spoken, or has failed to
         self.path = path

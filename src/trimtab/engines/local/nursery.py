@@ -61,15 +61,15 @@ def main(
     run_child: RunChild,
     warm_imports: Sequence[str] = WARM_IMPORTS,
     *,
-    workers_dir: Path | None = None,
+    record_dirs: Sequence[Path] = (),
     house: str = "",
     rehearse: Rehearse | None = None,
     on_listening: Callable[[], None] | None = None,
 ) -> int:
     """Run the nursery until SIGTERM or the end of the lifeline. Returns the exit status.
 
-    Listens first and imports then: orders that come meanwhile wait in the socket. `workers_dir` holds the birth
-    records (default: `w` beside the socket); of the programs there, those of `house` end with this nursery.
+    Listens first and imports then: orders that come meanwhile wait in the socket. `record_dirs` hold the birth
+    records (default: `w` and `m` beside the socket); of the programs there, those of `house` end with this nursery.
     `lifeline_fd` -1 means none. `rehearse` is what a worker that is forked ahead of any order does meanwhile, so
     that it starts sooner; None: none is forked ahead.
     """
@@ -79,7 +79,8 @@ def main(
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)  # onnxruntime's idle one
     listener = _listen(socket_path)
     spares = Spares(run_child, rehearse, lifeline_fd)
-    nursery = Nursery(listener, lifeline_fd, run_child, workers_dir or socket_path.parent / "w", house, spares)
+    record_dirs = record_dirs or (socket_path.parent / "w", socket_path.parent / "m")
+    nursery = Nursery(listener, lifeline_fd, run_child, record_dirs, house, spares)
     if on_listening:
         on_listening()
     for variable, value in QUIET.items():
@@ -108,7 +109,7 @@ class Nursery:
         listener: socket.socket,
         lifeline_fd: int,
         run_child: RunChild,
-        workers_dir: Path,
+        record_dirs: Sequence[Path],
         house: str,
         spares: Spares,
     ) -> None:
@@ -116,7 +117,7 @@ class Nursery:
         self._listener = listener
         self._lifeline_fd = lifeline_fd
         self._run_child = run_child
-        self._workers_dir = workers_dir
+        self._record_dirs = record_dirs
         self._house = house
         self._spares = spares
         self._clients: dict[int, tuple[socket.socket, bytearray]] = {}
@@ -302,7 +303,8 @@ class Nursery:
 
     def _end_programs(self) -> None:
         """trimtab stops: end the programs, which know of no lifeline. Workers end by themselves."""
-        found = [record for _, record in records.all_records(self._workers_dir) if record and _is_program(record)]
+        folders = (records.all_records(folder) for folder in self._record_dirs)
+        found = [record for folder in folders for _, record in folder if record and _is_program(record)]
         programs = [record for record in found if record.house == self._house]  # a successor may be at work already
         for record in programs:
             processes.signal_group(record.pid, record.start_ticks, signal.SIGTERM)

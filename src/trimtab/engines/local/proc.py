@@ -12,6 +12,7 @@ from msgspec import Struct
 CLOCK_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 PROC = Path("/proc")
+_PF_EXITING = 0x4  # of the flags in /proc/PID/stat: include/linux/sched.h
 
 
 class Stat(Struct, frozen=True):
@@ -46,6 +47,16 @@ def stat(pid: int, root: Path = PROC) -> Stat | None:
     )
 
 
+def is_ending(pid: int, root: Path = PROC) -> bool:
+    """Whether a process is gone, or on its way out: its sockets close one after the other before it shows as a zombie."""
+    try:
+        text = (root / str(pid) / "stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    after_name = text[text.rindex(b")") + 2 :].split()
+    return after_name[0] in (b"Z", b"X") or bool(int(after_name[6]) & _PF_EXITING)
+
+
 def proportional_bytes(pid: int, root: Path = PROC) -> int | None:
     """The proportional set size; None when the process is gone, or the kernel does not tell (not us, or nobody).
 
@@ -59,6 +70,35 @@ def proportional_bytes(pid: int, root: Path = PROC) -> int | None:
         if line.startswith(b"Pss:"):
             return int(line.split()[1]) * 1024
     return None
+
+
+def private_bytes(pid: int, root: Path = PROC) -> int | None:
+    """What nobody else has mapped, resident or swapped: what the process's end gives back. None as above; as costly."""
+    try:
+        text = (root / str(pid) / "smaps_rollup").read_bytes()
+    except OSError:
+        return None
+    counted = (b"Private_Clean:", b"Private_Dirty:", b"Private_Hugetlb:", b"SwapPss:")
+    return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith(counted)) * 1024
+
+
+def above_now_bytes(pid: int, root: Path = PROC) -> int:
+    """How much more was resident at the peak since the process began, or since `forget_peak`, than is now."""
+    try:
+        lines = (root / str(pid) / "status").read_bytes().splitlines()
+    except OSError:
+        return 0
+    sizes = {line[:6]: int(line.split()[1]) * 1024 for line in lines if line.startswith((b"VmHWM:", b"VmRSS:"))}
+    return max(0, sizes.get(b"VmHWM:", 0) - sizes.get(b"VmRSS:", 0))
+
+
+def forget_peak(pid: int, root: Path = PROC) -> bool:
+    """Let the peak count from now on (proc(5): clear_refs). False where that cannot be."""
+    try:
+        (root / str(pid) / "clear_refs").write_bytes(b"5")
+    except OSError:
+        return False
+    return True
 
 
 def children_by_parent(root: Path = PROC) -> dict[int, list[int]]:

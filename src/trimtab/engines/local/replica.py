@@ -65,7 +65,16 @@ class LocalReplica:
     @property
     def wire(self) -> Wire:
         """How gateways talk to it."""
+        if self.spec.hosting is not None:
+            return Wire.MODELS
         return Wire.FRAMES if self.spec.runtime.kind is RuntimeKind.PYTHON else Wire.HTTP
+
+    @property
+    def pids(self) -> list[int]:
+        """Its living processes, a model host's workers included."""
+        living = [member for member in self.members if not member.dead.is_set()]
+        own = [member.record.pid for member in living]
+        return own + [pid for member in living for pid in member.family]
 
     def spend(self, **steps: float | None) -> None:
         """Note steps of the start budget."""

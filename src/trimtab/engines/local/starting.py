@@ -25,7 +25,8 @@ from trimtab.engines.local.ports import Ports, is_free, safe_range
 from trimtab.engines.local.programs import ProgramMember
 from trimtab.engines.local.replica import Lease, LocalReplica
 from trimtab.engines.local.workers import WorkerMember
-from trimtab.errors import Broken, Invalid, NotFound, TooLarge, TrimtabError, Unavailable
+from trimtab.errors import Broken, Invalid, Unavailable
+from trimtab.resources.failures import of_artifact
 from trimtab.resources.launch import WorkerLaunch
 from trimtab.resources.replica import Failure, ReplicaSpec
 from trimtab.resources.runtime import RuntimeKind
@@ -59,6 +60,7 @@ class Starter:
         region: str,
         orphan_grace_s: float,
         ping_every_s: float,
+        hung_after_s: float,
         house: str,
     ) -> None:
         """All parts are shared with the engine, which opens and closes them."""
@@ -72,6 +74,7 @@ class Starter:
         self._region = region
         self._orphan_grace_s = orphan_grace_s
         self._ping_every_s = ping_every_s
+        self._hung_after_s = hung_after_s
         self._house = house
 
     async def start(self, replica: LocalReplica) -> None:
@@ -90,7 +93,7 @@ class Starter:
         ordered_s = time.monotonic()
         try:
             async with asyncio.timeout(spec.startup_timeout_s):
-                if spec.runtime.kind is RuntimeKind.PYTHON:
+                if spec.runtime.kind is RuntimeKind.PYTHON or spec.hosting is not None:
                     await self._start_workers(replica, model_dir, layer)
                 else:
                     await self._start_program(replica, model_dir)
@@ -132,7 +135,8 @@ class Starter:
     async def _start_workers(self, replica: LocalReplica, model_dir: str, layer: Layer | None) -> None:
         spec, place = replica.spec, replica.place
         ordered_s = time.monotonic()
-        fresh = bool(layer and layer.replaces) or needs_fresh_interpreter(spec.environment)
+        host = spec.hosting is not None  # the model's environment is for the workers that it will order
+        fresh = not host and (bool(layer and layer.replaces) or needs_fresh_interpreter(spec.environment))
         for index in range(replica.processes):
             socket_path = self._paths.workers_dir / f"{spec.id}-{index}.sock"
             if len(os.fsencode(socket_path)) > _SOCKET_PATH_LIMIT:
@@ -152,6 +156,9 @@ class Starter:
                 memory_limit_bytes=place.memory_bytes,
                 region=self._region,
                 ordered_monotonic_s=ordered_s,
+                data_dir=str(self._paths.data_dir.absolute()) if host else "",
+                house=self._house,
+                hung_after_s=self._hung_after_s,
             )
             path = records.record_path(self._paths.workers_dir, spec.id, index)
             order = Bear(id=0, record=record, record_path=str(path), launch=msgspec.msgpack.encode(launch), fresh=fresh)
@@ -250,10 +257,14 @@ class Starter:
         return self._paths.logs / spec.endpoint / spec.variant
 
     def _prune_logs(self, spec: ReplicaSpec) -> None:
-        """Remove the oldest logs of its variant. Not before its processes are ordered: this takes a while."""
-        processes.prune_logs(
-            self._logs_of(spec), LOGS_KEPT, lambda name: (self._paths.workers_dir / f"{name}{records.SUFFIX}").exists()
+        """Remove the oldest logs of its variant. Not before its processes are ordered: this takes a while.
+
+        A model host's models log beside it, under its replica's name and their own.
+        """
+        living = tuple(
+            f"{path.stem.rpartition('-')[0]}-" for path in self._paths.workers_dir.glob(f"*{records.SUFFIX}")
         )
+        processes.prune_logs(self._logs_of(spec), LOGS_KEPT, lambda name: name.startswith(living))
 
     async def _order(self, replica: LocalReplica, order: Bear | Spawn) -> BirthRecord:
         """Give an order and wait for the process. Cancelled meanwhile, the process is ended as soon as it exists."""
@@ -261,7 +272,7 @@ class Starter:
         try:
             born = await asyncio.shield(task)
         except asyncio.CancelledError:
-            task.add_done_callback(_end_unwanted)
+            task.add_done_callback(kill_unwanted)
             replica.unwanted.append(task)
             raise
         except FileNotFoundError as error:
@@ -315,7 +326,7 @@ async def end_members(members: Sequence[Member]) -> None:
 async def end_unwanted(orders: Sequence[asyncio.Task[Born]]) -> None:
     """Wait until what was ordered and given up is dead, or known not to be born: until then it may read files.
 
-    `_end_unwanted` kills each as soon as it is born.
+    `kill_unwanted` kills each as soon as it is born.
     """
     await asyncio.gather(*orders, return_exceptions=True)
     for born in (task.result() for task in orders if not task.cancelled() and task.exception() is None):
@@ -327,7 +338,8 @@ async def end_unwanted(orders: Sequence[asyncio.Task[Born]]) -> None:
             watch.close()
 
 
-def _end_unwanted(task: asyncio.Task[Born]) -> None:
+def kill_unwanted(task: asyncio.Task[Born]) -> None:
+    """A done callback of an order that was given up."""
     if not task.cancelled() and task.exception() is None:
         born = task.result()
         processes.signal_group(born.pid, born.start_ticks, signal.SIGKILL)
@@ -338,24 +350,9 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-_OWN_REASONS = frozenset({"NoCapacity", "StartTimeout"})  # of the disk and of the clock, not of the artifact
-_ARTIFACT_REASONS: Mapping[type[Exception], str] = {
-    NotFound: "ArtifactMissing",
-    Unavailable: "ArtifactMissing",
-    TooLarge: "ArtifactInvalid",
-    Invalid: "ArtifactInvalid",
-    OSError: "ArtifactInvalid",
-}
-
-
 def _artifact_failure(error: Exception, spec: ReplicaSpec) -> Failure:
-    """Name what a fetch raised. It says its own reason where it knows it."""
-    own = str(getattr(error, "reason", ""))
-    message = str(getattr(error, "message", "") or error)
-    if own.startswith("Artifact") or own in _OWN_REASONS:
-        return Failure(reason=own, message=message)
-    reason = next((word for kind, word in _ARTIFACT_REASONS.items() if isinstance(error, kind)), "")
-    if not reason:
-        logger.error("fetching %s failed", spec.artifact_url, exc_info=error)
-    prefix = "" if isinstance(error, TrimtabError) else f"{type(error).__name__}: "
-    return Failure(reason=reason or "ArtifactInvalid", message=f"Could not get {spec.artifact_url}: {prefix}{message}")
+    if (known := of_artifact(error, spec.artifact_url)) is not None:
+        return known
+    logger.error("fetching %s failed", spec.artifact_url, exc_info=error)
+    message = f"Could not get {spec.artifact_url}: {type(error).__name__}: {error}"
+    return Failure(reason="ArtifactInvalid", message=message)

@@ -10,17 +10,22 @@ by exec, say) are nobody's business here.
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from trimtab.config import HOUSE_VARIABLE
 from trimtab.engines.local import processes, records
+from trimtab.logs import fields
 
+logger = logging.getLogger(__name__)
+
+_LOOKS = 3  # after a death
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_OWN = (b"trimtab: control", b"trimtab: gateway", b"trimtab: nursery")  # as they name themselves
+_OWN = (b"trimtab: control", b"trimtab: gateway", b"trimtab: nursery", b"trimtab: models")  # as they name themselves
 _OWN_BEFORE = (b"trimtab.app",)  # and what they are started as
 _WORKER = (b"trimtab: worker", b"trimtab: spare")  # a fork of a worker keeps its name; a spare is the nursery's child
 
@@ -39,11 +44,42 @@ def end_with_parent(yes: bool) -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL) if yes else 0, 0, 0, 0)
 
 
-def find(supervisor_pid: int, workers_dir: Path, house: str) -> set[Stray]:
-    """The strays of now in `house`. A process born this very moment may look like one: believe it when found twice."""
-    answered_for = {record.pid for _, record in records.all_records(workers_dir) if record is not None}
+def find(supervisor_pid: int, record_dirs: Sequence[Path], house: str) -> set[Stray]:
+    """The strays of now in `house`: nobody's in the folders of birth records.
+
+    A process born this very moment may look like one: believe it when found twice.
+    """
+    known = (record for folder in record_dirs for _, record in records.all_records(folder))
+    answered_for = {record.pid for record in known if record is not None}
     found = ((pid, processes.start_ticks(pid)) for pid in _children(supervisor_pid) if pid not in answered_for)
     return {(pid, ticks) for pid, ticks in found if ticks is not None and _is_stray(pid, house)}
+
+
+class Watch:
+    """Ends what a dead replica's model had started, so that it does not go on by itself. Looks after each death."""
+
+    def __init__(self, supervisor_pid: int, record_dirs: Sequence[Path], house: str) -> None:
+        """`supervisor_pid` 0: nobody inherits anything, and nothing is looked for."""
+        self._supervisor_pid = supervisor_pid
+        self._record_dirs = record_dirs
+        self._house = house
+        self._found: set[Stray] = set()
+        self._living: set[int] = set()
+        self._looks = _LOOKS
+
+    def look(self, living: set[int]) -> None:
+        """To be told about once a second which processes of replicas live."""
+        if self._living - living or self._found:
+            self._looks = _LOOKS
+        self._living = living
+        if not self._supervisor_pid or not self._looks:
+            return
+        self._looks -= 1
+        found = find(self._supervisor_pid, self._record_dirs, self._house)
+        for stray in found & self._found:
+            logger.warning("ended what a model left behind %s", fields(pid=stray[0]))
+            end(stray)
+        self._found = found
 
 
 def _children(parent_pid: int) -> Iterator[int]:

@@ -101,6 +101,7 @@ class WorkerMember(Member):
         self.heard_s = time.monotonic()
         self.description = description
         self.in_flight = description.in_flight
+        self.family = description.family
         batching = (description.batch_size, description.batching)
         changed = batching != (self.batch_size, self.batching)
         self.batch_size, self.batching = batching

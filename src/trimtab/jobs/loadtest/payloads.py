@@ -1,7 +1,8 @@
 """What is sent: bodies from a file of JSON Lines or CSV rows, one plain file, or a folder of files.
 
 JSON Lines, one request a line: `body` (text is sent as it is, anything else as JSON) or `body_base64`, and optionally
-`content_type`, `accept`, `weight`, `target_variant`, `custom_attributes`. CSV: each row is a body of `text/csv`.
+`content_type`, `accept`, `weight`, `target_variant`, `target_model`, `custom_attributes`. CSV: each row is a body of
+`text/csv`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ TYPES: Final = {".json": "application/json", ".csv": "text/csv", ".npy": "applic
 MAX_TOTAL_BYTES: Final = 2**28
 _JSON_LINES: Final = (".jsonl", ".ndjson")
 _MEMBERS: Final = frozenset(
-    {"body", "body_base64", "content_type", "accept", "weight", "target_variant", "custom_attributes"}
+    {"body", "body_base64", "content_type", "accept", "weight", "target_variant", "target_model", "custom_attributes"}
 )
 
 
@@ -36,6 +37,7 @@ class Payload(Struct, frozen=True):
     accept: str = ""
     target_variant: str = ""
     custom_attributes: str = ""
+    target_model: str = ""
 
 
 def read_payloads(path: Path, *, content_type: str = "", variant: str = "") -> list[Payload]:
@@ -96,6 +98,7 @@ def _of_line(line: bytes, where: str, content_type: str, variant: str) -> Payloa
         accept=_text(found, "accept", where),
         target_variant=_text(found, "target_variant", where) or variant,
         custom_attributes=_text(found, "custom_attributes", where),
+        target_model=_text(found, "target_model", where),
     )
 
 

@@ -30,7 +30,7 @@ from trimtab.policies.models.memory import MIB, Memory, Size
 from trimtab.policies.models.room import Room
 from trimtab.policies.models.shelf import Shelf
 from trimtab.policies.models.use import REMEMBERED, Foresight, Uses
-from trimtab.resources.hosting import ModelSetting
+from trimtab.resources.hosting import EVERY_MODEL, ModelSetting
 from trimtab.wire.hosting import ModelState, Resident
 
 _LOADING, _READY, _LEAVING = ModelState.LOADING, ModelState.READY, ModelState.LEAVING
@@ -175,7 +175,7 @@ class ModelCache:
     def _used(self, given: Used) -> None:
         self._uses.note(given.model, given.requests, self._shelf.now_s)
         entry = self._shelf.entries.get(given.model)
-        copy = entry.ready if entry is not None else None
+        copy = (entry.ready or entry.loading) if entry is not None else None  # it may answer before it is measured
         if entry is None or copy is None:
             return
         copy.requests += given.requests
@@ -183,7 +183,12 @@ class ModelCache:
         copy.used_s = self._shelf.now_s
         if given.requests:
             copy.expects_until_s = 0.0
-        if not self._cache and not entry.held and copy.requests and not copy.in_hand:
+        self._keep_not(entry, copy)
+
+    def _keep_not(self, entry: Entry, copy: Copy) -> None:
+        """Without a cache, a copy leaves when it has answered."""
+        done = copy.state is _READY and copy.requests and not copy.in_hand
+        if done and not self._cache and not entry.held:
             self._shelf.unload(entry, copy, "not cached", "the endpoint's ModelCacheSetting is Disabled")
 
     def _fetched(self, given: Fetched) -> None:
@@ -226,7 +231,7 @@ class ModelCache:
         if len(self._load_s) > REMEMBERED:
             del self._load_s[next(iter(self._load_s))]
         entry.no_memory = 0
-        if entry.waiting:
+        if entry.waiting and not copy.requests:
             copy.expects_until_s = self._shelf.now_s + limits.EXPECTED_S
         if self._shelf.now_s - self._evicted_s.get(given.model, float("-inf")) < limits.THRASH_LOADS * given.took_s:
             copy.stays_until_s = self._shelf.now_s + min(limits.LONGEST_STAY_S, given.took_s)
@@ -236,6 +241,7 @@ class ModelCache:
                 self._shelf.unload(entry, other, "new version", f"version {given.version} serves now")
         self._refresh(entry)
         self._room.fit(entry, copy)
+        self._keep_not(entry, copy)
 
     def _load_failed(self, given: LoadFailed) -> None:
         entry, copy = self._shelf.find(given.model, given.version)
@@ -337,7 +343,7 @@ class ModelCache:
     def _expires_s(self, entry: Entry, copy: Copy) -> float | None:
         if entry.held or copy.in_hand or copy.state is not _READY:
             return None
-        setting = self._settings.get(entry.model) or self._settings.get(limits.ALL_OTHERS)
+        setting = self._settings.get(entry.model) or self._settings.get(EVERY_MODEL)
         ttl_s = setting.ttl_s if setting is not None else 0.0
         if not self._cache:
             ttl_s = min(ttl_s or limits.UNUSED_S, limits.UNUSED_S)

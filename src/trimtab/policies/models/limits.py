@@ -5,8 +5,6 @@ from __future__ import annotations
 from trimtab.policies.models.entries import Copy
 from trimtab.wire.hosting import ModelState
 
-ALL_OTHERS = "*"  # the model of a setting that holds for all that have none of their own
-
 LOAD_BOUND_S = 360.0  # AWS: a load may take so long; then its worker is ended
 DRAIN_BOUND_S = 75.0  # a request may take 60 s (AWS): a worker that has not ended by then is ended at once
 ROOM_WAIT_S = 60.0  # for models in use to go, until those who wait are told; AWS's bound of a request

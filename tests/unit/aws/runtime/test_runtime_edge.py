@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError, EventStreamError, ReadTimeoutError
 
 from trimtab.policies.admission import Refusals
-from trimtab.resources.routing import AccessKey
+from trimtab.resources.routing import AccessKey, HostedRoute
 from trimtab.wire.frames import INITIAL_CREDIT_BYTES
 
 
@@ -87,6 +87,34 @@ async def test_headers_of_other_kinds_of_endpoint_are_refused(place, header, say
     response = await refused(place.invoke(**header), "ValidationError", 400)
     assert says in response["Error"]["Message"]
     assert not place.worker.got
+
+
+async def test_a_multi_model_endpoint_wants_a_target_model(place):
+    await place.route(hosting=HostedRoute(prefix="s3://b/models/"))
+    response = await refused(place.invoke(), "ValidationError", 400)
+    request_id = response["ResponseMetadata"]["RequestId"]
+    assert response["Error"]["Message"] == f"Request {request_id} is missing a target model header."
+    assert not place.worker.got
+
+
+async def test_a_target_model_is_refused_with_awss_error_code_by_an_endpoint_that_holds_one(place):
+    await place.gateway.apply(msgspec.structs.replace(place.gateway.table, require_auth=False))
+    answer = await place.raw(
+        b"POST /endpoints/fraud/invocations HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nConnection: close\r\n"
+        b"X-Amzn-SageMaker-Target-Model: m.tar.gz\r\n\r\n"
+    )
+    assert b'"ErrorCode":"TARGET_MODEL_HEADER_NOT_SUPPORTED"' in answer
+
+
+@pytest.mark.parametrize("operation", ["invocations", "invocations-response-stream"])
+@pytest.mark.parametrize("value", [b"a\x01b", b"m" * 1025, b"\xff\x00"])
+async def test_target_models_that_no_key_can_be_are_refused_by_the_member(place, operation, value):
+    await place.gateway.apply(msgspec.structs.replace(place.gateway.table, require_auth=False))
+    answer = await place.raw(
+        b"POST /endpoints/fraud/%b HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nConnection: close\r\n"
+        b"X-Amzn-SageMaker-Target-Model: %b\r\n\r\n" % (operation.encode(), value)
+    )
+    assert answer.startswith(b"HTTP/1.1 400 ")
 
 
 async def test_asynchronous_invocation_of_a_plain_endpoint_is_a_validation_error(place):

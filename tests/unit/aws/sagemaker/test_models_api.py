@@ -75,9 +75,8 @@ async def test_one_container_in_a_list_works_and_is_described_as_a_list(sagemake
 @pytest.mark.parametrize(
     ("container", "expected"),
     [
-        ({"Mode": "MultiModel", "ModelDataUrl": "s3://b/p/"}, "Mode MultiModel is not supported yet"),
         ({"ModelPackageName": "p"}, "ModelPackageName is not supported yet"),
-        ({"MultiModelConfig": {"ModelCacheSetting": "Enabled"}}, "MultiModelConfig is not supported yet"),
+        ({"MultiModelConfig": {"ModelCacheSetting": "Enabled"}}, "belongs to a container with Mode MultiModel"),
         ({"Image": ""}, "Image is missing"),
         ({"ModelDataUrl": "s3://bucket"}, "must name one object"),
         ({"ModelDataUrl": "s3://bucket/prefix/"}, "must name one object"),
@@ -87,6 +86,45 @@ async def test_one_container_in_a_list_works_and_is_described_as_a_list(sagemake
 )
 async def test_what_would_not_work_is_refused_by_name(sagemaker, container, expected) -> None:
     await refused(sagemaker, expected, **container)
+
+
+@pytest.mark.parametrize("url", ["s3://b/p/", "s3://b/p/q/", "s3://b/"])
+@pytest.mark.parametrize(
+    ("config", "cache"),
+    [({}, True), ({"ModelCacheSetting": "Enabled"}, True), ({"ModelCacheSetting": "Disabled"}, False)],
+)
+async def test_a_multi_model_container_has_a_prefix_and_says_whether_models_stay(
+    sagemaker, control, url, config, cache
+) -> None:
+    container = {"Image": "i", "Mode": "MultiModel", "ModelDataUrl": url}
+    await sagemaker("CreateModel", ModelName="m", PrimaryContainer={**container, "MultiModelConfig": config})
+    (kept,) = control.models["m"].containers
+    assert (kept.multi_model, kept.model_cache, kept.artifact) == (True, cache, Artifact(url=url, compressed=False))
+    described = (await sagemaker("DescribeModel", ModelName="m"))["PrimaryContainer"]
+    assert described == {**container, **({"MultiModelConfig": config} if config else {})}
+
+
+@pytest.mark.parametrize(
+    ("container", "expected"),
+    [
+        ({}, "needs ModelDataUrl"),
+        ({"ModelDataUrl": "s3://b/p"}, "ending in a slash"),
+        ({"ModelDataUrl": "s3://b/m.tar.gz"}, "ending in a slash"),
+        ({"ModelDataUrl": "s3:///p/"}, "s3://BUCKET/PREFIX/"),
+        ({"ModelDataUrl": "https://b.s3.amazonaws.com/p/"}, "s3://BUCKET/KEY"),
+        (
+            {
+                "ModelDataUrl": "s3://b/p/",
+                "ModelDataSource": {
+                    "S3DataSource": {"S3Uri": "s3://b/p/", "S3DataType": "S3Prefix", "CompressionType": "None"}
+                },
+            },
+            "ModelDataSource cannot be used with Mode MultiModel",
+        ),
+    ],
+)
+async def test_multi_model_containers_that_would_not_work_are_refused_by_name(sagemaker, container, expected) -> None:
+    await refused(sagemaker, expected, Mode="MultiModel", **container)
 
 
 @pytest.mark.parametrize(

@@ -162,12 +162,14 @@ def test_json_lines_say_body_type_weight_and_variant(tmp_path) -> None:
         {"body": [1, 2], "weight": 3},
         {"body": "1,2", "content_type": "text/csv", "target_variant": "blue", "accept": "text/csv"},
         {"body_base64": base64.b64encode(b"\x00\xff").decode(), "content_type": "application/x-npy"},
+        {"body": "", "target_model": "a/b.tar.gz"},
     ]
     path = write(tmp_path, "\n".join(map(json.dumps, lines)) + "\n\n", "p.jsonl")
     assert read_payloads(path, variant="green") == [
         Payload(b"[1,2]", weight=3.0, target_variant="green"),
         Payload(b"1,2", "text/csv", accept="text/csv", target_variant="blue"),
         Payload(b"\x00\xff", "application/x-npy", target_variant="green"),
+        Payload(b"", target_variant="green", target_model="a/b.tar.gz"),
     ]
 
 

@@ -61,6 +61,12 @@ class LogFile:
             if lost and self._append(f"trimtab: {lost} bytes of log were lost: the disk had no room\n".encode()):
                 self.lost_bytes = 0
 
+    def close(self) -> None:
+        """Let go of the file; descriptors 1 and 2 stay where they point."""
+        os.close(self._fd)
+        if self._times is not None:
+            self._times.close()
+
     def _append(self, data: bytes) -> bool:
         if self._size_bytes + len(data) > self._half_bytes:
             self._rotate()

@@ -1,0 +1,67 @@
+"""Workers that a model host has ordered and left: they finish what they have in hand, and are ended when that is late.
+
+No engine adopts them. A living host follows its own; a dead one's end by themselves (`WorkerLaunch.owned`), unless one
+hangs where it cannot hear that its host has gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from pathlib import Path
+
+from trimtab.engines.local import processes, records
+from trimtab.engines.local.orders import BirthRecord
+from trimtab.logs import fields
+
+logger = logging.getLogger(__name__)
+
+
+class HostedWorkers:
+    """The folder of their birth records and sockets, `MODELS_DIR/REPLICA-INDEX.birth`."""
+
+    def __init__(self, models_dir: Path) -> None:
+        self._models_dir = models_dir
+        self._seen_off: set[str] = set()
+
+    def replicas(self) -> set[str]:
+        """The replicas whose host has or had any, but those that are being seen off. Reads one folder."""
+        try:
+            names = os.listdir(self._models_dir)
+        except FileNotFoundError:
+            return set()
+        return {name.rpartition("-")[0] for name in names if name.endswith(records.SUFFIX)} - self._seen_off
+
+    async def see_off(self, replica_id: str, grace_s: float) -> None:
+        """Wait until those of a dead host are dead; kill what lives after `grace_s`. Removes what they leave."""
+        self._seen_off.add(replica_id)
+        try:
+            found = self._of(replica_id)
+            await asyncio.gather(*(_end(record, grace_s) for _, record in found if record is not None))
+            for path, _ in found:
+                records.forget(path)
+                path.with_suffix(".sock").unlink(missing_ok=True)
+        finally:
+            self._seen_off.discard(replica_id)
+
+    def _of(self, replica_id: str) -> list[tuple[Path, BirthRecord | None]]:
+        paths = self._models_dir.glob(f"{replica_id}-*{records.SUFFIX}")
+        return [(path, records.read(path)) for path in paths if path.stem.rpartition("-")[0] == replica_id]
+
+
+async def _end(record: BirthRecord, grace_s: float) -> None:
+    if not records.is_alive(record):
+        return
+    dead = asyncio.Event()
+    watch = processes.DeathWatch(record.pid, record.start_ticks, dead.set)
+    try:
+        async with asyncio.timeout(grace_s):
+            await dead.wait()
+    except TimeoutError:
+        logger.warning("ending what a model host left %s", fields(replica=record.replica_id, pid=record.pid))
+        processes.signal_group(record.pid, record.start_ticks, signal.SIGKILL)
+        await dead.wait()
+    finally:
+        watch.close()

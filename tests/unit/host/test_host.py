@@ -1,0 +1,213 @@
+"""Host with the real cache policy, and a runner and a control that do as they are told."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from trimtab.clock import SystemClock
+from trimtab.host.host import Host
+from trimtab.host.runner import Footprint, Key, LoadFault
+from trimtab.policies.models.cache import ModelCache
+from trimtab.resources.replica import Failure
+from trimtab.testing.host_ends import until
+from trimtab.testing.host_parts import MIB, FakeLink, FakeRunner
+from trimtab.wire.hosting import Changed, ModelAt, ModelState, Settings, Use, Used, Want
+
+A, B = Key("a", "v1"), Key("b", "v1")
+
+
+class Scene:
+    def __init__(self, memory_mib: int = 100) -> None:
+        self.link = FakeLink()
+        self.told: list[ModelAt] = []
+        cache = ModelCache(memory_mib * MIB)
+        self.dying: set[int] = set()
+        self.host = Host(
+            cache,
+            self.link,
+            SystemClock(),
+            tell=self.told.append,
+            is_ending=self.dying.__contains__,
+            look_every_s=0.01,
+        )
+        self.runner = self.host.runner = FakeRunner(self.host.ended)
+        self.answers: list[ModelAt] = []
+        self.host.open()
+
+    def want(self, model: str) -> None:
+        self.host.wanted(Want(model), self.answers.append)
+
+    def states(self, model: str) -> list[ModelState]:
+        return [at.state for at in self.told if at.model == model]
+
+    async def ready(self, *models: str) -> None:
+        for model in models:
+            self.want(model)
+            await until(lambda: ModelState.READY in self.states(model))  # noqa: B023 - awaited here
+
+    def happened(self, what: str) -> list[str]:
+        return [event.model for event in self.link.events if event.what == what]
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    scene = Scene()
+    yield scene
+    await scene.host.leave(0.0)
+
+
+async def test_a_gateway_that_sees_a_worker_die_first_is_not_sent_there_again(scene: Scene) -> None:
+    await scene.ready("a")
+    scene.answers.clear()
+    scene.dying.add(7)
+    scene.host.wanted(Want("a", "gone"), scene.answers.append)
+    assert [at.state for at in scene.answers] == [ModelState.LOADING]
+    scene.dying.clear()
+    scene.runner.crash(A)
+    await until(lambda: scene.states("a").count(ModelState.READY) == 2)
+    assert scene.runner.orders == [("load", *A), ("load", *A)]
+
+
+async def test_a_crash_before_it_is_measured_is_no_answer_to_who_asks_again(scene: Scene) -> None:
+    scene.runner.slow_weighs["a"] = weighed = asyncio.Event()
+    scene.want("a")
+    await until(lambda: ModelState.READY in scene.states("a"))
+    scene.dying.add(7)
+    scene.host.wanted(Want("a", "gone"), scene.answers.append)
+    scene.dying.clear()
+    scene.runner.crash(A)
+    weighed.set()
+    await until(lambda: scene.states("a").count(ModelState.READY) == 2)
+    assert ModelState.FAILED not in scene.states("a")
+
+
+async def test_who_asks_for_a_ready_model_is_answered_at_once(scene: Scene) -> None:
+    await scene.ready("a")
+    scene.answers.clear()
+    scene.want("a")
+    assert [at.lanes for at in scene.answers if at.state is ModelState.READY] == [
+        at.lanes for at in scene.told if at.state is ModelState.READY
+    ]
+    assert scene.runner.orders == [("load", *A)]
+
+
+async def test_a_gateway_that_connects_later_is_told_all_that_is_here(scene: Scene) -> None:
+    scene.runner.slow_loads["b"] = asyncio.Event()
+    await scene.ready("a")
+    scene.want("b")
+    await until(lambda: scene.states("b"))
+    assert {(at.model, at.state) for at in scene.host.known()} == {("a", ModelState.READY), ("b", ModelState.LOADING)}
+
+
+async def test_artifacts_are_held_for_as_long_as_a_copy_reads_them(scene: Scene) -> None:
+    scene.runner.faults["b"] = LoadFault(Failure(reason="ModelLoadFailed", message="no"))
+    await scene.ready("a")
+    scene.want("b")
+    await until(lambda: ModelState.FAILED in scene.states("b"))
+    assert scene.link.leases == ["/files/a@v1"]
+    scene.runner.crash(A)
+    await until(lambda: not scene.link.leases)
+
+
+async def test_a_failed_load_that_nobody_waits_for_is_no_end_of_it_for_who_comes_meanwhile(scene: Scene) -> None:
+    scene.runner.faults["a"] = LoadFault(Failure(reason="ModelLoadFailed", message="no"))
+    scene.host.settings(Settings(hold={"a": "pinned"}))
+    await until(lambda: ModelState.FAILED in scene.states("a"))
+    failed = next(at for at in scene.told if at.state is ModelState.FAILED)
+    assert failed.reason == "NotReady"
+
+
+async def test_one_failure_is_one_event(scene: Scene) -> None:
+    scene.link.missing.add("a")
+    scene.want("a")
+    await until(lambda: ModelState.FAILED in scene.states("a"))
+    assert scene.happened("load failed") == ["a"]
+    assert scene.happened("refused") == []
+
+
+async def test_a_model_that_can_never_fit_is_refused_without_a_try(scene: Scene) -> None:
+    scene.link.sizes["a"] = 500 * MIB
+    scene.want("a")
+    await until(lambda: ModelState.FAILED in scene.states("a"))
+    assert scene.runner.orders == []
+    assert scene.happened("refused") == ["a"]
+    await until(lambda: not scene.link.leases)
+
+
+async def test_what_a_lost_gateway_had_in_hand_is_nobodys(scene: Scene) -> None:
+    await scene.ready("a")
+    scene.host.used(1, Used((Use("a", 3, 3),)))
+    scene.host.used(2, Used((Use("a", 1, 1),)))
+    assert scene.host.in_hand(A) == 4
+    scene.host.lost(1)
+    assert (scene.host.in_hand(A), scene.host.in_hand_of_all) == (1, 1)
+    scene.host.used(2, Used((Use("a", 0, 0),)))
+    assert scene.host.in_hand(A) == 0
+
+
+async def test_a_model_that_dies_as_it_is_unloaded_ends_once(scene: Scene) -> None:
+    await scene.ready("a")
+    scene.runner.slow_ends["a"] = asyncio.Event()
+    scene.link.versions["a"] = "v2"
+    scene.host.changed(Changed(model="a"))
+    await until(lambda: Key("a", "v2") in scene.runner.loaded and ("unload", *A) in scene.runner.orders)
+    scene.runner.crash(A)
+    scene.runner.slow_ends["a"].set()
+    await until(lambda: scene.link.leases == ["/files/a@v2"])
+    assert (scene.happened("crashed"), scene.happened("unloaded")) == (["a"], [])
+
+
+async def test_what_a_model_takes_at_its_most_counts_for_room() -> None:
+    scene = Scene(memory_mib=100)
+    await scene.ready("a")
+    scene.runner.footprints["a"] = Footprint(20 * MIB, peak_bytes=70 * MIB)
+    await until(lambda: scene.link.holding and scene.link.holding.used_bytes == 70 * MIB)
+    assert scene.link.holding is not None
+    [resident] = scene.link.holding.residents
+    assert (resident.bytes, resident.peak_bytes, resident.pid) == (20 * MIB, 70 * MIB, 7)
+    await scene.host.leave(0.0)
+
+
+async def test_hits_are_requests_that_did_not_have_to_wait_for_a_load(scene: Scene) -> None:
+    await scene.ready("a")
+    scene.host.used(1, Used((Use("a", 5, 0, 2),)))
+    await until(lambda: scene.link.holding and scene.link.holding.misses)
+    assert scene.link.holding is not None
+    assert (scene.link.holding.hits, scene.link.holding.misses) == (3, 2)
+
+
+async def test_a_host_that_leaves_gives_up_loads_and_ends_what_is_loaded() -> None:
+    scene = Scene()
+    await scene.ready("a")
+    scene.runner.slow_loads["b"] = asyncio.Event()
+    scene.want("b")
+    await until(lambda: scene.states("b"))
+    await scene.host.leave(5.0)
+    assert scene.runner.orders[-2:] in (
+        [("unload", *A), ("given up", *B)],
+        [("given up", *B), ("unload", *A)],
+    )
+    assert scene.states("a")[-1] is ModelState.LEAVING
+    assert scene.states("b")[-2:] == [ModelState.LEAVING, ModelState.FAILED]
+    scene.want("a")
+    assert (scene.answers[-1].state, scene.answers[-1].reason) == (ModelState.FAILED, "NotReady")
+
+
+async def test_requests_that_come_before_a_model_is_measured_count(scene: Scene) -> None:
+    weigh = scene.runner.weigh
+    measured = asyncio.Event()
+
+    async def slowly(key: Key) -> Footprint | None:
+        await measured.wait()
+        return await weigh(key)
+
+    scene.runner.weigh = slowly  # type: ignore[method-assign]
+    scene.want("a")
+    await until(lambda: ModelState.READY in scene.states("a"))
+    scene.host.used(1, Used((Use("a", 4, 1),)))
+    measured.set()
+    await until(lambda: scene.link.holding and scene.link.holding.residents[0].requests)
+    assert scene.link.holding is not None
+    [resident] = scene.link.holding.residents
+    assert (resident.requests, resident.in_hand) == (4, 1)
