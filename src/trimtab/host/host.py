@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ import msgspec
 
 from trimtab.clock import Clock
 from trimtab.host.happenings import Happenings
+from trimtab.host.leaves import Leaves
 from trimtab.host.needs import Cache, Control
 from trimtab.host.runner import Footprint, Key, LoadFault, Runner, Running
+from trimtab.host.showing import Showing
 from trimtab.logs import fields
 from trimtab.policies.models.actions import FetchModel, Forget, Load, Refuse, Unload
 from trimtab.policies.models.inputs import (
@@ -38,12 +40,13 @@ from trimtab.policies.models.inputs import (
 from trimtab.policies.models.inputs import Used as UsedInput
 from trimtab.resources.replica import Failure
 from trimtab.wire import hosting as wire
-from trimtab.wire.hosting import Files, Holding, ModelAt, ModelState, NoFiles, Used, Want
+from trimtab.wire.hosting import ABSENT, SHORT, Files, ModelAt, ModelState, NoFiles, Used, Want
 
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
 DRAIN_S = 120.0  # a worker that the policy does not hurry gets so long
+MORE_MEMORY = 1.25  # of what a model takes, for one that ran out of memory while it worked
 _SAME_BYTES = 64 * 1024  # a footprint that has changed by less is no news
 
 
@@ -56,12 +59,13 @@ class Host:
         control: Control,
         clock: Clock,
         *,
-        tell: Callable[[ModelAt], None],
+        tell: Callable[[ModelAt], Collection[int]],
         kind_of: Callable[[Path], str] = lambda path: "",
         available_bytes: Callable[[], int] = lambda: -1,
         look_every_s: float = LOOK_EVERY_S,
     ) -> None:
-        """`tell` reaches all gateways before it returns; `kind_of` looks what an artifact holds (I/O, in a thread)."""
+        """`tell` reaches all gateways before it returns, and gives their numbers; `kind_of` looks what an artifact
+        holds (I/O, in a thread)."""
         self.runner: Runner
         self._cache = cache
         self._control = control
@@ -77,12 +81,15 @@ class Host:
         self._told: dict[Key, Footprint] = {}  # measured last
         self._loads: dict[Key, asyncio.Task[None]] = {}
         self._downs: set[Key] = set()  # told to end
+        self._doubted: set[str] = set()  # whoever holds them is asked whether it does, or they are given up unasked
+        self._again: dict[str, str] = {}  # asked for meanwhile, and why
+        self._leaves = Leaves()
         self._early: dict[str, int] = {}  # requests to models that are ready and not weighed yet
         self._tasks: set[asyncio.Task[None]] = set()
         self._hands: dict[int, dict[str, int]] = {}  # gateway -> model -> requests in hand
         self._in_hand: Counter[str] = Counter()
         self._requests = self._misses = 0
-        self._shown: object = None
+        self._showing = Showing(cache, control, clock)
         self._tick: asyncio.TimerHandle | None = None
         self._tick_due = False
         self._leaving = False
@@ -103,6 +110,14 @@ class Host:
             answer(_failed(want.model, "NotReady", "The replica is about to end."))
             return
         ready = self._ready(want.model)
+        if ready is not None and want.why in (ABSENT, SHORT):
+            self._doubt(Key(want.model, ready.version), want.why)
+        if want.why == SHORT:
+            return
+        if want.model in self._doubted:
+            self._again.setdefault(want.model, want.why)
+            answer(ModelAt(want.model, "", ModelState.LOADING, text=want.why))
+            return
         if ready is not None:
             answer(ready)
         else:
@@ -114,6 +129,8 @@ class Host:
         """Requests, and what is in hand of all gateways together."""
         hands = self._hands.setdefault(gateway, {})
         for use in used.uses:
+            for version in use.done:
+                self._leaves.done(Key(use.model, version), gateway)
             self._requests += use.requests
             self._misses += use.misses
             self._happenings.used(use.model, use.requests, use.misses)
@@ -125,6 +142,7 @@ class Host:
 
     def lost(self, gateway: int) -> None:
         """A gateway has gone, and what it had in hand with it."""
+        self._leaves.lost(gateway)
         hands = self._hands.pop(gateway, {})
         for model in list(hands):
             self._set_hand(hands, model, 0)
@@ -168,6 +186,41 @@ class Host:
         self._left(key, failure.message)
         self._gone(key)
         self._step(Ended(key.model, key.version, crashed=True, message=failure.message))
+
+    async def quiet(self, key: Key) -> None:
+        """Wait until no gateway has a request in hand for a version that is LEAVING."""
+        await self._leaves.quiet(key)
+
+    def _doubt(self, key: Key, why: str) -> None:
+        """A gateway was told by whoever holds a model that it does not, or that it has no memory for its work."""
+        if key.model not in self._doubted and key not in self._downs:
+            self._doubted.add(key.model)
+            self._background(self._settle(key, why), f"look for {key.model}")
+
+    async def _settle(self, key: Key, why: str) -> None:
+        try:
+            if why == SHORT:
+                await self._give_back(key)
+            elif await self.runner.has(key) and (at := self._ready(key.model)) is not None:
+                self._again.pop(key.model, None)
+                self._tell(at)
+        finally:
+            self._doubted.discard(key.model)
+        if (asked := self._again.pop(key.model, None)) is not None:
+            if (at := self._ready(key.model)) is not None:
+                self._tell(at)
+            else:
+                self._happenings.asked(key.model)
+            self._step(Asked(key.model, asked))
+
+    async def _give_back(self, key: Key) -> None:
+        """It ran out of memory while it worked: it is unloaded, and the next load is given more room."""
+        told = self._told.get(key, Footprint(0))
+        self._left(key, "it ran out of memory while it worked")
+        self._step(Measured(key.model, key.version, int(told.bytes * MORE_MEMORY), told.gpu_bytes))
+        if key not in self._downs:  # else the policy has just had it unloaded
+            self._downs.add(key)
+            await self._bring_down(key, "no memory", "it ran out of memory while it worked", DRAIN_S)
 
     # --- decisions ------------------------------------------------------------------------------------------------
 
@@ -243,7 +296,7 @@ class Host:
             self._left(key, fault.failure.message)
             self._gone(key)
             reason, message = fault.failure.reason, _words(fault.failure)
-            self._step(LoadFailed(key.model, key.version, reason, message, fault.out_of_memory))
+            self._step(LoadFailed(key.model, key.version, reason, message, fault.out_of_memory, fault.full))
             return
         except asyncio.CancelledError:  # the policy has given it up, or the host ends
             self._loads.pop(key, None)
@@ -306,9 +359,12 @@ class Host:
         at = self._at.get(key)
         if at is not None and at.state is not ModelState.LEAVING:
             self._at[key] = left = msgspec.structs.replace(at, state=ModelState.LEAVING, text=text)
-            self._tell(left)
+            gateways = self._tell(left)
+            if at.state is ModelState.READY:
+                self._leaves.told(key, gateways)
 
     def _gone(self, key: Key) -> None:
+        self._leaves.gone(key)
         self._at.pop(key, None)
         self._pids.pop(key, None)
         self._told.pop(key, None)
@@ -339,34 +395,7 @@ class Host:
             self._step(Measured(key.model, key.version, footprint.bytes, footprint.gpu_bytes))
 
     def _show(self) -> None:
-        """Tell control what is here, if anything but the passing of time has changed it."""
-        now_s = self._clock.monotonic_s()
-        wall_s = self._clock.now_s() - now_s
-        residents = self._cache.residents(now_s)
-        shown = [msgspec.structs.replace(one, value=0.0) for one in residents]
-        state = (shown, self._requests, self._misses, self._cache.memory_bytes)
-        if state == self._shown:
-            return
-        self._shown = state
-        listed = (
-            msgspec.structs.replace(
-                one,
-                misses=self._happenings.misses(one.model) if one.state is ModelState.READY else 0,
-                pid=self._pids.get(Key(one.model, one.version), 0),
-                loaded_s=one.loaded_s + wall_s if one.loaded_s else 0.0,
-                used_s=one.used_s + wall_s if one.used_s else 0.0,
-            )
-            for one in residents
-        )
-        self._control.hold(
-            Holding(
-                residents=tuple(listed),
-                memory_bytes=self._cache.memory_bytes,
-                used_bytes=self._cache.used_bytes,
-                hits=self._requests - self._misses,
-                misses=self._misses,
-            )
-        )
+        self._showing.show(self._happenings, self._pids, self._requests, self._misses)
 
     # --- the end --------------------------------------------------------------------------------------------------
 
@@ -374,6 +403,7 @@ class Host:
         """Nothing new: give up what is on its way, let what is loaded finish, end it. Returns when all is gone."""
         if not self._leaving:
             self._leaving = True
+            self.runner.leave()
             if self._tick is not None:
                 self._tick.cancel()
             for key in list(self._at):

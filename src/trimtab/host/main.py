@@ -26,7 +26,9 @@ from trimtab.engines.local.shapes import shape_of
 from trimtab.errors import Invalid
 from trimtab.host.clients import Clients
 from trimtab.host.control import ControlLink
+from trimtab.host.foreign import ForeignRunner
 from trimtab.host.host import Host
+from trimtab.host.runner import Runner
 from trimtab.host.workers import WorkerRunner
 from trimtab.logfile import LineStream, LogFile, capture
 from trimtab.logs import fields
@@ -37,6 +39,7 @@ from trimtab.resources.hosting import Hosting
 from trimtab.resources.launch import WorkerLaunch
 from trimtab.resources.lifecycles import REPLICA, step
 from trimtab.resources.replica import Failure, ReplicaSpec, ReplicaState
+from trimtab.resources.runtime import RuntimeKind
 from trimtab.wire.frames import WorkerDescription
 from trimtab.wire.hosting import HostHello, ModelAt, Used, Want
 from trimtab.wire.listening import listen
@@ -97,11 +100,17 @@ class HostProcess:
             kind_of=kind_of,
             available_bytes=available_memory,
         )
-        self.host.runner = WorkerRunner(launch, spec, self.host.ended, in_hand=self.host.in_hand)
+        self.host.runner = self._runner()
         self._state = ReplicaState.STARTING
         self._failure: Failure | None = None
         self._over = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
+
+    def _runner(self) -> Runner:
+        launch, spec, host = self._launch, self._spec, self.host
+        if spec.runtime.kind is RuntimeKind.PYTHON:
+            return WorkerRunner(launch, spec, host.ended, in_hand=host.in_hand)
+        return ForeignRunner(launch, spec, host.ended, on_broken=self._break, quiet=host.quiet)
 
     async def serve(self) -> None:
         """Until it has been told to end, and has."""
@@ -158,6 +167,12 @@ class HostProcess:
             failure_tail=failure.tail if failure else "",
             family=self.host.runner.pids,
         )
+
+    def _break(self, failure: Failure) -> None:
+        """What holds the models cannot be started any more: the replica is to be replaced."""
+        if self._state is ReplicaState.READY:
+            self._failure = failure
+            self._move(ReplicaState.FAILED)
 
     def drain(self) -> None:
         """Finish what is in hand, then end. Its models' workers take as long as they take: STOP cuts that short."""

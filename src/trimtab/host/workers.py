@@ -95,6 +95,9 @@ class WorkerRunner:
         self._nursery.learn(self._spec.runtime.imports)
         self._background(self._look(), "look after models")
 
+    def leave(self) -> None:
+        """See Runner. A worker can be ended while it loads."""
+
     async def close(self, *, grace_s: float) -> None:
         """See Runner."""
         await asyncio.gather(*(self.unload(key, grace_s=grace_s) for key in list(self._copies)))
@@ -154,6 +157,11 @@ class WorkerRunner:
         if member is not None:  # else it is being born still, and whoever waits for that is to be cancelled
             await (member.drain(grace_s) if grace_s else member.stop())
             await self._bury(key, copy)
+
+    async def has(self, key: Key) -> bool:
+        """See Runner. A worker has its model for as long as it lives, and its death is told."""
+        copy = self._copies.get(key)
+        return copy is not None and copy.is_up
 
     async def measure(self) -> Mapping[Key, Footprint]:
         """See Runner."""

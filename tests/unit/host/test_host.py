@@ -21,14 +21,19 @@ class Scene:
     def __init__(self, memory_mib: int = 100) -> None:
         self.link = FakeLink()
         self.told: list[ModelAt] = []
+        self.gateways: list[int] = []
         cache = ModelCache(memory_mib * MIB)
-        self.host = Host(cache, self.link, SystemClock(), tell=self.told.append, look_every_s=0.01)
+        self.host = Host(cache, self.link, SystemClock(), tell=self.tell, look_every_s=0.01)
         self.runner = self.host.runner = FakeRunner(self.host.ended)
         self.answers: list[ModelAt] = []
         self.host.open()
 
-    def want(self, model: str) -> None:
-        self.host.wanted(Want(model), self.answers.append)
+    def tell(self, at: ModelAt) -> list[int]:
+        self.told.append(at)
+        return list(self.gateways)
+
+    def want(self, model: str, why: str = "asked") -> None:
+        self.host.wanted(Want(model, why), self.answers.append)
 
     def states(self, model: str) -> list[ModelState]:
         return [at.state for at in self.told if at.model == model]
