@@ -155,10 +155,8 @@ class Program:
                     await self._start()
                     break
                 except StartFailed as error:
-                    logger.warning(
-                        "the program did not start %s", fields(attempt=attempt + 1, why=error.failure.message)
-                    )
                     broken = error.failure
+                    logger.warning("the program did not start %s", fields(attempt=attempt + 1, why=broken.message))
             else:
                 self._broken = broken
                 self._up.set()  # whoever waits is told

@@ -5,20 +5,46 @@ import os
 import signal
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 from estate import MIB, Estate
 from foreign import COMMAND, PROGRAM, a_program, http, log, model
 
+from trimtab.host.foreign import ForeignRunner
+from trimtab.host.runner import Key, LoadFault
+from trimtab.resources.launch import WorkerLaunch
 from trimtab.resources.replica import ReplicaState, Wire
 from trimtab.resources.runtime import Runtime, RuntimeKind
 from trimtab.testing.engines import absent, settled
 from trimtab.testing.host_ends import until
-from trimtab.wire.hosting import ModelState
+from trimtab.wire.hosting import Files, ModelAt, ModelState
 
 
 async def ask(at, **more):
     return await asyncio.to_thread(http, at, **more)
+
+
+async def leaving_for(gateway, other):
+    """The model that has to go for another one."""
+
+    def left():
+        return [at for at in gateway.told if at.state is ModelState.LEAVING and at.model != other]
+
+    await until(left)
+    return left()[0]
+
+
+async def patiently(gateway, name):
+    """Ask until it is there, as gateways do that are told to ask again."""
+    while True:
+        try:
+            return await gateway.ready(name)
+        except AssertionError as no:
+            if "NotReady" not in str(no):
+                raise
+            gateway.want(name)
+            await until(lambda: (name, "") not in gateway.at or gateway.at[name, ""].state is not ModelState.FAILED)
 
 
 async def test_models_are_loaded_into_one_program_under_names_that_say_nothing(estate: Estate) -> None:
@@ -60,9 +86,10 @@ async def test_a_model_that_needs_room_evicts_another(estate: Estate) -> None:
     await gateway.get("a")
     gateway.use("a", 1)
     await estate.control.heard("loaded", "a")
-    at = await gateway.get("b")
+    gateway.want("b")
+    await gateway.leaving("a")
     gateway.use("a", 0, done=("v1",))
-    await estate.control.heard("loaded", "b")
+    at = await gateway.ready("b")
     [event] = await estate.control.heard("unloaded", "a")
     assert event.why == "evicted"
     assert [line for line in log(at) if line.startswith("DELETE")]
@@ -78,9 +105,9 @@ async def test_a_program_that_says_that_it_is_full_gets_room_and_is_asked_again(
         gateway.use(name, 1)
         await estate.control.heard("loaded", name)
     gateway.want("c")
-    [left] = [await next_leaving(gateway)]
+    left = await leaving_for(gateway, "c")
     gateway.use(left.model, 0, done=("v1",))
-    at = await gateway.ready("c")
+    at = await patiently(gateway, "c")
     assert (await ask(at))[0] == 200
     asked = [line.split()[0::2] for line in log(at)]
     loads = [status for method, status in asked if method == "POST"]
@@ -88,11 +115,6 @@ async def test_a_program_that_says_that_it_is_full_gets_room_and_is_asked_again(
     assert asked.index(["DELETE", "200"]) > asked.index(["POST", "507"])
     [event] = await estate.control.heard("unloaded")
     assert "full" in event.text
-
-
-async def next_leaving(gateway):
-    await until(lambda: any(at.state is ModelState.LEAVING for at in gateway.told))
-    return next(at for at in gateway.told if at.state is ModelState.LEAVING)
 
 
 async def test_a_model_that_can_never_fit_is_refused_and_the_program_lives(estate: Estate) -> None:
@@ -195,17 +217,97 @@ async def test_a_program_that_dies_is_started_again_and_its_models_are_loaded_ag
     assert engine.observe()[0].state is ReplicaState.READY
 
 
-async def test_a_load_that_is_given_up_and_hangs_costs_the_program_not_the_host(estate: Estate, monkeypatch) -> None:
-    from trimtab.host import foreign
-
-    assert foreign.GIVE_UP_S < 360.0
+async def test_a_slow_load_holds_up_no_other_model(estate: Estate, tmp_path: Path) -> None:
     model(estate, "slow", load="slow")
     model(estate, "a")
-    gateway = await estate.gateway(await estate.host(await estate.engine(), a_program(GATE=str(estate.folder))))
+    gateway = await estate.gateway(await estate.host(await estate.engine(), a_program(GATE=str(tmp_path))))
     gateway.want("slow")
-    assert (await ask(await gateway.get("a")))[0] == 200, "other models are loaded and answer meanwhile"
-    (estate.folder / "go").touch()
+    await until((tmp_path / "begun").exists)
+    assert (await ask(await gateway.get("a")))[0] == 200
+    (tmp_path / "go").touch()
     assert (await ask(await gateway.ready("slow")))[0] == 200
+
+
+class Held:
+    """A runner of its own, without a host."""
+
+    def __init__(self, estate: Estate, **more) -> None:
+        self.estate = estate
+        self.ends: list[tuple[str, str]] = []
+        self.broken: list[str] = []
+        spec = a_program(GATE=str(estate.folder))
+        launch = WorkerLaunch(
+            spec=msgspec.msgpack.encode(spec), socket_path="", data_dir=str(estate.paths.data_dir), house=""
+        )
+        self.runner = ForeignRunner(
+            launch, spec, lambda key, failure: self.ends.append((key.model, failure.reason)),
+            on_broken=lambda failure: self.broken.append(failure.reason), quiet=self.quiet, **more,
+        )  # fmt: skip
+
+    async def quiet(self, key) -> None:
+        pass
+
+    async def load(self, name: str):
+        folder, version = self.estate.control.models[name]
+        files = Files(id=1, path=str(folder), version=version, size_bytes=1, fetched=True)
+        return await self.runner.load(Key(name, version), files)
+
+
+@pytest.fixture
+async def held(estate: Estate):
+    held = Held(estate, give_up_s=0.1)
+    await held.runner.open()
+    yield held
+    await held.runner.close(grace_s=0.0)
+
+
+async def test_a_load_that_hangs_although_it_was_given_up_costs_the_program_its_life(
+    estate: Estate, held: Held
+) -> None:
+    model(estate, "a")
+    model(estate, "stuck", load="hang")
+    first = await held.load("a")
+    load = asyncio.create_task(held.load("stuck"))
+    while "stuck" not in [key.model for key in held.runner._copies]:
+        await asyncio.sleep(0)
+    load.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await load
+    await until(lambda: held.ends)
+    assert held.ends == [("a", "Hung")]
+    assert (await held.load("a")).pid != first.pid
+
+
+async def test_a_load_that_was_given_up_is_unloaded_once_it_has_ended(estate: Estate, held: Held) -> None:
+    model(estate, "slow", load="slow")
+    held.runner._give_up_s = 20.0
+    model(estate, "a")
+    load = asyncio.create_task(held.load("slow"))
+    await until((estate.folder / "begun").exists)
+    load.cancel()
+    (estate.folder / "go").touch()
+    with pytest.raises(asyncio.CancelledError):
+        await load
+    running = await held.load("a")
+    at = ModelAt("a", "v1", ModelState.READY, running.lanes)
+    assert [line.split()[0::2] for line in await asyncio.to_thread(log, at)][-3:] == [
+        ["POST", "200"], ["DELETE", "200"], ["POST", "200"]
+    ]  # fmt: skip
+    assert not held.ends
+
+
+async def test_a_program_that_cannot_be_started_again_breaks_its_host(estate: Estate, held: Held, monkeypatch) -> None:
+    from trimtab.host import program
+
+    monkeypatch.setattr(program, "_BACKOFF_S", 0.001)
+    model(estate, "a")
+    running = await held.load("a")
+    held.runner._program._spec = a_program(runtime=Runtime(kind=RuntimeKind.COMMAND, command=("/no/such/program",)))
+    os.kill(running.pid, signal.SIGKILL)
+    await until(lambda: held.broken)
+    assert held.broken == ["RuntimeMissing"]
+    with pytest.raises(LoadFault):
+        await held.load("a")
 
 
 async def test_a_program_without_a_list_of_models_is_no_multi_model_server(estate: Estate) -> None:

@@ -93,7 +93,7 @@ async def _end_program(record: BirthRecord, grace_s: float) -> None:
     try:
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
-                while connections_to(port) and not dead.is_set():
+                while connections_to(port) and not dead.is_set():  # noqa: ASYNC110 - the kernel tells no one
                     await asyncio.sleep(CONNECTIONS_LOOK_S)
         processes.signal_group(record.pid, record.start_ticks, signal.SIGTERM)
         with suppress(TimeoutError):

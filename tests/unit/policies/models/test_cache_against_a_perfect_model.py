@@ -212,7 +212,7 @@ class CacheMachine(RuleBasedStateMachine):
 
     @rule(held=st.sets(NAMES, max_size=3), ttls=st.dictionaries(NAMES, st.sampled_from([5.0, 60.0]), max_size=2))
     def set(self, held: set[str], ttls: dict[str, float]) -> None:
-        self.held = dict.fromkeys(held, "pinned")
+        self.held = {model: "pinned" for model in held}
         self.ttls = ttls
         models = sorted(held | set(ttls))
         self.tell(
