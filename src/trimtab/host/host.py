@@ -80,6 +80,7 @@ class Host:
         self._pids: dict[Key, int] = {}
         self._told: dict[Key, Footprint] = {}  # measured last
         self._loads: dict[Key, asyncio.Task[None]] = {}
+        self._raised: dict[Key, asyncio.Task[None]] = {}  # from its order to load until it has been weighed
         self._downs: set[Key] = set()  # told to end
         self._doubted: set[str] = set()  # whoever holds them is asked whether it does, or they are given up unasked
         self._again: dict[str, str] = {}  # asked for meanwhile, and why
@@ -199,6 +200,8 @@ class Host:
 
     async def _settle(self, key: Key, why: str) -> None:
         try:
+            if (load := self._raised.get(key)) is not None:
+                await asyncio.wait({load})  # until the policy knows that it was loaded
             if why == SHORT:
                 await self._give_back(key)
             elif await self.runner.has(key) and (at := self._ready(key.model)) is not None:
@@ -285,7 +288,7 @@ class Host:
         self._at.pop(key, None)
         self._at[key] = at = ModelAt(key.model, key.version, ModelState.LOADING, text=order.why)
         self._tell(at)
-        self._loads[key] = self._background(self._bring_up(key, order), f"load {key.model}")
+        self._loads[key] = self._raised[key] = self._background(self._bring_up(key, order), f"load {key.model}")
 
     async def _bring_up(self, key: Key, order: Load) -> None:
         try:
@@ -365,6 +368,7 @@ class Host:
 
     def _gone(self, key: Key) -> None:
         self._leaves.gone(key)
+        self._raised.pop(key, None)
         self._at.pop(key, None)
         self._pids.pop(key, None)
         self._told.pop(key, None)

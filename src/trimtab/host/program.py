@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 _PORT_TRIES = 3
 _STARTS = 5  # that fail in a row, until the replica has failed
 _BACKOFF_S, _LONGEST_BACKOFF_S = 0.25, 10.0
+_CLOSE_S = 1.0  # for a start under way to be given up
 _SETTLED_S = 60.0  # an end after so long is no sign of the next one
 _DEATH_NEWS_S = 2.0  # between a broken connection and the news of the death that broke it
 
@@ -82,7 +83,8 @@ class Program:
         """End it: SIGTERM, and SIGKILL 30 s later."""
         if self._task is not None:
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            # A start that no nursery answers any more is left: what comes of it has a birth record, and is seen off.
+            await asyncio.wait({self._task}, timeout=_CLOSE_S)
         await self._end_member()
         await self._containers.close()
         self.folder.close()

@@ -24,6 +24,7 @@ class FakeRunner:
         self.footprints: dict[str, Footprint] = {}
         self.slow_loads: dict[str, asyncio.Event] = {}
         self.slow_ends: dict[str, asyncio.Event] = {}
+        self.slow_weighs: dict[str, asyncio.Event] = {}
         self.absent: set[str] = set()  # models that it has given up by itself, and has not told of
 
     async def open(self) -> None:
@@ -45,6 +46,8 @@ class FakeRunner:
 
     async def weigh(self, key: Key) -> Footprint | None:
         """See Runner."""
+        if key.model in self.slow_weighs:
+            await self.slow_weighs[key.model].wait()
         return self.footprints.get(key.model, Footprint(10 * MIB)) if key in self.loaded else None
 
     async def unload(self, key: Key, *, grace_s: float) -> None:

@@ -234,3 +234,14 @@ async def test_a_version_that_leaves_is_quiet_when_every_gateway_that_was_told_h
     scene.host.used(3, Used((Use("a", 0, 0, done=("v1",)),)))
     await quiet
     await scene.host.quiet(B)  # what does not leave
+
+
+async def test_a_model_that_runs_out_of_memory_before_it_was_weighed_is_loaded_again_all_the_same(scene: Scene) -> None:
+    scene.runner.slow_weighs["a"] = asyncio.Event()
+    await scene.ready("a")
+    scene.want("a", "short")
+    scene.want("a", "gone")
+    await asyncio.sleep(0)
+    scene.runner.slow_weighs.pop("a").set()
+    await until(lambda: scene.states("a").count(ModelState.READY) == 2)
+    assert ModelState.FAILED not in scene.states("a")
