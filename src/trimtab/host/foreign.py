@@ -136,17 +136,19 @@ class ForeignRunner:
             await asyncio.gather(*(c.unload for c in self._copies.values() if c.unload), return_exceptions=True)
         try:
             address = await self._program.up()
-            await self._weigh_empty()
-            url = await asyncio.to_thread(self._program.folder.put, copy.name, copy.files.path)
-            await model_calls.load(address, copy.name, url)
         except StartFailed as error:
             raise LoadFault(error.failure) from error
+        await self._weigh_empty()
+        try:
+            url = await asyncio.to_thread(self._program.folder.put, copy.name, copy.files.path)
+        except OSError as error:
+            text = f"The model's files could not be shown to the model server: {error}."
+            raise LoadFault(Failure(reason="ModelLoadFailed", message=text)) from error
+        try:
+            await model_calls.load(address, copy.name, url)
         except LoadFault as fault:
             self._full = self._full or fault.full
             raise
-        except TimeoutError as error:
-            text = "The model server did not answer POST /models within 360 s."
-            raise LoadFault(Failure(reason="StartTimeout", message=text)) from error
         except (OSError, ValueError) as error:
             died = await self._program.why_down()
             text = f"The model server could not be told to load the model: {error}."

@@ -11,7 +11,6 @@ from msgspec import Struct
 
 from trimtab.host.runner import LoadFault
 from trimtab.logs import fields
-from trimtab.policies.models.limits import LOAD_BOUND_S
 from trimtab.resources.replica import Failure
 from trimtab.wire import http
 
@@ -41,10 +40,11 @@ def path_of(name: str) -> str:
 async def load(address: str, name: str, url: str) -> None:
     """Have the files in the folder `url` loaded as `name`; 409, that it is loaded, is as good.
 
-    Raises LoadFault for what the program answers; OSError, TimeoutError and ValueError as `http.ask`.
+    It takes as long as it takes: that is for the policy to bound. Raises LoadFault for what the program answers; OSError
+    and ValueError as `http.ask`.
     """
     body = msgspec.json.encode({"model_name": name, "url": url})
-    status, answer = await http.ask(address, "POST", _MODELS, body, timeout_s=LOAD_BOUND_S)
+    status, answer = await http.ask(address, "POST", _MODELS, body, timeout_s=None)
     if status in (200, 201, 409):
         return
     text = said(answer)

@@ -116,7 +116,8 @@ class ModelEvent(Struct, frozen=True, kw_only=True, tag="event", omit_defaults=T
     """Something that happened to one model in one replica, for metrics and for `explain`. Times in seconds.
 
     `what`: loaded, load failed, unloaded, crashed, refused, changed. `why` is one word: asked, hot, pinned, copies, new
-    version (of loads); evicted, expired, not cached, new version, deleted, no longer pinned, stopped (of unloads).
+    version (of loads); evicted, expired, not cached, new version, deleted, no longer pinned, no memory,
+    stopped (of unloads).
     """
 
     at_s: float

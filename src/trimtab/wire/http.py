@@ -11,11 +11,11 @@ MAX_ANSWER_BYTES: Final = 16 * 2**20
 
 
 async def ask(
-    address: str, method: str, path: str, body: bytes = b"", *, timeout_s: float, connect_s: float | None = None
+    address: str, method: str, path: str, body: bytes = b"", *, timeout_s: float | None, connect_s: float | None = None
 ) -> tuple[int, bytes]:
     """Send `body` as JSON to `address` (`tcp:host:port`); the answer's status and body.
 
-    Raises OSError when nobody listens or the connection ends before the answer, TimeoutError, and ValueError for what
+    `timeout_s` is for all of it, `connect_s` for the connection alone; None: however long it takes. Raises OSError when nobody listens or the connection ends before the answer, TimeoutError, and ValueError for what
     is no HTTP/1.1 or longer than MAX_ANSWER_BYTES.
     """
     host, _, port = address.removeprefix("tcp:").rpartition(":")

@@ -336,7 +336,20 @@ async def test_a_stopped_replica_leaves_no_program_and_no_files(estate: Estate) 
     await engine.stop("h1")
     await absent(engine, "h1")
     await until(lambda: not psutil.pid_exists(pid))
-    assert not (estate.paths.hosted / "h1").exists()
+    await until(lambda: not (estate.paths.hosted / "h1").exists())
+
+
+async def test_a_later_control_finds_the_host_and_its_program_serving(estate: Estate) -> None:
+    model(estate, "a")
+    first = await estate.engine()
+    status = await estate.host(first, a_program())
+    gateway = await estate.gateway(status)
+    before = await ask(await gateway.get("a"))
+    await first.close()
+    second = await estate.engine()
+    after = await settled(second, "h1", ReplicaState.READY)
+    assert after.pids == status.pids
+    assert await ask(await gateway.get("a")) == before
 
 
 async def test_a_killed_hosts_program_finishes_what_it_has_in_hand_and_ends(estate: Estate, tmp_path: Path) -> None:

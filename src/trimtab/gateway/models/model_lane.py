@@ -130,7 +130,7 @@ class ProgramModelLane(ModelLane, HttpLane):
 
     def refused(self, call: Call, status: int, body: bytes, content_type: str) -> None:
         """404 may be the program's, which does not know the model, or the model's own; 507: its work needs memory."""
-        if status == 404 and not self.retired:
+        if status == 404:
             self._hold(call)
             task = self._loop.create_task(self._look(call, body, content_type))
             self._looks.add(task)
@@ -154,6 +154,10 @@ class ProgramModelLane(ModelLane, HttpLane):
         path = self.route.path.removesuffix("/invoke")
         try:
             status, _ = await http.ask(self.route.address, "GET", path, timeout_s=_LOOK_S, connect_s=CONNECT_TIMEOUT_S)
+        except asyncio.CancelledError:  # the lane is closed
+            if self._calls.pop(call.stream_id, None) is not None:
+                self.owner.failed(call, self.lost_error())
+            raise
         except (OSError, ValueError):  # TimeoutError is the first; the host will say what has become of it
             status = 0
         if self._calls.pop(call.stream_id, None) is None:
@@ -166,6 +170,7 @@ class ProgramModelLane(ModelLane, HttpLane):
         else:
             super().refused(call, 404, body, content_type)
         self.owner.has_room()
+        self._disconnect_if_idle()
 
     def _disconnect(self) -> None:
         for task in self._looks:
