@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import msgspec
 
 from trimtab.clock import Clock
+from trimtab.host.hands import Hands
 from trimtab.host.happenings import Happenings
 from trimtab.host.leaves import Leaves
 from trimtab.host.needs import Cache, Control
@@ -62,10 +62,11 @@ class Host:
         tell: Callable[[ModelAt], Collection[int]],
         kind_of: Callable[[Path], str] = lambda path: "",
         available_bytes: Callable[[], int] = lambda: -1,
+        is_ending: Callable[[int], bool] = lambda pid: False,
         look_every_s: float = LOOK_EVERY_S,
     ) -> None:
         """`tell` reaches all gateways before it returns, and gives their numbers; `kind_of` looks what an artifact
-        holds (I/O, in a thread)."""
+        holds (I/O, in a thread); `is_ending` knows of a process that dies before it is dead."""
         self.runner: Runner
         self._cache = cache
         self._control = control
@@ -73,6 +74,7 @@ class Host:
         self._tell = tell
         self._kind_of = kind_of
         self._available_bytes = available_bytes
+        self._is_ending = is_ending
         self._look_every_s = look_every_s
         self._happenings = Happenings(control.note, clock)
         self._at: dict[Key, ModelAt] = {}  # loading, ready and leaving copies, oldest first
@@ -82,13 +84,12 @@ class Host:
         self._loads: dict[Key, asyncio.Task[None]] = {}
         self._raised: dict[Key, asyncio.Task[None]] = {}  # from its order to load until it has been weighed
         self._downs: set[Key] = set()  # told to end
+        self._missed: set[str] = set()  # models whose end gateways have seen before this host
         self._doubted: set[str] = set()  # whoever holds them is asked whether it does, or they are given up unasked
         self._again: dict[str, str] = {}  # asked for meanwhile, and why
         self._leaves = Leaves()
-        self._early: dict[str, int] = {}  # requests to models that are ready and not weighed yet
         self._tasks: set[asyncio.Task[None]] = set()
-        self._hands: dict[int, dict[str, int]] = {}  # gateway -> model -> requests in hand
-        self._in_hand: Counter[str] = Counter()
+        self._hands = Hands()
         self._requests = self._misses = 0
         self._showing = Showing(cache, control, clock)
         self._tick: asyncio.TimerHandle | None = None
@@ -119,6 +120,10 @@ class Host:
             self._again.setdefault(want.model, want.why)
             answer(ModelAt(want.model, "", ModelState.LOADING, text=want.why))
             return
+        if ready is not None and want.why == "gone" and self._is_dying(ready):
+            self._missed.add(want.model)
+            answer(ModelAt(want.model, "", ModelState.LOADING, text=want.why))  # once its end is here, too
+            return
         if ready is not None:
             answer(ready)
         else:
@@ -128,44 +133,29 @@ class Host:
 
     def used(self, gateway: int, used: Used) -> None:
         """Requests, and what is in hand of all gateways together."""
-        hands = self._hands.setdefault(gateway, {})
         for use in used.uses:
             for version in use.done:
                 self._leaves.done(Key(use.model, version), gateway)
             self._requests += use.requests
             self._misses += use.misses
             self._happenings.used(use.model, use.requests, use.misses)
-            self._set_hand(hands, use.model, use.in_hand)
-            if use.model in self._early:
-                self._early[use.model] += use.requests
-            else:
-                self._step(UsedInput(use.model, use.requests, self._in_hand[use.model]))
+            self._hands.tell(gateway, use.model, use.in_hand)
+            self._step(UsedInput(use.model, use.requests, self._hands.of(use.model)))
 
     def lost(self, gateway: int) -> None:
         """A gateway has gone, and what it had in hand with it."""
         self._leaves.lost(gateway)
-        hands = self._hands.pop(gateway, {})
-        for model in list(hands):
-            self._set_hand(hands, model, 0)
-            self._step(UsedInput(model, 0, self._in_hand[model]))
+        for model in self._hands.lost(gateway):
+            self._step(UsedInput(model, 0, self._hands.of(model)))
 
     def in_hand(self, key: Key) -> int:
         """Requests of all gateways that a model has not answered yet."""
-        return self._in_hand[key.model]
+        return self._hands.of(key.model)
 
     @property
     def in_hand_of_all(self) -> int:
         """Requests that models have not answered yet."""
-        return self._in_hand.total()
-
-    def _set_hand(self, hands: dict[str, int], model: str, count: int) -> None:
-        self._in_hand[model] += count - hands.get(model, 0)
-        if not self._in_hand[model]:
-            del self._in_hand[model]
-        if count:
-            hands[model] = count
-        else:
-            hands.pop(model, None)
+        return self._hands.total
 
     # --- control --------------------------------------------------------------------------------------------------
 
@@ -187,6 +177,10 @@ class Host:
         self._left(key, failure.message)
         self._gone(key)
         self._step(Ended(key.model, key.version, crashed=True, message=failure.message))
+        if key.model in self._missed:
+            self._missed.discard(key.model)
+            self._happenings.asked(key.model)
+            self._step(Asked(key.model, "gone"))
 
     async def quiet(self, key: Key) -> None:
         """Wait until no gateway has a request in hand for a version that is LEAVING."""
@@ -241,6 +235,8 @@ class Host:
                     self._unload(action)
                 case Forget(model, version):
                     self._release(Key(model, version))
+                case Refuse(model) if isinstance(given, Ended) and given.crashed and given.model == model:
+                    pass  # it took requests, though it was not measured yet: nobody has waited since
                 case Refuse():
                     refused = True
                     self._happenings.refused(action, told=isinstance(given, LoadFailed | FetchFailed))
@@ -318,18 +314,12 @@ class Host:
         wait_s = self._happenings.ready(key.model)
         self._pids[key] = running.pid
         self._at[key] = at = ModelAt(key.model, key.version, ModelState.READY, running.lanes, text=order.why)
-        self._early[key.model] = 0
         self._tell(at)
-        try:
-            footprint = await self.runner.weigh(key)
-        finally:
-            requests = self._early.pop(key.model)
+        footprint = await self.runner.weigh(key)
         if footprint is not None and self._at.get(key) is at:  # else it has ended already, and all have been told
             self._told[key] = footprint
             self._happenings.loaded(key, order.why, wait_s, running.took_s, footprint.bytes)
             self._step(Loaded(key.model, key.version, footprint.bytes, running.took_s, footprint.gpu_bytes))
-        if requests or self._in_hand[key.model]:
-            self._step(UsedInput(key.model, requests, self._in_hand[key.model]))
 
     def _unload(self, order: Unload) -> None:
         key = Key(order.model, order.version)
@@ -377,6 +367,10 @@ class Host:
         """The newest version that serves."""
         found = (at for at in self._at.values() if at.model == model and at.state is ModelState.READY)
         return next(reversed(list(found)), None)
+
+    def _is_dying(self, at: ModelAt) -> bool:
+        pid = self._pids.get(Key(at.model, at.version))
+        return pid is not None and self._is_ending(pid)
 
     # --- once a second --------------------------------------------------------------------------------------------
 

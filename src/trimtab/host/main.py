@@ -20,8 +20,10 @@ import msgspec
 from trimtab import logs
 from trimtab.clock import SystemClock
 from trimtab.config import Paths
+from trimtab.engines.local import gpus
 from trimtab.engines.local.failures import StartFailed
 from trimtab.engines.local.memory import available_memory, total_memory
+from trimtab.engines.local.proc import is_ending
 from trimtab.engines.local.shapes import shape_of
 from trimtab.errors import Invalid
 from trimtab.host.clients import Clients
@@ -49,6 +51,7 @@ logger = logging.getLogger(__name__)
 KindOf = Callable[[Path], str]
 
 _BROKEN_EXIT = 70  # EX_SOFTWARE
+_GPU_SHARE = 0.95  # of the devices' memory
 _OOM_SCORE = 100  # models go first when the machine's memory is gone
 _TELL_LIMIT_S = 1.0  # how long the end waits for control to write down what was unloaded
 _LOG_TICK_S = 1.0
@@ -93,12 +96,13 @@ class HostProcess:
             on_settings=lambda said: self.host.settings(said),
         )
         self.host = Host(
-            ModelCache(_memory_of(launch, spec, hosting), cache=hosting.cache),
+            ModelCache(_memory_of(launch, spec, hosting), cache=hosting.cache, gpu_memory_bytes=_gpu_memory_of(launch)),
             self._link,
             SystemClock(),
             tell=self._clients.tell_gateways,
             kind_of=kind_of,
             available_bytes=available_memory,
+            is_ending=is_ending,
         )
         self.host.runner = self._runner()
         self._state = ReplicaState.STARTING
@@ -237,6 +241,12 @@ def _become_host(launch: WorkerLaunch, spec: ReplicaSpec) -> LogFile | None:
     logs.configure("models")
     faulthandler.enable(file=2)
     return log
+
+
+def _gpu_memory_of(launch: WorkerLaunch) -> int:
+    """Of its devices together, but for what the driver keeps and a model's own reserve; 0: it has none."""
+    cards = [gpu.memory_bytes for gpu in gpus.inventory() if gpu.index in launch.gpus] if launch.gpus else []
+    return int(sum(cards) * _GPU_SHARE)
 
 
 def _memory_of(launch: WorkerLaunch, spec: ReplicaSpec, hosting: Hosting) -> int:

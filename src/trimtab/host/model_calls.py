@@ -40,8 +40,8 @@ def path_of(name: str) -> str:
 async def load(address: str, name: str, url: str) -> None:
     """Have the files in the folder `url` loaded as `name`; 409, that it is loaded, is as good.
 
-    It takes as long as it takes: that is for the policy to bound. Raises LoadFault for what the program answers; OSError
-    and ValueError as `http.ask`.
+    It takes as long as it takes: that is for the policy to bound. Raises LoadFault for what the program answers;
+    OSError and ValueError as `http.ask`.
     """
     body = msgspec.json.encode({"model_name": name, "url": url})
     status, answer = await http.ask(address, "POST", _MODELS, body, timeout_s=None)

@@ -14,7 +14,8 @@ MIB = 2**20
 
 
 class FakeRunner:
-    """A Runner. Models load and end at once, unless they are in `slow_loads` or `slow_ends`, whose events say when."""
+    """A Runner. Models load and end at once, unless they are in `slow_loads` or `slow_ends`, whose events say
+    when; they are weighed at once unless in `slow_weighs`."""
 
     def __init__(self, on_end: OnEnd) -> None:
         self._on_end = on_end

@@ -1,4 +1,4 @@
-"""A program that keeps AWS's multi-model container contract, for tests: a small model server that has nothing of trimtab.
+"""A program that keeps AWS's multi-model container contract, for tests. It has nothing of trimtab.
 
     python multi_model_program.py PORT
 

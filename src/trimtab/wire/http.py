@@ -15,8 +15,9 @@ async def ask(
 ) -> tuple[int, bytes]:
     """Send `body` as JSON to `address` (`tcp:host:port`); the answer's status and body.
 
-    `timeout_s` is for all of it, `connect_s` for the connection alone; None: however long it takes. Raises OSError when nobody listens or the connection ends before the answer, TimeoutError, and ValueError for what
-    is no HTTP/1.1 or longer than MAX_ANSWER_BYTES.
+    `timeout_s` is for all of it, `connect_s` for the connection alone; None: however long it takes. Raises OSError when
+    nobody listens or the connection ends before the answer, TimeoutError, and ValueError for what is no HTTP/1.1 or
+    longer than MAX_ANSWER_BYTES.
     """
     host, _, port = address.removeprefix("tcp:").rpartition(":")
     loop = asyncio.get_running_loop()

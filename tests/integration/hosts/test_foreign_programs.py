@@ -9,7 +9,7 @@ import msgspec
 import psutil
 import pytest
 from estate import MIB, Estate
-from foreign import COMMAND, PROGRAM, a_program, http, log, model
+from foreign import PROGRAM, a_program, http, log, model
 
 from trimtab.host.foreign import ForeignRunner
 from trimtab.host.runner import Key, LoadFault
