@@ -117,3 +117,17 @@ def test_a_program_of_one_model_cannot_be_deployed_as_one_of_many(trimtab: Trimt
     trimtab.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
     reason = trimtab.settled(name, "Failed")["FailureReason"]
     assert "multi-model container contract" in reason
+
+
+def test_without_a_cache_a_model_is_unloaded_after_its_request(trimtab: Trimtab, name: str) -> None:
+    trimtab.deploy_many(name, image="trimtab://command", cache=False, TRIMTAB_COMMAND=COMMAND)
+    trimtab.put_model(name, "a.tar.gz", model("a"))
+    folder = trimtab.data_dir / "logs" / name / "blue"
+
+    def unloads() -> int:
+        return "".join(path.read_text() for path in folder.glob("*-program.log")).count("DELETE")
+
+    assert ask(trimtab, name, "a.tar.gz")[0] == "a"
+    wait_until(lambda: unloads() == 1)
+    assert ask(trimtab, name, "a.tar.gz")[0] == "a"
+    wait_until(lambda: unloads() == 2)

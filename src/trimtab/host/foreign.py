@@ -11,14 +11,14 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from trimtab.config import Paths
 from trimtab.engines.local.client import NurseryClient
 from trimtab.engines.local.failures import StartFailed
 from trimtab.host import model_calls
+from trimtab.host.background import Background
 from trimtab.host.footprints import Footprints
 from trimtab.host.program import Program
 from trimtab.host.runner import Footprint, Key, LoadFault, OnEnd, Running
@@ -83,7 +83,7 @@ class ForeignRunner:
         self._copies: dict[Key, _Copy] = {}
         self._full = False  # the program had no memory for a load, and has not loaded anything since
         self._leaving = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background()
 
     async def open(self) -> None:
         """Start the program."""
@@ -91,7 +91,7 @@ class ForeignRunner:
         self._models_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._nursery.open()
         await self._program.open()
-        self._background(self._look(), "look after the program")
+        self._background.start(self._look(), "look after the program")
 
     def leave(self) -> None:
         """See Runner."""
@@ -100,9 +100,7 @@ class ForeignRunner:
     async def close(self, *, grace_s: float) -> None:
         """See Runner."""
         self._leaving.set()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._background.close()
         await self._program.close()
         self._copies.clear()
         await self._nursery.close()
@@ -240,7 +238,7 @@ class ForeignRunner:
         for key, copy in list(self._copies.items()):
             if copy.is_up:
                 copy.is_up = False
-                self._background(self._forget(key, copy), f"forget {key.model}")
+                self._background.start(self._forget(key, copy), f"forget {key.model}")
                 self._on_end(key, failure)
 
     async def _look(self) -> None:
@@ -306,16 +304,6 @@ class ForeignRunner:
     def pids(self) -> tuple[int, ...]:
         """See Runner."""
         return self._program.pids
-
-    def _background(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("task failed: %s", task.get_name(), exc_info=error)
 
 
 def name_of(key: Key) -> str:

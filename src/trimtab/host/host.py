@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from trimtab.clock import Clock
+from trimtab.host.background import Background
 from trimtab.host.hands import Hands
 from trimtab.host.happenings import Happenings
 from trimtab.host.leaves import Leaves
@@ -88,7 +88,7 @@ class Host:
         self._doubted: set[str] = set()  # whoever holds them is asked whether it does, or they are given up unasked
         self._again: dict[str, str] = {}  # asked for meanwhile, and why
         self._leaves = Leaves()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background()
         self._hands = Hands()
         self._requests = self._misses = 0
         self._showing = Showing(cache, control, clock)
@@ -98,7 +98,7 @@ class Host:
 
     def open(self) -> None:
         """Begin to look at memory and to list what is held, once a second."""
-        self._background(self._look(), "look after the cache")
+        self._background.start(self._look(), "look after the cache")
 
     # --- gateways (clients.Takes) ---------------------------------------------------------------------------------
 
@@ -190,7 +190,7 @@ class Host:
         """A gateway was told by whoever holds a model that it does not, or that it has no memory for its work."""
         if key.model not in self._doubted and key not in self._downs:
             self._doubted.add(key.model)
-            self._background(self._settle(key, why), f"look for {key.model}")
+            self._background.start(self._settle(key, why), f"look for {key.model}")
 
     async def _settle(self, key: Key, why: str) -> None:
         try:
@@ -228,7 +228,7 @@ class Host:
         for action in self._cache.step(given, self._clock.monotonic_s()):
             match action:
                 case FetchModel(model):
-                    self._background(self._fetch(model), f"fetch {model}")
+                    self._background.start(self._fetch(model), f"fetch {model}")
                 case Load():
                     self._load(action)
                 case Unload():
@@ -284,7 +284,7 @@ class Host:
         self._at.pop(key, None)
         self._at[key] = at = ModelAt(key.model, key.version, ModelState.LOADING, text=order.why)
         self._tell(at)
-        self._loads[key] = self._raised[key] = self._background(self._bring_up(key, order), f"load {key.model}")
+        self._loads[key] = self._raised[key] = self._background.start(self._bring_up(key, order), f"load {key.model}")
 
     async def _bring_up(self, key: Key, order: Load) -> None:
         try:
@@ -328,11 +328,11 @@ class Host:
         if (load := self._loads.get(key)) is not None:
             load.cancel()
         elif key in self._downs:  # whoever waits for its end is told of it
-            self._background(self.runner.unload(key, grace_s=0.0), f"end {key.model}")
+            self._background.start(self.runner.unload(key, grace_s=0.0), f"end {key.model}")
         else:
             grace_s = 0.0 if order.at_once else DRAIN_S
             self._downs.add(key)
-            self._background(self._bring_down(key, order.why, order.text, grace_s), f"unload {key.model}")
+            self._background.start(self._bring_down(key, order.why, order.text, grace_s), f"unload {key.model}")
 
     async def _bring_down(self, key: Key, why: str, text: str, grace_s: float) -> None:
         began_s, leaving = self._clock.monotonic_s(), self._at.get(key)
@@ -410,20 +410,7 @@ class Host:
                 self._tell(_failed(model, "NotReady", "The replica is about to end."))
         up = [key for key in self._at if key not in self._loads]
         downs = [self._bring_down(key, "stopped", "the replica ends", grace_s) for key in up]
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*downs, *self._tasks, return_exceptions=True)
-
-    def _background(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-        return task
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("task failed: %s", task.get_name(), exc_info=error)
+        await asyncio.gather(*downs, *self._background.cancel(), return_exceptions=True)
 
 
 def _failed(model: str, reason: str, message: str) -> ModelAt:
