@@ -48,7 +48,7 @@ def stat(pid: int, root: Path = PROC) -> Stat | None:
 
 
 def is_ending(pid: int, root: Path = PROC) -> bool:
-    """Whether a process is gone, or on its way out: its sockets close one after the other before it shows as a zombie."""
+    """Whether a process is gone, or on its way out: its sockets close one by one before it is a zombie."""
     try:
         text = (root / str(pid) / "stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
