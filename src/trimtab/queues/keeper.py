@@ -20,7 +20,7 @@ from trimtab.queues import wire
 from trimtab.queues.connection import Connection, Pending
 from trimtab.queues.model import Depth, Free, Lease, Leases, Op, QueuesFull, Result, Return
 from trimtab.queues.moves import fills
-from trimtab.queues.store import QueueStore
+from trimtab.queues.store import QueueStore, StoreLost
 from trimtab.queues.watching import Watching
 
 logger = logging.getLogger(__name__)
@@ -158,6 +158,8 @@ class QueueKeeper:
         except Unavailable as error:
             self._refuse(batch, "full" if isinstance(error, QueuesFull) else "unavailable", str(error))
             return
+        except StoreLost:
+            raise
         except Exception as error:
             if len(batch) > 1:  # one bad op must not take the others with it
                 for pending in batch:
