@@ -23,7 +23,7 @@ def lease(book: Book, op: Lease, now_s: float) -> Result:
             f"SELECT {COLUMNS} FROM messages WHERE state = 1 AND ask = ? ORDER BY seq", (op.ask,)
         ).fetchall()
         if held:
-            return Leases(messages=tuple(Row(values).message() for values in held))
+            return Leases(messages=tuple(Row(values).message() for values in sorted(held)))
     if not queue.ready or op.most <= 0:
         return Leases(messages=())
     rows = _by_turn(book, queue, op.most) if queue.grouped else _oldest(book, queue, op.most)

@@ -1,7 +1,8 @@
 """The tables of queues in SQLite, and the one connection that writes them.
 
-A message that waits has `visible_s` 0 when it may be leased, and a time when it may be later. `ended` remembers ids, and
-the token with which an Ack or a Bury ended them (0: something else did). A group has its row while it may have messages.
+A message that waits has `visible_s` 0 when it may be leased, and a time when it may be later. `ended` remembers ids,
+and the token with which an Ack or a Bury ended them (0: something else did). A group has its row while it may have
+messages.
 """
 
 from __future__ import annotations
