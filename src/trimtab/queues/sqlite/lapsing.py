@@ -14,8 +14,8 @@ _FORGET_MOST: Final = 500  # ids at a time: no transaction is held up by it
 
 def lapse(book: Book, now_s: float) -> None:
     """All that is due at `now_s`."""
-    over = book.run(f"SELECT {COLUMNS} FROM messages WHERE state = 1 AND until_s <= ?", (now_s,)).fetchall()
-    for values in over:
+    over = f"SELECT {COLUMNS} FROM messages WHERE state = 1 AND until_s <= ? ORDER BY seq"
+    for values in book.run(over, (now_s,)).fetchall():
         wait_again(book, Row(values), 0.0, "its lease has ended", now_s)
     shown = book.run(
         "UPDATE messages SET visible_s = 0 WHERE state = 0 AND visible_s > 0 AND visible_s <= ? RETURNING queue",
@@ -26,7 +26,9 @@ def lapse(book: Book, now_s: float) -> None:
         queue.delayed -= 1
         queue.ready += 1
     gone = book.run(
-        f"SELECT {COLUMNS} FROM messages WHERE expires_s > 0 AND state = 0 AND expired = 0 AND expires_s <= ?", (now_s,)
+        f"SELECT {COLUMNS} FROM messages WHERE expires_s > 0 AND state = 0 AND expired = 0 AND expires_s <= ? "
+        "ORDER BY seq",
+        (now_s,),
     ).fetchall()
     for values in gone:
         _expire(book, Row(values), now_s)

@@ -23,7 +23,7 @@ def lease(book: Book, op: Lease, now_s: float) -> Result:
             f"SELECT {COLUMNS} FROM messages WHERE state = 1 AND ask = ? ORDER BY seq", (op.ask,)
         ).fetchall()
         if held:
-            return Leases(messages=tuple(Row(values).message() for values in sorted(held)))
+            return Leases(messages=tuple(Row(values).message() for values in held))
     if not queue.ready or op.most <= 0:
         return Leases(messages=())
     rows = _by_turn(book, queue, op.most) if queue.grouped else _oldest(book, queue, op.most)
@@ -86,8 +86,7 @@ def _by_turn(book: Book, queue: Queue, most: int) -> list[Row]:
         for group in list(after):
             row = head(book, queue, group, after[group])
             if row is None:
-                if not after.pop(group):
-                    _leave_if_empty(book, queue, group)
+                del after[group]
                 continue
             size_bytes += len(row.body)
             if rows and size_bytes > BODIES_MOST_BYTES:
@@ -118,13 +117,6 @@ def _head_in_order(book: Book, queue: Queue, group: str, after: int) -> Row | No
     ).fetchone()
     row = None if values is None else Row(values)
     return row if row is not None and row.state != LEASED and not row.visible_s else None
-
-
-def _leave_if_empty(book: Book, queue: Queue, group: str) -> None:
-    key = (queue.number, group)
-    there = book.run("SELECT 1 FROM messages WHERE queue = ? AND grp = ? AND state < 2 LIMIT 1", key).fetchone()
-    if there is None:
-        book.run("DELETE FROM groups WHERE queue = ? AND grp = ?", key)
 
 
 def _note_turns(book: Book, queue: Queue, rows: list[Row]) -> list[Row]:

@@ -100,10 +100,10 @@ def _row(queue: Queue, put: Put, now_s: float) -> tuple[Any, ...]:
 
 def _insert(book: Book, rows: _Rows) -> None:
     for queue, of_queue in rows.items():
+        book.join(queue, [row[2] for row in of_queue])
         at = 0
         for size in _ROWS:
             while len(of_queue) - at >= size:
                 values = [value for row in of_queue[at : at + size] for value in row]
                 book.run(_INSERT + ", ".join(["(?, ?, ?, ?, 0, ?, ?, ?)"] * size), values)
                 at += size
-        book.join(queue, {row[2] for row in of_queue})
