@@ -13,7 +13,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from trimtab.metrics.store import MetricStore
     from trimtab.objects.store import ObjectStore
     from trimtab.resources.endpoint import Event
-    from trimtab.resources.launch import WorkerLaunch
     from trimtab.resources.routing import AccessKey
 
 CONFIG_VARIABLE = "TRIMTAB_PROCESS_CONFIG"
@@ -81,6 +80,7 @@ def become_supervisor(config: Config, url: str, listeners: list[socket.socket], 
     """Exec `trimtab.supervisor` with its orders. The lock and the listening sockets stay open in it."""
     python = [sys.executable, "-m", "trimtab.app"]
     children: list[dict[str, object]] = [
+        {"name": "queues", "argv": [*python, "queues"], "fds": []},
         {"name": "control", "argv": [*python, "control"], "fds": []},
         {"name": "nursery", "argv": [*python, "nursery"], "fds": []},
     ]
@@ -127,6 +127,8 @@ def main(argv: list[str]) -> int:
         return nursery(config)
     if argv[0] == "gateway":
         return run_until_stopped(lambda stop: gateway(config, int(argv[2]), stop))
+    if argv[0] == "queues":
+        return run_until_stopped(lambda stop: queues(config, stop))
     return run_until_stopped(lambda stop: control(config, stop))
 
 
@@ -134,6 +136,7 @@ def nursery(config: Config) -> int:
     """The fork server. Its children become workers."""
     from trimtab.engines.local.nursery import WARM_IMPORTS
     from trimtab.engines.local.nursery import main as run_nursery
+    from trimtab.lives import newborn_life
     from trimtab.worker.rehearsal import rehearse
 
     paths = config.paths
@@ -147,21 +150,6 @@ def nursery(config: Config) -> int:
         rehearse=rehearse,
         on_listening=tell_ready,
     )
-
-
-def newborn_life() -> Callable[[WorkerLaunch], NoReturn]:
-    """What a process that the nursery has forked becomes: a worker, or a host of many models."""
-    from trimtab.host.main import run as run_host
-    from trimtab.resources.replica import ReplicaSpec
-    from trimtab.worker.artifact import kind_in
-    from trimtab.worker.main import run as run_worker
-
-    def live(launch: WorkerLaunch) -> NoReturn:
-        if msgspec.msgpack.decode(launch.spec, type=ReplicaSpec).hosting is not None:
-            run_host(launch, kind_in)
-        run_worker(launch)
-
-    return live
 
 
 async def gateway(config: Config, listener_fd: int, stop: asyncio.Event) -> None:
@@ -182,6 +170,22 @@ async def gateway(config: Config, listener_fd: int, stop: asyncio.Event) -> None
         stop=stop,
         on_ready=tell_ready,
     )
+
+
+async def queues(config: Config, stop: asyncio.Event) -> None:
+    """The one process that writes the durable queues; all others ask it."""
+    from trimtab.queues.keeper import QueueKeeper
+    from trimtab.queues.sqlite import SqliteQueueStore
+
+    sys.setswitchinterval(THREADS_TURN_S)
+    keeper = QueueKeeper(SqliteQueueStore(config.paths.queues), config.paths.queues_socket)
+    await keeper.open()
+    gc.freeze()
+    tell_ready()
+    try:
+        await until_stopped(stop, keeper.run())
+    finally:
+        await keeper.close()
 
 
 async def control(config: Config, stop: asyncio.Event) -> None:
@@ -215,6 +219,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     from trimtab.objects.artifacts import ArtifactCache
     from trimtab.objects.indexed import open_object_store
     from trimtab.objects.leases import Leases
+    from trimtab.queues.client import QueueClient
     from trimtab.store.sqlite import open_sqlite
 
     sys.setswitchinterval(THREADS_TURN_S)
@@ -264,6 +269,9 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             supervisor_pid=os.getppid(),
         )
         store = open_sqlite(paths.database)
+        queue_client = QueueClient(paths.queues_socket)
+        queue_client.open()
+        parts.push_async_callback(queue_client.close)
         sampler = Sampler(engine, store, metrics, clock)
 
         def told(endpoint: str, events: Sequence[Event]) -> None:
