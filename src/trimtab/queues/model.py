@@ -120,9 +120,11 @@ class Declare(Struct, frozen=True, kw_only=True, tag="declare"):
 
 
 class Drop(Struct, frozen=True, kw_only=True, tag="drop"):
-    """Remove a queue and all that is in it. Leases on it are Lost."""
+    """Remove a queue and all that is in it. Leases on it are Lost. `only_empty`: answered Count, nothing done, while
+    anything waits in it or is leased."""
 
     queue: str
+    only_empty: bool = False
 
 
 class Purge(Struct, frozen=True, kw_only=True, tag="purge"):
