@@ -231,6 +231,17 @@ class SqliteQueueStore:
             expired=found.expired,
         )
 
+    def depths(self, queues: Sequence[str]) -> Sequence[Depth | None]:
+        """See QueueStore."""
+        return [self.depth(queue) for queue in queues]
+
+    def changed(self) -> Sequence[str]:
+        """See QueueStore."""
+        return tuple(self._saved)
+
+    def hear(self, told: Callable[[Sequence[str]], None]) -> None:
+        """See QueueStore: there is no other keeper."""
+
     def names(self, prefix: str) -> Sequence[str]:
         """See QueueStore."""
         return sorted(name for name in self._queues if name.startswith(prefix))
