@@ -40,10 +40,16 @@ class Sent(Struct, frozen=True, kw_only=True):
     metadata: Mapping[str, str] = {}
 
 
+class Writer(Protocol):
+    """What takes bytes one after another."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+
 class Objects(Protocol):
     """S3, wherever it is. All raise ObjectRefused, and Unavailable where the same call may succeed later."""
 
-    def fetch(self, url: str, into: BinaryIO, *, limit_bytes: int) -> int:
+    def fetch(self, url: str, into: Writer, *, limit_bytes: int) -> int:
         """Write the object into a file, as it was at one moment; its size. ObjectTooLarge beyond `limit_bytes`."""
         ...
 

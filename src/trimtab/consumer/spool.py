@@ -72,7 +72,7 @@ class Spool(io.RawIOBase):
     def _move_to_disk(self) -> None:
         assert self._memory is not None
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._file = cast(BinaryIO, tempfile.TemporaryFile(dir=self._folder, buffering=1 << 20))
+        self._file = cast(BinaryIO, tempfile.TemporaryFile(dir=self._folder, buffering=1 << 20))  # noqa: SIM115 it lives as long as this
         self._file.write(self._memory.getbuffer())
         self._memory = None
         self._give_back()

@@ -61,6 +61,7 @@ class Lease(Struct, frozen=True, kw_only=True, tag="lease"):
     most: int = 1
     lease_s: float = 0.0  # 0: the queue's; inf: until the owner acknowledges or is gone
     wait_s: float = 0.0
+    only_expired: bool = False  # messages that have expired, of a queue that tells
     ask: str = ""
     again: bool = False
 

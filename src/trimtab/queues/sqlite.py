@@ -267,6 +267,8 @@ class SqliteQueueStore:
         queue = self._queues.get(op.queue)
         if queue is None:
             return NoQueue(queue=op.queue)
+        if op.only_empty and queue.alive:
+            return Count(count=queue.alive)
         self._touch(queue)
         for table in ("messages", "ended", "groups"):
             self._run(f"DELETE FROM {table} WHERE queue = ?", (queue.number,))
@@ -383,7 +385,7 @@ class SqliteQueueStore:
             return Leases(messages=())
         until_s = now_s + (op.lease_s or queue.settings.lease_s)
         leased = []
-        for row in self._next(queue, op.most, now_s):
+        for row in self._expired(queue, op.most) if op.only_expired else self._next(queue, op.most, now_s):
             token = row[4] + 1
             first_s = row[7] or now_s
             self._run(
@@ -401,6 +403,13 @@ class SqliteQueueStore:
                 )
             )
         return Leases(messages=tuple(leased))
+
+    def _expired(self, queue: _Queue, most: int) -> list[Any]:
+        """What has expired and is to be told, whatever else waits."""
+        return self._run(
+            f"SELECT {_COLUMNS} FROM messages WHERE queue = ? AND state = 0 AND expired = 1 ORDER BY seq LIMIT ?",
+            (queue.number, most),
+        ).fetchall()
 
     def _next(self, queue: _Queue, most: int, now_s: float) -> list[Any]:
         """What is to be leased next: oldest first; with groups, one of each group in turn."""

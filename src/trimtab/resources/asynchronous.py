@@ -47,6 +47,9 @@ class AsyncSettings(Struct, frozen=True, kw_only=True):
 
 DECIDED = "decided"
 
+TEST_NOTICE = b'{"eventVersion":"1.0","eventSource":"aws:sagemaker","eventName":"TestNotification"}'
+"""What the topics are told when an endpoint is made or updated (AWS)."""
+
 
 class AsyncTask(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One accepted request: the body of its message. Exactly one of `input_location` and `inline` counts.
