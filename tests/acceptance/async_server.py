@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 from botocore.exceptions import ClientError
 
 from trimtab.testing.artifacts import archive
@@ -23,7 +22,7 @@ def model_fn(model_dir):
     return os.environ.get("GENERATION", "one")
 
 def input_fn(body, content_type):
-    return body, content_type
+    return (body.encode() if isinstance(body, str) else bytes(body)), content_type
 
 def predict_fn(data, model):
     body, content_type = data
@@ -92,6 +91,7 @@ class AsyncEndpoint:
         return f"s3://{BUCKET}/{key}"
 
     def ask(self, **params: Any) -> dict[str, Any]:
+        params = {"ContentType": "application/octet-stream"} | params
         answer: dict[str, Any] = self.trimtab.runtime.invoke_endpoint_async(EndpointName=self.name, **params)
         assert answer["ResponseMetadata"]["HTTPStatusCode"] == 202
         return answer
@@ -126,7 +126,3 @@ class AsyncEndpoint:
 def said(found: dict[str, Any]) -> dict[str, Any]:
     """The model's answer."""
     return dict(json.loads(found["Bytes"]))
-
-
-def packed(document: Any) -> bytes:
-    return msgspec.msgpack.encode(document)
