@@ -60,6 +60,7 @@ class AsyncEndpoint:
 
     def __init__(self, trimtab: Trimtab, name: str, **settings: Any) -> None:
         self.trimtab, self.name = trimtab, name
+        self.s3 = trimtab.client("s3", retries={"total_max_attempts": 5})  # gateways may be killed under it
         if BUCKET not in {bucket["Name"] for bucket in trimtab.s3.list_buckets()["Buckets"]}:
             trimtab.s3.create_bucket(Bucket=BUCKET)
         trimtab.create_model(name, archive(code__inference_py=MODEL))
@@ -100,7 +101,7 @@ class AsyncEndpoint:
         """The object, if it is there."""
         bucket, _, key = url.removeprefix("s3://").partition("/")
         try:
-            answer: dict[str, Any] = self.trimtab.s3.get_object(Bucket=bucket, Key=key)
+            answer: dict[str, Any] = self.s3.get_object(Bucket=bucket, Key=key)
         except ClientError as error:
             assert error.response["Error"]["Code"] == "NoSuchKey"
             return None
@@ -110,16 +111,16 @@ class AsyncEndpoint:
         found: dict[str, Any] = eventually(lambda: self.found(answer["OutputLocation"]))
         return found
 
-    def failure(self, answer: dict[str, Any]) -> str:
+    def failure(self, answer: dict[str, Any], wait_s: float = WAIT_S) -> str:
         """What stands in the failure object; and nothing is where the result would be."""
-        found = eventually(lambda: self.found(answer["FailureLocation"]))
+        found = eventually(lambda: self.found(answer["FailureLocation"]), wait_s)
         assert self.found(answer["OutputLocation"]) is None
         return str(found["Bytes"].decode())
 
     def results(self) -> list[str]:
         """Keys of all results and failures."""
         prefixes = (f"out/{self.name}/", f"failed/{self.name}/")
-        pages = (self.trimtab.s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix) for prefix in prefixes)
+        pages = (self.s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix) for prefix in prefixes)
         return [entry["Key"] for page in pages for entry in page.get("Contents", ())]
 
 

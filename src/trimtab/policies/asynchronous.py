@@ -9,11 +9,11 @@ from trimtab.resources.asynchronous import DECIDED, DEFAULT_CONCURRENCY, AsyncSe
 from trimtab.resources.replica import Wire
 from trimtab.resources.routing import EndpointRoute, Lane
 
-MAX_LEASES = 10  # a task in whose hands so many replicas (or consumers) have died is given up
+MAX_LEASES = 8  # a task in whose hands so many replicas (or consumers) have died is given up
 PUBLISH_FOR_S = 6 * 3600.0  # how long S3 may be away before an outcome that is known is given up
 AWAY_PAUSE_S = 2.0  # before S3, or an endpoint without capacity, is tried again
 _FIRST_PAUSE_S = 0.5
-_LAST_PAUSE_S = 60.0
+_LAST_PAUSE_S = 10.0
 _DELETED_AT_ONCE = 64  # tasks of a deleted endpoint that are ended at the same time
 
 
