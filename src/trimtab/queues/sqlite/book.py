@@ -171,7 +171,7 @@ class Book:
             self.run("DELETE FROM groups WHERE queue = ? AND grp = ?", (queue.number, group))
 
     def _has_members(self, queue: Queue, group: str) -> bool:
-        found = "SELECT 1 FROM messages WHERE queue = ? AND grp = ? AND state < 2 LIMIT 1"
+        found = "SELECT 1 FROM messages INDEXED BY alive WHERE queue = ? AND grp = ? AND state < 2 LIMIT 1"
         return self.run(found, (queue.number, group)).fetchone() is not None
 
     def regroup(self, queue: Queue) -> None:

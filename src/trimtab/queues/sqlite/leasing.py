@@ -20,7 +20,8 @@ def lease(book: Book, op: Lease, now_s: float) -> Result:
         return NoQueue(queue=op.queue)
     if op.again:
         held = book.run(
-            f"SELECT {COLUMNS} FROM messages WHERE state = 1 AND ask = ? ORDER BY seq", (op.ask,)
+            f"SELECT {COLUMNS} FROM messages INDEXED BY leases_by_ask WHERE state = 1 AND ask = ? ORDER BY seq",
+            (op.ask,),
         ).fetchall()
         if held:
             return Leases(messages=tuple(Row(values).message() for values in held))
@@ -57,7 +58,7 @@ def _hold(book: Book, rows: Sequence[Row], op: Lease, now_s: float, until_s: flo
 
 def _oldest(book: Book, queue: Queue, most: int) -> list[Row]:
     found = book.run(
-        f"SELECT {COLUMNS} FROM messages WHERE queue = ? AND grp = '' AND state = 0 AND visible_s = 0 "
+        f"SELECT {COLUMNS} FROM messages INDEXED BY ready WHERE queue = ? AND grp = '' AND state = 0 AND visible_s = 0 "
         "ORDER BY seq LIMIT ?",
         (queue.number, most),
     )
@@ -115,8 +116,8 @@ def _by_turn(book: Book, queue: Queue, most: int) -> list[Row]:
 
 def _head(book: Book, queue: Queue, group: str, after: int) -> Row | None:
     values = book.run(
-        f"SELECT {COLUMNS} FROM messages WHERE queue = ? AND grp = ? AND seq > ? AND state = 0 AND visible_s = 0 "
-        "ORDER BY seq LIMIT 1",
+        f"SELECT {COLUMNS} FROM messages INDEXED BY ready "
+        "WHERE queue = ? AND grp = ? AND seq > ? AND state = 0 AND visible_s = 0 ORDER BY seq LIMIT 1",
         (queue.number, group, after),
     ).fetchone()
     return None if values is None else Row(values)
@@ -127,7 +128,8 @@ def _head_in_order(book: Book, queue: Queue, group: str, after: int) -> Row | No
     if after:
         return None
     values = book.run(
-        f"SELECT {COLUMNS} FROM messages WHERE queue = ? AND grp = ? AND state < 2 ORDER BY seq LIMIT 1",
+        f"SELECT {COLUMNS} FROM messages INDEXED BY alive "
+        "WHERE queue = ? AND grp = ? AND state < 2 ORDER BY seq LIMIT 1",
         (queue.number, group),
     ).fetchone()
     row = None if values is None else Row(values)
