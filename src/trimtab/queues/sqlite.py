@@ -52,6 +52,7 @@ _STATES: Final = {WAITING: "waiting", LEASED: "leased", DEAD: "dead"}
 _LAZY: Final = (Lease, Extend, Look, List)  # need not wait for the disk
 _FORGET_EVERY_S: Final = 10.0
 _COLUMNS: Final = "seq, id, body, grp, token, leases, put_s, first_leased_s, expired, state, reason, origin"
+_STATE: Final = 9  # of a row of these
 _encode = msgspec.msgpack.Encoder().encode
 _settings = msgspec.msgpack.Decoder(QueueSettings).decode
 
@@ -199,7 +200,8 @@ class SqliteQueueStore:
                 self._remove(queue, seq, message_id, WAITING, size_bytes, now_s)
         if now_s - self._forgot_s > _FORGET_EVERY_S or now_s < self._forgot_s:
             self._forgot_s = now_s
-            self._run("DELETE FROM ended WHERE at_s < ?", (now_s - DEDUPLICATION_S,))
+            for table in ("ended", "once"):
+                self._run(f"DELETE FROM {table} WHERE at_s <= ?", (now_s - DEDUPLICATION_S,))
 
     def _by_number(self, number: int) -> _Queue:
         return next(queue for queue in self._queues.values() if queue.number == number)
@@ -231,6 +233,17 @@ class SqliteQueueStore:
             expired=found.expired,
         )
 
+    def depths(self, queues: Sequence[str]) -> Sequence[Depth | None]:
+        """See QueueStore."""
+        return [self.depth(queue) for queue in queues]
+
+    def changed(self) -> Sequence[str]:
+        """See QueueStore."""
+        return tuple(self._saved)
+
+    def hear(self, told: Callable[[Sequence[str]], None]) -> None:
+        """See QueueStore: there is no other keeper."""
+
     def names(self, prefix: str) -> Sequence[str]:
         """See QueueStore."""
         return sorted(name for name in self._queues if name.startswith(prefix))
@@ -257,7 +270,7 @@ class SqliteQueueStore:
         if queue is None:
             return NoQueue(queue=op.queue)
         self._touch(queue)
-        for table in ("messages", "ended", "groups"):
+        for table in ("messages", "ended", "once", "groups"):
             self._run(f"DELETE FROM {table} WHERE queue = ?", (queue.number,))
         self._run("DELETE FROM queues WHERE number = ?", (queue.number,))
         del self._queues[op.queue]
@@ -267,11 +280,12 @@ class SqliteQueueStore:
         queue = self._queues.get(op.queue)
         if queue is None:
             return NoQueue(queue=op.queue)
-        state = DEAD if op.dead else WAITING
+        states = (DEAD, DEAD) if op.dead else (WAITING, LEASED if op.leased else WAITING)
         rows = self._run(
-            "SELECT seq, id, LENGTH(body) FROM messages WHERE queue = ? AND state = ?", (queue.number, state)
+            "SELECT seq, id, LENGTH(body), state FROM messages WHERE queue = ? AND state IN (?, ?)",
+            (queue.number, *states),
         ).fetchall()
-        for seq, message_id, size_bytes in rows:
+        for seq, message_id, size_bytes, state in rows:
             self._remove(self._touch(queue), seq, message_id, state, size_bytes, now_s)
         return Count(count=len(rows))
 
@@ -338,6 +352,8 @@ class SqliteQueueStore:
             return NoQueue(queue=op.queue)
         if self._has(queue, op.id):
             return Done()
+        if op.once and (first := self._first_of(queue, op.once, now_s)):
+            return Done(id=first)
         settings = queue.settings
         if settings.max_items and queue.alive >= settings.max_items:
             return Full(what="items", limit=settings.max_items)
@@ -350,11 +366,24 @@ class SqliteQueueStore:
         )
         if op.group:
             self._run("INSERT OR IGNORE INTO groups (queue, grp, turn) VALUES (?, ?, 0)", (queue.number, op.group))
+        if op.once:
+            self._run(
+                "INSERT OR REPLACE INTO once (queue, key, id, at_s) VALUES (?, ?, ?, ?)",
+                (queue.number, op.once, op.id, now_s),
+            )
         self._touch(queue)
         queue.counts[WAITING] += 1
         queue.bytes += len(op.body)
         queue.put += 1
         return Done()
+
+    def _first_of(self, queue: _Queue, once: str, now_s: float) -> str:
+        """The id of the message that was put with this key a short while ago; "" when none was."""
+        row = self._run(
+            "SELECT id FROM once WHERE queue = ? AND key = ? AND at_s > ?",
+            (queue.number, once, now_s - DEDUPLICATION_S),
+        ).fetchone()
+        return "" if row is None else row[0]
 
     def _has(self, queue: _Queue, message_id: str) -> bool:
         """Whether the id is there, or was a short while ago."""
@@ -435,21 +464,29 @@ class SqliteQueueStore:
             (queue.number, now_s),
         ).fetchone()
 
-    def _held(self, op: Extend | Ack | Rewrite | Return | Bury) -> tuple[_Queue, Any] | None:
-        """The leased message that the caller holds; None when it does not (any more)."""
+    def _held(self, op: Extend | Ack | Rewrite | Return | Bury, *, late: bool = False) -> tuple[_Queue, Any] | None:
+        """The leased message that the caller holds; None when it does not (any more). `late`: one that it was the last
+        to hold will do."""
         queue = self._queues.get(op.queue)
         if queue is None:
             return None
         row = self._run(
-            f"SELECT {_COLUMNS} FROM messages WHERE queue = ? AND id = ? AND state = 1 AND token = ?",
-            (queue.number, op.id, op.token),
+            f"SELECT {_COLUMNS} FROM messages WHERE queue = ? AND id = ? AND token = ? AND state IN (?, ?)",
+            (queue.number, op.id, op.token, LEASED, WAITING if late else LEASED),
         ).fetchone()
         return None if row is None else (queue, row)
+
+    def _lost(self, op: Extend | Ack | Rewrite | Return | Bury) -> Lost:
+        queue = self._queues.get(op.queue)
+        if queue is None:
+            return Lost(gone=True)
+        row = self._run("SELECT 1 FROM messages WHERE queue = ? AND id = ?", (queue.number, op.id)).fetchone()
+        return Lost(gone=row is None)
 
     def _extend(self, op: Extend, now_s: float) -> Result:
         held = self._held(op)
         if held is None:
-            return Lost()
+            return self._lost(op)
         queue, row = held
         if op.lease_s <= 0:
             self._wait_again(queue, row, now_s, "given back", now_s)
@@ -460,21 +497,21 @@ class SqliteQueueStore:
     def _rewrite(self, op: Rewrite, now_s: float) -> Result:
         held = self._held(op)
         if held is None:
-            return Lost()
+            return self._lost(op)
         queue, row = held
         self._run("UPDATE messages SET body = ? WHERE seq = ?", (op.body, row[0]))
         self._touch(queue).bytes += len(op.body) - len(row[2])
         return Done()
 
     def _ack(self, op: Ack, now_s: float) -> Result:
-        held = self._held(op)
+        held = self._held(op, late=op.late)
         if held is None:
-            return Lost()
+            return self._lost(op)
         refused = self._put_all(op.puts, now_s)
         if refused is not None:
             return refused
         queue, row = held
-        self._remove(self._touch(queue), row[0], op.id, LEASED, len(row[2]), now_s)
+        self._remove(self._touch(queue), row[0], op.id, row[_STATE], len(row[2]), now_s)
         queue.ended += 1
         return Done()
 
@@ -500,7 +537,7 @@ class SqliteQueueStore:
     def _return(self, op: Return, now_s: float) -> Result:
         held = self._held(op)
         if held is None:
-            return Lost()
+            return self._lost(op)
         queue, row = held
         self._wait_again(queue, row, op.visible_s or now_s, op.reason, now_s, counts=op.counts)
         return Done()
@@ -508,7 +545,7 @@ class SqliteQueueStore:
     def _bury(self, op: Bury, now_s: float) -> Result:
         held = self._held(op)
         if held is None:
-            return Lost()
+            return self._lost(op)
         refused = self._put_all(op.puts, now_s)
         if refused is not None:
             return refused
