@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from trimtab.aws.http import Handler
     from trimtab.aws.native_scaling import ScalingHistory
+    from trimtab.aws.paging import Pager
     from trimtab.aws.registry import Authenticate, Handlers
     from trimtab.control.alarms import Alarms
     from trimtab.control.api import ControlApi
@@ -210,6 +211,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     from trimtab.aws.native_scaling import ScalingHistory
     from trimtab.aws.prometheus import Prometheus
     from trimtab.aws.server import HttpServer
+    from trimtab.aws.sqs import Sqs
     from trimtab.control.alarm_loop import AlarmLoop
     from trimtab.control.alarms import Alarms
     from trimtab.control.exposition import Exposition
@@ -357,7 +359,8 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         prometheus = Prometheus(exposition, keys, authenticator, required=signed)
         overview = Overview(plane, metrics, lambda: sampler.usages, clock, host_meter.models)
         alarm_loop = AlarmLoop(alarms, metrics, clock)
-        handlers = aws_handlers(config, plane, objects, metrics, alarms, scaling.api)
+        sqs = Sqs(queue_client, clock, pager_of(config))
+        handlers = aws_handlers(config, plane, objects, metrics, alarms, scaling.api, sqs.handlers)
         history = ScalingHistory(journal, scaling.api)
         handler = control_handler(config, plane, overview, history, handlers, authenticator, prometheus, hosts)
         server = HttpServer(handler)
@@ -367,7 +370,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         tell_ready()
         watch = keys.watch(publisher.set_keys)
         works = (plane.run(), metering.run(), exposition.run(), sampler.run(), alarm_loop.run(), scaling.run(), watch)
-        await until_stopped(stop, *works, hosts.run(), host_meter.run())
+        await until_stopped(stop, *works, hosts.run(), host_meter.run(), sqs.run())
 
 
 def control_handler(
@@ -405,33 +408,47 @@ def aws_handlers(
     metrics: MetricStore,
     alarms: Alarms,
     scaling: ScalingApi,
+    messaging: Handlers,
 ) -> Handlers:
     """Every operation of AWS's control planes that is served; docs/operations.md lists them."""
-    import hashlib
-
-    from trimtab.aws import keys, sts
+    from trimtab.aws import sts
     from trimtab.aws.autoscaling import autoscaling_handlers
     from trimtab.aws.cloudwatch import cloudwatch_handlers
     from trimtab.aws.iam import Iam
     from trimtab.aws.logs import logs_handlers
-    from trimtab.aws.paging import Pager
     from trimtab.aws.registry import handlers_of, merge
     from trimtab.aws.s3 import s3_handlers
     from trimtab.aws.sagemaker import sagemaker_handlers
 
     paths = config.paths
-    root = keys.root_of(keys.load(paths.keys), paths.keys)  # tokens stay good when other keys come and go
-    secret = hashlib.sha256(b"paging" + root.secret.encode()).digest()
-    pager = Pager(secret)
+    pager = pager_of(config)
     return merge(
         sagemaker_handlers(plane, SystemClock(), pager, scaling),
         cloudwatch_handlers(metrics, alarms, SystemClock(), pager),
         autoscaling_handlers(scaling, SystemClock(), pager, alarms.list),
         s3_handlers(objects),
-        logs_handlers(paths.logs, SystemClock(), secret),
+        logs_handlers(paths.logs, SystemClock(), paging_secret(config)),
+        messaging,
         handlers_of(sts),
         handlers_of(Iam(created_s=paths.version.stat().st_mtime)),
     )
+
+
+def pager_of(config: Config) -> Pager:
+    """What makes and reads the tokens of listings."""
+    from trimtab.aws.paging import Pager
+
+    return Pager(paging_secret(config))
+
+
+def paging_secret(config: Config) -> bytes:
+    """Of the root key: tokens stay good when other keys come and go."""
+    import hashlib
+
+    from trimtab.aws import keys
+
+    paths = config.paths
+    return hashlib.sha256(b"paging" + keys.root_of(keys.load(paths.keys), paths.keys).secret.encode()).digest()
 
 
 # --- what the parts are given ----------------------------------------------------------------------------------------

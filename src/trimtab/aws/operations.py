@@ -28,6 +28,7 @@ _HANDLERS: Final = (
     "trimtab.aws.cloudwatch",
     "trimtab.aws.logs",
     "trimtab.aws.autoscaling",
+    "trimtab.aws.sqs",
 )
 
 _SINGLE_MODEL = (
@@ -49,6 +50,7 @@ LISTED: Final[Mapping[str, str]] = {
     "cloudwatch": "CloudWatch",
     "logs": "CloudWatch Logs",
     "application-autoscaling": "Application Auto Scaling",
+    "sqs": "SQS",
 }
 _COMMAND = "python -m trimtab.aws.operations"
 

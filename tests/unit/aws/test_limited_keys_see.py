@@ -66,7 +66,7 @@ def edge(tmp_path: Path) -> Iterator[Handler]:
     objects: Any = None  # nobody comes as far
     scaling: Any = None  # nor here
     made: Any = control
-    handlers = aws_handlers(config, made, objects, metrics, Alarms(store.alarms, clock, not_there), scaling)
+    handlers = aws_handlers(config, made, objects, metrics, Alarms(store.alarms, clock, not_there), scaling, {})
     yield control_handler(
         config,
         made,
