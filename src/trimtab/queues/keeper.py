@@ -10,8 +10,9 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +21,7 @@ from trimtab.queues import wire
 from trimtab.queues.connection import Connection, Pending
 from trimtab.queues.model import Depth, Free, Lease, Leases, Op, QueuesFull, Result, Return
 from trimtab.queues.moves import fills
-from trimtab.queues.store import QueueStore
+from trimtab.queues.store import QueueStore, StoreLost
 from trimtab.queues.watching import Watching
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,16 @@ _RETURN_GRACE_S: Final = 1.0  # after a start: owners that do not come back in t
 _DUE_LEAST_S: Final = 0.002
 _DUE_MOST_S: Final = 5.0  # the clock is looked at so often, in case it has jumped
 _EMPTY: Final = Leases(messages=())
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """Of one transaction."""
+
+    results: Sequence[Result]
+    due_s: float  # when time has something to do next
+    changed: Sequence[str]
+    depths: Mapping[str, Depth | None]  # of those that somebody watches
 
 
 class QueueKeeper:
@@ -61,7 +72,6 @@ class QueueKeeper:
     async def open(self) -> None:
         """Listen, owner only."""
         loop = asyncio.get_running_loop()
-        self._watching.learn(await loop.run_in_executor(self._thread, self._every_depth))
 
         def others(queues: Sequence[str]) -> None:
             loop.call_soon_threadsafe(self._others, queues)
@@ -144,20 +154,26 @@ class QueueKeeper:
             changes += self._parked.pop(queue, ())
         return changes + leases
 
-    def _transact(self, ops: Sequence[Op], now_s: float) -> tuple[Sequence[Result], float, dict[str, Depth | None]]:
+    def _transact(self, ops: Sequence[Op], now_s: float, watched: tuple[str, ...]) -> _Outcome:
         """On the store's thread."""
         results = self._store.apply(ops, now_s)
         changed = self._store.changed()
-        return results, self._store.due(now_s), dict(zip(changed, self._store.depths(changed), strict=True))
+        heard = [queue for queue in changed if queue.startswith(watched)] if watched else []
+        depths = dict(zip(heard, self._store.depths(heard), strict=True))
+        return _Outcome(results, self._store.due(now_s), changed, depths)
 
     async def _commit(self, batch: list[Pending]) -> None:
         ops = [pending.op for pending in batch]
         loop = asyncio.get_running_loop()
         try:
-            results, self._due_s, changed = await loop.run_in_executor(self._thread, self._transact, ops, self._now_s())
+            outcome = await loop.run_in_executor(
+                self._thread, self._transact, ops, self._now_s(), self._watching.prefixes
+            )
         except Unavailable as error:
             self._refuse(batch, "full" if isinstance(error, QueuesFull) else "unavailable", str(error))
             return
+        except StoreLost:
+            raise
         except Exception as error:
             if len(batch) > 1:  # one bad op must not take the others with it
                 for pending in batch:
@@ -166,13 +182,14 @@ class QueueKeeper:
             logger.exception("an op on the queues failed")
             self._refuse(batch, "broken", f"The queues could not do it: {error!r}. See trimtab's log.")
             return
-        for pending, result in zip(batch, results, strict=True):
+        self._due_s = outcome.due_s
+        for pending, result in zip(batch, outcome.results, strict=True):
             self._answer(pending, result)
         for connection in self._connections:
             connection.flush()
-        self._stirred.update(queue for queue in changed if queue in self._parked)
+        self._stirred.update(queue for queue in outcome.changed if queue in self._parked)
         self._stirred.difference_update(pending.op.queue for pending in batch if isinstance(pending.op, Lease))
-        self._watching.note(changed)
+        self._watching.note(outcome.depths)
 
     def _refuse(self, batch: Iterable[Pending], failure: str, error: str) -> None:
         """Nothing of a transaction was done. It is tried again no sooner than a pause later."""
@@ -241,7 +258,9 @@ class QueueKeeper:
 
     def watch(self, connection: Connection, prefix: str) -> None:
         """A client begins to watch."""
-        self._watching.begin(connection, prefix)
+        self._watching.add(prefix)
+        look = asyncio.get_running_loop().run_in_executor(self._thread, self._depths_below, prefix)
+        look.add_done_callback(lambda done: self._watching.begin(connection, done.result()))
 
     # --- owners ------------------------------------------------------------------------------------------------
 
@@ -279,6 +298,5 @@ class QueueKeeper:
             if owner.startswith(self._house) and owner not in self._owners:
                 self.take(Pending(Free(owner=owner)))
 
-    def _every_depth(self) -> dict[str, Depth | None]:
-        names = self._store.names("")
-        return dict(zip(names, self._store.depths(names), strict=True))
+    def _depths_below(self, prefix: str) -> list[Depth]:
+        return [depth for depth in self._store.depths(self._store.names(prefix)) if depth is not None]

@@ -195,14 +195,11 @@ class NoQueue(Struct, frozen=True, kw_only=True, tag="noqueue"):
 
 
 class Lost(Struct, frozen=True, kw_only=True, tag="lost"):
-    """The lease is no longer the caller's (or the message is gone): nothing was changed, `puts` neither. `gone`: there
-    is no such message in the queue.
+    """The lease is no longer the caller's (or the message is gone): nothing was changed, `puts` neither.
 
-    An Ack or a Bury that is asked again is answered Done, if that was what ended the message. A Return or an Extend that
-    is asked again may be answered Lost though it had been done: either way the lease is over.
+    An Ack or a Bury that is asked again is answered Done, if that was what ended the message. A Return or an Extend
+    that is asked again may be answered Lost though it had been done: either way the lease is over.
     """
-
-    gone: bool = False
 
 
 class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):

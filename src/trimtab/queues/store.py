@@ -8,9 +8,13 @@ from typing import Protocol
 from trimtab.queues.model import Depth, Op, Result
 
 
+class StoreLost(Exception):
+    """What the store holds is unknown: its keeper must end, and the next one must read it anew."""
+
+
 class QueueStore(Protocol):
-    """Synchronous, used by one thread at a time; each call is one transaction. What it has answered survives the machine's death, but for leases: one
-    that was lost with the machine means that its message is leased again."""
+    """Synchronous, used by one thread at a time; each call is one transaction. What it has answered survives
+    the machine's death, but for leases: one that was lost with the machine means that its message is leased again."""
 
     def apply(self, ops: Sequence[Op], now_s: float) -> Sequence[Result]:
         """Carry all out, in order, in one transaction; each sees those before it. An op that is refused (Full, Lost,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from trimtab.queues.connection import Connection
@@ -17,39 +17,33 @@ class Watching:
 
     def __init__(self, connections: Collection[Connection]) -> None:
         self._connections = connections
-        self._depths: dict[str, Depth] = {}
+        self.prefixes: tuple[str, ...] = ()  # that somebody watches, or has watched
+        self._latest: dict[str, Depth | None] = {}  # of queues that are to be told soon
         self._told: dict[str, bool] = {}  # whether a queue held anything when it was told last
-        self._due: set[str] = set()  # queues that are told soon
 
-    def learn(self, depths: Mapping[str, Depth | None]) -> None:
-        """How queues are, None for those that are gone."""
-        for queue, depth in depths.items():
-            if depth is None:
-                self._depths.pop(queue, None)
-            else:
-                self._depths[queue] = depth
+    def add(self, prefix: str) -> None:
+        """Somebody begins to watch queues below `prefix`."""
+        self.prefixes = tuple({*self.prefixes, prefix})
 
-    def begin(self, connection: Connection, prefix: str) -> None:
-        """A client begins to watch: it hears of all."""
-        for queue in sorted(self._depths):
-            if queue.startswith(prefix):
-                connection.tell(queue, self._depths[queue])
+    def begin(self, connection: Connection, depths: Sequence[Depth]) -> None:
+        """A client that begins to watch hears of all."""
+        for depth in depths:
+            connection.tell(depth.queue, depth)
 
     def note(self, changed: Mapping[str, Depth | None]) -> None:
-        """Queues have changed."""
-        self.learn(changed)
-        if not any(connection.watches for connection in self._connections):
-            return
+        """Queues are so now; None: gone."""
         for queue, depth in changed.items():
+            is_due = queue in self._latest
+            self._latest[queue] = depth
             if depth is None or self._told.get(queue) != _holds(depth):
                 self._tell(queue)
-            elif queue not in self._due:
-                self._due.add(queue)
+            elif not is_due:
                 asyncio.get_running_loop().call_later(TELL_EVERY_S, self._tell, queue)
 
     def _tell(self, queue: str) -> None:
-        self._due.discard(queue)
-        depth = self._depths.get(queue)
+        if queue not in self._latest:
+            return  # it was told sooner
+        depth = self._latest.pop(queue)
         if depth is None:
             self._told.pop(queue, None)
         else:

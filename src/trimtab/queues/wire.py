@@ -1,6 +1,7 @@
 """What clients and the keeper of the queues say to each other: u32 little-endian size, then MessagePack.
 
-    client -> keeper: Hello (first), then Ask, Cancel, Watch.   keeper -> client: Answer to each Ask, Changed to a Watch.
+    client -> keeper: Hello (first), then Ask, Cancel and Watch
+    keeper -> client: Answer to each Ask, Changed to a Watch
 
 Answers come in any order. A client whose connection is lost asks what was not answered again, in the order of asking.
 """

@@ -104,13 +104,14 @@ class Receiving:
 
     async def _delete(self, name: str, queue: UserQueue, handle: str) -> None:
         """AWS: the newest handle deletes even when the visibility time-out has passed; not in a FIFO queue. An older
-        one deletes nothing, and is told so in a FIFO queue only."""
+        one deletes nothing, and is told so in a FIFO queue only. What was deleted with a handle is deleted with it again
+        (for five minutes, in a FIFO queue)."""
         receipt = receipt_of(handle, name)
         result = await self._queues.ask(
             Ack(queue=PREFIX + name, id=receipt.id, token=receipt.token, late=not queue.fifo)
         )
         self._check_queue(name, result)
-        if isinstance(result, Lost) and queue.fifo and not result.gone:
+        if isinstance(result, Lost) and queue.fifo:
             raise faults.expired_receipt(handle)
 
     async def _change(self, name: str, handle: str, visibility_s: int) -> None:
@@ -124,10 +125,6 @@ class Receiving:
         )
         self._check_queue(name, result)
         if isinstance(result, Lost):
-            if result.gone:
-                raise faults.bad_value(
-                    "ReceiptHandle", handle, "Message does not exist or is not available for visibility timeout change."
-                )
             raise faults.not_in_flight()
 
     def _check_queue(self, name: str, result: Result) -> None:
