@@ -15,7 +15,7 @@ from trimtab.aws.sqs.tagging import checked_tags
 from trimtab.clock import Clock
 from trimtab.queues.model import Depth, NoQueue, Purge
 from trimtab.queues.store import Queues
-from trimtab.queues.user_queues import FIFO_SUFFIX, PREFIX, UserQueue, queue_of
+from trimtab.queues.user_queues import FIFO_SUFFIX, PREFIX, UserQueue
 
 Params = dict[str, Any]
 _MOST_LISTED: Final = 1000
@@ -53,8 +53,7 @@ class Defining:
         )
         known.check_together(queue)
         async with self._book.changing():
-            depth = await self._book.depth(name)
-            there = queue_of(depth.settings) if depth is not None else None
+            _, there = await self._book.look(name)
             if there is None:
                 await self._check_redrive(call, name, queue)
                 await self._book.write(name, queue)
@@ -82,8 +81,7 @@ class Defining:
         """The attributes asked for; none without names."""
         name, _ = await self._book.by_url(call, params["QueueUrl"])
         names = params.get("AttributeNames", [])
-        depth = await self._book.depth(name)
-        queue = queue_of(depth.settings) if depth is not None else None
+        depth, queue = await self._book.look(name)
         if depth is None or queue is None:
             raise faults.no_queue()
         every = {**known.told(queue), **_computed(call, name, queue, depth)}

@@ -88,7 +88,7 @@ class Moving:
             raise faults.bad_value("MaxNumberOfMessagesPerSecond", rate, f"Must be between 1 and {_BATCH}.")
         if name not in {known.dead_letters_of(other) for other in (await self._book.all()).values()}:
             raise faults.bad_message("Source queue must be configured as a Dead Letter Queue.")
-        depth = await self._book.depth(name)
+        depth, _ = await self._book.look(name)
         move = Move(
             id=str(uuid.uuid4()),
             started_s=self._clock.now_s(),
@@ -138,8 +138,7 @@ class Moving:
 
     async def _source(self, call: Call, arn: str) -> tuple[str, UserQueue]:
         name = name_of_arn(call, arn)
-        depth = await self._book.depth(name) if name else None
-        queue = await self._book.find(name) if name and depth is not None else None
+        queue = await self._book.find(name) if name else None
         if name is None or queue is None:
             raise faults.no_resource("SourceArn")
         return name, queue
