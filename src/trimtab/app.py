@@ -6,6 +6,7 @@ Imports are inside the functions: a gateway must not pay for SQLAlchemy, nor the
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import os
 import secrets
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from trimtab.aws.native_scaling import ScalingHistory
     from trimtab.aws.paging import Pager
     from trimtab.aws.registry import Authenticate, Handlers
+    from trimtab.aws.sns import Sns
     from trimtab.control.alarms import Alarms
     from trimtab.control.api import ControlApi
     from trimtab.control.hosts.api import ModelsApi
@@ -210,7 +212,9 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     from trimtab.aws.keys import KeyRing
     from trimtab.aws.native_scaling import ScalingHistory
     from trimtab.aws.prometheus import Prometheus
+    from trimtab.aws.registry import merge
     from trimtab.aws.server import HttpServer
+    from trimtab.aws.sns import Sns
     from trimtab.aws.sqs import Sqs
     from trimtab.control.alarm_loop import AlarmLoop
     from trimtab.control.alarms import Alarms
@@ -360,9 +364,13 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         overview = Overview(plane, metrics, lambda: sampler.usages, clock, host_meter.models)
         alarm_loop = AlarmLoop(alarms, metrics, clock)
         sqs = Sqs(queue_client, clock, pager_of(config))
-        handlers = aws_handlers(config, plane, objects, metrics, alarms, scaling.api, sqs.handlers)
+        base_url = functools.partial(server_url, paths.server)
+        sns = Sns(queue_client, sqs.book, clock, pager_of(config), signing_file=paths.notices, base_url=base_url)
+        messaging = merge(sqs.handlers, sns.handlers)
+        handlers = aws_handlers(config, plane, objects, metrics, alarms, scaling.api, messaging)
         history = ScalingHistory(journal, scaling.api)
         handler = control_handler(config, plane, overview, history, handlers, authenticator, prometheus, hosts)
+        handler = with_links(config, sns, handler)
         server = HttpServer(handler)
         await server.start(unix_listener(paths.control_socket))
         parts.push_async_callback(server.stop, grace_s=5.0)
@@ -370,7 +378,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         tell_ready()
         watch = keys.watch(publisher.set_keys)
         works = (plane.run(), metering.run(), exposition.run(), sampler.run(), alarm_loop.run(), scaling.run(), watch)
-        await until_stopped(stop, *works, hosts.run(), host_meter.run(), sqs.run())
+        await until_stopped(stop, *works, hosts.run(), host_meter.run(), sqs.run(), sns.run())
 
 
 def control_handler(
@@ -432,6 +440,29 @@ def aws_handlers(
         handlers_of(sts),
         handlers_of(Iam(created_s=paths.version.stat().st_mtime)),
     )
+
+
+def with_links(config: Config, sns: Sns, otherwise: Handler) -> Handler:
+    """What subscribers of topics ask without a key: the certificate of messages, and the links in them."""
+    from trimtab.aws.auth import Authenticator
+    from trimtab.aws.dispatch import Dispatcher
+    from trimtab.aws.http import HttpRequest, HttpResponse
+    from trimtab.aws.sns import is_certificate, is_link
+
+    anybody = Authenticator(dict, region=config.region, clock=SystemClock(), required=False)
+    links = Dispatcher(sns.unsigned_handlers, anybody, region=config.region, account=config.account)
+
+    async def handle(request: HttpRequest) -> HttpResponse:
+        if is_certificate(request):
+            return sns.certificate(request)
+        return await (links if is_link(request) else otherwise)(request)
+
+    return handle
+
+
+def server_url(file: Path) -> str:
+    """Where this trimtab can be reached, as it has told everybody in `server.json`."""
+    return str(msgspec.json.decode(file.read_bytes())["url"])
 
 
 def pager_of(config: Config) -> Pager:

@@ -15,7 +15,8 @@ from trimtab.aws import keys
 from trimtab.aws.http import BytesBody, HttpRequest
 from trimtab.aws.operations import differences
 from trimtab.aws.paging import Pager
-from trimtab.aws.registry import Call, Handlers
+from trimtab.aws.registry import Call, Handlers, merge
+from trimtab.aws.sns import Sns
 from trimtab.aws.sqs import Sqs
 from trimtab.clock import SystemClock
 from trimtab.config import Config
@@ -56,7 +57,9 @@ async def objects(config: Config) -> AsyncIterator[IndexedObjectStore]:
 
 def messaging() -> Handlers:
     nobody: Any = None  # no queue is asked for
-    return Sqs(nobody, SystemClock(), Pager(b"secret")).handlers
+    sqs = Sqs(nobody, SystemClock(), Pager(b"secret"))
+    sns = Sns(nobody, sqs.book, SystemClock(), Pager(b"secret"), signing_file=Path("none"), base_url=str)
+    return merge(sqs.handlers, sns.handlers)
 
 
 def handlers(config: Config, control: FakeControl, objects: IndexedObjectStore) -> Handlers:

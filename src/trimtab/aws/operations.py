@@ -29,6 +29,7 @@ _HANDLERS: Final = (
     "trimtab.aws.logs",
     "trimtab.aws.autoscaling",
     "trimtab.aws.sqs",
+    "trimtab.aws.sns",
 )
 
 _SINGLE_MODEL = (
@@ -51,6 +52,7 @@ LISTED: Final[Mapping[str, str]] = {
     "logs": "CloudWatch Logs",
     "application-autoscaling": "Application Auto Scaling",
     "sqs": "SQS",
+    "sns": "SNS",
 }
 _COMMAND = "python -m trimtab.aws.operations"
 

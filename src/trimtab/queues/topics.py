@@ -41,7 +41,6 @@ class Subscription(Struct, frozen=True, kw_only=True, omit_defaults=True):
     endpoint: str  # ARN of a queue, URL
     token: str = ""  # confirms it; "" = it is confirmed
     attributes: Mapping[str, str] = {}
-    confirmed_unsigned: bool = False
 
     @property
     def raw(self) -> bool:

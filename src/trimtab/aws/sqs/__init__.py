@@ -19,7 +19,7 @@ class Sqs:
     """Every operation of SQS. `run` goes on with the redrives that were under way."""
 
     def __init__(self, queues: Queues, clock: Clock, pager: Pager) -> None:
-        book = Book(queues, clock)
+        book = self.book = Book(queues, clock)
         self._moving = Moving(queues, book, clock)
         self.handlers: dict[str, dict[str, OperationHandler]] = merge(
             handlers_of(Defining(queues, book, clock, pager)),

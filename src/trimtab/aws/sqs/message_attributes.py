@@ -27,10 +27,10 @@ def is_legal(text: str) -> bool:
     return _ILLEGAL.search(text) is None
 
 
-def attributes_of(given: Mapping[str, Any]) -> dict[str, MessageAttribute]:
-    """The attributes in a call. Raises InvalidParameterValue, with AWS's words."""
-    if len(given) > MOST:
-        raise faults.bad_value("MessageAttributes", len(given), f"A message may have at most {MOST} attributes.")
+def attributes_of(given: Mapping[str, Any], *, most: int | None = MOST) -> dict[str, MessageAttribute]:
+    """The attributes in a call. Raises InvalidParameterValue, with AWS's words. SNS has no bound of their number."""
+    if most is not None and len(given) > most:
+        raise faults.bad_value("MessageAttributes", len(given), f"A message may have at most {most} attributes.")
     return {name: _attribute(name, value) for name, value in given.items()}
 
 

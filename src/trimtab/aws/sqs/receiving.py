@@ -104,8 +104,8 @@ class Receiving:
 
     async def _delete(self, name: str, queue: UserQueue, handle: str) -> None:
         """AWS: the newest handle deletes even when the visibility time-out has passed; not in a FIFO queue. An older
-        one deletes nothing, and is told so in a FIFO queue only. What was deleted with a handle is deleted with it again
-        (for five minutes, in a FIFO queue)."""
+        one deletes nothing, and is told so in a FIFO queue only. What was deleted with a handle is deleted with it
+        again (for five minutes, in a FIFO queue)."""
         receipt = receipt_of(handle, name)
         result = await self._queues.ask(
             Ack(queue=PREFIX + name, id=receipt.id, token=receipt.token, late=not queue.fifo)
