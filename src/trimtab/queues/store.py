@@ -1,4 +1,4 @@
-"""What keeps queues durably, and what asks them. SQLite and PostgreSQL keep the same promises (testing/queues.py)."""
+"""What keeps queues durably, and what asks them. Every store keeps the same promises: see testing/queue_store.py."""
 
 from __future__ import annotations
 

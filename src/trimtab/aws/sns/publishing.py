@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ from trimtab.aws.sqs.sending import Sequences
 from trimtab.clock import Clock
 from trimtab.errors import NotFound, NotSupported, QueueFull
 from trimtab.queues.definitions import Definitions
+from trimtab.queues.ids import new_id
 from trimtab.queues.model import Done, Full
 from trimtab.queues.store import Queues
 from trimtab.queues.topics import Publication, Topic, put_of
@@ -35,6 +35,7 @@ class Publishing:
     def __init__(self, queues: Queues, topics: Definitions[Topic], clock: Clock) -> None:
         self._queues = queues
         self._topics = topics
+        self._clock = clock
         self._sequences = Sequences(clock)
 
     @operation("sns", "Publish", missing="PhoneNumber, and a TargetArn that is no topic")
@@ -68,7 +69,7 @@ class Publishing:
             deduplication=deduplication,
             sequence=self._sequences.next() if topic.fifo else "",
         )
-        message_id = str(uuid.uuid4())
+        message_id = new_id(self._clock.now_s())
         once = f"\0{deduplication}" if topic.fifo else ""
         result = await self._queues.ask(put_of(topic.arn, message_id, said, group=group, once=once))
         if isinstance(result, Full):

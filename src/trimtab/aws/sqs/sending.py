@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from trimtab.aws.sqs.book import Book
 from trimtab.aws.sts import ANONYMOUS, EXECUTION_ROLE, unique_id
 from trimtab.clock import Clock
 from trimtab.errors import QueueFull
+from trimtab.queues.ids import new_id
 from trimtab.queues.model import Done, Full
 from trimtab.queues.store import Queues
 from trimtab.queues.user_queues import MessageAttribute, UserMessage, UserQueue, content_deduplication, put_of
@@ -66,10 +66,9 @@ class Sending:
             deduplication=_deduplication(queue, params, body),
             sequence=self._sequences.next() if queue.fifo else "",
         )
-        message_id = str(uuid.uuid4())
-        put = put_of(
-            name, queue, message, id=message_id, now_s=self._clock.now_s(), group=group, delay_s=_delay_s(queue, params)
-        )
+        now_s = self._clock.now_s()
+        message_id = new_id(now_s)
+        put = put_of(name, queue, message, id=message_id, now_s=now_s, group=group, delay_s=_delay_s(queue, params))
         result = await self._queues.ask(put)
         if isinstance(result, Full):
             raise QueueFull(f"The queue {name} is full: {result.limit} {result.what}. Receive and delete some first.")

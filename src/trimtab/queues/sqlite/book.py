@@ -152,20 +152,31 @@ class Book:
 
     # --- groups ------------------------------------------------------------------------------------------------
 
-    def join(self, queue: Queue, groups: set[str]) -> None:
-        """Messages of these groups have come into the queue: new ones have their turn after all others."""
-        if not queue.grouped and groups <= {""}:
-            return
+    def join(self, queue: Queue, groups: Sequence[str]) -> None:
+        """Messages of these groups come into the queue: new ones have their turn after all others, in this order."""
         if not queue.grouped:
+            if not any(groups):
+                return
             queue.grouped = True
-            groups = groups | {""}  # those that came before have no group
-        for group in sorted(groups):
+            if self._has_members(queue, ""):  # those that came before have no group
+                groups = ["", *groups]
+        for group in dict.fromkeys(groups):
             if self.run("SELECT 1 FROM groups WHERE queue = ? AND grp = ?", (queue.number, group)).fetchone() is None:
                 queue.turn += 1
                 self.run("INSERT INTO groups (queue, grp, turn) VALUES (?, ?, ?)", (queue.number, group, queue.turn))
 
+    def leave(self, queue: Queue, group: str) -> None:
+        """A message of this group is not in the queue any more: with its last one the group loses its turn."""
+        if queue.grouped and not self._has_members(queue, group):
+            self.run("DELETE FROM groups WHERE queue = ? AND grp = ?", (queue.number, group))
+
+    def _has_members(self, queue: Queue, group: str) -> bool:
+        found = "SELECT 1 FROM messages INDEXED BY alive WHERE queue = ? AND grp = ? AND state < 2 LIMIT 1"
+        return self.run(found, (queue.number, group)).fetchone() is not None
+
     def regroup(self, queue: Queue) -> None:
         """The queue keeps order from now on: whatever it holds is leased group by group."""
-        found = self.run("SELECT DISTINCT grp FROM messages WHERE queue = ? AND state < 2", (queue.number,)).fetchall()
+        found = "SELECT grp FROM messages WHERE queue = ? AND state < 2 GROUP BY grp ORDER BY MIN(seq)"
+        groups = [group for (group,) in self.run(found, (queue.number,)).fetchall()]
         queue.grouped = True
-        self.join(queue, {group for (group,) in found})
+        self.join(queue, groups)

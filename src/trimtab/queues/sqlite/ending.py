@@ -68,10 +68,13 @@ def give_back(book: Book, op: Return, now_s: float) -> Result:
 
 def free(book: Book, op: Free, now_s: float) -> Result:
     """See `model.Free`."""
-    held = book.run(f"SELECT {COLUMNS} FROM messages WHERE state = 1 AND owner = ?", (op.owner,)).fetchall()
-    for values in held if op.owner else ():
+    if not op.owner:
+        return Count(count=0)
+    leased = f"SELECT {COLUMNS} FROM messages INDEXED BY leases_by_owner WHERE state = 1 AND owner = ? ORDER BY seq"
+    held = book.run(leased, (op.owner,)).fetchall()
+    for values in held:
         wait_again(book, Row(values), 0.0, "its owner is gone", now_s)
-    return Count(count=len(held) if op.owner else 0)
+    return Count(count=len(held))
 
 
 def _held(book: Book, op: Extend | Ack | Rewrite | Return | Bury, *, late: bool = False) -> Row | None:
@@ -90,7 +93,9 @@ def _held(book: Book, op: Extend | Ack | Rewrite | Return | Bury, *, late: bool 
 def _did_end(book: Book, op: Ack | Bury) -> bool:
     """Whether this very op has ended the message: it is asked again."""
     queue = book.queues.get(op.queue)
-    key = (queue.number if queue is not None else 0, op.id, op.token)
+    if queue is None or op.token <= 0:
+        return False
+    key = (queue.number, op.id, op.token)
     return book.run("SELECT 1 FROM ended WHERE queue = ? AND id = ? AND token = ?", key).fetchone() is not None
 
 
@@ -120,6 +125,7 @@ def remove(book: Book, queue: Queue, row: Row, now_s: float, *, token: int = 0) 
     book.run("DELETE FROM messages WHERE seq = ?", (row.seq,))
     _remember(book, queue, row.id, token, now_s)
     queue.count(row.state, row.visible_s, -1, len(row.body))
+    book.leave(queue, row.group)
 
 
 def _remember(book: Book, queue: Queue, message_id: str, token: int, now_s: float) -> None:
@@ -154,6 +160,8 @@ def move(
     """A message is in `into` now (which may be where it was), waiting or dead."""
     source = book.touch(book.by_number[row.queue])
     book.touch(into)
+    if state == WAITING:
+        book.join(into, [row.group])
     book.run(
         "UPDATE messages SET queue = ?, state = ?, visible_s = 0, owner = '', ask = '', reason = ?, origin = ?, "
         "leases = ?, expires_s = ?, expired = 0 WHERE seq = ?",
@@ -161,5 +169,4 @@ def move(
     )
     source.count(row.state, row.visible_s, -1, len(row.body))
     into.count(state, 0.0, 1, len(row.body))
-    if state == WAITING:
-        book.join(into, {row.group})
+    book.leave(source, row.group)

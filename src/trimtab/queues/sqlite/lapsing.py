@@ -14,11 +14,12 @@ _FORGET_MOST: Final = 500  # ids at a time: no transaction is held up by it
 
 def lapse(book: Book, now_s: float) -> None:
     """All that is due at `now_s`."""
-    over = book.run(f"SELECT {COLUMNS} FROM messages WHERE state = 1 AND until_s <= ?", (now_s,)).fetchall()
-    for values in over:
+    over = f"SELECT {COLUMNS} FROM messages INDEXED BY leases_by_end WHERE state = 1 AND until_s <= ? ORDER BY seq"
+    for values in book.run(over, (now_s,)).fetchall():
         wait_again(book, Row(values), 0.0, "its lease has ended", now_s)
     shown = book.run(
-        "UPDATE messages SET visible_s = 0 WHERE state = 0 AND visible_s > 0 AND visible_s <= ? RETURNING queue",
+        "UPDATE messages INDEXED BY delayed SET visible_s = 0 "
+        "WHERE state = 0 AND visible_s > 0 AND visible_s <= ? RETURNING queue",
         (now_s,),
     ).fetchall()
     for (number,) in shown:
@@ -26,7 +27,9 @@ def lapse(book: Book, now_s: float) -> None:
         queue.delayed -= 1
         queue.ready += 1
     gone = book.run(
-        f"SELECT {COLUMNS} FROM messages WHERE expires_s > 0 AND state = 0 AND expired = 0 AND expires_s <= ?", (now_s,)
+        f"SELECT {COLUMNS} FROM messages INDEXED BY by_expiry "
+        "WHERE expires_s > 0 AND state = 0 AND expired = 0 AND expires_s <= ? ORDER BY seq",
+        (now_s,),
     ).fetchall()
     for values in gone:
         _expire(book, Row(values), now_s)
@@ -47,9 +50,9 @@ def _expire(book: Book, row: Row, now_s: float) -> None:
 def due(book: Book) -> float:
     """When `lapse` has something to do next; inf."""
     found = book.run(
-        "SELECT (SELECT MIN(until_s) FROM messages WHERE state = 1), "
-        "(SELECT MIN(visible_s) FROM messages WHERE state = 0 AND visible_s > 0), "
-        "(SELECT MIN(expires_s) FROM messages WHERE expires_s > 0 AND state = 0 AND expired = 0)"
+        "SELECT (SELECT MIN(until_s) FROM messages INDEXED BY leases_by_end WHERE state = 1), "
+        "(SELECT MIN(visible_s) FROM messages INDEXED BY delayed WHERE state = 0 AND visible_s > 0), "
+        "(SELECT MIN(expires_s) FROM messages INDEXED BY by_expiry WHERE expires_s > 0 AND state = 0 AND expired = 0)"
     ).fetchone()
     return min((at_s for at_s in found if at_s is not None), default=math.inf)
 

@@ -20,10 +20,11 @@ def lease(book: Book, op: Lease, now_s: float) -> Result:
         return NoQueue(queue=op.queue)
     if op.again:
         held = book.run(
-            f"SELECT {COLUMNS} FROM messages WHERE state = 1 AND ask = ? ORDER BY seq", (op.ask,)
+            f"SELECT {COLUMNS} FROM messages INDEXED BY leases_by_ask WHERE state = 1 AND ask = ? ORDER BY seq",
+            (op.ask,),
         ).fetchall()
         if held:
-            return Leases(messages=tuple(Row(values).message() for values in sorted(held)))
+            return Leases(messages=tuple(Row(values).message() for values in held))
     if not queue.ready or op.most <= 0:
         return Leases(messages=())
     rows = _by_turn(book, queue, op.most) if queue.grouped else _oldest(book, queue, op.most)
@@ -52,7 +53,7 @@ def _hold(book: Book, rows: Sequence[Row], op: Lease, now_s: float, until_s: flo
 
 def _oldest(book: Book, queue: Queue, most: int) -> list[Row]:
     found = book.run(
-        f"SELECT {COLUMNS} FROM messages WHERE queue = ? AND grp = '' AND state = 0 AND visible_s = 0 "
+        f"SELECT {COLUMNS} FROM messages INDEXED BY ready WHERE queue = ? AND grp = '' AND state = 0 AND visible_s = 0 "
         "ORDER BY seq LIMIT ?",
         (queue.number, most),
     )
@@ -86,8 +87,7 @@ def _by_turn(book: Book, queue: Queue, most: int) -> list[Row]:
         for group in list(after):
             row = head(book, queue, group, after[group])
             if row is None:
-                if not after.pop(group):
-                    _leave_if_empty(book, queue, group)
+                del after[group]
                 continue
             size_bytes += len(row.body)
             if rows and size_bytes > BODIES_MOST_BYTES:
@@ -101,8 +101,8 @@ def _by_turn(book: Book, queue: Queue, most: int) -> list[Row]:
 
 def _head(book: Book, queue: Queue, group: str, after: int) -> Row | None:
     values = book.run(
-        f"SELECT {COLUMNS} FROM messages WHERE queue = ? AND grp = ? AND seq > ? AND state = 0 AND visible_s = 0 "
-        "ORDER BY seq LIMIT 1",
+        f"SELECT {COLUMNS} FROM messages INDEXED BY ready "
+        "WHERE queue = ? AND grp = ? AND seq > ? AND state = 0 AND visible_s = 0 ORDER BY seq LIMIT 1",
         (queue.number, group, after),
     ).fetchone()
     return None if values is None else Row(values)
@@ -113,18 +113,12 @@ def _head_in_order(book: Book, queue: Queue, group: str, after: int) -> Row | No
     if after:
         return None
     values = book.run(
-        f"SELECT {COLUMNS} FROM messages WHERE queue = ? AND grp = ? AND state < 2 ORDER BY seq LIMIT 1",
+        f"SELECT {COLUMNS} FROM messages INDEXED BY alive "
+        "WHERE queue = ? AND grp = ? AND state < 2 ORDER BY seq LIMIT 1",
         (queue.number, group),
     ).fetchone()
     row = None if values is None else Row(values)
     return row if row is not None and row.state != LEASED and not row.visible_s else None
-
-
-def _leave_if_empty(book: Book, queue: Queue, group: str) -> None:
-    key = (queue.number, group)
-    there = book.run("SELECT 1 FROM messages WHERE queue = ? AND grp = ? AND state < 2 LIMIT 1", key).fetchone()
-    if there is None:
-        book.run("DELETE FROM groups WHERE queue = ? AND grp = ?", key)
 
 
 def _note_turns(book: Book, queue: Queue, rows: list[Row]) -> list[Row]:

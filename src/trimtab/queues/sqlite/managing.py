@@ -140,7 +140,10 @@ def depth_of(book: Book, queue: Queue) -> Depth:
 
 
 def _oldest_put_s(book: Book, queue: Queue) -> float:
-    first = "SELECT m.put_s FROM messages m WHERE m.queue = ?1 AND m.grp = {} AND m.state < 2 ORDER BY m.seq LIMIT 1"
+    first = (
+        "SELECT m.put_s FROM messages m INDEXED BY alive "
+        "WHERE m.queue = ?1 AND m.grp = {} AND m.state < 2 ORDER BY m.seq LIMIT 1"
+    )
     if queue.grouped:
         statement = f"SELECT MIN(({first.format('g.grp')})) FROM groups g WHERE g.queue = ?1"
     else:

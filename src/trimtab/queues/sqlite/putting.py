@@ -120,13 +120,13 @@ def _row(queue: Queue, put: Put, now_s: float) -> tuple[Any, ...]:
 
 def _insert(book: Book, rows: _Rows) -> None:
     for queue, of_queue in rows.items():
+        book.join(queue, [row[2] for row in of_queue])
         at = 0
         for size in _ROWS:
             while len(of_queue) - at >= size:
                 values = [value for row in of_queue[at : at + size] for value in row[:-1]]
                 book.run(_INSERT + ", ".join(["(?, ?, ?, ?, 0, ?, ?, ?)"] * size), values)
                 at += size
-        book.join(queue, {row[2] for row in of_queue})
         book.run_many(
             "INSERT OR REPLACE INTO once (queue, key, id, at_s) VALUES (?, ?, ?, ?)",
             [(queue.number, row[-1], row[1], row[5]) for row in of_queue if row[-1]],
