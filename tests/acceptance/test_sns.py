@@ -277,3 +277,48 @@ def test_bad_calls_are_refused_in_words(sns: Any, topic: str, call: str, argumen
     with pytest.raises(ClientError, match=words) as refused:
         getattr(sns, call)(TopicArn=topic, **arguments)
     assert refused.value.response["Error"]["Code"] == "InvalidParameter"
+
+
+@pytest.mark.slow
+def test_each_message_reaches_a_queue_once_though_control_and_the_queues_are_killed(serve: Any, name: str) -> None:
+    server = serve()
+    sns = server.client("sns", retries={"total_max_attempts": 8})
+    sqs = server.client("sqs", retries={"total_max_attempts": 8})
+    url, arn = made_queue(sqs, name)
+    topic = sns.create_topic(Name=name)["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    sent: set[str] = set()
+    for index in range(30):
+        sent.add(sns.publish(TopicArn=topic, Message=str(index))["MessageId"])
+        if index % 6 == 5:
+            title = "trimtab: control" if index % 12 == 5 else "trimtab: queues"
+            for process in server.processes(title):
+                process.kill()
+    found: list[str] = []
+    while len(found) < len(sent) and (messages := taken(sqs, url)):
+        found += [json.loads(message["Body"])["MessageId"] for message in messages]
+    found += [json.loads(message["Body"])["MessageId"] for message in taken(sqs, url, wait_s=1)]
+    # A publish that was answered is told. One that was not may have been accepted, and is then repeated by boto3.
+    assert sent <= set(found)
+    assert len(found) == len(set(found))
+
+
+def test_a_web_server_that_was_away_is_told_when_it_is_back_also_by_the_next_control(
+    serve: Any, name: str, receiver: Receiver
+) -> None:
+    server = serve()
+    sns = server.client("sns", retries={"total_max_attempts": 8})
+    topic = sns.create_topic(Name=name)["TopicArn"]
+    retries = {"healthyRetryPolicy": {"numRetries": 50, "minDelayTarget": 1, "maxDelayTarget": 1}}
+    sns.subscribe(
+        TopicArn=topic, Protocol="http", Endpoint=receiver.url, Attributes={"DeliveryPolicy": json.dumps(retries)}
+    )
+    sns.confirm_subscription(TopicArn=topic, Token=receiver.next()[1]["Token"])
+    for _ in range(2):
+        receiver.statuses.put(503)
+    sns.publish(TopicArn=topic, Message="patience")
+    assert receiver.next()[1]["Message"] == "patience"
+    for process in server.processes("trimtab: control"):
+        process.kill()
+    bodies = [receiver.next(timeout_s=30)[1] for _ in range(2)]
+    assert {body["Message"] for body in bodies} == {"patience"}
