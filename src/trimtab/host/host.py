@@ -59,9 +59,11 @@ class Host:
         tell: Callable[[ModelAt], None],
         kind_of: Callable[[Path], str] = lambda path: "",
         available_bytes: Callable[[], int] = lambda: -1,
+        is_ending: Callable[[int], bool] = lambda pid: False,
         look_every_s: float = LOOK_EVERY_S,
     ) -> None:
-        """`tell` reaches all gateways before it returns; `kind_of` looks what an artifact holds (I/O, in a thread)."""
+        """`tell` reaches all gateways before it returns; `kind_of` looks what an artifact holds (I/O, in a thread);
+        `is_ending` knows of a process that dies before it is dead."""
         self.runner: Runner
         self._cache = cache
         self._control = control
@@ -69,6 +71,7 @@ class Host:
         self._tell = tell
         self._kind_of = kind_of
         self._available_bytes = available_bytes
+        self._is_ending = is_ending
         self._look_every_s = look_every_s
         self._happenings = Happenings(control.note, clock)
         self._at: dict[Key, ModelAt] = {}  # loading, ready and leaving copies, oldest first
@@ -77,7 +80,7 @@ class Host:
         self._told: dict[Key, Footprint] = {}  # measured last
         self._loads: dict[Key, asyncio.Task[None]] = {}
         self._downs: set[Key] = set()  # told to end
-        self._early: dict[str, int] = {}  # requests to models that are ready and not weighed yet
+        self._missed: set[str] = set()  # models whose end gateways have seen before this host
         self._tasks: set[asyncio.Task[None]] = set()
         self._hands: dict[int, dict[str, int]] = {}  # gateway -> model -> requests in hand
         self._in_hand: Counter[str] = Counter()
@@ -103,6 +106,10 @@ class Host:
             answer(_failed(want.model, "NotReady", "The replica is about to end."))
             return
         ready = self._ready(want.model)
+        if ready is not None and want.why == "gone" and self._is_dying(ready):
+            self._missed.add(want.model)
+            answer(ModelAt(want.model, "", ModelState.LOADING, text=want.why))  # once its end is here, too
+            return
         if ready is not None:
             answer(ready)
         else:
@@ -118,10 +125,7 @@ class Host:
             self._misses += use.misses
             self._happenings.used(use.model, use.requests, use.misses)
             self._set_hand(hands, use.model, use.in_hand)
-            if use.model in self._early:
-                self._early[use.model] += use.requests
-            else:
-                self._step(UsedInput(use.model, use.requests, self._in_hand[use.model]))
+            self._step(UsedInput(use.model, use.requests, self._in_hand[use.model]))
 
     def lost(self, gateway: int) -> None:
         """A gateway has gone, and what it had in hand with it."""
@@ -168,6 +172,10 @@ class Host:
         self._left(key, failure.message)
         self._gone(key)
         self._step(Ended(key.model, key.version, crashed=True, message=failure.message))
+        if key.model in self._missed:
+            self._missed.discard(key.model)
+            self._happenings.asked(key.model)
+            self._step(Asked(key.model, "gone"))
 
     # --- decisions ------------------------------------------------------------------------------------------------
 
@@ -185,6 +193,8 @@ class Host:
                     self._unload(action)
                 case Forget(model, version):
                     self._release(Key(model, version))
+                case Refuse(model) if isinstance(given, Ended) and given.crashed and given.model == model:
+                    pass  # it took requests, though it was not measured yet: nobody has waited since
                 case Refuse():
                     refused = True
                     self._happenings.refused(action, told=isinstance(given, LoadFailed | FetchFailed))
@@ -262,18 +272,12 @@ class Host:
         wait_s = self._happenings.ready(key.model)
         self._pids[key] = running.pid
         self._at[key] = at = ModelAt(key.model, key.version, ModelState.READY, running.lanes, text=order.why)
-        self._early[key.model] = 0
         self._tell(at)
-        try:
-            footprint = await self.runner.weigh(key)
-        finally:
-            requests = self._early.pop(key.model)
+        footprint = await self.runner.weigh(key)
         if footprint is not None and self._at.get(key) is at:  # else it has ended already, and all have been told
             self._told[key] = footprint
             self._happenings.loaded(key, order.why, wait_s, running.took_s, footprint.bytes)
             self._step(Loaded(key.model, key.version, footprint.bytes, running.took_s, footprint.gpu_bytes))
-        if requests or self._in_hand[key.model]:
-            self._step(UsedInput(key.model, requests, self._in_hand[key.model]))
 
     def _unload(self, order: Unload) -> None:
         key = Key(order.model, order.version)
@@ -317,6 +321,10 @@ class Host:
         """The newest version that serves."""
         found = (at for at in self._at.values() if at.model == model and at.state is ModelState.READY)
         return next(reversed(list(found)), None)
+
+    def _is_dying(self, at: ModelAt) -> bool:
+        pid = self._pids.get(Key(at.model, at.version))
+        return pid is not None and self._is_ending(pid)
 
     # --- once a second --------------------------------------------------------------------------------------------
 

@@ -20,8 +20,10 @@ import msgspec
 from trimtab import logs
 from trimtab.clock import SystemClock
 from trimtab.config import Paths
+from trimtab.engines.local import gpus
 from trimtab.engines.local.failures import StartFailed
 from trimtab.engines.local.memory import available_memory, total_memory
+from trimtab.engines.local.proc import is_ending
 from trimtab.engines.local.shapes import shape_of
 from trimtab.errors import Invalid
 from trimtab.host.clients import Clients
@@ -37,6 +39,7 @@ from trimtab.resources.hosting import Hosting
 from trimtab.resources.launch import WorkerLaunch
 from trimtab.resources.lifecycles import REPLICA, step
 from trimtab.resources.replica import Failure, ReplicaSpec, ReplicaState
+from trimtab.resources.runtime import RuntimeKind
 from trimtab.wire.frames import WorkerDescription
 from trimtab.wire.hosting import HostHello, ModelAt, Used, Want
 from trimtab.wire.listening import listen
@@ -45,7 +48,13 @@ logger = logging.getLogger(__name__)
 
 KindOf = Callable[[Path], str]
 
+_FOREIGN = Failure(
+    reason="RuntimeMissing",
+    message="A multi-model endpoint runs trimtab's own Python runtimes; this image is run as a program or container.",
+)
+
 _BROKEN_EXIT = 70  # EX_SOFTWARE
+_GPU_SHARE = 0.95  # of the devices' memory
 _OOM_SCORE = 100  # models go first when the machine's memory is gone
 _TELL_LIMIT_S = 1.0  # how long the end waits for control to write down what was unloaded
 _LOG_TICK_S = 1.0
@@ -90,12 +99,13 @@ class HostProcess:
             on_settings=lambda said: self.host.settings(said),
         )
         self.host = Host(
-            ModelCache(_memory_of(launch, spec, hosting), cache=hosting.cache),
+            ModelCache(_memory_of(launch, spec, hosting), cache=hosting.cache, gpu_memory_bytes=_gpu_memory_of(launch)),
             self._link,
             SystemClock(),
             tell=self._clients.tell_gateways,
             kind_of=kind_of,
             available_bytes=available_memory,
+            is_ending=is_ending,
         )
         self.host.runner = WorkerRunner(launch, spec, self.host.ended, in_hand=self.host.in_hand)
         self._state = ReplicaState.STARTING
@@ -108,6 +118,8 @@ class HostProcess:
         self._listen_to_signals()
         await self._clients.open()
         try:
+            if self._spec.runtime.kind is not RuntimeKind.PYTHON:
+                raise StartFailed(_FOREIGN)
             await self.host.runner.open()
         except StartFailed as error:
             self._failure = error.failure
@@ -222,6 +234,12 @@ def _become_host(launch: WorkerLaunch, spec: ReplicaSpec) -> LogFile | None:
     logs.configure("models")
     faulthandler.enable(file=2)
     return log
+
+
+def _gpu_memory_of(launch: WorkerLaunch) -> int:
+    """Of its devices together, but for what the driver keeps and a model's own reserve; 0: it has none."""
+    cards = [gpu.memory_bytes for gpu in gpus.inventory() if gpu.index in launch.gpus] if launch.gpus else []
+    return int(sum(cards) * _GPU_SHARE)
 
 
 def _memory_of(launch: WorkerLaunch, spec: ReplicaSpec, hosting: Hosting) -> int:

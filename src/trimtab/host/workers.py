@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import logging
 import re
+import sysconfig
 import time
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ from trimtab.engines.local.starting import LOGS_KEPT, end_unwanted, kill_unwante
 from trimtab.engines.local.workers import WorkerMember
 from trimtab.errors import Unavailable
 from trimtab.host.footprints import Footprints
+from trimtab.host.libraries import packages_mapped
 from trimtab.host.runner import Footprint, Key, LoadFault, OnEnd, Running
 from trimtab.logs import fields
 from trimtab.resources.launch import WorkerLaunch
@@ -36,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
 _LATE_S = 0.2
+_SLOW_LOAD_S = 0.05  # a load that takes so long may have spent it on imports that the nursery could have made
+_SITE = Path(sysconfig.get_paths()["platlib"])
 _PRUNE_EVERY_LOADS = 50
 _NAME_CHARS = 60  # of a model in its log's name
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -135,7 +139,18 @@ class WorkerRunner:
             concurrency=member.concurrency,
             batch_size=member.batch_size,
         )
-        return Running(lanes=(lane,), took_s=time.monotonic() - began_s, pid=member.record.pid)
+        took_s = time.monotonic() - began_s
+        if took_s > _SLOW_LOAD_S:
+            self._background(self._learn_from(member.record.pid), "learn what models import")
+        return Running(lanes=(lane,), took_s=took_s, pid=member.record.pid)
+
+    async def _learn_from(self, pid: int) -> None:
+        """Have the nursery import what a model has: the next one of its kind is loaded sooner, and shares the pages."""
+        try:
+            maps = await asyncio.to_thread(Path(f"/proc/{pid}/maps").read_text)
+        except OSError:
+            return  # it has ended
+        self._nursery.learn(packages_mapped(maps, _SITE))
 
     async def weigh(self, key: Key) -> Footprint | None:
         """See Runner."""

@@ -22,7 +22,15 @@ class Scene:
         self.link = FakeLink()
         self.told: list[ModelAt] = []
         cache = ModelCache(memory_mib * MIB)
-        self.host = Host(cache, self.link, SystemClock(), tell=self.told.append, look_every_s=0.01)
+        self.dying: set[int] = set()
+        self.host = Host(
+            cache,
+            self.link,
+            SystemClock(),
+            tell=self.told.append,
+            is_ending=self.dying.__contains__,
+            look_every_s=0.01,
+        )
         self.runner = self.host.runner = FakeRunner(self.host.ended)
         self.answers: list[ModelAt] = []
         self.host.open()
@@ -49,8 +57,34 @@ async def scene() -> AsyncIterator[Scene]:
     await scene.host.leave(0.0)
 
 
+async def test_a_gateway_that_sees_a_worker_die_first_is_not_sent_there_again(scene: Scene) -> None:
+    await scene.ready("a")
+    scene.answers.clear()
+    scene.dying.add(7)
+    scene.host.wanted(Want("a", "gone"), scene.answers.append)
+    assert [at.state for at in scene.answers] == [ModelState.LOADING]
+    scene.dying.clear()
+    scene.runner.crash(A)
+    await until(lambda: scene.states("a").count(ModelState.READY) == 2)
+    assert scene.runner.orders == [("load", *A), ("load", *A)]
+
+
+async def test_a_crash_before_it_is_measured_is_no_answer_to_who_asks_again(scene: Scene) -> None:
+    scene.runner.slow_weighs["a"] = weighed = asyncio.Event()
+    scene.want("a")
+    await until(lambda: ModelState.READY in scene.states("a"))
+    scene.dying.add(7)
+    scene.host.wanted(Want("a", "gone"), scene.answers.append)
+    scene.dying.clear()
+    scene.runner.crash(A)
+    weighed.set()
+    await until(lambda: scene.states("a").count(ModelState.READY) == 2)
+    assert ModelState.FAILED not in scene.states("a")
+
+
 async def test_who_asks_for_a_ready_model_is_answered_at_once(scene: Scene) -> None:
     await scene.ready("a")
+    scene.answers.clear()
     scene.want("a")
     assert [at.lanes for at in scene.answers if at.state is ModelState.READY] == [
         at.lanes for at in scene.told if at.state is ModelState.READY

@@ -15,7 +15,7 @@ import msgspec
 from trimtab import logs
 from trimtab.errors import Broken
 from trimtab.gateway.calls import Call
-from trimtab.gateway.lane import Lane
+from trimtab.gateway.lane import Lane, connect
 from trimtab.gateway.looker import Looker
 from trimtab.gateway.models.model_lane import ModelLane
 from trimtab.resources.routing import Lane as LaneRoute
@@ -115,6 +115,9 @@ class HostLink(Lane, asyncio.Protocol):
         self._busy.pop(lane, None)
         self.outstanding = len(self._busy)
         self._freed()
+        if self._transport is None:
+            self._untold.pop(lane, None)
+            return
         self._idle = True
         soon = self._now_s() - self._told_s >= _TELL_IDLE_S or not self.variant.keeps
         if soon and not self._tell_due:
@@ -122,7 +125,9 @@ class HostLink(Lane, asyncio.Protocol):
             self._loop.call_soon(self._tell)
 
     def tell(self, now_s: float) -> bool:
-        """Tell what is due. True while there is anything to tell later."""
+        """Tell what is due. True while there is anything to tell later, and somebody to tell it to."""
+        if self._transport is None:
+            return False
         if self._untold and (self._idle or now_s - self._told_s >= _TELL_EVERY_S):
             self._tell()
         return bool(self._untold)
@@ -161,21 +166,16 @@ class HostLink(Lane, asyncio.Protocol):
     # --- connection --------------------------------------------------------------------------------------------
 
     async def _connect(self) -> None:
-        scheme, _, rest = self.route.address.partition(":")
-        if scheme == "unix":
-            await self._loop.create_unix_connection(lambda: self, rest)
-        else:
-            host, _, port = rest.rpartition(":")
-            await self._loop.create_connection(lambda: self, host, int(port))
+        await connect(self.route.address, self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected: the host tells now what it has."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by class
         self._decoder = FrameDecoder(self._frame)
         self._crowded = False
-        self._told.clear()
-        self._untold.update(self._busy)
         self.since_s = self._now_s()
+        if self._untold:  # in the hands of workers that have outlived the connection before
+            self._loop.call_soon(self._tell)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The host is gone. Its workers finish what they have; nothing new is sent to them."""
@@ -183,6 +183,8 @@ class HostLink(Lane, asyncio.Protocol):
         self.held.clear()
         self.coming.clear()
         self._wanted.clear()
+        self._told.clear()
+        self._untold = dict(self._busy)  # of what is over nobody needs to hear
         self._connection_lost()
         self.variant.finder.link_lost(self)
 
