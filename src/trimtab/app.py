@@ -12,14 +12,14 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from trimtab import logs
-from trimtab.clock import SystemClock
+from trimtab.clock import Clock, SystemClock
 from trimtab.config import HOUSE_VARIABLE, Auth, Config
 from trimtab.errors import Invalid
 from trimtab.listening import allow_many_files, listen
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from trimtab.gateway.gateway import Gateway
     from trimtab.metrics.store import MetricStore
     from trimtab.objects.store import ObjectStore
+    from trimtab.queues.store import Queues
     from trimtab.resources.endpoint import Event
     from trimtab.resources.routing import AccessKey
 
@@ -61,6 +62,7 @@ def serve(config: Config) -> None:
     """Never returns: replaces this process by the supervisor. Raises Invalid with the cure when it cannot serve."""
     from trimtab import datadir
     from trimtab.aws import keys, tracing
+    from trimtab.aws.sns import remote
     from trimtab.images import read_runtimes
 
     if config.auth is Auth.NONE and not config.host.startswith(LOOPBACK):
@@ -69,6 +71,8 @@ def serve(config: Config) -> None:
             "Leave --auth away, or listen on 127.0.0.1."
         )
     tracing.check(os.environ)
+    if config.sns_endpoint_url:
+        remote.check(config.sns_endpoint_url, os.environ)
     lock_fd = datadir.claim(config.paths)
     keys.ensure(config.paths.keys, now_s=SystemClock().now_s())
     read_runtimes(config.paths.runtimes)  # a mistake in the user's table is told now, not at the first deployment
@@ -352,6 +356,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         base_url = functools.partial(server_url, paths.server)
         sns = Sns(queue_client, sqs.book, clock, pager_of(config), signing_file=paths.notices, base_url=base_url)
         messaging = merge(sqs.handlers, sns.handlers)
+        elsewhere = notices_elsewhere(config, queue_client, clock)
         handlers = aws_handlers(config, plane, objects, metrics, alarms, scaling.api, messaging)
         history = ScalingHistory(journal, scaling.api)
         handler = control_handler(config, plane, overview, history, handlers, authenticator, prometheus, hosts)
@@ -363,7 +368,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         tell_ready()
         watch = keys.watch(publisher.set_keys)
         works = (plane.run(), metering.run(), exposition.run(), sampler.run(), alarm_loop.run(), scaling.run(), watch)
-        await until_stopped(stop, *works, hosts.run(), host_meter.run(), sqs.run(), sns.run())
+        await until_stopped(stop, *works, hosts.run(), host_meter.run(), sqs.run(), sns.run(), *elsewhere)
 
 
 def control_handler(
@@ -443,6 +448,17 @@ def with_links(config: Config, sns: Sns, otherwise: Handler) -> Handler:
         return await (links if is_link(request) else otherwise)(request)
 
     return handle
+
+
+def notices_elsewhere(config: Config, queues: Queues, clock: Clock) -> list[Coroutine[object, object, None]]:
+    """What publishes notices to a real SNS, where the topics are to be those of one."""
+    from trimtab.aws.sns.remote import Remote
+    from trimtab.control.topics.elsewhere import Elsewhere
+
+    if not config.sns_endpoint_url:
+        return []
+    remote = Remote(config.sns_endpoint_url, os.environ, clock)
+    return [Elsewhere(queues, remote.publish, clock).run()]
 
 
 def server_url(file: Path) -> str:

@@ -43,6 +43,7 @@ class Config(Struct, frozen=True, kw_only=True):
     invocation_timeout_s: float = 60.0
     drain_grace_s: float = 60.0
     queues_url: str = ""  # postgresql://...; "" = SQLite in the data directory
+    sns_endpoint_url: str = ""  # of a real SNS, for the notices of endpoints; "" = the topics are here
     meters: bool = True  # whether gateways count; off only to measure what counting costs
 
     @property

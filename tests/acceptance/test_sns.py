@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import queue as queues
@@ -18,6 +19,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from trimtab.config import Paths
+from trimtab.queues.client import QueueClient
+from trimtab.queues.model import Done
+from trimtab.queues.topics import publication
 from trimtab.testing.server import Trimtab
 
 
@@ -322,3 +327,26 @@ def test_a_web_server_that_was_away_is_told_when_it_is_back_also_by_the_next_con
         process.kill()
     bodies = [receiver.next(timeout_s=30)[1] for _ in range(2)]
     assert {body["Message"] for body in bodies} == {"patience"}
+
+
+def test_notices_can_go_to_the_topics_of_another_sns(
+    serve: Any, trimtab: Trimtab, sqs: Any, topic: str, sns: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, arn = made_queue(sqs, name)
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"})
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(variable, trimtab.env[variable])
+    server = serve("--sns-endpoint-url", trimtab.url)
+
+    async def notify() -> None:
+        client = QueueClient(Paths(server.data_dir).queues_socket)
+        client.open()
+        put = publication(topic, "notice-1", b'{"invocationStatus": "Completed"}', elsewhere=True)
+        while not isinstance(await client.ask(put), Done):  # control is about to declare the queue
+            await asyncio.sleep(0.01)
+        await client.close()
+
+    asyncio.run(notify())
+    (message,) = taken(sqs, url)
+    assert message["Body"] == '{"invocationStatus": "Completed"}'
+    sqs.delete_queue(QueueUrl=url)

@@ -18,6 +18,7 @@ from trimtab.queues.user_queues import MessageAttribute
 
 INBOX_PREFIX: Final = "sns/"
 WEBHOOK_PREFIX: Final = "sns-http/"
+ELSEWHERE: Final = "sns-elsewhere"  # messages to topics of a real SNS (Config.sns_endpoint_url)
 KEPT_S: Final = 14 * 86_400.0  # a message that could not be delivered for so long is given up
 
 
@@ -93,9 +94,10 @@ def inbox_settings(topic: Topic) -> QueueSettings:
     return QueueSettings(retention_s=KEPT_S, fifo=topic.fifo, attributes=encode_topic(topic))
 
 
-def publication(topic: str, message_id: str, message: bytes) -> Put:
-    """What puts `message` into the inbox of the topic with this ARN."""
-    return put_of(topic, message_id, Publication(message=message.decode(), topic=topic))
+def publication(topic: str, message_id: str, message: bytes, *, elsewhere: bool = False) -> Put:
+    """What puts `message` into the inbox of the topic with this ARN. `elsewhere`: topics are those of a real SNS."""
+    put = put_of(topic, message_id, Publication(message=message.decode(), topic=topic))
+    return msgspec.structs.replace(put, queue=ELSEWHERE) if elsewhere else put
 
 
 def put_of(topic: str, message_id: str, said: Publication, *, group: str = "", once: str = "") -> Put:
