@@ -12,11 +12,11 @@ from typing import Any
 import wire_halves
 from edge_fuzzer import PROTOCOLS, plain, stub_handlers
 
-from trimtab.app import aws_handlers, control_handler
 from trimtab.aws import keys as key_file
 from trimtab.aws.auth import Authenticator
 from trimtab.aws.http import Handler, HttpRequest
 from trimtab.aws.prometheus import Prometheus
+from trimtab.aws.surface import aws_handlers, control_handler
 from trimtab.clock import SystemClock
 from trimtab.config import Config
 from trimtab.control.alarm_actions import not_there

@@ -6,6 +6,7 @@ Imports are inside the functions: a gateway must not pay for SQLAlchemy, nor the
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import os
 import secrets
@@ -25,20 +26,7 @@ from trimtab.listening import allow_many_files, listen
 from trimtab.process import lifeline_fd, run_until_stopped, tell_ready, unix_listener, until_stopped
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from trimtab.aws.http import Handler
-    from trimtab.aws.native_scaling import ScalingHistory
-    from trimtab.aws.registry import Authenticate, Handlers
-    from trimtab.control.alarms import Alarms
-    from trimtab.control.api import ControlApi
-    from trimtab.control.hosts.api import ModelsApi
-    from trimtab.control.scaling.api import ScalingApi
-    from trimtab.control.service import Control
-    from trimtab.control.top import Overview
     from trimtab.gateway.gateway import Gateway
-    from trimtab.metrics.store import MetricStore
-    from trimtab.objects.store import ObjectStore
     from trimtab.resources.endpoint import Event
     from trimtab.resources.routing import AccessKey
 
@@ -58,6 +46,7 @@ def serve(config: Config) -> None:
     """Never returns: replaces this process by the supervisor. Raises Invalid with the cure when it cannot serve."""
     from trimtab import datadir
     from trimtab.aws import keys, tracing
+    from trimtab.aws.sns import remote
     from trimtab.images import read_runtimes
 
     if config.auth is Auth.NONE and not config.host.startswith(LOOPBACK):
@@ -66,6 +55,8 @@ def serve(config: Config) -> None:
             "Leave --auth away, or listen on 127.0.0.1."
         )
     tracing.check(os.environ)
+    if config.sns_endpoint_url:
+        remote.check(config.sns_endpoint_url, os.environ)
     lock_fd = datadir.claim(config.paths)
     keys.ensure(config.paths.keys, now_s=SystemClock().now_s())
     read_runtimes(config.paths.runtimes)  # a mistake in the user's table is told now, not at the first deployment
@@ -213,7 +204,18 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     from trimtab.aws.keys import KeyRing
     from trimtab.aws.native_scaling import ScalingHistory
     from trimtab.aws.prometheus import Prometheus
+    from trimtab.aws.registry import merge
     from trimtab.aws.server import HttpServer
+    from trimtab.aws.sns import Sns
+    from trimtab.aws.sqs import Sqs
+    from trimtab.aws.surface import (
+        aws_handlers,
+        control_handler,
+        notices_elsewhere,
+        pager_of,
+        server_url,
+        with_links,
+    )
     from trimtab.control.alarm_loop import AlarmLoop
     from trimtab.control.alarms import Alarms
     from trimtab.control.async_queues import AsyncQueues
@@ -365,9 +367,15 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         prometheus = Prometheus(exposition, keys, authenticator, required=signed)
         overview = Overview(plane, metrics, lambda: sampler.usages, clock, host_meter.models)
         alarm_loop = AlarmLoop(alarms, metrics, clock)
-        handlers = aws_handlers(config, plane, objects, metrics, alarms, scaling.api)
+        sqs = Sqs(queue_client, clock, pager_of(config))
+        base_url = functools.partial(server_url, paths.server)
+        sns = Sns(queue_client, sqs.book, clock, pager_of(config), signing_file=paths.notices, base_url=base_url)
+        messaging = merge(sqs.handlers, sns.handlers)
+        elsewhere = notices_elsewhere(config, queue_client, clock)
+        handlers = aws_handlers(config, plane, objects, metrics, alarms, scaling.api, messaging)
         history = ScalingHistory(journal, scaling.api)
         handler = control_handler(config, plane, overview, history, handlers, authenticator, prometheus, hosts)
+        handler = with_links(config, sns, handler)
         server = HttpServer(handler)
         await server.start(unix_listener(paths.control_socket))
         parts.push_async_callback(server.stop, grace_s=5.0)
@@ -375,71 +383,8 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         tell_ready()
         watch = keys.watch(publisher.set_keys)
         works = (plane.run(), metering.run(), exposition.run(), sampler.run(), alarm_loop.run(), scaling.run(), watch)
-        await until_stopped(stop, *works, async_queues.run(), hosts.run(), host_meter.run())
-
-
-def control_handler(
-    config: Config,
-    plane: Control,
-    overview: Overview,
-    history: ScalingHistory,
-    handlers: Handlers,
-    authenticate: Authenticate,
-    prometheus: Handler,
-    models: ModelsApi | None = None,
-) -> Handler:
-    """Everything that is not data plane: Prometheus's scrapes, trimtab's own API, then AWS's services."""
-    from trimtab.aws.dispatch import Dispatcher
-    from trimtab.aws.http import HttpRequest, HttpResponse
-    from trimtab.aws.native import PREFIX, native_api
-    from trimtab.aws.prometheus import is_scrape
-
-    about = {"region": config.region, "account": config.account}
-    aws = Dispatcher(handlers, authenticate, **about)
-    native = native_api(plane, overview, authenticate, config.paths.logs, about, history, models)
-
-    async def handle(request: HttpRequest) -> HttpResponse:
-        if is_scrape(request):
-            return await prometheus(request)
-        return await (native if request.raw_path.startswith(PREFIX) else aws)(request)
-
-    return handle
-
-
-def aws_handlers(
-    config: Config,
-    plane: ControlApi,
-    objects: ObjectStore,
-    metrics: MetricStore,
-    alarms: Alarms,
-    scaling: ScalingApi,
-) -> Handlers:
-    """Every operation of AWS's control planes that is served; docs/operations.md lists them."""
-    import hashlib
-
-    from trimtab.aws import keys, sts
-    from trimtab.aws.autoscaling import autoscaling_handlers
-    from trimtab.aws.cloudwatch import cloudwatch_handlers
-    from trimtab.aws.iam import Iam
-    from trimtab.aws.logs import logs_handlers
-    from trimtab.aws.paging import Pager
-    from trimtab.aws.registry import handlers_of, merge
-    from trimtab.aws.s3 import s3_handlers
-    from trimtab.aws.sagemaker import sagemaker_handlers
-
-    paths = config.paths
-    root = keys.root_of(keys.load(paths.keys), paths.keys)  # tokens stay good when other keys come and go
-    secret = hashlib.sha256(b"paging" + root.secret.encode()).digest()
-    pager = Pager(secret)
-    return merge(
-        sagemaker_handlers(plane, SystemClock(), pager, scaling),
-        cloudwatch_handlers(metrics, alarms, SystemClock(), pager),
-        autoscaling_handlers(scaling, SystemClock(), pager, alarms.list),
-        s3_handlers(objects),
-        logs_handlers(paths.logs, SystemClock(), secret),
-        handlers_of(sts),
-        handlers_of(Iam(created_s=paths.version.stat().st_mtime)),
-    )
+        messages = (sqs.run(), sns.run(), *elsewhere)
+        await until_stopped(stop, *works, async_queues.run(), hosts.run(), host_meter.run(), *messages)
 
 
 # --- what the parts are given ----------------------------------------------------------------------------------------

@@ -43,6 +43,7 @@ class Config(Struct, frozen=True, kw_only=True):
     invocation_timeout_s: float = 60.0
     drain_grace_s: float = 60.0
     queues_url: str = ""  # postgresql://...; "" = SQLite in the data directory
+    sns_endpoint_url: str = ""  # of a real SNS, for the notices of endpoints; "" = the topics are here
     meters: bool = True  # whether gateways count; off only to measure what counting costs
 
     @property
@@ -66,6 +67,7 @@ class Paths:
         self.metrics = data_dir / "metrics.db"  # apart: it may be deleted, and nothing but history is lost
         self.scaling = data_dir / "scaling.db"  # what scaling saw and decided, for a while; may be deleted, too
         self.queues = data_dir / "queues.db"
+        self.notices = data_dir / "notices.pem"  # signs messages to subscribers; owner-readable only
         self.loads = data_dir / "loads.db"  # which model was loaded and unloaded when and why; may be deleted, too
         self.objects = data_dir / "objects"
         self.spool = data_dir / "spool"  # large inputs and outputs of asynchronous tasks, while they are in work

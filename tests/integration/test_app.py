@@ -10,11 +10,15 @@ from typing import Any
 
 import pytest
 
-from trimtab import app, datadir
+from trimtab import datadir
 from trimtab.aws import keys
 from trimtab.aws.http import BytesBody, HttpRequest
 from trimtab.aws.operations import differences
-from trimtab.aws.registry import Call, Handlers
+from trimtab.aws.paging import Pager
+from trimtab.aws.registry import Call, Handlers, merge
+from trimtab.aws.sns import Sns
+from trimtab.aws.sqs import Sqs
+from trimtab.aws.surface import aws_handlers
 from trimtab.clock import SystemClock
 from trimtab.config import Config
 from trimtab.control.alarm_actions import not_there
@@ -52,11 +56,19 @@ async def objects(config: Config) -> AsyncIterator[IndexedObjectStore]:
     await store.close()
 
 
+def messaging() -> Handlers:
+    nobody: Any = None  # no queue is asked for
+    sqs = Sqs(nobody, SystemClock(), Pager(b"secret"))
+    sns = Sns(nobody, sqs.book, SystemClock(), Pager(b"secret"), signing_file=Path("none"), base_url=str)
+    return merge(sqs.handlers, sns.handlers)
+
+
 def handlers(config: Config, control: FakeControl, objects: IndexedObjectStore) -> Handlers:
     store = open_sqlite(config.paths.database)
     alarms = Alarms(store.alarms, SystemClock(), not_there)
     store.close()
-    return app.aws_handlers(config, control, objects, MemoryMetricStore(), alarms, FakeScaling(SystemClock(), ()))
+    scaling = FakeScaling(SystemClock(), ())
+    return aws_handlers(config, control, objects, MemoryMetricStore(), alarms, scaling, messaging())
 
 
 async def ask(handlers: Handlers, service: str, operation: str, **params: Any) -> dict[str, Any]:

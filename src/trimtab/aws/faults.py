@@ -281,6 +281,11 @@ def _about_resource(error: NotFound | AlreadyExists | InUse, where: Where) -> Fa
     if where.service == "s3" and error.kind in _S3_MISSING:
         code, message, member = _S3_MISSING[error.kind]
         return Fault(code=code, message=message, status=404, extra={member: error.name})
+    if where.service == "sqs" and error.kind == "queue":
+        code = "AWS.SimpleQueueService.NonExistentQueue"
+        return Fault(code=code, message="The specified queue does not exist.", status=400)
+    if where.service == "sns" and error.kind in ("topic", "subscription"):
+        return Fault(code="NotFound", message=f"{error.kind.capitalize()} does not exist", status=404)
     if where.service == "iam" and error.kind in ("role", "user"):
         message = f"The {error.kind} with name {error.name} cannot be found."
         return Fault(code="NoSuchEntity", message=message, status=404)

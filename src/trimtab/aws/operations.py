@@ -28,6 +28,8 @@ _HANDLERS: Final = (
     "trimtab.aws.cloudwatch",
     "trimtab.aws.logs",
     "trimtab.aws.autoscaling",
+    "trimtab.aws.sqs",
+    "trimtab.aws.sns",
 )
 
 _SINGLE_MODEL = (
@@ -49,6 +51,8 @@ LISTED: Final[Mapping[str, str]] = {
     "cloudwatch": "CloudWatch",
     "logs": "CloudWatch Logs",
     "application-autoscaling": "Application Auto Scaling",
+    "sqs": "SQS",
+    "sns": "SNS",
 }
 _COMMAND = "python -m trimtab.aws.operations"
 

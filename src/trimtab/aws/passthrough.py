@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final, cast
@@ -16,6 +17,8 @@ from typing import Final, cast
 import httptools
 import msgspec
 
+from trimtab.aws.fault_shapes import render
+from trimtab.aws.faults import Fault, Where
 from trimtab.aws.http import HttpRequest, HttpResponse
 from trimtab.aws.server.body import ArrivingBody
 from trimtab.aws.server.rendering import NO_BODY_STATUSES
@@ -26,6 +29,7 @@ logger = logging.getLogger(__name__)
 HOLD_S: Final = 5.0  # AWS's clients wait 60 s for an answer; a restart of control takes under a second
 _RETRY_S: Final = 0.02
 _IDLE_MOST: Final = 64
+_FORM: Final = "application/x-www-form-urlencoded"  # of the query protocol
 _HOP_FIELDS: Final = frozenset(
     {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "expect"}
 )
@@ -54,12 +58,12 @@ class Passthrough:
         while True:
             upstream = await self._reach(deadline_s)
             if upstream is None:
-                return _unavailable("Control does not answer. It is being restarted; try again.")
+                return _unavailable(request, "Control does not answer. It is being restarted; try again.")
             try:
                 return await upstream.ask(request)
             except _Lost:
                 if upstream.body_begun or not (upstream.has_body or request.method in _IDEMPOTENT):
-                    return _unavailable("Control went away with this request in its hands. Try again.")
+                    return _unavailable(request, "Control went away with this request in its hands. Try again.")
             except Invalid as error:  # the client left half-way: nobody will read this
                 return HttpResponse(status=400, body=str(error).encode())
 
@@ -275,8 +279,11 @@ def _head_bytes(request: HttpRequest, *, chunked: bool) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
-def _unavailable(message: str) -> HttpResponse:
-    """503 in a shape that AWS's clients of any protocol retry: they go by the status."""
+def _unavailable(request: HttpRequest, message: str) -> HttpResponse:
+    """503 in a shape that AWS's clients retry: they go by the status, once they can read the body."""
+    if request.headers.get("content-type").startswith(_FORM):
+        fault = Fault(code="ServiceUnavailable", message=message, status=503, headers=(("Retry-After", "1"),))
+        return render(fault, Where(service="", protocol="query", request_id=str(uuid.uuid4())))
     return HttpResponse(
         status=503,
         headers=[

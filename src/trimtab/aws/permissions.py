@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -18,7 +18,13 @@ _SWEEPING: Final = frozenset({"*", "sagemaker:*"})
 
 _ALWAYS: Final = ("sts", "GetCallerIdentity")  # AWS: needs no permission, and cannot be denied
 
-# S3 operations that IAM knows under another action. Source: the service authorization reference for S3.
+# Operations that IAM knows under another action. Sources: the service authorization references of S3, SQS and SNS.
+_SQS_ACTIONS: Final = {
+    "SendMessageBatch": "SendMessage",
+    "DeleteMessageBatch": "DeleteMessage",
+    "ChangeMessageVisibilityBatch": "ChangeMessageVisibility",
+}
+_SNS_ACTIONS: Final = {"PublishBatch": "Publish"}
 _S3_ACTIONS: Final = {
     "ListBuckets": "ListAllMyBuckets",
     "HeadBucket": "ListBucket",
@@ -35,13 +41,14 @@ _S3_ACTIONS: Final = {
     "ListMultipartUploads": "ListBucketMultipartUploads",
     "DeleteObjects": "DeleteObject",
 }
+_ACTIONS: Final[Mapping[str, Mapping[str, str]]] = {"s3": _S3_ACTIONS, "sqs": _SQS_ACTIONS, "sns": _SNS_ACTIONS}
 
 
 def check_action(key: AccessKey | None, service: str, operation: str, *, caller: str) -> None:
     """Raises Denied unless `key` may call `operation`. `caller` is the ARN that the answer names.
 
-    A key's actions are patterns of `service:Operation`; for S3 also of IAM's own action names. None may everything:
-    authentication let the caller in without a key.
+    A key's actions are patterns of `service:Operation`; also of IAM's own action names, where they differ. None may
+    everything: authentication let the caller in without a key.
     """
     if key is None or not key.actions or (service, operation) == _ALWAYS:
         return
@@ -74,8 +81,9 @@ def _action_names(service: str, operation: str) -> list[str]:
     """What IAM calls an operation: by its own name first."""
     prefix = _PREFIXES.get(service, service)
     names = [f"{prefix}:{operation}"]
-    if service == "s3" and operation in _S3_ACTIONS:
-        names.append(f"s3:{_S3_ACTIONS[operation]}")
+    other = _ACTIONS.get(service, {}).get(operation)
+    if other is not None:
+        names.append(f"{prefix}:{other}")
     return names
 
 

@@ -52,6 +52,10 @@ _SQS_CODES: Final[Mapping[str, str]] = {
     "OverLimit": "OverLimit",
 }
 
+# Enums that AWS's service itself does not hold to: SQS takes names of message attributes where its model has those of
+# queues (ReceiveMessage's AttributeNames), and has an error of its own for others, InvalidAttributeName.
+_OPEN_ENUMS: Final[Mapping[str, tuple[str, ...]]] = {"sqs": ("QueueAttributeName", "MessageSystemAttributeName")}
+
 
 class Shape(Struct, eq=False):
     """A type of the model. Which fields mean something depends on `type` (botocore's type names)."""
@@ -211,6 +215,8 @@ def load(name: str, served: Collection[str] | None = None) -> Service:
     model = msgspec.json.decode(_read(name), type=_Model)
     for shape, change in _extras(name).items():
         model.shapes[shape].type = change.type
+    for open_enum in _OPEN_ENUMS.get(name, ()):
+        model.shapes[open_enum].enum = ()
     builder = _Builder(model.shapes)
     listed = model.metadata.get("protocols") or [model.metadata["protocol"]]
     protocols = [p for p in PROTOCOLS if p in listed]

@@ -29,6 +29,9 @@ def serve(
     artifact_cache_mib: Annotated[
         int, typer.Option(min=1, help="MiB that unpacked artifacts may take; those in no use are removed for new ones.")
     ] = 20 * 1024,
+    sns_endpoint_url: Annotated[
+        str, typer.Option(help="URL of a real SNS that is to have the topics of asynchronous endpoints' notices.")
+    ] = "",
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
 ) -> None:
     """Serve until stopped. Prints `trimtab ready at URL` on stdout once it can answer; logs go to stderr."""
@@ -47,6 +50,7 @@ def serve(
             invocation_timeout_s=invocation_timeout,
             max_artifact_bytes=max_artifact_mib * 2**20,
             artifact_cache_bytes=artifact_cache_mib * 2**20,
+            sns_endpoint_url=sns_endpoint_url,
             log_level=log_level.upper(),
         )
     )

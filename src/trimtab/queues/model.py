@@ -38,7 +38,10 @@ class QueueSettings(Struct, frozen=True, kw_only=True):
 
 class Put(Struct, frozen=True, kw_only=True, tag="put"):
     """Enqueue. `id` is the caller's, unique in the queue: the same put twice enqueues once, also when it has ended
-    (for a while, `DEDUPLICATION_S`). `expires_s` and `visible_s` are wall times; 0: never, at once."""
+    (for a while, `DEDUPLICATION_S`). `expires_s` and `visible_s` are wall times; 0: never, at once.
+
+    `once`: a key. For `DEDUPLICATION_S` from a put with it on, another of that key in the queue enqueues nothing and is
+    answered Done with the first one's id, whatever has become of that message."""
 
     queue: str
     id: str
@@ -46,6 +49,7 @@ class Put(Struct, frozen=True, kw_only=True, tag="put"):
     group: str = ""  # messages of different groups are leased in turn (fairness); of one group in order if FIFO
     visible_s: float = 0.0
     expires_s: float = 0.0
+    once: str = ""
 
 
 class Lease(Struct, frozen=True, kw_only=True, tag="lease"):
@@ -76,12 +80,14 @@ class Extend(Struct, frozen=True, kw_only=True, tag="extend"):
 
 
 class Ack(Struct, frozen=True, kw_only=True, tag="ack"):
-    """The message has ended. `puts` are enqueued in the same transaction, or not at all (an outbox)."""
+    """The message has ended. `puts` are enqueued in the same transaction, or not at all (an outbox). `late`: also when
+    the lease is over, as long as nobody has leased the message since (SQS)."""
 
     queue: str
     id: str
     token: int
     puts: tuple[Put, ...] = ()
+    late: bool = False
 
 
 class Rewrite(Struct, frozen=True, kw_only=True, tag="rewrite"):
@@ -136,10 +142,11 @@ class Drop(Struct, frozen=True, kw_only=True, tag="drop"):
 
 
 class Purge(Struct, frozen=True, kw_only=True, tag="purge"):
-    """Remove what waits (and with `dead`, only what is dead). Answered Count."""
+    """Remove what waits (and with `dead`, only what is dead; with `leased`, also what is leased). Answered Count."""
 
     queue: str
     dead: bool = False
+    leased: bool = False
 
 
 class Redrive(Struct, frozen=True, kw_only=True, tag="redrive"):
@@ -171,8 +178,10 @@ Op = Put | Lease | Extend | Ack | Rewrite | Return | Bury | Free | Declare | Dro
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 
-class Done(Struct, frozen=True, tag="done"):
-    """It is so, durably."""
+class Done(Struct, frozen=True, kw_only=True, tag="done", omit_defaults=True):
+    """It is so, durably. `id`: of the message that a Put with the same `once` has enqueued before this one."""
+
+    id: str = ""
 
 
 class Full(Struct, frozen=True, kw_only=True, tag="full"):

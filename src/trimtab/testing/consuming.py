@@ -1,4 +1,4 @@
-"""A consumer in the process of the test: real queues, a gateway with one fake worker, S3 in memory that fails as told."""
+"""A consumer in the process of the test: real queues, a gateway with one fake worker, S3 in memory."""
 
 from __future__ import annotations
 
@@ -221,3 +221,15 @@ async def consuming(folder: Path, **kept: object) -> AsyncIterator[Place]:
             yield place
         finally:
             await place.close()
+
+
+async def until(look: Callable[[], object], wait_s: float = 20.0) -> object:
+    """What `look` finds, as soon as that is something. `look` may have to be awaited."""
+    async with asyncio.timeout(wait_s):
+        while True:
+            found = look()
+            if asyncio.iscoroutine(found):
+                found = await found
+            if found:
+                return found
+            await asyncio.sleep(0.005)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from trimtab.queues.model import (
+    DEDUPLICATION_S,
     Ack,
     Bury,
     Count,
@@ -85,6 +86,7 @@ class Line:
     items: list[Item] = field(default_factory=list)
     ended_by: dict[str, int] = field(default_factory=dict)  # id: the token of the Ack or Bury; 0: something else
     turns: list[str] = field(default_factory=list)  # groups that have messages, the next first
+    firsts: dict[str, tuple[str, float]] = field(default_factory=dict)  # of Put.once: the first's id, and when
     put: int = 0
     ended: int = 0
     returned: int = 0
@@ -178,7 +180,9 @@ class PerfectQueues:
 
     def _do_in(self, line: Line, op: Op, now_s: float) -> Result:
         if isinstance(op, Put):
-            return self._put_all([op], now_s) or Done()
+            known = op.id in line.ended_by or any(item.id == op.id for item in line.items)
+            first = self._first(line, op, now_s)
+            return self._put_all([op], now_s) or Done(id="" if known else first)
         if isinstance(op, Lease):
             return self._lease(line, op, now_s)
         if isinstance(op, Drop):
@@ -190,7 +194,8 @@ class PerfectQueues:
             found = sorted((item for item in line.items if op.state in ("", item.state)), key=lambda item: item.seq)
             return Messages(messages=tuple(item.message() for item in found[: op.most]))
         if isinstance(op, Purge):
-            gone = [item for item in line.items if item.state == ("dead" if op.dead else "waiting")]
+            states = ("dead",) if op.dead else ("waiting", "leased" if op.leased else "waiting")
+            gone = [item for item in line.items if item.state in states]
             for item in gone:
                 self._end(line, item, 0)
             return Count(count=len(gone))
@@ -201,18 +206,20 @@ class PerfectQueues:
 
     def _put_all(self, puts: Sequence[Put], now_s: float) -> Result | None:
         """None: all are in; else none is, and why the first was refused."""
-        before = {name: (list(line.items), line.put) for name, line in self.lines.items()}
+        before = {name: (list(line.items), line.put, dict(line.firsts)) for name, line in self.lines.items()}
         for put in puts:
             line = self.lines.get(put.queue)
             refused = NoQueue(queue=put.queue) if line is None else self._put(line, put, now_s)
             if refused is not None:
-                for queue, (items, count) in before.items():
-                    self.lines[queue].items, self.lines[queue].put = items, count
+                for queue, (items, count, firsts) in before.items():
+                    self.lines[queue].items, self.lines[queue].put, self.lines[queue].firsts = items, count, firsts
                 return refused
         return None
 
     def _put(self, line: Line, put: Put, now_s: float) -> Result | None:
         if put.id in line.ended_by or any(item.id == put.id for item in line.items):
+            return None
+        if self._first(line, put, now_s):
             return None
         settings, alive = line.settings, line.alive
         if settings.max_items and len(alive) >= settings.max_items:
@@ -224,7 +231,13 @@ class PerfectQueues:
         self._seq += 1
         line.items.append(Item(self._seq, put.id, put.group, put.body, now_s, visible_s, min(ends, default=0.0)))
         line.put += 1
+        if put.once:
+            line.firsts[put.once] = put.id, now_s
         return None
+
+    def _first(self, line: Line, put: Put, now_s: float) -> str:
+        first, at_s = line.firsts.get(put.once, ("", -math.inf)) if put.once else ("", -math.inf)
+        return first if now_s - at_s < DEDUPLICATION_S else ""
 
     def _lease(self, line: Line, op: Lease, now_s: float) -> Result:
         held = [item for item in line.items if item.state == "leased" and item.ask == op.ask]
@@ -256,7 +269,8 @@ class PerfectQueues:
 
     def _under_lease(self, line: Line, op: Extend | Ack | Rewrite | Return | Bury, now_s: float) -> Result:
         for item in line.items:
-            if item.id == op.id and item.state == "leased" and item.token == op.token:
+            late = isinstance(op, Ack) and op.late and item.state == "waiting"
+            if item.id == op.id and item.token == op.token > 0 and (item.state == "leased" or late):
                 break
         else:
             did_end = isinstance(op, Ack | Bury) and op.token > 0 and line.ended_by.get(op.id) == op.token

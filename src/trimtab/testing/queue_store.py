@@ -343,5 +343,43 @@ class QueueStoreSuite:
         queues.store = open_store("queues")
         assert (queues.depth(), queues.contents()) == before
 
+    # --- for queues of the user's own ----------------------------------------------------------------------------
+
+    def test_a_key_is_put_once_for_a_while_whatever_becomes_of_the_message(self, queues: Stepped) -> None:
+        assert queues.one(Put(queue="q", id="1", body=b"x", once="k")) == Done()
+        assert queues.one(Put(queue="q", id="2", body=b"x", once="k")) == Done(id="1")
+        (message,) = queues.lease(most=10)
+        queues.now_s += DEDUPLICATION_S - 1
+        assert queues.one(Ack(queue="q", id="1", token=message.token, late=True)) == Done()
+        assert queues.one(Put(queue="q", id="3", body=b"x", once="k")) == Done(id="1")
+        assert queues.lease() == []
+        queues.now_s += 1
+        assert queues.one(Put(queue="q", id="4", body=b"x", once="k")) == Done()
+        assert [found.id for found in queues.lease()] == ["4"]
+
+    def test_a_key_that_was_refused_is_free(self, queues: Stepped) -> None:
+        queues.declare(max_bytes=10)
+        big, small = (Put(queue="q", id=str(n), body=b"x" * n, once="k") for n in (11, 5))
+        assert queues.do(big, small) == [Full(what="bytes", limit=10), Done()]
+
+    def test_whoever_had_it_last_may_acknowledge_late_until_it_is_leased_again(self, queues: Stepped) -> None:
+        queues.put("1")
+        (first,) = queues.lease(lease_s=1.0)
+        queues.now_s += 2
+        assert queues.one(Ack(queue="q", id="1", token=first.token)) == Lost()
+        (second,) = queues.lease(lease_s=1.0)
+        assert queues.one(Ack(queue="q", id="1", token=first.token, late=True)) == Lost()
+        queues.now_s += 2
+        assert queues.one(Ack(queue="q", id="1", token=second.token, late=True)) == Done()
+        depth = queues.one(Look(queue="q"))
+        assert isinstance(depth, Depth)
+        assert (depth.waiting, depth.leased, depth.bytes) == (0, 0, 0)
+
+    def test_a_purge_takes_what_is_leased_when_asked_to(self, queues: Stepped) -> None:
+        queues.put("1", "2")
+        (held,) = queues.lease()
+        assert queues.one(Purge(queue="q", leased=True)) == Count(count=2)
+        assert queues.one(Ack(queue="q", id=held.id, token=held.token)) == Lost()
+
 
 _lives = itertools.count()

@@ -83,6 +83,7 @@ _put = st.builds(
     group=st.sampled_from(("", "", "g", "h")),
     visible_s=_times_s,
     expires_s=_times_s,
+    once=st.sampled_from(("", "", "k", "l")),
 )
 _outbox = st.lists(_put, max_size=2).map(tuple)
 _under_lease = {"queue": st.just(""), "id": st.just(""), "token": st.just(0)}
@@ -92,14 +93,14 @@ asks: st.SearchStrategy[Ask] = st.one_of(
     _op(Lease, queue=_queues, owner=_owners, most=st.integers(0, 4), lease_s=_times_s, again=st.booleans()),
     _op(Lease, queue=_queues, owner=_owners, most=st.integers(1, 4)),
     _op(Extend, **_under_lease, lease_s=_times_s),
-    _op(Ack, **_under_lease, puts=_outbox),
+    _op(Ack, **_under_lease, puts=_outbox, late=st.booleans()),
     _op(Rewrite, **_under_lease, body=_bodies),
     _op(Return, **_under_lease, reason=st.just("no"), visible_s=_times_s, counts=st.booleans()),
     _op(Bury, **_under_lease, reason=st.just("bad"), puts=_outbox),
     _op(Free, owner=_owners),
     _op(Declare, queue=_queues, settings=_settings),
     _op(Drop, queue=_queues),
-    _op(Purge, queue=_queues, dead=st.booleans()),
+    _op(Purge, queue=_queues, dead=st.booleans(), leased=st.booleans()),
     _op(Redrive, queue=_queues, into=st.sampled_from(("", "", "a")), most=st.sampled_from((1, 1000))),
     _op(Look, prefix=st.just("")),
     _op(Look, queue=_queues),

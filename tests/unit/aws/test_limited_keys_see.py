@@ -15,11 +15,11 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from trimtab.app import aws_handlers, control_handler
 from trimtab.aws import keys as key_file
 from trimtab.aws.auth import Authenticator
 from trimtab.aws.http import BytesBody, Handler, Headers, HttpRequest, HttpResponse
 from trimtab.aws.prometheus import Prometheus
+from trimtab.aws.surface import aws_handlers, control_handler
 from trimtab.clock import SystemClock
 from trimtab.config import Config
 from trimtab.control.alarm_actions import not_there
@@ -66,7 +66,7 @@ def edge(tmp_path: Path) -> Iterator[Handler]:
     objects: Any = None  # nobody comes as far
     scaling: Any = None  # nor here
     made: Any = control
-    handlers = aws_handlers(config, made, objects, metrics, Alarms(store.alarms, clock, not_there), scaling)
+    handlers = aws_handlers(config, made, objects, metrics, Alarms(store.alarms, clock, not_there), scaling, {})
     yield control_handler(
         config,
         made,

@@ -6,6 +6,7 @@ import shutil
 import socket
 import tempfile
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -202,6 +203,15 @@ async def test_a_control_that_dies_with_a_request_in_hand_is_service_unavailable
     await place.kill_control()
     head, _ = await asking
     assert head.startswith("HTTP/1.1 503")
+
+
+async def test_clients_of_the_query_protocol_are_told_in_xml(relay):
+    place = await relay(mirror)
+    await place.kill_control()
+    form = b"POST / HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 2\r\nConnection: close\r\n\r\na="
+    head, body = await place.ask(form)
+    assert head.startswith("HTTP/1.1 503")
+    assert ElementTree.fromstring(body).findtext("Error/Code") == "ServiceUnavailable"
 
 
 async def test_a_control_that_dies_in_mid_answer_cuts_the_client_off(relay, caplog):

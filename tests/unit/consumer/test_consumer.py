@@ -4,14 +4,13 @@ import asyncio
 import time
 
 import pytest
-from conftest import until
 
 from trimtab.consumer.objects import ObjectRefused
 from trimtab.consumer.runner import INLINE_RESULT_BYTES
 from trimtab.errors import Unavailable
 from trimtab.queues.model import Drop, List, Look, NoQueue, Redrive
 from trimtab.resources.asynchronous import MAX_INPUT_BYTES, QueueMark, queue_of
-from trimtab.testing.consuming import ENDPOINT, TOPIC, Held, Sent
+from trimtab.testing.consuming import ENDPOINT, TOPIC, Held, Sent, until
 
 QUEUE = queue_of(ENDPOINT)
 

@@ -4,12 +4,11 @@ import asyncio
 import threading
 
 import pytest
-from conftest import until
 
 from trimtab.errors import Unavailable
 from trimtab.queues.model import Ack, Bury, Return, Rewrite
 from trimtab.resources.asynchronous import QueueMark
-from trimtab.testing.consuming import Held, Sent
+from trimtab.testing.consuming import Held, Sent, until
 
 _STEPS = 14
 

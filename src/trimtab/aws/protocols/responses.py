@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from trimtab.aws import eventstream
 from trimtab.aws.http import HttpResponse
-from trimtab.aws.protocols import cborbody, jsonbody, xmlbody
+from trimtab.aws.protocols import cborbody, jsonbody, old_sqs, xmlbody
 from trimtab.aws.protocols.bindings import has_body_members, write_located
 from trimtab.aws.services import Operation, Service
 
@@ -77,7 +77,9 @@ def _query(service: Service, operation: Operation, result: Mapping[str, Any], re
     writer = xmlbody.Writer()
     response = f"{operation.name}Response"
     writer.open(response, {"xmlns": service.xml_namespace} if service.xml_namespace else {})
-    if operation.output is not None:
+    if service.name == "sqs":
+        _old_sqs(writer, operation, result)
+    elif operation.output is not None:
         wrapper = operation.result_wrapper or f"{operation.name}Result"
         writer.open(wrapper)
         writer.structure(operation.output, result)
@@ -89,6 +91,13 @@ def _query(service: Service, operation: Operation, result: Mapping[str, Any], re
     writer.close("ResponseMetadata")
     writer.close(response)
     return HttpResponse(headers=[("Content-Type", "text/xml")], body=writer.document())
+
+
+def _old_sqs(writer: xmlbody.Writer, operation: Operation, result: Mapping[str, Any]) -> None:
+    if operation.output is not None:
+        writer.open(f"{operation.name}Result")
+        old_sqs.write(writer, operation.name, result)
+        writer.close(f"{operation.name}Result")
 
 
 def _rest(service: Service, operation: Operation, protocol: str, result: Mapping[str, Any]) -> HttpResponse:

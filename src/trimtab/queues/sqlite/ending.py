@@ -33,7 +33,7 @@ def rewrite(book: Book, op: Rewrite, now_s: float) -> Result:
 
 def ack(book: Book, op: Ack, now_s: float) -> Result:
     """See `model.Ack`."""
-    row = _held(book, op)
+    row = _held(book, op, late=op.late)
     if row is None:
         return Done() if _did_end(book, op) else Lost()
     refused = put_all(book, op.puts, now_s)
@@ -77,14 +77,15 @@ def free(book: Book, op: Free, now_s: float) -> Result:
     return Count(count=len(held))
 
 
-def _held(book: Book, op: Extend | Ack | Rewrite | Return | Bury) -> Row | None:
-    """The leased message that the caller holds; None when it does not (any more)."""
+def _held(book: Book, op: Extend | Ack | Rewrite | Return | Bury, *, late: bool = False) -> Row | None:
+    """The leased message that the caller holds; None when it does not (any more). `late`: one that it was the last to
+    hold, and that waits again, will do."""
     queue = book.queues.get(op.queue)
     if queue is None:
         return None
     values = book.run(
-        f"SELECT {COLUMNS} FROM messages WHERE queue = ? AND id = ? AND state = 1 AND token = ?",
-        (queue.number, op.id, op.token),
+        f"SELECT {COLUMNS} FROM messages WHERE queue = ? AND id = ? AND token = ? AND state IN (?, ?)",
+        (queue.number, op.id, op.token, LEASED, WAITING if late else LEASED),
     ).fetchone()
     return None if values is None else Row(values)
 

@@ -71,4 +71,8 @@ def forget(book: Book, now_s: float) -> bool:
         "DELETE FROM ended WHERE (queue, id) IN (SELECT queue, id FROM ended WHERE at_s < ? ORDER BY at_s LIMIT ?)",
         (now_s - DEDUPLICATION_S, _FORGET_MOST),
     ).rowcount
-    return forgotten == _FORGET_MOST
+    forgotten_keys = book.run(
+        "DELETE FROM once WHERE (queue, key) IN (SELECT queue, key FROM once WHERE at_s < ? ORDER BY at_s LIMIT ?)",
+        (now_s - DEDUPLICATION_S, _FORGET_MOST),
+    ).rowcount
+    return _FORGET_MOST in (forgotten, forgotten_keys)

@@ -22,7 +22,7 @@ from trimtab.queues.model import (
 from trimtab.queues.sqlite.book import COLUMNS, STATES, Book, Queue, Row, encode_settings
 from trimtab.queues.sqlite.ending import is_there, move, remove
 from trimtab.queues.sqlite.leasing import within_bounds
-from trimtab.queues.sqlite.schema import DEAD, WAITING
+from trimtab.queues.sqlite.schema import DEAD, LEASED, WAITING
 
 _IN_STATE: Final = {"": "state IN (0, 1, 2)", "waiting": "state = 0", "leased": "state = 1", "dead": "state = 2"}
 
@@ -52,7 +52,7 @@ def drop(book: Book, op: Drop, now_s: float) -> Result:
     if op.only_empty and queue.alive:
         return Count(count=queue.alive)
     book.touch(queue)
-    for table in ("messages", "ended", "groups"):
+    for table in ("messages", "ended", "once", "groups"):
         book.run(f"DELETE FROM {table} WHERE queue = ?", (queue.number,))
     book.run("DELETE FROM queues WHERE number = ?", (queue.number,))
     book.remove(queue)
@@ -65,6 +65,7 @@ def purge(book: Book, op: Purge, now_s: float) -> Result:
     if queue is None:
         return NoQueue(queue=op.queue)
     rows = _rows(book, queue, DEAD if op.dead else WAITING)
+    rows += _rows(book, queue, LEASED) if op.leased and not op.dead else []
     for row in rows:
         remove(book, book.touch(queue), row, now_s)
     return Count(count=len(rows))

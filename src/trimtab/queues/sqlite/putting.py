@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any, Final
 
-from trimtab.queues.model import Done, Full, NoQueue, Put, Result
+from trimtab.queues.model import DEDUPLICATION_S, Done, Full, NoQueue, Put, Result
 from trimtab.queues.sqlite.book import Book, Queue, to_json
 from trimtab.queues.sqlite.schema import WAITING
 
@@ -43,7 +43,7 @@ def _admit(book: Book, puts: Sequence[Put], now_s: float) -> tuple[list[Result],
     """What becomes of each, and the rows of those that are to be written. They are counted."""
     results: list[Result] = []
     rows: _Rows = {}
-    known = _known(book, puts)
+    known, firsts = _known(book, puts), _firsts(book, puts, now_s)
     for put in puts:
         queue = book.queues.get(put.queue)
         if queue is None:
@@ -51,10 +51,15 @@ def _admit(book: Book, puts: Sequence[Put], now_s: float) -> tuple[list[Result],
             continue
         ids = known[put.queue]
         if put.id not in ids:
+            if put.once and (first := firsts.get((queue.number, put.once))):
+                results.append(Done(id=first))
+                continue
             if (full := _full(queue, len(put.body))) is not None:
                 results.append(full)
                 continue
             ids.add(put.id)
+            if put.once:
+                firsts[queue.number, put.once] = put.id
             row = _row(queue, put, now_s)
             rows.setdefault(queue, []).append(row)
             book.touch(queue).count(WAITING, row[4], 1, len(put.body))
@@ -81,6 +86,21 @@ def _known(book: Book, puts: Sequence[Put]) -> dict[str, set[str]]:
     return known
 
 
+def _firsts(book: Book, puts: Sequence[Put], now_s: float) -> dict[tuple[int, str], str]:
+    """The ids of messages that were put a short while ago with a key that is put now, by queue and key."""
+    firsts = {}
+    for put in puts:
+        queue = book.queues.get(put.queue) if put.once else None
+        if queue is not None:
+            row = book.run(
+                "SELECT id FROM once WHERE queue = ? AND key = ? AND at_s > ?",
+                (queue.number, put.once, now_s - DEDUPLICATION_S),
+            ).fetchone()
+            if row is not None:
+                firsts[queue.number, put.once] = row[0]
+    return firsts
+
+
 def _full(queue: Queue, size_bytes: int) -> Full | None:
     settings = queue.settings
     if settings.max_items and queue.alive >= settings.max_items:
@@ -95,7 +115,7 @@ def _row(queue: Queue, put: Put, now_s: float) -> tuple[Any, ...]:
     if queue.settings.retention_s:
         expires_s = min(expires_s or float("inf"), now_s + queue.settings.retention_s)
     visible_s = put.visible_s if put.visible_s > now_s else 0.0
-    return queue.number, put.id, put.group, put.body, visible_s, now_s, expires_s
+    return queue.number, put.id, put.group, put.body, visible_s, now_s, expires_s, put.once
 
 
 def _insert(book: Book, rows: _Rows) -> None:
@@ -104,6 +124,10 @@ def _insert(book: Book, rows: _Rows) -> None:
         at = 0
         for size in _ROWS:
             while len(of_queue) - at >= size:
-                values = [value for row in of_queue[at : at + size] for value in row]
+                values = [value for row in of_queue[at : at + size] for value in row[:-1]]
                 book.run(_INSERT + ", ".join(["(?, ?, ?, ?, 0, ?, ?, ?)"] * size), values)
                 at += size
+        book.run_many(
+            "INSERT OR REPLACE INTO once (queue, key, id, at_s) VALUES (?, ?, ?, ?)",
+            [(queue.number, row[-1], row[1], row[5]) for row in of_queue if row[-1]],
+        )

@@ -46,6 +46,10 @@ CREATE TABLE ended (
     queue INTEGER NOT NULL, id TEXT NOT NULL, token INTEGER NOT NULL, at_s REAL NOT NULL, PRIMARY KEY (queue, id)
 ) WITHOUT ROWID;
 CREATE INDEX ended_by_time ON ended (at_s);
+CREATE TABLE once (
+    queue INTEGER NOT NULL, key TEXT NOT NULL, id TEXT NOT NULL, at_s REAL NOT NULL, PRIMARY KEY (queue, key)
+) WITHOUT ROWID;
+CREATE INDEX once_by_time ON once (at_s);
 CREATE TABLE groups (
     queue INTEGER NOT NULL, grp TEXT NOT NULL, turn INTEGER NOT NULL, PRIMARY KEY (queue, grp)
 ) WITHOUT ROWID;
