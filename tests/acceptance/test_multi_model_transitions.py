@@ -131,14 +131,18 @@ class TestDeaths:
             assert ask(trimtab, name, "a.tar.gz") == "a"
             callers.go_on()
 
-    def test_control_is_killed_while_a_model_loads(self, serve: Serve, name: str, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("victim", ["control", "worker"])
+    def test_control_or_the_models_process_is_killed_while_it_loads(
+        self, serve: Serve, name: str, tmp_path: Path, victim: str
+    ) -> None:
         trimtab = serve()
         trimtab.deploy_many(name, GATE=str(tmp_path / "gate"), LOADING=str(tmp_path / "loading"))
         trimtab.put_model(name, "slow", script(GATED))
         with ThreadPoolExecutor(1) as pool:
             asked = pool.submit(ask, trimtab, name, "slow")
             wait_until((tmp_path / "loading").exists)
-            trimtab.processes("trimtab: control")[0].kill()
+            (process,) = trimtab.processes(f"trimtab: {victim}")
+            process.kill()
             (tmp_path / "gate").touch()
             assert asked.result() == "slow"
 
@@ -166,18 +170,6 @@ class TestDeaths:
             host.kill()
             assert asked.result() == "slow"
         wait_until(lambda: len(workers(trimtab, name)) == 1)
-
-    def test_a_models_process_is_killed_while_it_loads(self, serve: Serve, name: str, tmp_path: Path) -> None:
-        trimtab = serve()
-        trimtab.deploy_many(name, LOADING=str(tmp_path / "loading"), GATE=str(tmp_path / "gate"))
-        trimtab.put_model(name, "slow", script(GATED))
-        with ThreadPoolExecutor(1) as pool:
-            asked = pool.submit(ask, trimtab, name, "slow")
-            wait_until((tmp_path / "loading").exists)
-            (worker,) = workers(trimtab, name)
-            worker.kill()
-            (tmp_path / "gate").touch()
-            assert asked.result() == "slow"
 
     def test_the_nursery_is_killed(self, serve: Serve, name: str) -> None:
         trimtab = serve()

@@ -147,7 +147,9 @@ class ArtifactCache:
                 entry = await asyncio.shield(flight.task)
             leased = self._folder.lease(entry.digest)
             if leased is None:  # the flight's own lease keeps it, from all but others
-                raise Unavailable(f"The files of {url} were removed from the artifact cache while they were being fetched.")
+                raise Unavailable(
+                    f"The files of {url} were removed from the artifact cache while they were being fetched."
+                )
             return self._local(leased, fetched=True)
         except TimeoutError:
             raise ArtifactLate(
