@@ -305,7 +305,8 @@ class Host:
             self._left(key, fault.failure.message)
             self._gone(key)
             reason, message = fault.failure.reason, _words(fault.failure)
-            self._step(LoadFailed(key.model, key.version, reason, message, fault.out_of_memory, fault.full))
+            why_not = LoadFailed(key.model, key.version, reason, message, fault.out_of_memory, fault.full, fault.died)
+            self._step(why_not)
             return
         except asyncio.CancelledError:  # the policy has given it up, or the host ends
             self._loads.pop(key, None)

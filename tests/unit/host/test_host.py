@@ -105,7 +105,7 @@ async def test_a_worker_that_is_killed_while_it_loads_is_replaced_before_anybody
     scene.runner.slow_loads["a"] = asyncio.Event()
     scene.want("a")
     await until(lambda: scene.runner.orders)
-    scene.runner.faults["a"] = LoadFault(Failure(reason="Exited", message="A worker was killed by SIGKILL."))
+    scene.runner.faults["a"] = LoadFault(Failure(reason="Exited", message="A worker was killed by SIGKILL."), died=True)
     scene.runner.slow_loads["a"].set()
     scene.runner.slow_loads["a"] = asyncio.Event()
     await until(lambda: scene.runner.orders.count(("load", *A)) == 2)

@@ -210,8 +210,8 @@ class CacheMachine(RuleBasedStateMachine):
             self.tell(Ended(*key, crashed=True))
         else:
             self.dead(key)
-            reason, memory = "Exited" if how == "killed" else "ModelLoadFailed", how == "memory"
-            self.tell(LoadFailed(*key, reason, "it does not load", out_of_memory=memory, full=how == "full"))
+            more = {"out_of_memory": how == "memory", "full": how == "full", "died": how == "killed"}
+            self.tell(LoadFailed(*key, "ModelLoadFailed", "it does not load", **more))
 
     @precondition(lambda self: any(one.state == "leaving" for one in self.workers.values()))
     @rule(data=st.data())
