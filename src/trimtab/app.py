@@ -206,6 +206,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     from trimtab.control.scaling.journal import Journal
     from trimtab.control.scaling.live import LiveScaling
     from trimtab.control.seen import Settings
+    from trimtab.control.serverless.keeper import EnvironmentKeeper
     from trimtab.control.service import Control
     from trimtab.control.signal_server import SignalServer
     from trimtab.control.top import Overview
@@ -269,6 +270,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         def told(endpoint: str, events: Sequence[Event]) -> None:
             sampler.told(endpoint, events)
             scaling.told(endpoint, events)
+            environments.told(endpoint, events)
 
         plane = Control(
             store=store,
@@ -288,6 +290,11 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             model_settings=store.hosting.settings,
             floor=lambda endpoint, variant: scaling.api.floor(endpoint, variant),
             scalable=lambda endpoint, variant: scaling.api.is_scalable(endpoint, variant),
+            environments=lambda key, record, replicas: environments.see(key, record, replicas),
+        )
+        signals = SignalServer(paths.signals_socket)
+        environments = EnvironmentKeeper(
+            plane.wake, lambda: signals.totals, lambda: signals.connections.count >= config.gateways, clock
         )
         alarms = Alarms(store.alarms, clock, lambda alarm, action: scaling.act(alarm, action))
         journal = Journal(paths.scaling, clock)
@@ -301,8 +308,9 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             note=journal.note,
             arns=Arns(config.region, config.account),
             ready=publisher.book.ready,
-            signals=SignalServer(paths.signals_socket),
+            signals=signals,
             gateways=config.gateways,
+            hears=environments.hear,
         )
         host_meter = HostMeter(metrics, clock)
         hosts = ModelHosts(
@@ -344,7 +352,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         tell_ready()
         watch = keys.watch(publisher.set_keys)
         works = (plane.run(), metering.run(), exposition.run(), sampler.run(), alarm_loop.run(), scaling.run(), watch)
-        await until_stopped(stop, *works, hosts.run(), host_meter.run())
+        await until_stopped(stop, *works, hosts.run(), host_meter.run(), environments.run())
 
 
 def control_handler(

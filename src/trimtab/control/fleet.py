@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
 from trimtab.control.seen import Seen
 from trimtab.policies.restart import RestartPolicy
+from trimtab.policies.serverless.environments import Wanted
 from trimtab.resources.deployment import Crash, DeployedVariant, Deployment, replica_prefix
 from trimtab.resources.endpoint import VariantState
 from trimtab.resources.replica import Failure, ReplicaState, ReplicaStatus
@@ -74,10 +75,21 @@ class Fleet(Struct, frozen=True, kw_only=True):
         return all(crew.complete for crew in self.crews_of(deployment))
 
 
-def demands_of(deployment: Deployment, sizes: Sequence[VariantState]) -> list[Demand]:
-    """What a deployment wants when its variants have these sizes."""
-    counts = {state.name: state.desired_count for state in sizes}
-    return [Demand(deployment=deployment, variant=v, count=counts[v.spec.name]) for v in deployment.variants]
+def demands_of(
+    deployment: Deployment, sizes: Sequence[VariantState], environments: Mapping[str, Wanted], *, least: int
+) -> list[Demand]:
+    """What a deployment wants when its variants have these sizes, and its serverless ones these environments, `least`
+    of each and those provisioned in any case."""
+    states = {state.name: state for state in sizes}
+    demands = []
+    for variant in deployment.variants:
+        name = variant.spec.name
+        count, rules = states[name].desired_count, states[name].serverless
+        if rules is not None:
+            asked = environments[name].count if name in environments else 0
+            count = max(least, rules.provisioned, min(asked, rules.max_concurrency))
+        demands.append(Demand(deployment=deployment, variant=variant, count=count))
+    return demands
 
 
 def lanes_of(seen: Seen) -> frozenset[str]:
