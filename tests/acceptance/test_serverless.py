@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import datetime
 import io
-import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,17 @@ def transform_fn(model, body, content_type, accept):
 
 def model_fn(folder):
     return None
+"""
+GATED = """
+import os, time
+
+def model_fn(folder):
+    return None
+
+def transform_fn(model, body, content_type, accept):
+    while not os.path.exists(body):
+        time.sleep(0.01)
+    return b"through", "text/plain"
 """
 LARGE = """
 def model_fn(folder):
@@ -61,8 +72,7 @@ def create_config(
 
 def environments(trimtab: Trimtab, name: str) -> int:
     """How many run."""
-    described: dict[str, Any] = json.loads(trimtab.cli("describe", name, "--json"))
-    return len(described["replicas"])
+    return len(trimtab.processes(f"trimtab: worker {name}/"))
 
 
 def until(true: Callable[[], bool], what: str, timeout_s: float = 20.0) -> None:
@@ -105,16 +115,18 @@ def test_an_endpoint_is_at_zero_when_idle_and_answers_all_the_same(
 
 
 def test_requests_at_once_have_an_environment_each_and_are_throttled_beyond_max_concurrency(
-    trimtab: Trimtab, name: str
+    trimtab: Trimtab, name: str, tmp_path: Path
 ) -> None:
-    on_demand(trimtab, name, script(SLOW), most=3, TRIMTAB_KEEP_WARM="off")
+    on_demand(trimtab, name, script(GATED), most=3, TRIMTAB_KEEP_WARM="off")
+    gate = tmp_path / "gate"
     with ThreadPoolExecutor(3) as pool:
-        taken = [pool.submit(trimtab.invoke, name, b"1.5", "text/plain") for _ in range(3)]
+        taken = [pool.submit(trimtab.invoke, name, bytes(gate), "text/plain") for _ in range(3)]
         until(lambda: environments(trimtab, name) == 3, "not one for each")
         code, status, message = code_of(trimtab.runtime.invoke_endpoint, EndpointName=name, Body=b"0")
         assert (code, status) == ("ThrottlingException", 400)
         assert "MaxConcurrency" in message
-        assert [future.result() for future in taken] == [b"1.5"] * 3
+        gate.touch()
+        assert [future.result() for future in taken] == [b"through"] * 3
     until(lambda: environments(trimtab, name) == 0, "not at zero")
     trimtab.sagemaker.delete_endpoint(EndpointName=name)
 
@@ -186,16 +198,21 @@ def test_each_request_is_billed_and_each_start_is_measured(trimtab: Trimtab, nam
     trimtab.sagemaker.delete_endpoint(EndpointName=name)
 
 
-def test_a_killed_control_goes_on_with_the_environments_that_there_are(serve: Serve, name: str) -> None:
+def test_a_killed_control_goes_on_with_the_environments_that_there_are(serve: Serve, name: str, tmp_path: Path) -> None:
     trimtab = serve()
-    on_demand(trimtab, name, script(SLOW), most=2, TRIMTAB_KEEP_WARM="off")
+    on_demand(trimtab, name, script(GATED), most=2, TRIMTAB_KEEP_WARM="off")
+    gate = tmp_path / "gate"
     with ThreadPoolExecutor(2) as pool:
-        taken = [pool.submit(trimtab.invoke, name, b"2.0", "text/plain") for _ in range(2)]
+        taken = [pool.submit(trimtab.invoke, name, bytes(gate), "text/plain") for _ in range(2)]
         until(lambda: environments(trimtab, name) == 2, "not one for each")
+        workers = trimtab.processes(f"trimtab: worker {name}/")
         (control,) = trimtab.processes("trimtab: control")
         control.kill()
-        assert [future.result() for future in taken] == [b"2.0"] * 2
-    assert trimtab.invoke(name, b"0", "text/plain") == b"0"
+        trimtab.settled(name)  # the next control answers
+        assert trimtab.processes(f"trimtab: worker {name}/") == workers
+        gate.touch()
+        assert [future.result() for future in taken] == [b"through"] * 2
+    assert trimtab.invoke(name, bytes(gate), "text/plain") == b"through"
     until(lambda: environments(trimtab, name) == 0, "not at zero")
 
 
