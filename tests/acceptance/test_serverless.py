@@ -198,6 +198,27 @@ def test_each_request_is_billed_and_each_start_is_measured(trimtab: Trimtab, nam
     trimtab.sagemaker.delete_endpoint(EndpointName=name)
 
 
+def test_sdk_deploys_a_serverless_endpoint(trimtab: Trimtab, name: str, tmp_path: Path) -> None:
+    (tmp_path / "model.tar.gz").write_bytes(script(ECHO))
+    program = tmp_path / "program.py"
+    program.write_text(f"""
+import sagemaker
+from sagemaker.model import Model
+from sagemaker.predictor import Predictor
+from sagemaker.serverless import ServerlessInferenceConfig
+
+session = sagemaker.Session()
+data = session.upload_data("model.tar.gz", key_prefix="{name}")
+model = Model(image_uri="trimtab://python", model_data=data, role=sagemaker.get_execution_role(), name="{name}",
+              sagemaker_session=session, predictor_cls=Predictor)
+predictor = model.deploy(serverless_inference_config=ServerlessInferenceConfig(), endpoint_name="{name}")
+print(predictor.predict(b"said").decode())
+predictor.delete_endpoint()
+""")
+    out = run(trimtab, client_env("sagemaker2") / "python", "-W", "ignore", program, folder=tmp_path)
+    assert "said" in out
+
+
 def test_a_killed_control_goes_on_with_the_environments_that_there_are(serve: Serve, name: str, tmp_path: Path) -> None:
     trimtab = serve()
     on_demand(trimtab, name, script(GATED), most=2, TRIMTAB_KEEP_WARM="off")

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from trimtab.control.serverless import learned_file
 from trimtab.control.serverless.keeper import EnvironmentKeeper
 from trimtab.control.signal_server import NOTHING, Total
 from trimtab.errors import Invalid
@@ -32,12 +33,17 @@ class OnDemand(World):
         self.all_connected = True
         self.woken: list[str] = []
         self.keep_warm = keep_warm
+        self.learned = folder / "idle-times"
         super().__init__(folder)
 
     def hooks(self) -> dict[str, Any]:
         """A new control has a new keeper."""
         self.keeper = EnvironmentKeeper(
-            self.woken.append, lambda: self.totals, lambda: self.all_connected, self.clock
+            self.woken.append,
+            lambda: self.totals,
+            lambda: self.all_connected,
+            self.clock,
+            learned=learned_file.read(self.learned),
         )
         hooks = super().hooks()
         told = hooks["told"]
@@ -224,6 +230,38 @@ def test_a_deleted_endpoint_is_forgotten_and_one_of_its_name_begins_anew(world: 
     world.create("ep", "c")
     world.rest()
     assert world.environments == 1
+
+
+def test_a_new_control_goes_on_with_the_pattern_that_was_learned(tmp_path: Path) -> None:
+    world = OnDemand(tmp_path, keep_warm="pattern")
+    world.serve()
+    world.pass_s(1800.0)
+    for _ in range(8):
+        world.hand(1)
+        world.hand(0)
+        world.pass_s(1800.0)
+    packed = world.keeper.learned()
+    assert packed
+    assert world.keeper.learned() == b""  # nothing new
+    learned_file.write(world.learned, packed)
+    world.restart()
+    world.rest()
+    world.hand(1)
+    world.hand(0)
+    assert world.environments == 0
+    world.pass_s(1790.0)
+    assert world.environments == 1
+    world.close()
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"\x80\x81", b"\x81\xa1x\x91\x01"])
+def test_a_file_of_idle_times_that_cannot_be_read_counts_for_nothing(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "idle-times"
+    file.write_bytes(content)
+    assert learned_file.read(file) == {}
+    learned_file.write(file, learned_file.pack({"u/v": []}))
+    assert learned_file.read(file) == {"u/v": []}
+    learned_file.write(tmp_path / "no" / "folder", b"")  # said, and nothing else
 
 
 @pytest.mark.parametrize(
