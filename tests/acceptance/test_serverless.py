@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from botocore.exceptions import ClientError
+from test_clients import client_env, run
 
 from trimtab.testing.artifacts import ECHO, script
 from trimtab.testing.server import Trimtab
