@@ -34,6 +34,7 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     "model_swaps": ("model_swaps", []),
     "scale_out": ("scale_out", []),
     "wake": ("wake", ["--wakes", "300"]),
+    "serverless": ("serverless", []),
     "wake_large": ("wake", ["--model", "large", "--wakes", "50"]),
     "surge": ("surge", ["--surges", "15"]),
     "transitions": ("transitions", []),

@@ -232,6 +232,8 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     from trimtab.control.scaling.journal import Journal
     from trimtab.control.scaling.live import LiveScaling
     from trimtab.control.seen import Settings
+    from trimtab.control.serverless import learned_file
+    from trimtab.control.serverless.keeper import EnvironmentKeeper
     from trimtab.control.service import Control
     from trimtab.control.signal_server import SignalServer
     from trimtab.control.top import Overview
@@ -301,6 +303,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             sampler.told(endpoint, events)
             scaling.told(endpoint, events)
             async_queues.changed()
+            environments.told(endpoint, events)
 
         plane = Control(
             store=store,
@@ -320,6 +323,16 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             model_settings=store.hosting.settings,
             floor=lambda endpoint, variant: scaling.api.floor(endpoint, variant),
             scalable=lambda endpoint, variant: scaling.api.is_scalable(endpoint, variant),
+            environments=lambda key, record, replicas: environments.see(key, record, replicas),
+        )
+        signals = SignalServer(paths.signals_socket)
+        environments = EnvironmentKeeper(
+            plane.wake,
+            lambda: signals.totals,
+            lambda: signals.connections.count >= config.gateways,
+            clock,
+            learned=learned_file.read(paths.idle_times),
+            keep=lambda packed: learned_file.write(paths.idle_times, packed),
         )
         async_queues = AsyncQueues(queue_client, store.list_endpoints, publication)
         alarms = Alarms(store.alarms, clock, lambda alarm, action: scaling.act(alarm, action))
@@ -334,8 +347,9 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             note=journal.note,
             arns=Arns(config.region, config.account),
             ready=publisher.book.ready,
-            signals=SignalServer(paths.signals_socket),
+            signals=signals,
             gateways=config.gateways,
+            hears=environments.hear,
         )
         host_meter = HostMeter(metrics, clock)
         hosts = ModelHosts(
@@ -384,7 +398,9 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         watch = keys.watch(publisher.set_keys)
         works = (plane.run(), metering.run(), exposition.run(), sampler.run(), alarm_loop.run(), scaling.run(), watch)
         messages = (sqs.run(), sns.run(), *elsewhere)
-        await until_stopped(stop, *works, async_queues.run(), hosts.run(), host_meter.run(), *messages)
+        await until_stopped(
+            stop, *works, async_queues.run(), hosts.run(), host_meter.run(), environments.run(), *messages
+        )
 
 
 # --- what the parts are given ----------------------------------------------------------------------------------------

@@ -69,6 +69,7 @@ class Paths:
         self.queues = data_dir / "queues.db"
         self.notices = data_dir / "notices.pem"  # signs messages to subscribers; owner-readable only
         self.loads = data_dir / "loads.db"  # which model was loaded and unloaded when and why; may be deleted, too
+        self.idle_times = data_dir / "idle-times.msgpack"  # of serverless environments; may be deleted, too
         self.objects = data_dir / "objects"
         self.spool = data_dir / "spool"  # large inputs and outputs of asynchronous tasks, while they are in work
         self.artifacts = data_dir / "cache" / "artifacts"

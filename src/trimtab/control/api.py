@@ -12,6 +12,7 @@ from trimtab.resources.endpoint import Endpoint, EndpointView, Event
 from trimtab.resources.endpoint_config import EndpointConfig
 from trimtab.resources.model import Model
 from trimtab.resources.replica import ReplicaStatus
+from trimtab.resources.serverless import Serverless
 
 
 class ControlApi(Protocol):
@@ -63,8 +64,15 @@ class ControlApi(Protocol):
         """NotFound; InUse while a change is under way. `retain_*`: RetainAllVariantProperties per property."""
         ...
 
-    def update_weights_and_counts(self, name: str, weights: Mapping[str, float], counts: Mapping[str, int]) -> Endpoint:
-        """By variant name. NotFound("endpoint" | "variant"); InUse while a change is under way."""
+    def update_weights_and_counts(
+        self,
+        name: str,
+        weights: Mapping[str, float],
+        counts: Mapping[str, int],
+        serverless: Mapping[str, Serverless] = {},
+    ) -> Endpoint:
+        """By variant name; `serverless` replaces what serverless variants were declared with. NotFound("endpoint" |
+        "variant"); InUse while a change is under way; Invalid for a count of a serverless variant."""
         ...
 
     def scale(

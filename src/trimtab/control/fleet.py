@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
 from trimtab.control.seen import Seen
 from trimtab.policies.restart import RestartPolicy
+from trimtab.policies.serverless.environments import Wanted
 from trimtab.resources.deployment import Crash, DeployedVariant, Deployment, replica_prefix
 from trimtab.resources.endpoint import VariantState
+from trimtab.resources.names import key_of
 from trimtab.resources.replica import Failure, ReplicaState, ReplicaStatus
 
 _DEAD = (ReplicaState.FAILED, ReplicaState.GONE)
+_LIVING = (ReplicaState.STARTING, ReplicaState.READY)
 _SETTLED_S = RestartPolicy().settled_s
 
 
@@ -74,10 +77,29 @@ class Fleet(Struct, frozen=True, kw_only=True):
         return all(crew.complete for crew in self.crews_of(deployment))
 
 
-def demands_of(deployment: Deployment, sizes: Sequence[VariantState]) -> list[Demand]:
-    """What a deployment wants when its variants have these sizes."""
-    counts = {state.name: state.desired_count for state in sizes}
-    return [Demand(deployment=deployment, variant=v, count=counts[v.spec.name]) for v in deployment.variants]
+def demands_of(
+    deployment: Deployment, sizes: Sequence[VariantState], environments: Mapping[str, Wanted], *, least: int
+) -> list[Demand]:
+    """What a deployment wants when its variants have these sizes, and its serverless ones these environments, `least`
+    of each and those provisioned in any case."""
+    states = {state.name: state for state in sizes}
+    demands = []
+    for variant in deployment.variants:
+        name = variant.spec.name
+        count, rules = states[name].desired_count, states[name].serverless
+        if rules is not None:
+            asked = environments[name].count if name in environments else 0
+            count = max(least, rules.provisioned, min(asked, rules.max_concurrency))
+        demands.append(Demand(deployment=deployment, variant=variant, count=count))
+    return demands
+
+
+def wanted_of(state: VariantState, endpoint: str, replicas: Iterable[ReplicaStatus]) -> int:
+    """How many replicas a variant wants, for people to read: a serverless one those that there are or will be."""
+    if state.serverless is None:
+        return state.desired_count
+    key = key_of(endpoint)
+    return sum(r.state in _LIVING and r.variant == state.name and key_of(r.endpoint) == key for r in replicas)
 
 
 def lanes_of(seen: Seen) -> frozenset[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from trimtab.clock import Clock
-from trimtab.control.validate import ZERO_CURE, check_count, check_weight
+from trimtab.control.validate import ZERO_CURE, check_count, check_kinds, check_way, check_weight
 from trimtab.errors import InUse, Invalid, NotFound
 from trimtab.resources.deployment import DeployedVariant, Deployment, EndpointRecord, Scaling
 from trimtab.resources.endpoint import Endpoint, EndpointStatus, Event, VariantState
@@ -17,6 +17,7 @@ from trimtab.resources.endpoint_config import EndpointConfig
 from trimtab.resources.lifecycles import ENDPOINT, step
 from trimtab.resources.names import check_name, key_of
 from trimtab.resources.runtime import Runtime
+from trimtab.resources.serverless import Serverless
 from trimtab.store.store import Store
 
 E = EndpointStatus
@@ -79,6 +80,8 @@ class EndpointIntent:
             self._store.get_config(held.config_name)  # AWS refuses the update of what it cannot describe
         self._check_targets(record, config)
         _check_stays_asynchronous(record, config)
+        if record.serving is not None and not failed:
+            check_way(record.serving, config)
         pending = _retained(_initial(config), held.variants, counts=retain_counts, weights=retain_weights)
         generation = record.generations + 1
         changes = {
@@ -97,12 +100,15 @@ class EndpointIntent:
             failure_reason="",
         )
 
-    def resize(self, name: str, weights: Mapping[str, float], counts: Mapping[str, int]) -> Endpoint:
+    def resize(
+        self, name: str, weights: Mapping[str, float], counts: Mapping[str, int], serverless: Mapping[str, Serverless]
+    ) -> Endpoint:
         """NotFound("endpoint" | "variant"); InUse; Invalid when the endpoint does not serve."""
         record = self._at_rest(name)
         held = record.endpoint
         _check_serves(record)
-        _check_known(held, weights.keys() | counts.keys())
+        _check_known(held, weights.keys() | counts.keys() | serverless.keys())
+        check_kinds(held.variants, counts, serverless)
         for variant, weight in weights.items():
             check_weight(variant, weight)
         for variant, count in counts.items():
@@ -112,6 +118,7 @@ class EndpointIntent:
                 variant,
                 desired_count=counts.get(variant.name, variant.desired_count),
                 desired_weight=weights.get(variant.name, variant.desired_weight),
+                serverless=serverless.get(variant.name, variant.serverless),
             )
             for variant in held.variants
         )
@@ -136,6 +143,7 @@ class EndpointIntent:
             raise _in_use(held)
         _check_known(held, {variant})
         check_count(variant, count, floor=0)
+        check_kinds(held.variants, {variant: count}, {})
         before = {v.name: v.desired_count for v in held.variants}[variant]
         if before == count:
             return False
@@ -255,7 +263,12 @@ def _check_stays_asynchronous(record: EndpointRecord, config: EndpointConfig) ->
 
 def _initial(config: EndpointConfig) -> tuple[VariantState, ...]:
     return tuple(
-        VariantState(name=v.name, desired_count=v.initial_count, desired_weight=v.initial_weight)
+        VariantState(
+            name=v.name,
+            desired_count=v.initial_count,
+            desired_weight=v.initial_weight,
+            serverless=v.serverless,
+        )
         for v in config.variants
     )
 
@@ -270,6 +283,14 @@ def _retained(
             variant,
             desired_count=before.get(variant.name, variant).desired_count if counts else variant.desired_count,
             desired_weight=before.get(variant.name, variant).desired_weight if weights else variant.desired_weight,
+            serverless=_retained_rules(variant, before.get(variant.name), kept=counts),
         )
         for variant in new
     )
+
+
+def _retained_rules(new: VariantState, old: VariantState | None, *, kept: bool) -> Serverless | None:
+    """Memory is the new config's: it is no property that was changed since."""
+    if not kept or old is None or old.serverless is None or new.serverless is None:
+        return new.serverless
+    return replace(old.serverless, memory_mib=new.serverless.memory_mib)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -12,6 +12,7 @@ from trimtab.control.route_book import RouteBook
 from trimtab.control.seen import Seen, Settings
 from trimtab.engines.engine import Engine
 from trimtab.errors import NotFound
+from trimtab.policies.serverless.environments import Wanted
 from trimtab.resources.deployment import EndpointRecord
 from trimtab.resources.hosting import ModelSetting
 from trimtab.resources.names import key_of
@@ -21,6 +22,8 @@ from trimtab.store.store import Store
 
 Signals = Callable[[str, str], bool]
 """(endpoint, variant): whether control wants to know at once what gateways have in hand of it."""
+EnvironmentsSeen = Callable[[str, EndpointRecord | None, Sequence[ReplicaStatus]], Mapping[str, Wanted]]
+"""(endpoint's key, record, replicas): what is wanted of each of its serverless variants."""
 ModelSettings = Callable[[str], Sequence[ModelSetting]]
 """(endpoint): what users have set of its models since it was made."""
 
@@ -44,6 +47,7 @@ class Observer:
         settings: Settings,
         signals: Signals = lambda endpoint, variant: False,
         model_settings: ModelSettings = lambda endpoint: (),
+        environments: EnvironmentsSeen = lambda key, record, replicas: {},
     ) -> None:
         self._store = store
         self._engine = engine
@@ -52,6 +56,7 @@ class Observer:
         self._settings = settings
         self._signals = signals
         self._model_settings = model_settings
+        self._environments = environments
         self._known: dict[str, ReplicaStatus] = {}  # last seen, or made up from the order to start
         self._unlisted_since_s: dict[str, float] = {}  # ordered, not listed by the engine yet (monotonic)
         self._refused: set[str] = set()  # the engine refused to start it: listed by nobody but us
@@ -110,6 +115,7 @@ class Observer:
             room_s=self._room_s,
             signals=self._signalling(record),
             model_settings=tuple(self._model_settings(record.endpoint.name)) if record and record.multi_model else (),
+            environments=self._environments(key, record, replicas),
             detect_s=max(0.0, now_s - woken_monotonic_s) if woken_monotonic_s is not None else 0.0,
             monotonic_s=now_s,
             recheck_in_s=min((max(0.0, at_s + _PATIENCE_S - now_s) for at_s in orders), default=None),

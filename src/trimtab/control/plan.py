@@ -30,9 +30,9 @@ from trimtab.control.seen import Seen
 from trimtab.control.turn import Turn
 from trimtab.control.verdicts import hopeless, settled, times_failed
 from trimtab.errors import Broken
+from trimtab.policies.serverless.environments import Wanted
 from trimtab.resources.deployment import Deployment, EndpointRecord
 from trimtab.resources.endpoint import EndpointStatus as E
-from trimtab.resources.endpoint import VariantState
 from trimtab.resources.replica import StartCause
 
 _NOTHING_PENDING: Mapping[str, Any] = {"pending_config_name": "", "pending_since_s": 0.0, "pending_variants": ()}
@@ -45,27 +45,24 @@ def plan(seen: Seen, now_s: float) -> Plan:
         turn.route(None, "nobody asked for this endpoint")
         turn.retire("nobody asked for this endpoint")
         return turn.plan()
-    turn = Turn(seen, _demands(seen.record), now_s)
+    turn = Turn(seen, _demands(seen.record, seen.environments), now_s)
     _STEPS[seen.record.endpoint.status](turn)
     return turn.plan()
 
 
-def _demands(record: EndpointRecord) -> list[Demand]:
-    if record.endpoint.status in (E.FAILED, E.DELETING, E.OUT_OF_SERVICE):
+def _demands(record: EndpointRecord, environments: Mapping[str, Wanted]) -> list[Demand]:
+    """A serverless variant has what its requests ask for; while it is made or updated one at least: whether the model
+    works is known before it takes traffic."""
+    status = record.endpoint.status
+    if status in (E.FAILED, E.DELETING, E.OUT_OF_SERVICE):
         return []
     wanted: list[Demand] = []
     if record.incoming:
-        wanted += demands_of(record.incoming, record.endpoint.pending_variants)
+        wanted += demands_of(record.incoming, record.endpoint.pending_variants, {}, least=1)
     if record.serving:
-        wanted += demands_of(record.serving, _sizes(record))
+        least = 1 if status is E.CREATING else 0
+        wanted += demands_of(record.serving, record.sizes, environments, least=least)
     return wanted
-
-
-def _sizes(record: EndpointRecord) -> tuple[VariantState, ...]:
-    """The sizes of what serves. After the switch of an update that is the new deployment, although Describe goes on
-    showing the old config until the old replicas have gone, as AWS does."""
-    endpoint = record.endpoint
-    return endpoint.pending_variants if record.incoming is None and endpoint.pending_variants else endpoint.variants
 
 
 def _creating(turn: Turn) -> None:
@@ -121,11 +118,11 @@ def _settling(turn: Turn, serving: Deployment) -> None:
         resize(turn, serving)
         return
     turn.start(serving, "keep the desired count")
-    turn.route_to(serving, _sizes(turn.record), "ready replicas changed")
+    turn.route_to(serving, turn.record.sizes, "ready replicas changed")
     turn.retire(f"replaced by {serving.config_name}")
     if turn.routed and not turn.fleet.surplus:
         exchanged = {"config_name": serving.config_name, "document": serving.document, **_NOTHING_PENDING}
-        turn.become(E.IN_SERVICE, "", variants=settled(_sizes(turn.record)), **exchanged)
+        turn.become(E.IN_SERVICE, "", variants=settled(turn.record.sizes), **exchanged)
 
 
 def _rolling_back(turn: Turn) -> None:

@@ -9,6 +9,7 @@ from trimtab.metrics import names
 from trimtab.metrics.sketch import Sketch
 from trimtab.metrics.store import MetricKey, Sample
 from trimtab.resources.endpoint import Event
+from trimtab.resources.replica import StartCause
 from trimtab.resources.usage import ReplicaUsage
 
 OUT_OF_MEMORY = "OutOfMemory"  # resources.replica.Failure
@@ -60,6 +61,9 @@ def event_samples(endpoint: str, events: Sequence[Event]) -> list[Sample]:
             if event.failure == OUT_OF_MEMORY:
                 samples.append(sample_of(names.TRIMTAB, "ReplicasOutOfMemory", endpoint, event.variant, one, start_s))
         elif event.what == REPLICA_IN_ROUTING and event.load_time_s is not None:
+            if event.cause == StartCause.ON_DEMAND:
+                setup = Sketch.of([event.load_time_s * 1e6])
+                samples.append(sample_of(names.SAGEMAKER, "ModelSetupTime", endpoint, event.variant, setup, start_s))
             took = Sketch.of([event.load_time_s * 1000])
             for more in ({}, {names.CAUSE: event.cause}):
                 samples.append(sample_of(names.TRIMTAB, "ModelLoadTime", endpoint, event.variant, took, start_s, more))

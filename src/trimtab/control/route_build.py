@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from trimtab.control.fleet import Fleet
 from trimtab.control.seen import Seen
 from trimtab.policies.models.settings import hosting_of, merged
@@ -14,6 +16,7 @@ from trimtab.resources.hosting import ModelSetting
 from trimtab.resources.model import Container
 from trimtab.resources.replica import ReplicaStatus
 from trimtab.resources.routing import EndpointRoute, HostedRoute, Lane, VariantRoute
+from trimtab.resources.serverless import MAX_PAYLOAD_BYTES, TIMEOUT_S, Serverless
 
 
 def build_route(
@@ -25,11 +28,11 @@ def build_route(
     have none always signals, as those in `seen.signals` do: control must hear of the request that wakes it.
     """
     settings = seen.settings
-    weights = {state.name: state.desired_weight for state in sizes}
+    states = {state.name: state for state in sizes}
     variants = tuple(
         VariantRoute(
             name=crew.demand.name,
-            weight=weights[crew.demand.name],
+            weight=states[crew.demand.name].desired_weight,
             lanes=tuple(lane for replica in sorted(crew.ready, key=lambda r: r.id) for lane in _lanes(replica)),
             container=crew.demand.variant.container.hostname or "primary",
             version=deployment.config_name,
@@ -40,8 +43,24 @@ def build_route(
         )
         for crew in fleet.crews_of(deployment)
     )
+    variants = tuple(_on_demand(route, states[route.name].serverless) for route in variants)
     uid = seen.record.uid if seen.record is not None else ""
     return EndpointRoute(name=name, variants=variants, uid=uid, asynchronous=deployment.asynchronous)
+
+
+def _on_demand(route: VariantRoute, rules: Serverless | None) -> VariantRoute:
+    """The route of a serverless variant: AWS's limits, and one request at a time in each environment."""
+    if rules is None:
+        return route
+    return replace(
+        route,
+        lanes=tuple(replace(lane, concurrency=1, batch_size=0, alone=True) for lane in route.lanes),
+        max_payload_bytes=min(route.max_payload_bytes, MAX_PAYLOAD_BYTES),
+        timeout_s=min(route.timeout_s, TIMEOUT_S),
+        most_in_hand=rules.max_concurrency,
+        serverless=rules,
+        signals=True,
+    )
 
 
 def _hosting(container: Container, since: Sequence[ModelSetting]) -> HostedRoute | None:

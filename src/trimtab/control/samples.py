@@ -10,6 +10,7 @@ from trimtab.metrics.names import ENDPOINT, METRICS, REASON, SAGEMAKER, TRIMTAB,
 from trimtab.metrics.sketch import ZERO, Sketch, bucket_of
 from trimtab.metrics.store import MetricKey, Sample
 from trimtab.resources.routing import VariantRoute
+from trimtab.resources.serverless import Serverless
 from trimtab.wire.reports import Tally, VariantReport, VersionReport
 
 _UNITS: Final = {(metric.namespace, metric.name): metric.unit for metric in METRICS}
@@ -79,6 +80,8 @@ class SampleMaker:
             if count:
                 add(TRIMTAB, name, _times(1.0, count))
         add(TRIMTAB, "Utilization", utilization(report.busy_s, span_s, route))
+        if route is not None and route.serverless is not None:
+            self._on_demand(report, route.serverless, add)
         if (models := report.models) is not None:
             add(SAGEMAKER, "ModelCacheHit", _rate(models.hits, models.hits + models.misses))
             add(SAGEMAKER, "ModelLoadingWaitTime", sketch_of(models.waits))
@@ -88,6 +91,27 @@ class SampleMaker:
             add(TRIMTAB, "Errors", _rate(failed, version.ended), VERSION, version.version)
         self._of_all_versions(report.versions, add)
         return made
+
+    @staticmethod
+    def _on_demand(report: VariantReport, rules: Serverless, add: Adds) -> None:
+        """Of a serverless variant. What is refused at MaxConcurrency is in hand for a moment: no more than all."""
+        least, most = (min(count, rules.max_concurrency) for count in (report.in_hand.least, report.in_hand.most))
+        share = _between(least / rules.max_concurrency, most / rules.max_concurrency)
+        add(SAGEMAKER, "ServerlessConcurrentExecutionsUtilization", share)
+        billed = _merged(version.billed_ms for version in report.versions)
+        add(TRIMTAB, "BilledDuration", billed)
+        if billed.count:
+            gb_s = rules.memory_mib / 1024 / 1000
+            add(TRIMTAB, "BilledGBSeconds", _times(billed.sum * gb_s / billed.count, int(billed.count)))
+        if rules.provisioned:
+            used = (min(least, rules.provisioned), min(most, rules.provisioned))
+            add(SAGEMAKER, "ServerlessProvisionedConcurrencyExecutions", _between(*used))
+            of_all = (count / rules.provisioned for count in used)
+            add(SAGEMAKER, "ServerlessProvisionedConcurrencyUtilization", _between(*of_all))
+            if kept := report.received - report.throttled - report.spilled:
+                add(SAGEMAKER, "ServerlessProvisionedConcurrencyInvocations", _times(1.0, kept))
+            if report.spilled:
+                add(SAGEMAKER, "ServerlessProvisionedConcurrencySpilloverInvocations", _times(1.0, report.spilled))
 
     @staticmethod
     def _of_all_versions(versions: Sequence[VersionReport], add: Adds) -> None:

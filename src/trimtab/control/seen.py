@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
+from trimtab.policies.serverless.environments import Wanted
 from trimtab.resources.deployment import EndpointRecord
 from trimtab.resources.hosting import ModelSetting
 from trimtab.resources.replica import ReplicaStatus
@@ -40,6 +43,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     room_s: float = 0.0  # wall time when a replica last left the machine, and made room; 0: not seen
     signals: frozenset[str] = frozenset()  # variants of which control wants to know at once what gateways have in hand
     model_settings: tuple[ModelSetting, ...] = ()  # what users have set of the endpoint's models since it was made
+    environments: Mapping[str, Wanted] = {}  # by name of serverless variant; times are monotonic
     detect_s: float = 0.0  # from what woke the loop to this observation
     monotonic_s: float = 0.0  # when this was observed
     recheck_in_s: float | None = None  # when to look again at orders that had no effect yet

@@ -9,11 +9,11 @@ from trimtab.clock import Clock
 from trimtab.control.api import ControlApi
 from trimtab.control.intent import EndpointIntent, Floor, Scalable
 from trimtab.control.loop import ControlLoop
-from trimtab.control.observer import ModelSettings, Observer, Signals
+from trimtab.control.observer import EnvironmentsSeen, ModelSettings, Observer, Signals
 from trimtab.control.reconciler import Reconciler, Told
 from trimtab.control.routes import RoutePublisher
 from trimtab.control.seen import Settings
-from trimtab.control.validate import check_config, check_model, check_tags
+from trimtab.control.validate import check_config, check_model, check_on_demand, check_tags
 from trimtab.engines.engine import Engine
 from trimtab.errors import Invalid
 from trimtab.resources.deployment import Scaling
@@ -23,6 +23,7 @@ from trimtab.resources.model import Artifact, Model
 from trimtab.resources.names import key_of
 from trimtab.resources.replica import ReplicaStatus
 from trimtab.resources.runtime import Runtime
+from trimtab.resources.serverless import Serverless
 from trimtab.store.store import Store
 
 ResolveRuntime = Callable[[str, Mapping[str, str]], Runtime]  # (image, environment); Invalid when nothing serves it
@@ -52,11 +53,12 @@ class Control(ControlApi):
         model_settings: ModelSettings = lambda endpoint: (),
         floor: Floor = lambda endpoint, variant: 1,
         scalable: Scalable = lambda endpoint, variant: False,
+        environments: EnvironmentsSeen = lambda key, record, replicas: {},
     ) -> None:
         """`told` hears of each endpoint's events once they are recorded, and without events when a caller changes it.
         `signals`, `floor` and `scalable` are asked of an endpoint's variants, by their names; call `wake` when
         `signals` answers something else than before. `model_settings` are those of an endpoint's models that users have
-        set; call `wake` when there are others, too."""
+        set; call `wake` when there are others, too. `environments` are those that serverless variants want."""
         self._store = store
         self._engine = engine
         self._publisher = publisher
@@ -66,7 +68,7 @@ class Control(ControlApi):
         self._clock = clock
         self._told = told
         self._intent = EndpointIntent(store, clock, resolve_runtime, floor, scalable)
-        self.observer = Observer(store, engine, publisher.book, clock, settings, signals, model_settings)
+        self.observer = Observer(store, engine, publisher.book, clock, settings, signals, model_settings, environments)
         self.reconciler = Reconciler(store, engine, publisher.book, self.observer, clock, told)
         self._loop = ControlLoop(store, engine, self.observer, self.reconciler, clock)
         publisher.book.on_settled = self._loop.wake
@@ -123,7 +125,9 @@ class Control(ControlApi):
         check_config(config)
         check_tags(tags)
         for variant in config.variants:
-            self._store.get_model(variant.model_name)
+            model = self._store.get_model(variant.model_name)
+            if variant.serverless is not None:
+                check_on_demand(model)
         self._store.add_config(config, tags)
 
     def get_endpoint_config(self, name: str) -> EndpointConfig:
@@ -156,9 +160,15 @@ class Control(ControlApi):
         )
         return self._woken(updated)
 
-    def update_weights_and_counts(self, name: str, weights: Mapping[str, float], counts: Mapping[str, int]) -> Endpoint:
+    def update_weights_and_counts(
+        self,
+        name: str,
+        weights: Mapping[str, float],
+        counts: Mapping[str, int],
+        serverless: Mapping[str, Serverless] = {},
+    ) -> Endpoint:
         """See ControlApi."""
-        return self._woken(self._intent.resize(name, weights, counts))
+        return self._woken(self._intent.resize(name, weights, counts, serverless))
 
     def scale(
         self,

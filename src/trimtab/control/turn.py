@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
 from msgspec.structs import replace
@@ -34,6 +35,7 @@ from trimtab.resources.routing import EndpointRoute
 
 REPLICA_LOST, REPLICA_IN_ROUTING = "replica lost", "replica in routing"  # events that metrics are made of
 SCALED, SCALING_FAILED = "scaled", "scaling failed"  # the end of what autoscaling decided: with variant, and failure
+_ONE_PROCESS = {"SAGEMAKER_MODEL_SERVER_WORKERS": "1"}  # a serverless environment takes one request at a time
 _CRASHES_KEPT = 16  # per variant, or four rounds of all its replicas
 
 
@@ -58,6 +60,9 @@ class Turn:
             self.event(REPLICA_LOST, reason, loss.replica, failure=loss.failure.reason)
         if seen.recheck_in_s is not None:
             self._wakes_s.append(seen.recheck_in_s)
+        for wanted in seen.environments.values():
+            if isfinite(wanted.until_s):
+                self._wakes_s.append(max(0.0, wanted.until_s - seen.monotonic_s) + 0.001)
         if self.fleet.next_deadline_in_s is not None:
             self._wakes_s.append(max(0.0, self.fleet.next_deadline_in_s) + 0.01)
 
@@ -98,13 +103,19 @@ class Turn:
             lost = [loss for loss in self.fleet.losses if loss.demand == crew.demand]
             scaling = self.record.scaling_of(crew.demand.name)
             told = f"scale out: {scaling.why}" if scaling and cause is StartCause.SCALE_OUT else why
+            on_demand = cause is not StartCause.DEPLOYMENT and crew.demand.variant.spec.serverless is not None
+            if on_demand and crew.demand.name in self.seen.environments:
+                told = self.seen.environments[crew.demand.name].why
             if failed := len(streak(crashes)):
                 told = f"{told}; {failed} quick crashes before"
             for number in range(min(crew.missing, room)):
                 room -= 1
                 reason = f"replaces {lost[number].replica.id}" if number < len(lost) else told
-                again = number < len(lost) or self._was_there(crew, number, cause, crashes)
-                spec = self._spec(crew, StartCause.RESTART if again else cause)
+                if on_demand:
+                    spec = self._spec(crew, StartCause.RESTART if number < len(lost) else StartCause.ON_DEMAND)
+                else:
+                    again = number < len(lost) or self._was_there(crew, number, cause, crashes)
+                    spec = self._spec(crew, StartCause.RESTART if again else cause)
                 self._starts.append(StartReplica(spec=spec, why=reason))
                 self.event("replica ordered", reason, spec)
 
@@ -129,7 +140,7 @@ class Turn:
 
     def _spec(self, crew: Crew, cause: StartCause) -> ReplicaSpec:
         demand, seen = crew.demand, self.seen
-        variant = demand.variant
+        variant, serverless = demand.variant, demand.variant.spec.serverless
         hosting = hosting_of(variant.container)
         artifact = variant.container.artifact if hosting is None else None
         prefix = replica_prefix(self.record.uid, demand.deployment.generation)
@@ -142,8 +153,8 @@ class Turn:
             runtime=variant.runtime,
             artifact_url=artifact.url if artifact else "",
             artifact_compressed=artifact.compressed if artifact else True,
-            environment=variant.container.environment,
-            instance_type=variant.spec.instance_type,
+            environment={**variant.container.environment, **(_ONE_PROCESS if serverless else {})},
+            instance_type=serverless.instance_type if serverless else variant.spec.instance_type,
             startup_timeout_s=variant.spec.startup_timeout_s,
             download_timeout_s=variant.spec.download_timeout_s,
             cause=cause,

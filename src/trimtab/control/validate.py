@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from trimtab.errors import Invalid, LimitExceeded, NotSupported
 from trimtab.policies.models.settings import hosting_of
+from trimtab.policies.serverless.settings import keep_warm_of
+from trimtab.resources.deployment import Deployment
+from trimtab.resources.endpoint import VariantState
 from trimtab.resources.endpoint_config import EndpointConfig
 from trimtab.resources.model import Model
 from trimtab.resources.names import check_name
+from trimtab.resources.serverless import MAX_CONCURRENCY, MEMORY_MIB, Serverless
 
 ZERO_CURE = (
     "To have none, register a scalable target for the variant with MinCapacity 0 first "
@@ -32,6 +36,7 @@ def check_model(model: Model) -> None:
             "not supported yet: put the steps into one container.",
         )
     hosting_of(model.containers[0])  # raises Invalid
+    keep_warm_of(model.containers[0].environment)  # raises Invalid
 
 
 def check_config(config: EndpointConfig) -> None:
@@ -45,8 +50,68 @@ def check_config(config: EndpointConfig) -> None:
         if variant.name in names:
             raise Invalid(f'The variant name "{variant.name}" was non-unique within the request.')  # AWS's words
         names.add(variant.name)
-        check_count(variant.name, variant.initial_count, floor=0 if variant.managed_min == 0 else 1, cure=_MANAGED_CURE)
+        if variant.serverless is not None:
+            check_serverless(variant.name, variant.serverless)
+        else:
+            floor = 0 if variant.managed_min == 0 else 1
+            check_count(variant.name, variant.initial_count, floor=floor, cure=_MANAGED_CURE)
         check_weight(variant.name, variant.initial_weight)
+    if len(config.variants) > 1 and any(variant.serverless is not None for variant in config.variants):
+        raise Invalid("A serverless endpoint has one production variant: several are not supported.")
+    if config.asynchronous is not None and any(variant.serverless is not None for variant in config.variants):
+        raise Invalid("AsyncInferenceConfig and ServerlessConfig exclude one another: give one of them.")
+
+
+def check_serverless(variant: str, rules: Serverless) -> None:
+    """Invalid for what AWS refuses (docs "Deploy models with Amazon SageMaker Serverless Inference")."""
+    if rules.memory_mib not in MEMORY_MIB:
+        sizes = ", ".join(map(str, MEMORY_MIB))
+        raise Invalid(f"MemorySizeInMB of variant {variant!r} is {rules.memory_mib}: it must be one of {sizes}.")
+    if not 1 <= rules.max_concurrency <= MAX_CONCURRENCY:
+        raise Invalid(
+            f"MaxConcurrency of variant {variant!r} is {rules.max_concurrency}: it must be 1 to {MAX_CONCURRENCY}."
+        )
+    if not 0 <= rules.provisioned <= rules.max_concurrency:
+        raise Invalid(
+            f"ProvisionedConcurrency of variant {variant!r} is {rules.provisioned}: it must not be more than its "
+            f"MaxConcurrency, {rules.max_concurrency}."
+        )
+
+
+def check_on_demand(model: Model) -> None:
+    """Invalid for a model that a serverless variant cannot have (AWS, as above)."""
+    if model.containers[0].multi_model:
+        raise Invalid(f"The model {model.name!r} has a multi-model container: a serverless endpoint cannot host one.")
+    for member in ("VpcConfig", "EnableNetworkIsolation"):
+        if model.document.get(member):
+            raise Invalid(f"The model {model.name!r} has {member}: a serverless endpoint does not support it.")
+
+
+def check_kinds(
+    variants: Sequence[VariantState], counts: Mapping[str, int], serverless: Mapping[str, Serverless]
+) -> None:
+    """Invalid for a count of a serverless variant, or a serverless setting of another."""
+    for variant in variants:
+        if variant.serverless is not None and variant.name in counts:
+            raise Invalid(
+                f"The variant {variant.name!r} is serverless and has no instances: change its MaxConcurrency or "
+                "ProvisionedConcurrency, by ServerlessUpdateConfig."
+            )
+        if (rules := serverless.get(variant.name)) is not None:
+            if variant.serverless is None:
+                raise Invalid(f"The variant {variant.name!r} has instances: ServerlessUpdateConfig is not for it.")
+            check_serverless(variant.name, rules)
+
+
+def check_way(serving: Deployment, config: EndpointConfig) -> None:
+    """AWS: a real-time endpoint cannot be updated to a serverless one; the other way is possible, with no way back."""
+    if any(v.serverless is not None for v in config.variants) and not any(
+        v.spec.serverless is not None for v in serving.variants
+    ):
+        raise Invalid(
+            f"The endpoint runs on instances ({serving.config_name!r}) and cannot be updated to the serverless "
+            f"endpoint configuration {config.name!r}. Create a new endpoint."
+        )
 
 
 def check_count(variant: str, count: int, *, floor: int = 1, cure: str = "") -> None:

@@ -33,4 +33,12 @@ def times_failed(turn: Turn, lost: Loss) -> int:
 
 def settled(variants: Sequence[VariantState]) -> tuple[VariantState, ...]:
     """Desired sizes and weights have become the current ones."""
-    return tuple(replace(v, current_count=v.desired_count, current_weight=v.desired_weight) for v in variants)
+    return tuple(
+        replace(
+            v,
+            current_count=v.desired_count,
+            current_weight=v.desired_weight,
+            current_serverless=v.serverless,
+        )
+        for v in variants
+    )

@@ -20,6 +20,7 @@ from trimtab.gateway.lane import Lane
 from trimtab.gateway.looker import Looker
 from trimtab.gateway.models.host_link import HostLink
 from trimtab.gateway.models.hosted_variant import HostedVariant
+from trimtab.gateway.serverless import ServerlessVariant
 from trimtab.gateway.variant import Variant
 from trimtab.policies.routing import SmoothWeighted
 from trimtab.resources.replica import Wire
@@ -251,20 +252,19 @@ class Gateway:
                 continue
             rows = []
             for route in endpoint.variants:
-                hosted = route.hosting is not None
+                kind = _kind(route)
                 variant = before.by_name.get(route.name) if before is not None else None
-                if variant is None or variant.hosted is not hosted:  # from one model to many: what waits is asked anew
+                if type(variant) is not kind:  # from one model to many, say: what waits is asked anew
                     variant = self._new_variant(endpoint.name, route)
                 known = {_lane_key(lane.route): lane for lane in variant.lanes}
-                usable = [r for r in route.lanes if (r.wire is Wire.MODELS) is hosted]
+                usable = [r for r in route.lanes if (r.wire is Wire.MODELS) is kind.hosted]
                 lanes = tuple(known.get(_lane_key(r)) or self._new_lane(r, variant, route.version) for r in usable)
                 rows.append((variant, route, lanes))
             plan.append((endpoint, None, rows))
         return plan
 
     def _new_variant(self, endpoint: str, route: VariantRoute) -> Variant:
-        kind = Variant if route.hosting is None else HostedVariant
-        return kind(
+        return _kind(route)(
             route,
             now_s=self._now_s,
             random=self._draw,
@@ -311,6 +311,12 @@ class Gateway:
 
 
 _Plan = list[tuple[EndpointRoute, EndpointEntry | None, list[tuple[Variant, VariantRoute, tuple[Lane, ...]]]]]
+
+
+def _kind(route: VariantRoute) -> type[Variant]:
+    if route.serverless is not None:
+        return ServerlessVariant
+    return Variant if route.hosting is None else HostedVariant
 
 
 def _lane_key(route: LaneRoute) -> tuple[str, str, int, int, str]:

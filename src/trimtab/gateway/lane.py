@@ -84,7 +84,7 @@ class Lane(ABC):
         self.connected = False
         self.ready = False  # connected, and willing to take requests
         self.outstanding = 0
-        self.pace = Pace(route.concurrency, route.batch_size)
+        self.pace = Pace(route.concurrency, route.batch_size, alone=route.alone)
         self.window = self.pace.window
         self.retired = False
         self.meter = VersionMeter("")  # of the version that it serves; the gateway gives the variant's own

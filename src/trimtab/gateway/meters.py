@@ -11,6 +11,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Sequence
+from math import ceil
 from sys import byteorder
 
 from trimtab.errors import ModelFailed, QueueFull, ReplicaLost, TrimtabError
@@ -92,12 +93,14 @@ class VersionMeter:
     once.
     """
 
-    __slots__ = ("_at_once", "_compute", "_computed", "_counts", "_first", "_first_model", "_latencies", "_latency",
-                 "_model", "_queue", "_sizes",
-                 "_waited", "batches", "log_compute", "log_latency", "version")  # fmt: skip
+    __slots__ = ("_at_once", "_billed", "_compute", "_computed", "_counts", "_first", "_first_model", "_latencies",
+                 "_latency", "_model", "_queue", "_sizes",
+                 "_waited", "batches", "bills", "log_compute", "log_latency", "version")  # fmt: skip
 
     def __init__(self, version: str) -> None:
         self.version = version
+        self.bills = False  # each request for its time in a replica's hands (serverless)
+        self._billed = Values()
         self._latencies, self._computed = array("d"), array("d")
         self.log_latency, self.log_compute = self._latencies.append, self._computed.append
         self.batches: list[int] = []  # for each answer that was one of a batch, the size of that
@@ -123,6 +126,8 @@ class VersionMeter:
         """Empty the arrays into the distributions: 0.1 us for each answer."""
         if self._latencies:
             self._at_once.add(self._latencies)
+            if self.bills:
+                self._billed.add([ceil(us / 1000) for us in self._latencies])
             self._ended(self._computed)
             del self._latencies[:], self._computed[:]
         if waited := self._waited:
@@ -130,11 +135,18 @@ class VersionMeter:
             del waited[:]
             self._latency.add(latencies)
             self._queue.add(queued)
-            self._model.add([whole - before for whole, before in zip(latencies, queued, strict=True)])
+            by_model = [whole - before for whole, before in zip(latencies, queued, strict=True)]
+            self._model.add(by_model)
+            if self.bills:
+                self._billed.add([ceil(us / 1000) for us in by_model])
             self._ended(computed)
         if batches := self.batches:
             self._sizes.update(batches)
             batches.clear()
+
+    def bill(self, took_s: float) -> None:
+        """A request that was not answered was with a replica for so long."""
+        self._billed.add([ceil(took_s * 1000)])
 
     def _ended(self, computed: Sequence[float]) -> None:
         self._counts.ended += len(computed)
@@ -181,6 +193,7 @@ class VersionMeter:
             merge_tallies(taken.model_latency, at_once)
             merge_tallies(taken.queue_time, Tally(at_once.count, 0.0, 0.0, 0.0, {ZERO: at_once.count}))
         taken.first_chunk_model = self._first_model.take()
+        taken.billed_ms = self._billed.take()
         taken.batched, self._sizes = dict(self._sizes), Counter()
         self._counts = VersionReport(version=self.version)
         return taken
@@ -192,13 +205,13 @@ class Meter:
     The hot path (`Variant.admit`, `Variant.answered`) changes the public numbers itself.
     """
 
-    __slots__ = ("_before", "_taken", "_waiting", "clients_gone", "in_hand", "least", "most", "retried", "throttled",
-                 "versions", "waiting_most")  # fmt: skip
+    __slots__ = ("_before", "_taken", "_waiting", "clients_gone", "in_hand", "least", "most", "retried", "spilled",
+                 "throttled", "versions", "waiting_most")  # fmt: skip
 
     def __init__(self) -> None:
         self.versions: dict[str, VersionMeter] = {}
         self.in_hand = self.least = self.most = 0
-        self.throttled = self.retried = self.clients_gone = 0
+        self.throttled = self.retried = self.clients_gone = self.spilled = 0
         self.waiting_most = 0
         self._taken = 0  # ended, in all reports
         self._before = 0  # `in_hand` at the last report
@@ -257,12 +270,13 @@ class Meter:
             busy_s=busy_s,
             versions=versions,
             models=models,
+            spilled=self.spilled,
         )
         happened = bool(versions or ended or self.most or self._before or waiting or self.retried)
         self._before = self.least = self.most = self.in_hand
         self._waiting, self.waiting_most = waiting, waiting
         self._taken += ended
-        self.throttled = self.retried = self.clients_gone = 0
+        self.throttled = self.retried = self.clients_gone = self.spilled = 0
         for name in [name for name in self.versions if name not in current]:
             del self.versions[name]
         return report if happened else None

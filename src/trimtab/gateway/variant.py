@@ -236,6 +236,7 @@ class Variant:
         if self.meter is not None:
             for lane in lanes:  # made a while ago: its version may have been forgotten since
                 lane.meter = self.meter.version(lane.meter.version)
+                lane.meter.bills = route.serverless is not None
         finishing = [lane for lane in self.retiring if lane.calls()]
         self._pruned_busy_s += self._busy_of(lane for lane in self.retiring if lane not in finishing)
         self.retiring = finishing + leaving

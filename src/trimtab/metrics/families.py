@@ -176,6 +176,17 @@ SAMPLED: Final = (
         "From the decision to start a replica until it is ready.",
     ),
     _sampled(
+        "BilledDuration",
+        "trimtab_billed_duration_seconds",
+        "summary",
+        "total",
+        0.001,
+        "Serverless: time in an environment's hands, in begun milliseconds.",
+    ),
+    _sampled(
+        "BilledGBSeconds", "trimtab_billed_gb_seconds_total", "counter", "total", 1.0, "Serverless: the same x memory."
+    ),
+    _sampled(
         "ModelsLoaded", "trimtab_models_loaded", "gauge", "sum", 1.0, "Multi-model: models loaded, of all replicas."
     ),
     _sampled(

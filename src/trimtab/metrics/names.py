@@ -19,7 +19,7 @@ VARIANT: Final = "VariantName"
 VERSION: Final = "ModelVersion"  # the deployment that a variant's replicas were born of
 REPLICA: Final = "ReplicaId"
 DIRECTION: Final = "Direction"  # of a scaling decision: Out, In
-CAUSE: Final = "Cause"  # of a start: Deployment, Restart, ScaleOut; of a model's load or unload: Asked, Evicted, ...
+CAUSE: Final = "Cause"  # of a start: Deployment, Restart, ScaleOut, OnDemand; of a model's load or unload: Asked, ...
 REASON: Final = "Reason"  # of an error: `TrimtabError.reason`
 
 PER_VARIANT: Final = (ENDPOINT, VARIANT)
@@ -83,6 +83,39 @@ METRICS: Final = (
         "Microseconds",
         "Multi-model: from the decision to unload a model until its memory is back, its last requests included.",
     ),
+    Metric(
+        SAGEMAKER,
+        "ModelSetupTime",
+        "Microseconds",
+        "Serverless: from the decision to start an environment until it is ready; one value for each start.",
+    ),
+    Metric(
+        SAGEMAKER,
+        "ServerlessConcurrentExecutionsUtilization",
+        "None",
+        "Serverless: requests in hand / MaxConcurrency; Min and Max.",
+    ),
+    Metric(
+        SAGEMAKER,
+        "ServerlessProvisionedConcurrencyExecutions",
+        "None",
+        "Serverless: requests in hand, as many as provisioned environments can have; Min and Max.",
+    ),
+    Metric(
+        SAGEMAKER, "ServerlessProvisionedConcurrencyUtilization", "None", "The same / ProvisionedConcurrency; Min, Max."
+    ),
+    Metric(
+        SAGEMAKER,
+        "ServerlessProvisionedConcurrencyInvocations",
+        "None",
+        "Serverless: 1 for each request that a provisioned environment could take.",
+    ),
+    Metric(
+        SAGEMAKER,
+        "ServerlessProvisionedConcurrencySpilloverInvocations",
+        "None",
+        "Serverless: 1 for each request that came while all provisioned environments were in use.",
+    ),
     Metric(INSTANCES, "CPUUtilization", "Percent", "0 to 100 x cores, of a replica's processes; a sample per replica."),
     Metric(
         INSTANCES,
@@ -124,7 +157,20 @@ METRICS: Final = (
         "Count",
         "Requests in a batch; SampleCount is the number of batches, Sum that of batched requests.",
     ),
-    Metric(TRIMTAB, "Throttles", "Count", "Requests refused because a queue was full."),
+    Metric(
+        TRIMTAB,
+        "BilledDuration",
+        "Milliseconds",
+        "Serverless: begun milliseconds of each request in an environment's hands, failed ones included; Sum is "
+        "what is billed.",
+    ),
+    Metric(
+        TRIMTAB,
+        "BilledGBSeconds",
+        "None",
+        "Serverless: BilledDuration x MemorySizeInMB / 1024, in seconds; only Sum means anything.",
+    ),
+    Metric(TRIMTAB, "Throttles", "Count", "Requests refused for a full queue or (serverless) at MaxConcurrency."),
     Metric(TRIMTAB, "Retries", "Count", "Requests handed back untouched by a replica and sent to another."),
     Metric(TRIMTAB, "ClientsGone", "Count", "Callers who left before their answer."),
     Metric(TRIMTAB, "Utilization", "Percent", "0 to 100: part of the time in which a replica's model works."),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from trimtab.errors import ModelFailed, NoCapacity, QueueFull, TooLarge, TrimtabError
+from trimtab.errors import ModelFailed, NoCapacity, NotReady, QueueFull, TooLarge, TrimtabError
 from trimtab.resources.routing import VariantRoute
+from trimtab.resources.serverless import MAX_PAYLOAD_BYTES
 
 # AWS: a streamed answer may take 8 minutes in all (docs "Real-time inference", InvokeEndpointWithResponseStream).
 STREAM_TIMEOUT_S = 480.0
@@ -31,6 +32,30 @@ def overfull(route: VariantRoute, *, waiting: int) -> QueueFull | None:
         return None
     return QueueFull(
         f"{waiting} requests already wait for variant {route.name}. Try again, or add replicas.", retry_after_s=1.0
+    )
+
+
+def over_concurrency(route: VariantRoute, *, in_hand: int) -> QueueFull | None:
+    """Why a serverless variant does not take a request with which so many are in hand; None when it does.
+
+    AWS: beyond MaxConcurrency the answer is ThrottlingException (docs "Serverless Inference", section on concurrency).
+    """
+    if not route.most_in_hand or in_hand <= route.most_in_hand:
+        return None
+    return QueueFull(
+        f"Variant {route.name} has {route.most_in_hand} requests in hand, as many as its MaxConcurrency. Try again, or "
+        "raise MaxConcurrency.",
+        retry_after_s=1.0,
+    )
+
+
+def overlong_serverless(size_bytes: int) -> ModelFailed | None:
+    """Why an answer of a serverless variant is not passed on (AWS: 4 MB at most); None when it is."""
+    if size_bytes <= MAX_PAYLOAD_BYTES:
+        return None
+    return ModelFailed(
+        f"The answer of {size_bytes} bytes is over the {MAX_PAYLOAD_BYTES} bytes that a serverless endpoint passes on.",
+        status=500,
     )
 
 
@@ -114,6 +139,8 @@ def overdue(route: VariantRoute, *, sent: bool) -> TrimtabError:
             "issue, and try again.",
             status=0,
         )
+    if route.serverless is not None:  # AWS: ModelNotReadyException
+        return NotReady(f"No environment of variant {route.name} was ready within {route.timeout_s:g} s.")
     if not route.lanes:
         return NoCapacity(f"Variant {route.name} has no replica, and none was ready within {route.timeout_s:g} s.")
     return NoCapacity(f"No replica of variant {route.name} became free within {route.timeout_s:g} s.")

@@ -47,10 +47,12 @@ class Pace:
     batches at least: one that it works on, and the next, which is read and decoded meanwhile.
     """
 
-    __slots__ = ("_least", "gap_s", "window")
+    __slots__ = ("_least", "_most", "gap_s", "window")
 
-    def __init__(self, concurrency: int, batch_size: int = 0) -> None:
-        self._least = max(1, concurrency, 2 * batch_size)
+    def __init__(self, concurrency: int, batch_size: int = 0, *, alone: bool = False) -> None:
+        """`alone`: the window is one, whatever is measured."""
+        self._least = 1 if alone else max(1, concurrency, 2 * batch_size)
+        self._most = 1 if alone else WINDOW_MOST
         self.gap_s = 0.0  # nothing measured yet
         self.window = self._least
 
@@ -58,7 +60,8 @@ class Pace:
         """Note the time of one answer since the one before, or since it was sent if that is later. The new window."""
         average_s = self.gap_s
         self.gap_s = average_s = average_s + (gap_s - average_s) * _GAP_WEIGHT if average_s else gap_s
-        window = int(WINDOW_WORK_S / average_s) if average_s > WINDOW_WORK_S / WINDOW_MOST else WINDOW_MOST
+        most = self._most
+        window = int(WINDOW_WORK_S / average_s) if average_s * most > WINDOW_WORK_S else most
         self.window = window if window > self._least else self._least
         return self.window
 

@@ -92,6 +92,13 @@ class EndpointRecord(Struct, frozen=True, kw_only=True):
         return tuple(deployment for deployment in (self.serving, self.incoming) if deployment is not None)
 
     @property
+    def sizes(self) -> tuple[VariantState, ...]:
+        """The sizes of what serves. After the switch of an update that is the new deployment, although Describe goes on
+        showing the old config until the old replicas have gone, as AWS does."""
+        endpoint = self.endpoint
+        return endpoint.pending_variants if self.incoming is None and endpoint.pending_variants else endpoint.variants
+
+    @property
     def multi_model(self) -> bool:
         """Whether replicas of any variant hold many models each."""
         return any(v.container.multi_model for deployment in self.deployments for v in deployment.variants)

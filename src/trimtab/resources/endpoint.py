@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from trimtab.resources.replica import ReplicaStatus
+from trimtab.resources.serverless import Serverless
 
 
 class EndpointStatus(enum.StrEnum):
@@ -25,13 +26,18 @@ class EndpointStatus(enum.StrEnum):
 
 
 class VariantState(Struct, frozen=True, kw_only=True):
-    """Desired and current size and weight of one variant of the deployed config."""
+    """Desired and current size and weight of one variant of the deployed config.
+
+    The environments of a serverless variant come and go with its requests, and are recorded nowhere.
+    """
 
     name: str
     desired_count: int
     desired_weight: float
     current_count: int = 0
     current_weight: float = 0.0
+    serverless: Serverless | None = None  # as it is wanted; then counts are 0 and mean nothing
+    current_serverless: Serverless | None = None
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):

@@ -34,6 +34,7 @@ class StartCause(enum.StrEnum):
     DEPLOYMENT = "Deployment"  # an endpoint was created or updated
     RESTART = "Restart"  # another one was lost
     SCALE_OUT = "ScaleOut"  # more of them are wanted
+    ON_DEMAND = "OnDemand"  # serverless: a request waits for it, or is expected
 
 
 class StartBudget(Struct, frozen=True, kw_only=True):

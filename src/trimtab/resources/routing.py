@@ -7,6 +7,7 @@ from msgspec import Struct
 from trimtab.resources.asynchronous import AsyncSettings
 from trimtab.resources.hosting import ModelSetting
 from trimtab.resources.replica import Wire
+from trimtab.resources.serverless import Serverless
 
 
 class Lane(Struct, frozen=True, kw_only=True):
@@ -18,6 +19,7 @@ class Lane(Struct, frozen=True, kw_only=True):
     concurrency: int = 1  # requests it works on at the same time
     batch_size: int = 0  # the most that it works on together; 0: it does not batch
     path: str = ""  # wire HTTP: where requests are posted; "" = /invocations
+    alone: bool = False  # it holds one request at a time, none behind it
 
 
 class HostedRoute(Struct, frozen=True, kw_only=True):
@@ -41,6 +43,7 @@ class VariantRoute(Struct, frozen=True, kw_only=True):
     timeout_s: float = 60.0  # AWS: a container must answer within 60 s
     hosting: HostedRoute | None = None  # requests name a TargetModel
     most_in_hand: int = 0  # of all gateways together: more are throttled (serverless: MaxConcurrency); 0: no bound
+    serverless: Serverless | None = None  # its lanes are `alone`
     signals: bool = False  # control wants to know at once what is in hand: the variant is scaled by events, or at zero
 
 

@@ -10,10 +10,10 @@ K = TypeVar("K")
 N = TypeVar("N", int, float)
 
 _TALLIES: Final = (
-    "latency", "model_latency", "queue_time", "compute_time", "first_chunk", "first_chunk_model",
+    "latency", "model_latency", "queue_time", "compute_time", "first_chunk", "first_chunk_model", "billed_ms",
 )  # fmt: skip
 _VERSION_COUNTS: Final = ("ended", "client_faults", "server_faults", "model_faults", "broken_streams")
-_VARIANT_COUNTS: Final = ("received", "throttled", "retried", "clients_gone")
+_VARIANT_COUNTS: Final = ("received", "throttled", "retried", "clients_gone", "spilled")
 
 
 def merge_variants(into: VariantReport, other: VariantReport, *, at_once: bool = False) -> None:

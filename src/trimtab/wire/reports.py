@@ -60,6 +60,7 @@ class VersionReport(Struct, array_like=True, gc=False, kw_only=True):
     first_chunk_model: Tally = field(default_factory=Tally)  # of these, in a replica's hands
     broken_streams: int = 0  # failed after they had begun
     batched: dict[int, int] = field(default_factory=dict)  # answers by the size of the batch that they were in
+    billed_ms: Tally = field(default_factory=Tally)  # serverless: in a replica's hands, begun milliseconds
 
 
 class ModelsReport(Struct, array_like=True, gc=False):
@@ -85,6 +86,7 @@ class VariantReport(Struct, array_like=True, gc=False, kw_only=True):
     busy_s: dict[str, float] = field(default_factory=dict)  # by replica: time with a request in hand; of all its lanes
     versions: list[VersionReport] = field(default_factory=list)
     models: ModelsReport | None = None  # of a multi-model variant
+    spilled: int = 0  # serverless: requests that came while all provisioned environments were in use
 
 
 class Report(Struct, array_like=True, gc=False, kw_only=True):

@@ -51,7 +51,7 @@ def _run(launch: WorkerLaunch) -> NoReturn:
     report = Report(launch, spec.id)
     if launch.ordered_monotonic_s:
         report.fork_s = born_s - launch.ordered_monotonic_s
-    if spec.cause is StartCause.SCALE_OUT:  # somebody waits for it: when did it begin to help?
+    if spec.cause in (StartCause.SCALE_OUT, StartCause.ON_DEMAND):  # somebody waits for it: when did it begin to help?
         report.note_first = lambda took_s: _note(f"first answer: {_ms(took_s)}{_since_decision(spec)}")
     loop = Loop()
     report.load = loop.load

@@ -13,14 +13,16 @@ from trimtab.aws.sagemaker.documents import kept
 from trimtab.aws.sagemaker.listing import listed
 from trimtab.aws.sagemaker.managed import managed_bounds
 from trimtab.aws.sagemaker.refusals import not_supported_yet
+from trimtab.aws.sagemaker.serverless import refuse_beside_serverless, serverless_of
 from trimtab.aws.sagemaker.tags import tags_of
 from trimtab.clock import Clock
 from trimtab.control.api import ControlApi
 from trimtab.errors import Invalid
 from trimtab.resources.endpoint_config import EndpointConfig, VariantSpec
+from trimtab.resources.serverless import SETUP_TIMEOUT_S, Serverless
 
 _REFUSED = ("ExplainerConfig", "ShadowProductionVariants", "CrossRegionTrafficConfig")
-_REFUSED_IN_VARIANT = ("ServerlessConfig", "AcceleratorType", "InstancePools", "AcceleratorPartitionLayouts")
+_REFUSED_IN_VARIANT = ("AcceleratorType", "InstancePools", "AcceleratorPartitionLayouts")
 _PUBLISH_EVERY_S = (10, 30, 60, 120, 180, 240, 300)  # AWS: valid values of MetricPublishFrequencyInSeconds
 _ROUTING = ("LEAST_OUTSTANDING_REQUESTS", "RANDOM")
 
@@ -36,11 +38,11 @@ class EndpointConfigs:
     @operation(
         "sagemaker",
         "CreateEndpointConfig",
-        missing="Production variants of real-time and asynchronous endpoints. KmsKeyId, VpcConfig, "
+        missing="Production variants of real-time, asynchronous and serverless endpoints. KmsKeyId, VpcConfig, "
         "EnableNetworkIsolation, ExecutionRoleArn, VolumeSizeInGB, CoreDumpConfig, EnableSSMAccess, "
         "InferenceAmiVersion and CapacityReservationConfig are kept and described but have no "
         "effect; so is MetricsConfig once it is checked: metrics are there each second in any case; requests always go "
-        "to the replica with the fewest outstanding. Refused: ServerlessConfig, shadow "
+        "to the replica with the fewest outstanding. Refused: shadow "
         "variants, enabled data capture, "
         "explainers, inference components (a variant without ModelName), accelerators, instance pools, prefix and KV "
         "aware routing, cross-region traffic. ManagedInstanceScaling, which AWS has for inference components alone, "
@@ -49,6 +51,7 @@ class EndpointConfigs:
     async def create_endpoint_config(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """Record an immutable list of variants."""
         name = params["EndpointConfigName"]
+        refuse_beside_serverless(params)
         _refuse_unsupported(params)
         config = EndpointConfig(
             name=name,
@@ -122,7 +125,10 @@ def _variants(declared: list[Mapping[str, Any]]) -> tuple[VariantSpec, ...]:
 
 def _variant(declared: Mapping[str, Any]) -> VariantSpec:
     name = declared["VariantName"]
+    serverless = serverless_of(declared)
     _refuse_in_variant(name, declared)
+    if serverless is not None:
+        return _serverless_variant(name, declared, serverless)
     for member in ("InstanceType", "InitialInstanceCount"):
         if member not in declared:
             raise Invalid(f'The variant "{name}" needs {member}.')
@@ -137,6 +143,19 @@ def _variant(declared: Mapping[str, Any]) -> VariantSpec:
         download_timeout_s=float(declared.get("ModelDataDownloadTimeoutInSeconds", 3600)),
         managed_min=managed[0] if managed is not None else None,
         managed_max=managed[1] if managed is not None else None,
+    )
+
+
+def _serverless_variant(name: str, declared: Mapping[str, Any], serverless: Serverless) -> VariantSpec:
+    return VariantSpec(
+        name=name,
+        model_name=declared["ModelName"],
+        instance_type="",
+        initial_count=0,
+        initial_weight=float(declared.get("InitialVariantWeight", 1.0)),
+        startup_timeout_s=float(declared.get("ContainerStartupHealthCheckTimeoutInSeconds", SETUP_TIMEOUT_S)),
+        download_timeout_s=float(declared.get("ModelDataDownloadTimeoutInSeconds", SETUP_TIMEOUT_S)),
+        serverless=serverless,
     )
 
 

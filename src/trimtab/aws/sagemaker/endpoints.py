@@ -12,6 +12,7 @@ from trimtab.aws.sagemaker.documents import kept
 from trimtab.aws.sagemaker.listing import listed
 from trimtab.aws.sagemaker.refusals import not_supported_yet
 from trimtab.aws.sagemaker.scaled import forget
+from trimtab.aws.sagemaker.serverless import updated
 from trimtab.aws.sagemaker.summaries import describe
 from trimtab.aws.sagemaker.tags import tags_of
 from trimtab.control.api import ControlApi
@@ -93,18 +94,15 @@ class Endpoints:
         )
         return {"EndpointArn": _arn(call, name)}
 
-    @operation(
-        "sagemaker",
-        "UpdateEndpointWeightsAndCapacities",
-        missing="ServerlessUpdateConfig is refused: no serverless yet",
-    )
+    @operation("sagemaker", "UpdateEndpointWeightsAndCapacities")
     async def update_weights_and_capacities(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """Change weights and counts of running variants; what is not named stays."""
         name = params["EndpointName"]
-        weights, counts = _desired(params["DesiredWeightsAndCapacities"])
+        weights, counts, changes = _desired(params["DesiredWeightsAndCapacities"])
         view = self._control.get_endpoint(name)
-        _require_variants(call, view, [*weights, *counts])
-        self._control.update_weights_and_counts(name, weights, counts)
+        _require_variants(call, view, [*weights, *counts, *changes])
+        serverless = {variant: updated(view.endpoint, variant, change) for variant, change in changes.items()}
+        self._control.update_weights_and_counts(name, weights, counts, serverless)
         return {"EndpointArn": _arn(call, name)}
 
     @operation("sagemaker", "DeleteEndpoint")
@@ -133,7 +131,11 @@ def _deployment_document(params: Mapping[str, Any]) -> dict[str, Any]:
     return {"DeploymentConfig": config} if config else {}
 
 
-def _desired(changes: list[Mapping[str, Any]]) -> tuple[dict[str, float], dict[str, int]]:
+def _desired(
+    changes: list[Mapping[str, Any]],
+) -> tuple[dict[str, float], dict[str, int], dict[str, Mapping[str, Any]]]:
+    """Weights, counts and changes of serverless settings, by variant."""
+    serverless: dict[str, Mapping[str, Any]] = {}
     weights: dict[str, float] = {}
     counts: dict[str, int] = {}
     seen: set[str] = set()
@@ -143,14 +145,16 @@ def _desired(changes: list[Mapping[str, Any]]) -> tuple[dict[str, float], dict[s
             raise Invalid(f'The variant name "{variant}" was non-unique within the request.')
         seen.add(variant)
         if change.get("ServerlessUpdateConfig"):
-            raise not_supported_yet("ServerlessUpdateConfig")
-        if "DesiredWeight" not in change and "DesiredInstanceCount" not in change:
-            raise Invalid(f'The variant "{variant}" needs DesiredWeight or DesiredInstanceCount.')
+            serverless[variant] = change["ServerlessUpdateConfig"]
+        elif "DesiredWeight" not in change and "DesiredInstanceCount" not in change:
+            raise Invalid(
+                f'The variant "{variant}" needs DesiredWeight, DesiredInstanceCount or ServerlessUpdateConfig.'
+            )
         if "DesiredWeight" in change:
             weights[variant] = float(change["DesiredWeight"])
         if "DesiredInstanceCount" in change:
             counts[variant] = change["DesiredInstanceCount"]
-    return weights, counts
+    return weights, counts, serverless
 
 
 def _require_variants(call: Call, view: EndpointView, names: list[str]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from trimtab.aws.sagemaker.asynchronous import described_async
 from trimtab.aws.sagemaker.managed import described_managed
+from trimtab.aws.sagemaker.serverless import described
 from trimtab.control.api import ControlApi
 from trimtab.errors import NotFound
 from trimtab.resources.endpoint import Endpoint, EndpointStatus, EndpointView, VariantState
@@ -61,9 +62,9 @@ def _pending(endpoint: Endpoint, control: ControlApi) -> dict[str, Any]:
     variants = [
         {
             **_sizes(variant, images),
-            **({"InstanceType": types[variant.name]} if variant.name in types else {}),
+            **({"InstanceType": types[variant.name]} if types.get(variant.name) else {}),
             **managed.get(variant.name, {}),
-            **_status("Creating", f"Launching {variant.desired_count} instance(s).", endpoint.pending_since_s),
+            **_status("Creating", _launching(variant), endpoint.pending_since_s),
         }
         for variant in endpoint.pending_variants
     ]
@@ -81,16 +82,22 @@ def _sizes(variant: VariantState, images: Mapping[str, str]) -> dict[str, Any]:
         **({"DeployedImages": [{"SpecifiedImage": image, "ResolvedImage": image}]} if image else {}),
         "CurrentWeight": variant.current_weight,
         "DesiredWeight": variant.desired_weight,
-        "CurrentInstanceCount": variant.current_count,
-        "DesiredInstanceCount": variant.desired_count,
+        **(described(variant) if variant.serverless is not None else _counts(variant)),
     }
+
+
+def _counts(variant: VariantState) -> dict[str, int]:
+    return {"CurrentInstanceCount": variant.current_count, "DesiredInstanceCount": variant.desired_count}
 
 
 def _serving_status(endpoint: Endpoint, variant: VariantState) -> tuple[str, str, float]:
     """VariantStatus while the endpoint is on its way somewhere; ("", ...) when it stands still."""
     since_s = endpoint.modified_s
     if endpoint.status is EndpointStatus.CREATING:
-        return "Creating", f"Launching {variant.desired_count} instance(s).", endpoint.created_s
+        return "Creating", _launching(variant), endpoint.created_s
+    if variant.serverless is not None:
+        changing = endpoint.status is EndpointStatus.UPDATING and not endpoint.pending_config_name
+        return ("Updating", "Changing the serverless settings.", since_s) if changing else ("", "", 0.0)
     if endpoint.status is EndpointStatus.DELETING:
         return "Deleting", f"Terminating {variant.current_count} instance(s).", since_s
     if endpoint.status is EndpointStatus.UPDATING and not endpoint.pending_config_name:
@@ -99,6 +106,12 @@ def _serving_status(endpoint: Endpoint, variant: VariantState) -> tuple[str, str
         if variant.desired_count < variant.current_count:
             return "Updating", f"Terminating {variant.current_count - variant.desired_count} instance(s).", since_s
     return "", "", 0.0
+
+
+def _launching(variant: VariantState) -> str:
+    if variant.serverless is not None:
+        return "Launching an environment."
+    return f"Launching {variant.desired_count} instance(s)."
 
 
 def _status(status: str, message: str, since_s: float) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from trimtab.control.scaling.signal_metrics import SignalMeter
 from trimtab.control.scaling.starts import Starts
 from trimtab.control.scaling.tracking_alarms import TrackingAlarms
 from trimtab.control.scaling.writer import Writer
-from trimtab.control.signal_server import SignalServer
+from trimtab.control.signal_server import SignalServer, Total
 from trimtab.metrics.store import MetricStore
 from trimtab.resources.endpoint import Event
 from trimtab.resources.replica import ReplicaStatus
@@ -73,12 +73,14 @@ class LiveScaling:
         ready: Callable[[str, str], int],
         signals: SignalServer,
         gateways: int,
+        hears: Callable[[str, str, Total], None] = lambda endpoint, variant, total: None,
         writer: Writer | None = None,
         soon: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
-        """`writer` and `soon` are for tests that have no event loop."""
+        """`hears` is told of each level, too. `writer` and `soon` are for tests that have no event loop."""
         self._plane = plane
         self._signals = signals
+        self._hears = hears
         self._writer = writer or Writer()
         book = Book(store.scaling)
         means = Means(
@@ -132,8 +134,12 @@ class LiveScaling:
     async def open(self) -> None:
         """Take over, then hear what gateways have in hand."""
         self.start()
-        self._signals.on_level = self.loads
+        self._signals.on_level = self._level
         await self._signals.open()
+
+    def _level(self, endpoint: str, variant: str, total: Total) -> None:
+        self.loads(endpoint, variant, total)
+        self._hears(endpoint, variant, total)
 
     def start(self) -> None:
         """Take over from the control before."""

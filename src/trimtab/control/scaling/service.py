@@ -102,6 +102,11 @@ class Scaling(ScalingApi):
         seen = seen_of(record, variant)
         if seen is None:
             raise NotFound("variant", variant, f"The endpoint {endpoint!r} has no variant {variant!r}.")
+        states = (*record.endpoint.variants, *record.endpoint.pending_variants)
+        if any(state.name == seen.name and state.serverless is not None for state in states):
+            raise Invalid(
+                f"The variant {variant!r} of endpoint {endpoint!r} is serverless: its environments follow its requests."
+            )
         place = place_of(endpoint, variant)
         known = self._book.find(place)
         own = known if known is not None and not known.managed else None

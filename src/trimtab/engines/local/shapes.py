@@ -11,6 +11,7 @@ from importlib import resources
 from msgspec import Struct
 
 from trimtab.errors import Invalid
+from trimtab.resources.serverless import INSTANCE_TYPE_PREFIX
 
 GIB = 2**30
 
@@ -27,12 +28,20 @@ class Shape(Struct, frozen=True, kw_only=True):
 
 def shape_of(instance_type: str) -> Shape:
     """The shape of `ml.FAMILY.SIZE`. Raises Invalid when there is no such instance type."""
+    if instance_type.startswith(INSTANCE_TYPE_PREFIX):
+        return _environment(instance_type)
     shapes = table()
     if (shape := shapes.get(instance_type)) is not None:
         return shape
     near = difflib.get_close_matches(instance_type, shapes, n=3)
     hint = f" Did you mean {' or '.join(near)}?" if near else ' Instance types look like "ml.m5.large".'
     raise Invalid(f"There is no instance type {instance_type!r} for endpoints.{hint}")
+
+
+def _environment(instance_type: str) -> Shape:
+    """Of a serverless environment: its memory, and a part of the machine's CPUs that is not its own."""
+    memory_mib = int(instance_type.removeprefix(INSTANCE_TYPE_PREFIX))
+    return Shape(instance_type=instance_type, vcpus=0, memory_bytes=memory_mib * 2**20)
 
 
 @functools.cache
