@@ -30,6 +30,7 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     "birth_large": ("birth", ["--runtime", "large", "--max-p99-ms", "150"]),
     "scale_out": ("scale_out", []),
     "wake": ("wake", ["--wakes", "300"]),
+    "serverless": ("serverless", []),
     "wake_large": ("wake", ["--model", "large", "--wakes", "50"]),
     "surge": ("surge", ["--surges", "15"]),
     "transitions": ("transitions", []),

@@ -206,6 +206,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     from trimtab.control.scaling.journal import Journal
     from trimtab.control.scaling.live import LiveScaling
     from trimtab.control.seen import Settings
+    from trimtab.control.serverless import learned_file
     from trimtab.control.serverless.keeper import EnvironmentKeeper
     from trimtab.control.service import Control
     from trimtab.control.signal_server import SignalServer
@@ -294,7 +295,12 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         )
         signals = SignalServer(paths.signals_socket)
         environments = EnvironmentKeeper(
-            plane.wake, lambda: signals.totals, lambda: signals.connections.count >= config.gateways, clock
+            plane.wake,
+            lambda: signals.totals,
+            lambda: signals.connections.count >= config.gateways,
+            clock,
+            learned=learned_file.read(paths.idle_times),
+            keep=lambda packed: learned_file.write(paths.idle_times, packed),
         )
         alarms = Alarms(store.alarms, clock, lambda alarm, action: scaling.act(alarm, action))
         journal = Journal(paths.scaling, clock)

@@ -67,6 +67,7 @@ class Paths:
         self.scaling = data_dir / "scaling.db"  # what scaling saw and decided, for a while; may be deleted, too
         self.queues = data_dir / "queues.db"
         self.loads = data_dir / "loads.db"  # which model was loaded and unloaded when and why; may be deleted, too
+        self.idle_times = data_dir / "idle-times.msgpack"  # of serverless environments; may be deleted, too
         self.objects = data_dir / "objects"
         self.artifacts = data_dir / "cache" / "artifacts"
         self.layers = data_dir / "cache" / "layers"

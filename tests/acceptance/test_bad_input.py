@@ -99,12 +99,14 @@ class TestControlPlane:
         variant = {
             "VariantName": "a",
             "ModelName": name,
-            "ServerlessConfig": {"MemorySizeInMB": 2048, "MaxConcurrency": 5},
+            "InstanceType": "ml.m5.large",
+            "InitialInstanceCount": 1,
+            "InstancePools": [{"InstanceType": "ml.m5.large", "Priority": 1}],
         }
         error = refused(
             trimtab.sagemaker.create_endpoint_config, EndpointConfigName=name, ProductionVariants=[variant]
         )["Error"]
-        assert "ServerlessConfig" in error["Message"]
+        assert "InstancePools" in error["Message"]
 
 
 class TestInvocations:

@@ -35,6 +35,7 @@ from trimtab.aws.native_top import top_query
 from trimtab.aws.permissions import check_action, check_endpoints
 from trimtab.aws.registry import Authenticate
 from trimtab.control.api import ControlApi
+from trimtab.control.fleet import wanted_of
 from trimtab.control.hosts.api import ModelsApi
 from trimtab.control.top import Overview, Top
 from trimtab.errors import Denied, Invalid, NotFound, RequestError, TrimtabError, Unavailable
@@ -204,7 +205,9 @@ def _short(view: EndpointView) -> dict[str, Any]:
     return {
         **document,
         "replicas_ready": len(serving),
-        "replicas_desired": sum(variant.desired_count for variant in view.endpoint.variants),
+        "replicas_desired": sum(
+            wanted_of(variant, view.endpoint.name, view.replicas) for variant in view.endpoint.variants
+        ),
     }
 
 

@@ -56,7 +56,7 @@ def _variants(document: dict[str, Any]) -> None:
         (
             variant["name"],
             state,
-            _change(variant["current_count"], variant["desired_count"]),
+            _size(variant),
             _change(variant["current_weight"], variant["desired_weight"]),
         )
         for state, key in (("current", "variants"), ("pending", "pending_variants"))
@@ -65,6 +65,13 @@ def _variants(document: dict[str, Any]) -> None:
     if rows:
         emit("")
         table(("VARIANT", "", "REPLICAS", "WEIGHT"), rows, right=("REPLICAS", "WEIGHT"))
+
+
+def _size(variant: dict[str, Any]) -> str:
+    if (rules := variant.get("serverless")) is None:
+        return _change(variant["current_count"], variant["desired_count"])
+    least = f"{rules['provisioned']} to " if rules.get("provisioned") else "up to "
+    return f"on demand, {least}{rules['max_concurrency']}"
 
 
 def _replicas(replicas: list[dict[str, Any]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -11,9 +11,11 @@ from trimtab.policies.restart import RestartPolicy
 from trimtab.policies.serverless.environments import Wanted
 from trimtab.resources.deployment import Crash, DeployedVariant, Deployment, replica_prefix
 from trimtab.resources.endpoint import VariantState
+from trimtab.resources.names import key_of
 from trimtab.resources.replica import Failure, ReplicaState, ReplicaStatus
 
 _DEAD = (ReplicaState.FAILED, ReplicaState.GONE)
+_LIVING = (ReplicaState.STARTING, ReplicaState.READY)
 _SETTLED_S = RestartPolicy().settled_s
 
 
@@ -90,6 +92,14 @@ def demands_of(
             count = max(least, rules.provisioned, min(asked, rules.max_concurrency))
         demands.append(Demand(deployment=deployment, variant=variant, count=count))
     return demands
+
+
+def wanted_of(state: VariantState, endpoint: str, replicas: Iterable[ReplicaStatus]) -> int:
+    """How many replicas a variant wants, for people to read: a serverless one those that there are or will be."""
+    if state.serverless is None:
+        return state.desired_count
+    key = key_of(endpoint)
+    return sum(r.state in _LIVING and r.variant == state.name and key_of(r.endpoint) == key for r in replicas)
 
 
 def lanes_of(seen: Seen) -> frozenset[str]:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from trimtab.clock import Clock
+from trimtab.control.fleet import wanted_of
 from trimtab.control.replica_metrics import count_samples, event_samples, usage_samples
 from trimtab.engines.engine import Engine
 from trimtab.metrics.store import MetricStore, Sample
@@ -64,15 +65,14 @@ class Sampler:
         self._metrics.record([*usage_samples(usages, second_s), *self._count(second_s)])
 
     def _count(self, second_s: int) -> list[Sample]:
+        replicas = self._engine.observe()
         desired = {
-            (record.endpoint.name, variant.name): variant.desired_count
+            (record.endpoint.name, variant.name): wanted_of(variant, record.endpoint.name, replicas)
             for record in self._store.list_endpoints()
             for variant in record.endpoint.variants
         }
         ready = Counter(
-            (replica.endpoint, replica.variant)
-            for replica in self._engine.observe()
-            if replica.state is ReplicaState.READY
+            (replica.endpoint, replica.variant) for replica in replicas if replica.state is ReplicaState.READY
         )
         due = {}
         for key, count in desired.items():

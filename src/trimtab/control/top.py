@@ -15,6 +15,7 @@ from msgspec import Struct
 from trimtab.clock import Clock
 from trimtab.control.api import ControlApi
 from trimtab.control.figures import Figures, Reading, Window, figures, rank, usage_figures
+from trimtab.control.fleet import wanted_of
 from trimtab.errors import Invalid, NotFound
 from trimtab.metrics.store import MetricStore
 from trimtab.resources.endpoint import Endpoint, Event
@@ -157,7 +158,7 @@ class Overview:
             offset=query.offset,
             endpoints_total=len(found),
             replicas_ready=sum(_ready(mine) for key, mine in replicas.items() if key in wanted),
-            replicas_desired=sum(_desired(endpoint) for endpoint in found),
+            replicas_desired=sum(_desired(endpoint, replicas.get(key_of(endpoint.name), ())) for endpoint in found),
             endpoints=tuple(rows),
         )
 
@@ -210,7 +211,7 @@ class _Asked:
             name=endpoint.name,
             status=endpoint.status.value,
             replicas_ready=_ready(replicas),
-            replicas_desired=_desired(endpoint),
+            replicas_desired=_desired(endpoint, replicas),
             figures=figures(list(readings.values()), self._taken(replicas), self._held(replicas)),
             variants=tuple(self._variant(endpoint, name, replicas, readings[name]) for name in names),
             failure_reason=endpoint.failure_reason,
@@ -227,7 +228,7 @@ class _Asked:
             name=name,
             weight=states[0].desired_weight if states else 0.0,
             replicas_ready=_ready(mine),
-            replicas_desired=states[0].desired_count if states else 0,
+            replicas_desired=wanted_of(states[0], endpoint.name, mine) if states else 0,
             figures=figures([reading], self._taken(mine), self._held(mine)),
             replicas=tuple(self._replica(replica) for replica in mine),
         )
@@ -266,5 +267,5 @@ def _ready(replicas: Iterable[ReplicaStatus]) -> int:
     return sum(replica.state is ReplicaState.READY for replica in replicas)
 
 
-def _desired(endpoint: Endpoint) -> int:
-    return sum(state.desired_count for state in endpoint.variants)
+def _desired(endpoint: Endpoint, replicas: Sequence[ReplicaStatus]) -> int:
+    return sum(wanted_of(state, endpoint.name, replicas) for state in endpoint.variants)

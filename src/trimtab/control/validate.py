@@ -109,8 +109,8 @@ def check_way(serving: Deployment, config: EndpointConfig) -> None:
         v.spec.serverless is not None for v in serving.variants
     ):
         raise Invalid(
-            f"The endpoint runs on instances ({serving.config_name!r}) and cannot be updated to the serverless endpoint "
-            f"configuration {config.name!r}. Create a new endpoint."
+            f"The endpoint runs on instances ({serving.config_name!r}) and cannot be updated to the serverless "
+            f"endpoint configuration {config.name!r}. Create a new endpoint."
         )
 
 

@@ -93,8 +93,8 @@ class VersionMeter:
     once.
     """
 
-    __slots__ = ("_at_once", "_billed", "_compute", "_computed", "_counts", "_first", "_first_model", "_latencies", "_latency",
-                 "_model", "_queue", "_sizes",
+    __slots__ = ("_at_once", "_billed", "_compute", "_computed", "_counts", "_first", "_first_model", "_latencies",
+                 "_latency", "_model", "_queue", "_sizes",
                  "_waited", "batches", "bills", "log_compute", "log_latency", "version")  # fmt: skip
 
     def __init__(self, version: str) -> None:

@@ -19,7 +19,7 @@ VARIANT: Final = "VariantName"
 VERSION: Final = "ModelVersion"  # the deployment that a variant's replicas were born of
 REPLICA: Final = "ReplicaId"
 DIRECTION: Final = "Direction"  # of a scaling decision: Out, In
-CAUSE: Final = "Cause"  # of a start: Deployment, Restart, ScaleOut, OnDemand; of a model's load or unload: Asked, Evicted, ...
+CAUSE: Final = "Cause"  # of a start: Deployment, Restart, ScaleOut, OnDemand; of a model's load or unload: Asked, ...
 REASON: Final = "Reason"  # of an error: `TrimtabError.reason`
 
 PER_VARIANT: Final = (ENDPOINT, VARIANT)
@@ -161,7 +161,8 @@ METRICS: Final = (
         TRIMTAB,
         "BilledDuration",
         "Milliseconds",
-        "Serverless: begun milliseconds of each request in an environment's hands, failed ones included; Sum is billed.",
+        "Serverless: begun milliseconds of each request in an environment's hands, failed ones included; Sum is "
+        "what is billed.",
     ),
     Metric(
         TRIMTAB,
@@ -169,7 +170,9 @@ METRICS: Final = (
         "None",
         "Serverless: BilledDuration x MemorySizeInMB / 1024, in seconds; only Sum means anything.",
     ),
-    Metric(TRIMTAB, "Throttles", "Count", "Requests refused because a queue was full, or (serverless) at MaxConcurrency."),
+    Metric(
+        TRIMTAB, "Throttles", "Count", "Requests refused for a full queue or (serverless) at MaxConcurrency."
+    ),
     Metric(TRIMTAB, "Retries", "Count", "Requests handed back untouched by a replica and sent to another."),
     Metric(TRIMTAB, "ClientsGone", "Count", "Callers who left before their answer."),
     Metric(TRIMTAB, "Utilization", "Percent", "0 to 100: part of the time in which a replica's model works."),

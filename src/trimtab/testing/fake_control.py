@@ -13,6 +13,7 @@ from trimtab.resources.endpoint import Endpoint, EndpointStatus, EndpointView, E
 from trimtab.resources.endpoint_config import EndpointConfig
 from trimtab.resources.model import Model
 from trimtab.resources.replica import ReplicaStatus
+from trimtab.resources.serverless import Serverless
 
 _BUSY = (EndpointStatus.CREATING, EndpointStatus.UPDATING)
 _MAX_TAGS = 50
@@ -110,7 +111,13 @@ class FakeControl:
             document=dict(document),
         )
 
-    def update_weights_and_counts(self, name: str, weights: Mapping[str, float], counts: Mapping[str, int]) -> Endpoint:
+    def update_weights_and_counts(
+        self,
+        name: str,
+        weights: Mapping[str, float],
+        counts: Mapping[str, int],
+        serverless: Mapping[str, Serverless] = {},
+    ) -> Endpoint:
         """Keep the new desired values."""
         self._require_free(name)
         endpoint = self.endpoints[name]
@@ -122,6 +129,7 @@ class FakeControl:
                 state,
                 desired_weight=weights.get(state.name, state.desired_weight),
                 desired_count=counts.get(state.name, state.desired_count),
+                serverless=serverless.get(state.name, state.serverless),
             )
             for state in endpoint.variants
         )
@@ -206,7 +214,13 @@ class FakeControl:
         endpoint = self.endpoints[name]
         wanted = endpoint.pending_variants or endpoint.variants
         variants = tuple(
-            replace(state, current_count=state.desired_count, current_weight=state.desired_weight) for state in wanted
+            replace(
+                state,
+                current_count=state.desired_count,
+                current_weight=state.desired_weight,
+                current_serverless=state.serverless,
+            )
+            for state in wanted
         )
         self._write(
             name,
@@ -248,7 +262,12 @@ class FakeControl:
 
 def _states(config: EndpointConfig) -> tuple[VariantState, ...]:
     return tuple(
-        VariantState(name=spec.name, desired_count=spec.initial_count, desired_weight=spec.initial_weight)
+        VariantState(
+            name=spec.name,
+            desired_count=spec.initial_count,
+            desired_weight=spec.initial_weight,
+            serverless=spec.serverless,
+        )
         for spec in config.variants
     )
 

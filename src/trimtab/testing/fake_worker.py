@@ -120,9 +120,9 @@ class FakeWorker:
         """Not started, or killed."""
         return self._server is None
 
-    def lane(self, *, concurrency: int = 1) -> Lane:
+    def lane(self, *, concurrency: int = 1, alone: bool = False) -> Lane:
         """Its place in a route table."""
-        return Lane(replica_id=self.path.stem, address=f"unix:{self.path}", concurrency=concurrency)
+        return Lane(replica_id=self.path.stem, address=f"unix:{self.path}", concurrency=concurrency, alone=alone)
 
     async def start(self) -> FakeWorker:
         """Listen."""

@@ -37,7 +37,8 @@ class EndpointConfigs:
     @operation(
         "sagemaker",
         "CreateEndpointConfig",
-        missing="Production variants of real-time and serverless endpoints. KmsKeyId, VpcConfig, EnableNetworkIsolation, "
+        missing="Production variants of real-time and serverless endpoints. KmsKeyId, VpcConfig, "
+        "EnableNetworkIsolation, "
         "ExecutionRoleArn, VolumeSizeInGB, CoreDumpConfig, EnableSSMAccess, InferenceAmiVersion and "
         "CapacityReservationConfig are kept and described but have no effect; so is MetricsConfig once it is checked: "
         "metrics are there each second in any case; requests always go "

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import count
+from typing import Final
 
 from msgspec import Struct
 
 from trimtab.clock import Clock
+from trimtab.control.serverless.learned_file import pack
 from trimtab.control.signal_server import NOTHING, Total
 from trimtab.control.turn import REPLICA_IN_ROUTING
 from trimtab.policies.serverless.environments import Environments, Wanted
+from trimtab.policies.serverless.keep_warm import IdleTimes
 from trimtab.policies.serverless.settings import KeepWarm, keep_warm_of
 from trimtab.resources.deployment import Deployment, EndpointRecord
 from trimtab.resources.endpoint import Event
@@ -19,7 +22,7 @@ from trimtab.resources.names import key_of
 from trimtab.resources.replica import ReplicaState, ReplicaStatus, StartCause
 from trimtab.resources.serverless import Serverless
 
-logger = logging.getLogger(__name__)
+KEEP_EVERY_S: Final = 60
 
 Place = tuple[str, str]
 """Endpoint's key and variant."""
@@ -50,12 +53,19 @@ class EnvironmentKeeper:
         totals: Callable[[], Mapping[tuple[str, str], Total]],
         connected: Callable[[], bool],
         clock: Clock,
+        *,
+        learned: Mapping[str, list[IdleTimes]] = {},
+        keep: Callable[[bytes], None] = lambda packed: None,
     ) -> None:
+        """`learned` are the idle times that `keep` was given last; it is called in a thread."""
         self._wake = wake
         self._totals = totals
         self._connected = connected
         self._clock = clock
         self._kept: dict[Place, _Kept] = {}
+        self._before = dict(learned)
+        self._keep = keep
+        self._counted = 0  # idle times, when they were kept last
 
     # control asks and tells
 
@@ -81,7 +91,9 @@ class EnvironmentKeeper:
         there = sum(replica.variant == name and replica.state in _LIVING for replica in replicas)
         kept = self._kept.get((key, name))
         if kept is None or kept.uid != record.uid:
-            kept = _Kept(record.uid, record.endpoint.name, Environments(rules=rules, keep_warm=keep_warm))
+            learned = self._before.pop(f"{record.uid}/{name}", [])
+            environments = Environments(rules=rules, keep_warm=keep_warm, learned=learned)
+            kept = _Kept(record.uid, record.endpoint.name, environments)
             self._kept[key, name] = kept
             kept.environments.made(there, now_s)
         kept.environments.follow(rules, keep_warm)
@@ -118,10 +130,26 @@ class EnvironmentKeeper:
     # time
 
     async def run(self) -> None:
-        """Once a second, until cancelled: what a gateway that came or went has changed is seen then."""
-        while True:
-            await asyncio.sleep(1.0)
-            self.second()
+        """Once a second, until cancelled: what a gateway that came or went has changed is seen then. What was learned
+        is kept once a minute, and in the end."""
+        try:
+            for second in count(1):
+                await asyncio.sleep(1.0)
+                self.second()
+                if second % KEEP_EVERY_S == 0 and (packed := self.learned()):
+                    await asyncio.to_thread(self._keep, packed)
+        finally:
+            if packed := self.learned():
+                self._keep(packed)
+
+    def learned(self) -> bytes:
+        """What is to be kept of all that was learned; nothing when that is the same as the last time."""
+        by_name = {f"{of.uid}/{variant}": of.environments.learned for (_, variant), of in self._kept.items()}
+        counted = sum(times.seen for learned in by_name.values() for times in learned)
+        if counted == self._counted:
+            return b""
+        self._counted = counted
+        return pack(by_name)
 
     def second(self) -> None:
         """See what is in hand now."""

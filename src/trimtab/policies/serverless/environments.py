@@ -27,13 +27,20 @@ class Wanted(Struct, frozen=True):
     until_s: float = inf
 
 
+class Idle(Struct, frozen=True):
+    """`learns`: it became idle then because a request ended: how long it stays so tells when the next one comes."""
+
+    since_s: float
+    learns: bool = True
+
+
 class Environments(Struct, kw_only=True):
     """What is known of one variant. Times are seconds of one clock that does not jump."""
 
     rules: Serverless
     keep_warm: KeepWarm = KeepWarm()
     in_hand: int = 0
-    idle_since_s: list[float] = field(default_factory=list)  # of those not in use: the next of them to be used is last
+    idle: list[Idle] = field(default_factory=list)  # those not in use: the next of them to be used is last
     learned: list[IdleTimes] = field(default_factory=list)
     learner: Callable[[], IdleTimes] = IdleTimes  # how
     _windows: dict[int, Window] = field(default_factory=dict)  # by place in `learned`: made when they are asked for
@@ -43,10 +50,10 @@ class Environments(Struct, kw_only=True):
         in_hand = min(in_hand, self.rules.max_concurrency)
         while self.in_hand < in_hand:
             self.in_hand += 1
-            if self.idle_since_s:
-                self._learn(self.in_hand, max(0.0, now_s - self.idle_since_s.pop()))
+            if self.idle and (last := self.idle.pop()).learns:
+                self._learn(self.in_hand, max(0.0, now_s - last.since_s))
         while self.in_hand > in_hand:
-            self.idle_since_s.append(now_s)
+            self.idle.append(Idle(now_s))
             self.in_hand -= 1
 
     def made(self, count: int, now_s: float) -> None:
@@ -54,7 +61,7 @@ class Environments(Struct, kw_only=True):
         are idle since now."""
         idle = min(count, self.rules.max_concurrency) - self.in_hand
         if idle > 0:
-            self.idle_since_s[-idle:] = [now_s] * idle
+            self.idle[-idle:] = [Idle(now_s, learns=False)] * idle
 
     def follow(self, rules: Serverless, keep_warm: KeepWarm) -> None:
         """The variant is declared so now."""
@@ -68,12 +75,12 @@ class Environments(Struct, kw_only=True):
         count, why, until_s = self.in_hand, f"{self.in_hand} requests at once" if self.in_hand else "idle", inf
         if rules.provisioned > count:
             count, why = rules.provisioned, f"{rules.provisioned} provisioned"
-        for number, since_s in enumerate(reversed(self.idle_since_s), start=self.in_hand + 1):
+        for number, idle in enumerate(reversed(self.idle), start=self.in_hand + 1):
             if number > rules.max_concurrency:
                 break
             window = self._window(number)
-            idle_s = max(0.0, now_s - since_s)
-            until_s = min(until_s, since_s + window.changes_s(idle_s))
+            idle_s = max(0.0, now_s - idle.since_s)
+            until_s = min(until_s, idle.since_s + window.changes_s(idle_s))
             if number > count and window.holds(idle_s):
                 count, why = number, f"kept warm: {window.why}"
         return Wanted(count, why, until_s)

@@ -65,7 +65,6 @@ async def test_the_variant_name_that_is_there_twice_is_named(sagemaker) -> None:
 @pytest.mark.parametrize(
     ("change", "member"),
     [
-        ({"ServerlessConfig": {"MemorySizeInMB": 2048, "MaxConcurrency": 5}}, "ServerlessConfig"),
         ({"AcceleratorType": "ml.eia1.medium"}, "AcceleratorType"),
         (
             {"ManagedInstanceScaling": {"Status": "ENABLED", "ScaleInPolicy": {"Strategy": "IDLE_RELEASE"}}},

@@ -213,10 +213,10 @@ async def test_weights_and_counts_change_only_where_named(sagemaker, control, de
             'e-config".',
         ),
         ([{"VariantName": "AllTraffic", "DesiredWeight": 1.0}] * 2, "non-unique"),
-        ([{"VariantName": "AllTraffic"}], "needs DesiredWeight or DesiredInstanceCount"),
+        ([{"VariantName": "AllTraffic"}], "needs DesiredWeight, DesiredInstanceCount or ServerlessUpdateConfig"),
         (
             [{"VariantName": "AllTraffic", "ServerlessUpdateConfig": {"MaxConcurrency": 2}}],
-            "ServerlessUpdateConfig is not supported yet",
+            "has instances: ServerlessUpdateConfig is not for it",
         ),
     ],
 )
