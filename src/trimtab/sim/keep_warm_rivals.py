@@ -32,7 +32,6 @@ class HybridHistogram(IdleTimes, kw_only=True):
     standard_s: float = BIN_S * BINS  # what is kept without a pattern
     least_seen: int = 1  # idle times; fewer say nothing
     bins: dict[int, int] = field(default_factory=dict)
-    seen: int = 0  # those beyond the histogram included
 
     def add(self, idle_s: float) -> bool:
         """One was idle for so long."""

@@ -42,7 +42,7 @@ class Environments(Struct, kw_only=True):
     in_hand: int = 0
     idle: list[Idle] = field(default_factory=list)  # those not in use: the next of them to be used is last
     learned: list[IdleTimes] = field(default_factory=list)
-    learner: Callable[[], IdleTimes] = IdleTimes  # how
+    learner: Callable[[], IdleTimes] = IdleTimes  # a simulation puts another policy here
     _windows: dict[int, Window] = field(default_factory=dict)  # by place in `learned`: made when they are asked for
 
     def saw(self, in_hand: int, now_s: float) -> None:

@@ -1,23 +1,23 @@
 """For how long an idle environment stays, and when it is made again, by the arrivals seen so far. Pure.
 
-To keep an idle environment for one more second costs a second of its memory. It spares a cold start with the chance that
-a request comes within that second, given that none has come until then: the hazard of the idle times. With a cold start
-worth `cold_s` seconds of idle memory, an environment is to be there exactly while the hazard is above 1 / cold_s: if the
-hazard is known, no other choice has fewer cold starts for as much idle memory. So a variant that is called every five
-minutes has its environment a little before the five minutes are over and not in between, and one that is called in
+To keep an idle environment for one more second costs a second of its memory. It spares a cold start with the chance
+that a request comes within that second, given that none has come until then: the hazard of the idle times. With a cold
+start worth `cold_s` seconds of idle memory, an environment is to be there exactly while the hazard is above 1 / cold_s:
+if the hazard is known, no other choice has fewer cold starts for as much idle memory. So a variant that is called every
+five minutes has its environment a little before the five minutes are over and not in between, and one that is called in
 bursts keeps it while the next call of a burst may come.
 
 The hazard is estimated from the variant's last idle times, each spread as widely as its neighbours are away, and each
 counting by how much the pace of calls before it was like the pace now. To them comes a standard, worth STANDARD_WEIGHT
 idle times, of a variant of which nothing is known: its idle times have a long (Lomax) tail, and its environment stays
-for 0.48 `cold_s` - 60 s. One whose habits fail it (none of its usual times, and still no request) is an unknown one
+for 0.8 `cold_s` - 60 s. One whose habits fail it (none of its usual times, and still no request) is an unknown one
 again: the hazard of the standard is all that is left.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections import deque
+from itertools import pairwise
 from math import exp, inf, log
 from typing import Final
 
@@ -26,8 +26,8 @@ from msgspec import Struct, field
 from trimtab.policies.serverless.settings import KeepWarm, KeepWarmMode
 
 STANDARD_SCALE_S: Final = 60.0
-STANDARD_SHAPE: Final = 0.48
-STANDARD_WEIGHT: Final = 3.0  # idle times
+STANDARD_SHAPE: Final = 0.8
+STANDARD_WEIGHT: Final = 1.5  # idle times
 SHORT_S: Final = 1.0  # every environment stays for as long: shorter idle times say nothing of longer ones
 REMEMBERED: Final = 64  # idle times; older ones are forgotten
 PACE_MEMORY: Final = 0.3  # the share of the last idle time in the pace
@@ -68,14 +68,16 @@ class Window(Struct, frozen=True):
 class IdleTimes(Struct, kw_only=True):
     """How long an environment was idle before it was needed again: the last REMEMBERED times."""
 
-    recent: deque[Seen] = field(default_factory=deque)
+    recent: list[Seen] = field(default_factory=list)
     ordered: list[Seen] = field(default_factory=list)
     pace: float = 0.0  # a running mean of the idle times' logarithms
+    seen: int = 0  # ever, those that say nothing left out
 
     def add(self, idle_s: float) -> bool:
         """One was idle for so long, and is needed now. Returns whether that says something."""
         if idle_s < SHORT_S:
             return False
+        self.seen += 1
         if not self.recent:
             self.pace = log(idle_s)
         seen = (idle_s, self.pace)
@@ -83,7 +85,7 @@ class IdleTimes(Struct, kw_only=True):
         self.recent.append(seen)
         insort(self.ordered, seen)
         if len(self.recent) > REMEMBERED:
-            del self.ordered[bisect_left(self.ordered, self.recent.popleft())]
+            del self.ordered[bisect_left(self.ordered, self.recent.pop(0))]
         return True
 
     def window(self, cold_s: float) -> Window:
@@ -105,13 +107,13 @@ def window_of(keep_warm: KeepWarm, idle_times: IdleTimes) -> Window:
 
 
 def _worth(times: list[float], weights: list[float], cold_s: float) -> list[Span]:
-    """The spans in which the hazard is above 1 / cold_s. Swept from the shortest idle time to the longest: `rate` is the
-    density of the known idle times, `left` the weight of those that are longer."""
+    """The spans in which the hazard is above 1 / cold_s. Swept from the shortest idle time to the longest: `rate` is
+    the density of the known idle times, `left` the weight of those that are longer."""
     edges = _edges(times, weights)
     standard_s = STANDARD_SHAPE * cold_s - STANDARD_SCALE_S  # where the standard's own hazard is 1 / cold_s
     spans: list[Span] = [(0.0, SHORT_S)]
     rate, left = 0.0, sum(weights)
-    for (at_s, change, known), (until_s, _, _) in zip(edges, edges[1:], strict=False):
+    for (at_s, change, known), (until_s, _, _) in pairwise(edges):
         rate += change
         if until_s <= at_s:
             continue
@@ -144,8 +146,8 @@ def _edges(times: list[float], weights: list[float]) -> list[tuple[float, float,
 
 
 def _spread_s(times: list[float], number: int) -> float:
-    """How far an idle time counts to each side: as far as its neighbours are away. Among many times the nearest ones are
-    close by chance: the neighbour that counts is further off then."""
+    """How far an idle time counts to each side: as far as its neighbours are away. Among many times the nearest ones
+    are close by chance: the neighbour that counts is further off then."""
     idle_s = times[number]
     least_s = max(LEAST_SPREAD_S, LEAST_SPREAD * idle_s)
     if len(times) < 2:

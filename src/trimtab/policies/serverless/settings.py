@@ -12,7 +12,7 @@ from trimtab.errors import Invalid
 
 KEEP_WARM_VARIABLE = "TRIMTAB_KEEP_WARM"
 MAX_KEEP_WARM_S = 30 * 86_400.0
-COLD_S = 1250.0
+COLD_S = 840.0
 
 
 class KeepWarmMode(enum.StrEnum):
@@ -24,7 +24,8 @@ class KeepWarmMode(enum.StrEnum):
 
 
 class KeepWarm(Struct, frozen=True):
-    """`fixed_s` counts with FIXED only; `cold_s`, the seconds of idle memory that a cold start is worth, with PATTERN."""
+    """`fixed_s` counts with FIXED only; `cold_s`, how many seconds of idle memory a cold start is worth, with PATTERN
+    only."""
 
     mode: KeepWarmMode = KeepWarmMode.PATTERN
     fixed_s: float = 0.0
@@ -32,8 +33,8 @@ class KeepWarm(Struct, frozen=True):
 
 
 def keep_warm_of(environment: Mapping[str, str]) -> KeepWarm:
-    """Read `TRIMTAB_KEEP_WARM`: `pattern` (also when it is not given), `pattern:` and what a cold start is worth in seconds
-    of idle memory, `off`, or for how many seconds an environment stays. Raises Invalid."""
+    """Read `TRIMTAB_KEEP_WARM`: `pattern` (also when it is not given), `pattern:` and what a cold start is worth in
+    seconds of idle memory, `off`, or for how many seconds an environment stays. Raises Invalid."""
     text = environment.get(KEEP_WARM_VARIABLE, "").strip().lower()
     if text in ("", KeepWarmMode.PATTERN):
         return KeepWarm()
