@@ -248,8 +248,9 @@ def test_a_new_control_goes_on_with_the_pattern_that_was_learned(tmp_path: Path)
     world.rest()
     world.hand(1)
     world.hand(0)
+    world.pass_s(60.0)
     assert world.environments == 0
-    world.pass_s(1790.0)
+    world.pass_s(1735.0)
     assert world.environments == 1
     world.close()
 
