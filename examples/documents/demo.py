@@ -162,6 +162,7 @@ def scale_to_zero(replicas: int) -> None:
     scaling = boto3.client("application-autoscaling")
     scaling.register_scalable_target(**VARIANT, MinCapacity=0, MaxCapacity=replicas)
     dimensions = [{"Name": "EndpointName", "Value": NAME}, {"Name": "VariantName", "Value": "blue"}]
+    dimensions.append({"Name": "StableWindowSeconds", "Value": "5"})  # a replica without work for so long ends
     scaling.put_scaling_policy(
         **VARIANT,
         PolicyName="as-many-as-wait",
