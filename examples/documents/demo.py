@@ -14,14 +14,12 @@ import argparse
 import json
 import os
 import signal
-import subprocess
 import sys
 import tarfile
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,9 +30,11 @@ from rich.live import Live
 from rich.table import Table
 from texts import found_share, texts_of
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from serving import serving
+
 HERE = Path(__file__).parent
 DATA = HERE / "data"
-TRIMTAB = Path(sys.executable).with_name("trimtab")
 ROLE = "arn:aws:iam::000000000000:role/trimtab"
 IMAGE = "trimtab://python"  # on AWS: an image with RapidOCR
 NAME = "pages"
@@ -270,28 +270,6 @@ def show_cost(progress: Progress, pages: int) -> None:
         f"last after {progress.last_s - progress.began_s:.1f} s, on up to {progress.most_replicas} replicas: "
         f"{progress.replica_s:.0f} replica-seconds from zero to zero"
     )
-
-
-@contextmanager
-def serving(data_dir: Path) -> Iterator[None]:
-    """Run `trimtab serve` on a free port and point this process's AWS clients to it."""
-    log = (data_dir.parent / "serve.log").open("w")
-    command = [TRIMTAB, "serve", "--port", "0", "--data-dir", str(data_dir)]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
-    try:
-        assert server.stdout is not None
-        if "ready" not in server.stdout.readline():
-            raise SystemExit("trimtab did not start:\n" + Path(log.name).read_text())
-        answer = subprocess.run(
-            [TRIMTAB, "env", "--json", "--data-dir", str(data_dir)], check=True, capture_output=True, text=True
-        )
-        os.environ.update(json.loads(answer.stdout))
-        os.environ["TRIMTAB_DATA_DIR"] = str(data_dir)
-        yield
-    finally:
-        server.terminate()
-        server.wait()
-        log.close()
 
 
 if __name__ == "__main__":
