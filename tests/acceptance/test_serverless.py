@@ -230,9 +230,11 @@ def test_a_killed_control_goes_on_with_the_environments_that_there_are(serve: Se
         workers = trimtab.processes(f"trimtab: worker {name}/")
         (control,) = trimtab.processes("trimtab: control")
         control.kill()
-        trimtab.settled(name)  # the next control answers
-        assert trimtab.processes(f"trimtab: worker {name}/") == workers
-        gate.touch()
+        try:
+            trimtab.settled(name)  # the next control answers
+            assert trimtab.processes(f"trimtab: worker {name}/") == workers
+        finally:
+            gate.touch()
         assert [future.result() for future in taken] == [b"through"] * 2
     assert trimtab.invoke(name, bytes(gate), "text/plain") == b"through"
     until(lambda: environments(trimtab, name) == 0, "not at zero")
