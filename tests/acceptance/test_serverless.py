@@ -84,6 +84,16 @@ def until(true: Callable[[], bool], what: str, timeout_s: float = 20.0) -> None:
         time.sleep(0.02)
 
 
+def answers(trimtab: Trimtab, name: str) -> bool:
+    """Whether there is a control."""
+    try:
+        described = trimtab.sagemaker.describe_endpoint(EndpointName=name)
+    except ClientError as error:
+        assert error.response["Error"]["Code"] == "ServiceUnavailable"
+        return False
+    return bool(described["EndpointStatus"] == "InService")
+
+
 def code_of(call: Callable[..., Any], **arguments: Any) -> tuple[str, int, str]:
     """Code, status and message of the error that boto3 raises."""
     with pytest.raises(ClientError) as caught:
@@ -231,7 +241,7 @@ def test_a_killed_control_goes_on_with_the_environments_that_there_are(serve: Se
         (control,) = trimtab.processes("trimtab: control")
         control.kill()
         try:
-            trimtab.settled(name)  # the next control answers
+            until(lambda: answers(trimtab, name), "no control")
             assert trimtab.processes(f"trimtab: worker {name}/") == workers
         finally:
             gate.touch()
