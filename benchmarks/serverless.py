@@ -30,6 +30,7 @@ PYTHON = "trimtab://python"
 SKLEARN = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
 _PATIENCE_S = 30.0
 _LOOK_S = 0.02
+_LEARNS_S = 10.0
 _SILENCE_S = 0.15  # at zero for so long: the spare worker of the next start is there
 _SKLEARN = """
 import joblib, os
@@ -101,10 +102,25 @@ def at_zero(trimtab: Trimtab, name: str) -> None:
         time.sleep(_LOOK_S)
 
 
+def learned(trimtab: Trimtab) -> None:
+    """Until the nursery has imported nothing for a while: what it learns of a runtime it learns once, when idle."""
+    deadline_s = since_s = time.monotonic()
+    before = -1
+    while time.monotonic() < since_s + _LEARNS_S:
+        imports = trimtab.log_path.read_text().count("learning: imported")
+        if imports != before:
+            before, since_s = imports, time.monotonic()
+        if time.monotonic() > deadline_s + 10 * _PATIENCE_S:
+            raise TimeoutError("the nursery goes on learning")
+        time.sleep(0.1)
+
+
 def cold(trimtab: Trimtab, name: str, artifact: bytes, body: bytes, starts: int, image: str = PYTHON) -> dict[str, Any]:
-    """Start after start; the first three, in which trimtab learns what the model needs, are not counted."""
+    """Start after start, once trimtab has learned what the model imports; the first three are not counted."""
     make(trimtab, name, artifact, serverless=True, keep_warm="off", image=image)
     client = Client(trimtab, name, body)
+    client.ask_ms()
+    learned(trimtab)
     took_ms = []
     for _ in range(starts + 3):
         at_zero(trimtab, name)

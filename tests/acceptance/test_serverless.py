@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from botocore.exceptions import ClientError
+from test_clients import client_env, run
 
 from trimtab.testing.artifacts import ECHO, script
 from trimtab.testing.server import Trimtab
@@ -81,6 +82,17 @@ def until(true: Callable[[], bool], what: str, timeout_s: float = 20.0) -> None:
     while not true():
         assert time.monotonic() < deadline_s, what
         time.sleep(0.02)
+
+
+def answers(trimtab: Trimtab, name: str) -> bool:
+    """Whether there is a control."""
+    try:
+        described = trimtab.sagemaker.describe_endpoint(EndpointName=name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ServiceUnavailable":
+            raise
+        return False
+    return bool(described["EndpointStatus"] == "InService")
 
 
 def code_of(call: Callable[..., Any], **arguments: Any) -> tuple[str, int, str]:
@@ -229,9 +241,11 @@ def test_a_killed_control_goes_on_with_the_environments_that_there_are(serve: Se
         workers = trimtab.processes(f"trimtab: worker {name}/")
         (control,) = trimtab.processes("trimtab: control")
         control.kill()
-        trimtab.settled(name)  # the next control answers
-        assert trimtab.processes(f"trimtab: worker {name}/") == workers
-        gate.touch()
+        try:
+            until(lambda: answers(trimtab, name), "no control")
+            assert trimtab.processes(f"trimtab: worker {name}/") == workers
+        finally:
+            gate.touch()
         assert [future.result() for future in taken] == [b"through"] * 2
     assert trimtab.invoke(name, bytes(gate), "text/plain") == b"through"
     until(lambda: environments(trimtab, name) == 0, "not at zero")

@@ -170,9 +170,7 @@ METRICS: Final = (
         "None",
         "Serverless: BilledDuration x MemorySizeInMB / 1024, in seconds; only Sum means anything.",
     ),
-    Metric(
-        TRIMTAB, "Throttles", "Count", "Requests refused for a full queue or (serverless) at MaxConcurrency."
-    ),
+    Metric(TRIMTAB, "Throttles", "Count", "Requests refused for a full queue or (serverless) at MaxConcurrency."),
     Metric(TRIMTAB, "Retries", "Count", "Requests handed back untouched by a replica and sent to another."),
     Metric(TRIMTAB, "ClientsGone", "Count", "Callers who left before their answer."),
     Metric(TRIMTAB, "Utilization", "Percent", "0 to 100: part of the time in which a replica's model works."),

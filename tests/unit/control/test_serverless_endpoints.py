@@ -213,6 +213,12 @@ def test_a_new_control_keeps_what_there_is_until_gateways_have_told_what_they_ha
     world.pass_s(5.0)
     assert world.environments == 3
     world.all_connected = True
+    world.totals.clear()  # they are there, and have not told yet
+    world.keeper.second()
+    world.rest()
+    assert world.environments == 3
+    world.hand(3)
+    world.pass_s(0.6)
     world.keeper.second()
     world.rest()
     assert world.environments == 3
