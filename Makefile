@@ -7,7 +7,7 @@ TORCH := torch==2.13.0
 CLIENTS := .venvs/sagemaker2 .venvs/sagemaker3 .venvs/awscli
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick lint types imports docs bench clients torch-env lock wheel clean
+.PHONY: help demo demo-documents test test-quick lint types imports docs bench clients torch-env lock wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,18 @@ clients: $(CLIENTS:%=%/.ready) ## make the environments of the sagemaker SDKs an
 demo: $(BIN)/.ready ## deploy a fraud model with boto3, score real card payments, show the figures
 	@$(BIN)/python examples/fraud/demo.py
 
+# Without opencv-python, which rapidocr asks for and which needs a display's libraries: opencv-python-headless is the same.
+.venvs/documents/.ready: requirements/dev.lock requirements/documents.lock $(BIN)/.ready
+	@echo "making the environment of the document pipeline in .venvs/documents (once)"
+	@test -x .venvs/documents/bin/python || $(PYTHON) -m venv --without-pip .venvs/documents
+	@$(UV) .venvs/documents/bin/python -r requirements/dev.lock
+	@$(UV) .venvs/documents/bin/python --no-deps -r requirements/documents.lock
+	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python .venvs/documents/bin/python -e .
+	@touch $@
+
+demo-documents: .venvs/documents/.ready ## read page images through asynchronous inference, from zero replicas and back to zero
+	@.venvs/documents/bin/python examples/documents/demo.py
+
 test: $(BIN)/.ready clients ## all tests that need no GPU
 	@$(BIN)/python -m pytest
 
@@ -73,6 +85,8 @@ lock: ## renew requirements/*.lock from pyproject.toml and requirements/*.in
 	@$(COMPILE) --group dev pyproject.toml --output-file requirements/dev.lock
 	@for name in uv sagemaker2 sagemaker3 awscli; do \
 	  $(COMPILE) requirements/$$name.in --output-file requirements/$$name.lock || exit 1; done
+	@echo 'opencv-python ; python_version < "0"' | $(COMPILE) requirements/documents.in --override - \
+	  --constraint requirements/dev.lock --output-file requirements/documents.lock
 	@$(COMPILE) requirements/torch.in --constraint requirements/dev.lock --output-file requirements/torch.lock
 
 wheel: $(BIN)/.ready ## build the wheel into dist/

@@ -42,6 +42,7 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     "fuzz_edge": ("fuzz_edge", ["--requests", "100000", "--seed", "1"]),
     "weekend": ("weekend", []),
     "shapes": ("shapes", []),
+    "keep_warm": ("keep_warm", []),
     "streams": ("streams", []),
     "overload": ("overload", []),
     "endurance": ("endurance", ["--minutes", "5"]),

@@ -16,9 +16,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import boto3
@@ -28,7 +28,9 @@ from rich.console import Console
 from rich.table import Table
 from train import Payments, load, pack, train
 
-TRIMTAB = Path(sys.executable).with_name("trimtab")
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from serving import TRIMTAB, serving
+
 ROLE = "arn:aws:iam::000000000000:role/trimtab"
 IMAGE = "trimtab://python"
 NAME = "fraud"
@@ -72,29 +74,6 @@ def run(stack: ExitStack, folder: Path) -> None:
     console.print("\n[bold]What runs, and where the time of its start went[/] (trimtab describe fraud)")
     subprocess.run([TRIMTAB, "describe", NAME], check=True)
     show_next_steps()
-
-
-@contextmanager
-def serving(data_dir: Path) -> Iterator[None]:
-    """Run `trimtab serve` on a free port and point this process's AWS clients to it."""
-    log = (data_dir.parent / "serve.log").open("w")
-    command = [TRIMTAB, "serve", "--port", "0", "--data-dir", str(data_dir)]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
-    try:
-        assert server.stdout is not None
-        line = server.stdout.readline()
-        if "ready" not in line:
-            raise SystemExit("trimtab did not start:\n" + Path(log.name).read_text())
-        answer = subprocess.run(
-            [TRIMTAB, "env", "--json", "--data-dir", str(data_dir)], check=True, capture_output=True, text=True
-        )
-        os.environ.update(json.loads(answer.stdout))
-        os.environ["TRIMTAB_DATA_DIR"] = str(data_dir)
-        yield
-    finally:
-        server.terminate()
-        server.wait()
-        log.close()
 
 
 def deploy(artifact: Path) -> None:

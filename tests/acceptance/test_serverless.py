@@ -84,6 +84,17 @@ def until(true: Callable[[], bool], what: str, timeout_s: float = 20.0) -> None:
         time.sleep(0.02)
 
 
+def answers(trimtab: Trimtab, name: str) -> bool:
+    """Whether there is a control."""
+    try:
+        described = trimtab.sagemaker.describe_endpoint(EndpointName=name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ServiceUnavailable":
+            raise
+        return False
+    return bool(described["EndpointStatus"] == "InService")
+
+
 def code_of(call: Callable[..., Any], **arguments: Any) -> tuple[str, int, str]:
     """Code, status and message of the error that boto3 raises."""
     with pytest.raises(ClientError) as caught:
@@ -230,9 +241,11 @@ def test_a_killed_control_goes_on_with_the_environments_that_there_are(serve: Se
         workers = trimtab.processes(f"trimtab: worker {name}/")
         (control,) = trimtab.processes("trimtab: control")
         control.kill()
-        trimtab.settled(name)  # the next control answers
-        assert trimtab.processes(f"trimtab: worker {name}/") == workers
-        gate.touch()
+        try:
+            until(lambda: answers(trimtab, name), "no control")
+            assert trimtab.processes(f"trimtab: worker {name}/") == workers
+        finally:
+            gate.touch()
         assert [future.result() for future in taken] == [b"through"] * 2
     assert trimtab.invoke(name, bytes(gate), "text/plain") == b"through"
     until(lambda: environments(trimtab, name) == 0, "not at zero")

@@ -1,5 +1,6 @@
 """How many environments a serverless variant has, and for how long an idle one stays."""
 
+from itertools import pairwise
 from math import inf, isfinite
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from trimtab.errors import Invalid
 from trimtab.policies.serverless.environments import Environments
-from trimtab.policies.serverless.keep_warm import STANDARD_S, IdleTimes, Window, window_of
+from trimtab.policies.serverless.keep_warm import REMEMBERED, IdleTimes, Window, window_of
 from trimtab.policies.serverless.settings import KeepWarm, KeepWarmMode, keep_warm_of
 from trimtab.resources.serverless import Serverless
 
@@ -74,28 +75,60 @@ def test_a_variant_that_is_called_every_half_hour_is_warm_when_the_call_comes_an
         environments.saw(0, at_s + 1)
         at_s += 1800.0
     idle_since_s = at_s - 1800.0 + 1
-    assert environments.wanted(idle_since_s + 1).count == 0
+    assert environments.wanted(idle_since_s + 60).count == 0
     assert environments.wanted(idle_since_s + 1799).count == 1
     assert environments.wanted(idle_since_s + 4000).count == 0
 
 
-def test_idle_times_within_a_minute_keep_an_environment_without_a_gap() -> None:
-    window = window_of(KeepWarm(), seen(*[5.0] * 20))
-    assert (window.from_s, window.until_s) == (0.0, 66.0)
+def test_of_an_unknown_variant_an_environment_stays_for_about_ten_minutes() -> None:
+    [(from_s, until_s)] = window_of(KeepWarm(), IdleTimes()).spans
+    assert from_s == 0
+    assert until_s == pytest.approx(612.0)
 
 
-@pytest.mark.parametrize(
-    "times",
-    [
-        (),
-        (5.0,) * 4,  # too few
-        tuple(60.0 * n + 1 for n in range(240)),  # all alike
-        (20_000.0,) * 9 + (5.0,),  # beyond the histogram
-    ],
-)
-def test_without_a_pattern_an_environment_is_kept_for_the_standard_time(times: tuple[float, ...]) -> None:
-    window = window_of(KeepWarm(), seen(*times))
-    assert (window.from_s, window.until_s) == (0.0, STANDARD_S)
+def test_calls_close_together_keep_an_environment_and_a_pause_ends_it() -> None:
+    window = window_of(KeepWarm(), seen(*[5.0, 6.0, 4.0, 7.0] * 10))
+    assert all(window.holds(idle_s) for idle_s in (0.0, 2.0, 5.0, 8.0))
+    assert not window.holds(1000.0)
+
+
+def test_a_timer_is_learned_from_two_calls() -> None:
+    window = window_of(KeepWarm(), seen(300.0, 300.0))
+    assert window.holds(299.0)
+    assert not window.holds(200.0)
+
+
+def test_habits_of_long_ago_are_forgotten() -> None:
+    window = window_of(KeepWarm(), seen(*[7200.0] * 70, *[300.0] * 70))
+    assert window.holds(300.0)
+    assert not window.holds(7200.0)
+
+
+def test_what_followed_the_present_pace_counts_most() -> None:
+    slow_then_fast = [3000.0] * 20 + [20.0] * 12
+    fast_then_slow = [20.0] * 12 + [3000.0] * 20
+    at_20_s = [window_of(KeepWarm(), seen(*times)).spans for times in (slow_then_fast, fast_then_slow)]
+    assert at_20_s[0] != at_20_s[1]
+
+
+def test_the_more_a_cold_start_is_worth_the_longer_an_environment_stays() -> None:
+    def kept_s(cold_s: float) -> float:
+        return sum(until_s - from_s for from_s, until_s in window_of(KeepWarm(cold_s=cold_s), seen(*known)).spans)
+
+    known = [30.0, 200.0, 45.0, 1000.0, 60.0, 2500.0]
+    assert [kept_s(0.0), *sorted(map(kept_s, (100.0, 840.0, 5000.0)))] == [
+        1.0, kept_s(100.0), kept_s(840.0), kept_s(5000.0)
+    ]  # fmt: skip
+
+
+@given(st.lists(st.floats(0, 1e7), max_size=150), st.floats(0, 1e6))
+def test_the_spans_of_any_habits_are_in_order_and_apart(idle_times: list[float], cold_s: float) -> None:
+    times = seen(*idle_times)
+    assert len(times.recent) == len(times.ordered) <= REMEMBERED
+    spans = window_of(KeepWarm(cold_s=cold_s), times).spans
+    assert spans[0][0] == 0
+    assert all(from_s < until_s for from_s, until_s in spans)
+    assert all(until_s < from_s for (_, until_s), (from_s, _) in pairwise(spans))
 
 
 @pytest.mark.parametrize(
@@ -106,6 +139,7 @@ def test_without_a_pattern_an_environment_is_kept_for_the_standard_time(times: t
         (" OFF ", OFF),
         ("0", OFF),
         ("10", TEN_S),
+        ("pattern:5000", KeepWarm(cold_s=5000.0)),
     ],
 )
 def test_the_variable_says_what_keeps_an_environment(text: str, means: KeepWarm) -> None:
@@ -113,13 +147,17 @@ def test_the_variable_says_what_keeps_an_environment(text: str, means: KeepWarm)
     assert keep_warm_of({}) == KeepWarm()
 
 
-@pytest.mark.parametrize("text", ["on", "-1", "nan", "inf", "1e300"])
+@pytest.mark.parametrize("text", ["on", "-1", "nan", "inf", "1e300", "pattern:", "pattern:-1", "off:3", ":3"])
 def test_a_variable_that_means_nothing_is_refused(text: str) -> None:
     with pytest.raises(Invalid, match="TRIMTAB_KEEP_WARM"):
         keep_warm_of({"TRIMTAB_KEEP_WARM": text})
 
 
-windows = st.builds(Window, st.floats(0, 1e5), st.floats(0, 1e5))
+def windows_of(edges: list[float]) -> Window:
+    return Window(tuple(zip(edges[::2], edges[1::2], strict=False)))
+
+
+windows = st.lists(st.floats(0, 1e5), unique=True, max_size=8).map(sorted).map(windows_of)
 
 
 @given(windows, st.floats(0, 2e5))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
+from math import inf
 from typing import Final
 
 from msgspec import Struct
@@ -23,6 +24,7 @@ from trimtab.resources.replica import ReplicaState, ReplicaStatus, StartCause
 from trimtab.resources.serverless import Serverless
 
 KEEP_EVERY_S: Final = 60
+TELLS_WITHIN_S: Final = 0.5  # a gateway tells its levels as soon as it is connected
 
 Place = tuple[str, str]
 """Endpoint's key and variant."""
@@ -63,6 +65,7 @@ class EnvironmentKeeper:
         self._connected = connected
         self._clock = clock
         self._kept: dict[Place, _Kept] = {}
+        self._connected_s = -inf if connected() else inf  # since when all gateways are there
         self._before = dict(learned)
         self._keep = keep
         self._counted = 0  # idle times, when they were kept last
@@ -98,7 +101,7 @@ class EnvironmentKeeper:
             kept.environments.made(there, now_s)
         kept.environments.follow(rules, keep_warm)
         wanted = kept.environments.wanted(now_s)
-        if not self._connected() and there > wanted.count:
+        if not self._all_told() and there > wanted.count:
             wanted = Wanted(there, "kept until all gateways have told what they have in hand")
         kept.told = wanted.count
         return wanted
@@ -119,13 +122,22 @@ class EnvironmentKeeper:
         kept = self._kept.get((key_of(endpoint), variant))
         if kept is None:
             return
-        self._saw(kept, total.now if self._connected() else max(total.now, kept.environments.in_hand))
+        self._saw(kept, total.now if self._all_told() else max(total.now, kept.environments.in_hand))
 
     def _saw(self, kept: _Kept, in_hand: int) -> None:
         now_s = self._clock.monotonic_s()
         kept.environments.saw(in_hand, now_s)
         if kept.environments.wanted(now_s).count != kept.told:
             self._wake(kept.endpoint)
+
+    def _all_told(self) -> bool:
+        """Whether all gateways are there, and have been for long enough to have told what they have in hand."""
+        now_s = self._clock.monotonic_s()
+        if not self._connected():
+            self._connected_s = inf
+            return False
+        self._connected_s = min(self._connected_s, now_s)
+        return now_s - self._connected_s >= TELLS_WITHIN_S
 
     # time
 
@@ -153,7 +165,7 @@ class EnvironmentKeeper:
 
     def second(self) -> None:
         """See what is in hand now."""
-        if not self._connected():
+        if not self._all_told():
             return
         totals = self._totals()
         for (_, variant), kept in list(self._kept.items()):

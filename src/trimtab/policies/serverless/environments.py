@@ -6,6 +6,7 @@ The k-th environment is needed while k or more requests are in hand. When they f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from typing import Final
 
@@ -41,6 +42,7 @@ class Environments(Struct, kw_only=True):
     in_hand: int = 0
     idle: list[Idle] = field(default_factory=list)  # those not in use: the next of them to be used is last
     learned: list[IdleTimes] = field(default_factory=list)
+    learner: Callable[[], IdleTimes] = IdleTimes  # a simulation puts another policy here
     _windows: dict[int, Window] = field(default_factory=dict)  # by place in `learned`: made when they are asked for
 
     def saw(self, in_hand: int, now_s: float) -> None:
@@ -86,14 +88,14 @@ class Environments(Struct, kw_only=True):
     def _learn(self, number: int, idle_s: float) -> None:
         place = min(number, LEARNED_APART) - 1
         while len(self.learned) <= place:
-            self.learned.append(IdleTimes())
-        self.learned[place].add(idle_s)
-        self._windows.pop(place, None)
+            self.learned.append(self.learner())
+        if self.learned[place].add(idle_s):
+            self._windows.pop(place, None)
 
     def _window(self, number: int) -> Window:
         place = min(number, LEARNED_APART) - 1
         window = self._windows.get(place)
         if window is None:
-            learned = self.learned[place] if place < len(self.learned) else IdleTimes()
+            learned = self.learned[place] if place < len(self.learned) else self.learner()
             window = self._windows[place] = window_of(self.keep_warm, learned)
         return window
