@@ -77,6 +77,19 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Seque
         typer.echo(line.rstrip())
 
 
+def one_line(text: str) -> str:
+    """What a model or a library has said, without line ends and without codes that a terminal would obey."""
+    return "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))
+
+
+def shortened(text: str, width: int) -> str:
+    """Cut in the middle: both ends of a name tell it from others."""
+    if len(text) <= width:
+        return text
+    kept = width - 1
+    return f"{text[: kept - kept // 3]}~{text[len(text) - kept // 3 :]}"
+
+
 def first_line(text: str) -> str:
     """The first line, for a table's cell."""
     return text.splitlines()[0] if text else ""

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from trimtab.cli.render import at, style_of
+from trimtab.cli.render import at, one_line, shortened, style_of
 from trimtab.cli.top_columns import COLUMNS, GAP, NAME_LEAST, NAME_MOST, Column, cell, fitting, short
 
 LEAST_WIDTH, LEAST_HEIGHT = 40, 8
@@ -94,7 +94,7 @@ def _head(document: Document, where: str, message: str) -> Iterator[Line]:
         ]
         first.append(("  " + "  ".join(facts), ""))
     yield first
-    yield [(_one_line(message), "bold yellow")] if message else []
+    yield [(one_line(message), "bold yellow")] if message else []
 
 
 def _table(document: Document, width: int, lines: int | None, depth: int | None) -> Iterator[Line]:
@@ -135,14 +135,14 @@ def _rows(rows: Sequence[Row], width: int) -> Iterator[Line]:
 
 
 def _row(row: Row, name_width: int, columns: Sequence[Column]) -> Line:
-    name = _shortened("  " * row.depth + row.name, name_width)
+    name = shortened("  " * row.depth + row.name, name_width)
     line: Line = [
         (f"{name:{name_width}} ", "bold" if row.depth == 0 else ""),
         (f"{row.state[:STATE_WIDTH]:{STATE_WIDTH}}", style_of(row.state)),
         (f" {row.ready:>{READY_WIDTH}}", ""),
     ]
     if row.note:
-        return [*line, (" " + _one_line(row.note), "red")]
+        return [*line, (" " + one_line(row.note), "red")]
     for column in columns:
         text = cell(column, row.figures)
         alarming = column.figure == "errors_per_s" and row.figures.get(column.figure)
@@ -158,14 +158,14 @@ def _reasons(document: Document, width: int, most: int | None) -> Iterator[Line]
     """
     endpoints = document.get("endpoints", ())
     lines = [
-        _cut([(f"{e['name']}: ", "bold"), (_one_line(e["failure_reason"]), "red")], width)
+        _cut([(f"{e['name']}: ", "bold"), (one_line(e["failure_reason"]), "red")], width)
         for e in endpoints
         if e.get("failure_reason")
     ]
     for endpoint in endpoints:
         if errors := endpoint.get("errors_by_reason"):
             told = ", ".join(f"{reason} {short(rate)}/s" for reason, rate in errors.items())
-            lines.append(_cut([(f"{endpoint['name']}: ", "bold"), (f"errors: {_one_line(told)}", "red")], width))
+            lines.append(_cut([(f"{endpoint['name']}: ", "bold"), (f"errors: {one_line(told)}", "red")], width))
     events = [(event["at_s"], e["name"], event) for e in endpoints for event in reversed(e.get("events", ()))]
     if most is not None:
         recent_s = document.get("at_s", 0.0) - _LOSSES_FIRST_S
@@ -179,26 +179,13 @@ def _reasons(document: Document, width: int, most: int | None) -> Iterator[Line]
 
 
 def _event(at_s: float, name: str, event: Document, width: int) -> Line:
-    said = ": ".join(filter(None, (event["what"], _one_line(event.get("reason", "")))))
+    said = ": ".join(filter(None, (event["what"], one_line(event.get("reason", "")))))
     replica = event.get("replica_id", "")
     of = f"{name} {replica}".rstrip()
     if len(at(at_s)) + len(of) + len(said) + 4 > width:  # the reason matters more than whole names
-        of = f"{_shortened(name, _NAME_IN_EVENT)} {_shortened(replica, _REPLICA_IN_EVENT)}".rstrip()
+        of = f"{shortened(name, _NAME_IN_EVENT)} {shortened(replica, _REPLICA_IN_EVENT)}".rstrip()
     style = "red" if event.get("failure") else ""
     return _cut([(f"{at(at_s)}  ", "dim"), (f"{of}  ", ""), (said, style)], width)
-
-
-def _shortened(text: str, width: int) -> str:
-    """Cut in the middle: both ends of a name tell it from others."""
-    if len(text) <= width:
-        return text
-    kept = width - 1
-    return f"{text[: kept - kept // 3]}~{text[len(text) - kept // 3 :]}"
-
-
-def _one_line(text: str) -> str:
-    """What a model or a library has said, without line ends and without codes that a terminal would obey."""
-    return "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))
 
 
 def _cut(line: Line, width: int) -> Line:

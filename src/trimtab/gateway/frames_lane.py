@@ -14,7 +14,7 @@ import msgspec
 from trimtab import logs
 from trimtab.errors import Broken, model_answered
 from trimtab.gateway.calls import Call
-from trimtab.gateway.lane import Lane, LaneOwner
+from trimtab.gateway.lane import Lane, LaneOwner, connect
 from trimtab.gateway.looker import Looker
 from trimtab.resources.routing import Lane as LaneRoute
 from trimtab.wire.decoder import FrameDecoder
@@ -231,12 +231,7 @@ class FramesLane(Lane, asyncio.Protocol):
     # --- connection --------------------------------------------------------------------------------------------
 
     async def _connect(self) -> None:
-        scheme, _, rest = self.route.address.partition(":")
-        if scheme == "unix":
-            await self._loop.create_unix_connection(lambda: self, rest)
-        else:
-            host, _, port = rest.rpartition(":")
-            await self._loop.create_connection(lambda: self, host, int(port))
+        await connect(self.route.address, self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected."""

@@ -52,21 +52,17 @@ class Watcher(Protocol):
 class Share:
     """Variants that share an endpoint's traffic by their weights."""
 
-    __slots__ = ("_alone", "_variants", "_weighted")
+    __slots__ = ("_variants", "_weighted")
 
     def __init__(self, variants: Iterable[Variant]) -> None:
         self._variants = tuple(variants)
         self._weighted = SmoothWeighted(variant.route.weight for variant in self._variants)
-        alone = len(self._variants) == 1 and self._variants[0].route.weight > 0
-        self._alone = self._variants[0] if alone else None
 
     def __bool__(self) -> bool:
         return bool(self._variants)
 
     def next(self) -> Variant | None:
         """The one whose turn it is. None when all weights are 0."""
-        if self._alone is not None:
-            return self._alone
         index = self._weighted.next()
         return self._variants[index] if index is not None else None
 
@@ -78,13 +74,15 @@ class EndpointEntry:
     latter: no draw of a variant makes a request wrong.
     """
 
-    __slots__ = ("_plain", "_with_models", "by_name", "max_payload_bytes", "route", "variants")
+    __slots__ = ("_plain", "_with_models", "by_name", "max_payload_bytes", "only", "route", "variants")
 
     def __init__(self, route: EndpointRoute, variants: tuple[Variant, ...]) -> None:
         self.route = route
         self.variants = variants
         self.by_name = {variant.route.name: variant for variant in variants}
         self.max_payload_bytes = max((variant.route.max_payload_bytes for variant in variants), default=0)
+        alone = len(variants) == 1 and variants[0].route.weight > 0
+        self.only = variants[0] if alone else None  # takes all that fits it: no choice is needed
         self._plain = Share(variant for variant in variants if not variant.hosted)
         self._with_models = Share(variant for variant in variants if variant.hosted)
 
@@ -152,12 +150,14 @@ class Gateway:
             call.done = True
             call.failed(NotFound("endpoint", call.endpoint))
             return
-        try:
-            variant = entry.choose(call.target_variant, model=call.target_model)
-        except (NotFound, Invalid) as error:
-            call.done = True
-            call.failed(error)
-            return
+        variant = entry.only
+        if variant is None or call.target_variant or variant.hosted is (call.target_model == ""):
+            try:
+                variant = entry.choose(call.target_variant, model=call.target_model)
+            except (NotFound, Invalid) as error:
+                call.done = True
+                call.failed(error)
+                return
         if not variant.active:
             self._activate(variant)
         variant.admit(call)

@@ -60,6 +60,17 @@ class LaneOwner(Protocol):
         ...
 
 
+async def connect(address: str, protocol: asyncio.Protocol) -> None:
+    """Connect `protocol` to `unix:/path` or `tcp:host:port`. OSError when nobody listens there."""
+    loop = asyncio.get_running_loop()
+    scheme, _, rest = address.partition(":")
+    if scheme == "unix":
+        await loop.create_unix_connection(lambda: protocol, rest)
+    else:
+        host, _, port = rest.rpartition(":")
+        await loop.create_connection(lambda: protocol, host, int(port))
+
+
 class Lane(ABC):
     """Sends calls to one address and reports to its owner. Reconnects as long as it is not retired.
 

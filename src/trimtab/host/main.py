@@ -20,13 +20,17 @@ import msgspec
 from trimtab import logs
 from trimtab.clock import SystemClock
 from trimtab.config import Paths
+from trimtab.engines.local import gpus
 from trimtab.engines.local.failures import StartFailed
 from trimtab.engines.local.memory import available_memory, total_memory
+from trimtab.engines.local.proc import is_ending
 from trimtab.engines.local.shapes import shape_of
 from trimtab.errors import Invalid
 from trimtab.host.clients import Clients
 from trimtab.host.control import ControlLink
+from trimtab.host.foreign import ForeignRunner
 from trimtab.host.host import Host
+from trimtab.host.runner import Runner
 from trimtab.host.workers import WorkerRunner
 from trimtab.logfile import LineStream, LogFile, capture
 from trimtab.logs import fields
@@ -37,6 +41,7 @@ from trimtab.resources.hosting import Hosting
 from trimtab.resources.launch import WorkerLaunch
 from trimtab.resources.lifecycles import REPLICA, step
 from trimtab.resources.replica import Failure, ReplicaSpec, ReplicaState
+from trimtab.resources.runtime import RuntimeKind
 from trimtab.wire.frames import WorkerDescription
 from trimtab.wire.hosting import HostHello, ModelAt, Used, Want
 from trimtab.wire.listening import listen
@@ -46,6 +51,7 @@ logger = logging.getLogger(__name__)
 KindOf = Callable[[Path], str]
 
 _BROKEN_EXIT = 70  # EX_SOFTWARE
+_GPU_SHARE = 0.95  # of the devices' memory
 _OOM_SCORE = 100  # models go first when the machine's memory is gone
 _TELL_LIMIT_S = 1.0  # how long the end waits for control to write down what was unloaded
 _LOG_TICK_S = 1.0
@@ -90,18 +96,25 @@ class HostProcess:
             on_settings=lambda said: self.host.settings(said),
         )
         self.host = Host(
-            ModelCache(_memory_of(launch, spec, hosting), cache=hosting.cache),
+            ModelCache(_memory_of(launch, spec, hosting), cache=hosting.cache, gpu_memory_bytes=_gpu_memory_of(launch)),
             self._link,
             SystemClock(),
             tell=self._clients.tell_gateways,
             kind_of=kind_of,
             available_bytes=available_memory,
+            is_ending=is_ending,
         )
-        self.host.runner = WorkerRunner(launch, spec, self.host.ended, in_hand=self.host.in_hand)
+        self.host.runner = self._runner()
         self._state = ReplicaState.STARTING
         self._failure: Failure | None = None
         self._over = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
+
+    def _runner(self) -> Runner:
+        launch, spec, host = self._launch, self._spec, self.host
+        if spec.runtime.kind is RuntimeKind.PYTHON:
+            return WorkerRunner(launch, spec, host.ended, in_hand=host.in_hand)
+        return ForeignRunner(launch, spec, host.ended, on_broken=self._break, quiet=host.quiet)
 
     async def serve(self) -> None:
         """Until it has been told to end, and has."""
@@ -158,6 +171,12 @@ class HostProcess:
             failure_tail=failure.tail if failure else "",
             family=self.host.runner.pids,
         )
+
+    def _break(self, failure: Failure) -> None:
+        """What holds the models cannot be started any more: the replica is to be replaced."""
+        if self._state is ReplicaState.READY:
+            self._failure = failure
+            self._move(ReplicaState.FAILED)
 
     def drain(self) -> None:
         """Finish what is in hand, then end. Its models' workers take as long as they take: STOP cuts that short."""
@@ -222,6 +241,12 @@ def _become_host(launch: WorkerLaunch, spec: ReplicaSpec) -> LogFile | None:
     logs.configure("models")
     faulthandler.enable(file=2)
     return log
+
+
+def _gpu_memory_of(launch: WorkerLaunch) -> int:
+    """Of its devices together, but for what the driver keeps and a model's own reserve; 0: it has none."""
+    cards = [gpu.memory_bytes for gpu in gpus.inventory() if gpu.index in launch.gpus] if launch.gpus else []
+    return int(sum(cards) * _GPU_SHARE)
 
 
 def _memory_of(launch: WorkerLaunch, spec: ReplicaSpec, hosting: Hosting) -> int:

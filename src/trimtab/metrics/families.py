@@ -96,7 +96,9 @@ MODEL_MISSES: Final = Family(
     "trimtab_model_cache_misses_total", "counter", "Multi-model: requests whose model was not loaded when they came."
 )
 MODEL_WAIT: Final = Family(
-    "trimtab_model_wait_seconds", "summary", "Multi-model: how long requests waited for their model; of those that did."
+    "trimtab_model_wait_duration_seconds",
+    "summary",
+    "Multi-model: how long requests waited for their model; of those that did.",
 )
 
 GATEWAY_FAMILIES: Final = (

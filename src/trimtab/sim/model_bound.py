@@ -33,7 +33,7 @@ class Bound(Struct, frozen=True):
 
 
 def bound(trace: Trace, memory_bytes: int, *, late_s: float = 0.0, slices: int = 240, rounds: int = 400) -> Bound:
-    """For all policies that order each load at most `late_s` after the request for it: the memory is taken from then."""
+    """For all policies that order each load at most `late_s` after its request: it takes memory from then on."""
     begins, ends, sizes, costs = _gaps(trace, late_s)
     load_s = np.array([model.load_s for model in trace.models])
     all_s = float(load_s[trace.which].sum())

@@ -72,9 +72,14 @@ class ModelRun:
     most_bytes: int = 0
 
 
-def run(trace: Trace, policy: Policy, timing: Timing | None = None) -> ModelRun:
-    """Let `policy` serve all of `trace`. Fetches, loads and unloads take as long as models and timing say."""
-    return _World(trace, policy, timing or Timing()).run()
+def run(
+    trace: Trace, policy: Policy, timing: Timing | None = None, *, first: Sequence[Input] = (), start_s: float = 0.0
+) -> ModelRun:
+    """Let `policy` serve all of `trace`, told `first` at the start. Fetches, loads and unloads take their time."""
+    world = _World(trace, policy, timing or Timing())
+    for given in first:
+        world.tell(given, start_s)
+    return world.run()
 
 
 class _World:
@@ -132,13 +137,14 @@ class _World:
             if not hand and served in self.ready:
                 self.tell(Used(served, 0, 0), now_s)
             return
-        self.tell(given, now_s)
         if isinstance(given, Loaded):
             self.ready.add(given.model)
+        self.tell(given, now_s)
+        if isinstance(given, Loaded):
             waiters = self.waiting.pop(given.model, [])
             for index in waiters:
                 self.found.waits_s[index] = now_s - self.trace.at_s[index]
-            if waiters:
+            if waiters and given.model in self.ready:  # else it leaves already, and answers them while it drains
                 self.serve(given.model, len(waiters), now_s)
 
     def tell(self, given: Input, now_s: float) -> None:

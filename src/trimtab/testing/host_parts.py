@@ -14,7 +14,8 @@ MIB = 2**20
 
 
 class FakeRunner:
-    """A Runner. Models load and end at once, unless they are in `slow_loads` or `slow_ends`, whose events say when."""
+    """A Runner. Models load and end at once, unless they are in `slow_loads` or `slow_ends`, whose events say
+    when; they are weighed at once unless in `slow_weighs`."""
 
     def __init__(self, on_end: OnEnd) -> None:
         self._on_end = on_end
@@ -24,6 +25,8 @@ class FakeRunner:
         self.footprints: dict[str, Footprint] = {}
         self.slow_loads: dict[str, asyncio.Event] = {}
         self.slow_ends: dict[str, asyncio.Event] = {}
+        self.slow_weighs: dict[str, asyncio.Event] = {}
+        self.absent: set[str] = set()  # models that it has given up by itself, and has not told of
 
     async def open(self) -> None:
         """See Runner."""
@@ -44,6 +47,8 @@ class FakeRunner:
 
     async def weigh(self, key: Key) -> Footprint | None:
         """See Runner."""
+        if key.model in self.slow_weighs:
+            await self.slow_weighs[key.model].wait()
         return self.footprints.get(key.model, Footprint(10 * MIB)) if key in self.loaded else None
 
     async def unload(self, key: Key, *, grace_s: float) -> None:
@@ -55,6 +60,16 @@ class FakeRunner:
             self.slow_ends[key.model].set()
         if key in self.loaded:
             self.loaded.remove(key)
+
+    async def has(self, key: Key) -> bool:
+        """See Runner."""
+        if key.model in self.absent:
+            self.absent.remove(key.model)
+            self.crash(key)
+        return key in self.loaded
+
+    def leave(self) -> None:
+        """See Runner."""
 
     async def measure(self) -> Mapping[Key, Footprint]:
         """See Runner."""

@@ -28,7 +28,8 @@ def become_worker(launch: WorkerLaunch, spec: ReplicaSpec) -> None:
     """
     if os.getsid(0) != os.getpid():
         os.setsid()
-    setproctitle.setproctitle(f"trimtab: worker {spec.endpoint}/{spec.variant}")
+    of = f"{spec.endpoint}/{spec.variant}" + (f" {spec.model_name}" if launch.owned else "")
+    setproctitle.setproctitle(f"trimtab: worker {of}")
     reset_signals()
     close_descriptors(keep={launch.lifeline_fd, launch.listener_fd})
     os.chdir("/")

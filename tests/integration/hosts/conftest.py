@@ -1,10 +1,14 @@
 import asyncio
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 import uvloop
+
+sys.path.insert(0, str(Path(__file__).parent))
+
 from estate import Estate
 
 

@@ -1,4 +1,6 @@
-"""What tests of model hosts are made in: a nursery, an engine, a control's end, and a folder of models."""
+"""What tests of model hosts are made in: a nursery, an engine, both ends of hosts, and a folder of models."""
+
+from __future__ import annotations
 
 import os
 import signal

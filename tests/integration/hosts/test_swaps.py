@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-from conftest import Estate, a_host
+from estate import Estate, a_host
+
 from trimtab.testing.host_ends import until
 from trimtab.wire.hosting import ModelState
 

@@ -11,8 +11,9 @@ from cli_server import World
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimtab.cli.hosting.page import lines, mebibytes, setting_words, share, shortened
+from trimtab.cli.hosting.page import lines, mebibytes, setting_words, share
 from trimtab.cli.hosting.rows import Page, Sort, chosen, page_of
+from trimtab.cli.render import shortened
 from trimtab.control.hosts.api import HostView, ModelCount, PastEvent
 from trimtab.resources.endpoint_config import EndpointConfig, VariantSpec
 from trimtab.resources.hosting import ModelSetting
@@ -182,7 +183,7 @@ def test_a_part_is_all_or_nothing_only_when_it_is() -> None:
 
 
 def test_a_long_name_keeps_its_ends() -> None:
-    assert shortened("customers/europe/acme/churn-2026.tar.gz", 20) == "customers~026.tar.gz"
+    assert shortened("customers/europe/acme/churn-2026.tar.gz", 20) == "customers/eur~tar.gz"
     assert mebibytes(12_345_678_901) == "11,774"
 
 

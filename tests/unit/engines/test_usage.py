@@ -258,3 +258,11 @@ def test_cpu_time_is_never_counted_twice(steps: list[tuple[str, int, int]]) -> N
                 now_s += 1
                 counted_s += family.read(now_s, proc.PROC) or 0.0
                 assert counted_s <= tree.spent_s + 1e-6
+
+
+def test_a_process_on_its_way_out_is_told_from_one_that_lives(tmp_path: Path) -> None:
+    line = "7 (a b) c) {} 1 7 7 0 -1 {} 0 0"
+    for pid, state, flags in ((1, "S", 0x400040), (2, "R", 0x400044), (3, "Z", 0x40000C)):
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "stat").write_text(line.format(state, flags))
+    assert [proc.is_ending(pid, tmp_path) for pid in (1, 2, 3, 4)] == [False, True, True, True]

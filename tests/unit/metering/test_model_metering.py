@@ -151,6 +151,16 @@ def test_loaded_models_are_counted_once_a_minute_for_each_replica_as_on_aws(worl
     assert count == [3, 2, 1, 2]
 
 
+def test_the_count_of_a_minute_is_the_same_when_control_was_restarted_in_it(world: World) -> None:
+    for _ in range(3):
+        world.meter.holds("r1", PLACE, a_holding(ModelState.READY))
+        world.meter.tick()
+        world.meter.left("r1")
+        world.store.close()
+        world.start()
+    assert world.value("LoadedModelCount", "count", "/aws/sagemaker/Endpoints") == 1
+
+
 def test_gauges_are_published_when_they_change_and_every_ten_seconds(world: World) -> None:
     world.meter.holds("r1", PLACE, a_holding(ModelState.READY))
     for _ in range(5):
@@ -190,7 +200,7 @@ async def test_hits_and_waits_of_gateways_are_published_and_exposed(world: World
     assert world.value("ModelLoadingWaitTime", "max") == 5000
     assert 'trimtab_model_cache_hits_total{endpoint="e",variant="v"} 3' in lines
     assert 'trimtab_model_cache_misses_total{endpoint="e",variant="v"} 1' in lines
-    assert 'trimtab_model_wait_seconds_sum{endpoint="e",variant="v"} 0.005' in lines
+    assert 'trimtab_model_wait_duration_seconds_sum{endpoint="e",variant="v"} 0.005' in lines
 
 
 async def test_what_hosts_did_is_exposed_in_seconds(world: World) -> None:

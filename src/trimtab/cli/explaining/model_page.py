@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from trimtab.cli.explaining.model_story import ModelTold, facts
 from trimtab.cli.explaining.page import clock
-from trimtab.cli.hosting.page import printable
+from trimtab.cli.render import one_line
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -25,7 +25,7 @@ def model_paragraph(one: ModelTold, width: int) -> Iterator[Text]:
     what = f"{one.what}: {_WHY.get(one.why, one.why)}" if one.why else one.what
     place = f"{one.variant}/{one.replica_id}"
     yield Text.assemble(
-        (clock(one.at_s), "bold"), "  ", (what, one.style), f"  {printable(one.model)}", (f"  {place}", "dim")
+        (clock(one.at_s), "bold"), "  ", (what, one.style), f"  {one_line(one.model)}", (f"  {place}", "dim")
     )
     for label, text in facts(one):
         lines = textwrap.wrap(text, max(20, width - _LABEL - 1), break_on_hyphens=False) or [""]

@@ -10,7 +10,8 @@ from msgspec import Struct
 
 from trimtab.advisor.model_costs import time_usd
 from trimtab.cli.benching.subject import dollars
-from trimtab.cli.hosting.page import mebibytes, printable
+from trimtab.cli.hosting.page import mebibytes
+from trimtab.cli.render import one_line
 from trimtab.wire.hosting import ModelEvent
 
 _GOOD, _BAD = ("loaded",), ("load failed", "crashed", "refused")
@@ -70,7 +71,7 @@ def facts(one: ModelTold) -> Iterator[tuple[str, str]]:
     """What there is to tell besides the headline: label and text."""
     event = one.event
     if event.text:
-        yield "why", printable(event.text)
+        yield "why", one_line(event.text)
     if event.failure:
         yield "failed", event.failure
     if times := _times(event):

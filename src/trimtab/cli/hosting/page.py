@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from trimtab.cli.benching.subject import dollars
 from trimtab.cli.hosting.rows import ABSENT, IDLE_S, ModelRow, Page
-from trimtab.cli.render import ago, milliseconds, style_of
+from trimtab.cli.render import ago, milliseconds, one_line, shortened, style_of
 from trimtab.control.hosts.api import HostView
 from trimtab.resources.hosting import ModelSetting
 
@@ -112,7 +112,7 @@ def _models(page: Page, rows: Sequence[ModelRow], width: int) -> Iterator[Line]:
         return
     cells = [_cells(page, row) for row in rows]
     keep = [index for index, column in enumerate(_COLUMNS) if any(line[index] != ABSENT for line in cells)]
-    names = [printable(row.model) for row in rows]
+    names = [one_line(row.model) for row in rows]
     name_width = min(_NAME_MOST, max(_NAME_LEAST, width // 3), max(_NAME_LEAST, *map(len, names)))
     sizes = {index: max(len(_COLUMNS[index].title), *(len(line[index]) for line in cells)) for index in keep}
     last = len(_COLUMNS) - 1
@@ -158,7 +158,7 @@ def _cells(page: Page, row: ModelRow) -> tuple[str, ...]:
         dollars(row.loads_usd) if row.loads_usd else ABSENT,
         dollars(row.kept_usd_per_hour) if row.kept_usd_per_hour else ABSENT,
         setting_words(row.setting) or ABSENT,
-        printable(row.last_why) or ABSENT,
+        one_line(row.last_why) or ABSENT,
     )
 
 
@@ -179,7 +179,7 @@ def sums(page: Page) -> Iterator[str]:
             f"{part} of the memory{money}."
         )
     if not page.prices:
-        yield "No price is known of these instance types, so nothing is told of money."
+        yield "No price is known of these instance types, or the key may not see them: nothing is told of money."
 
 
 def setting_words(setting: ModelSetting | None) -> str:
@@ -209,19 +209,6 @@ def share(part: float, whole: float) -> str:
     if 0 < part < whole:
         percent = min(max(percent, 0.1), 99.9)
     return f"{percent:.1f}%" if percent % 100 else f"{percent:.0f}%"
-
-
-def shortened(name: str, width: int) -> str:
-    """A name cut in its middle."""
-    if len(name) <= width:
-        return name
-    head = (width - 1) // 2
-    return f"{name[:head]}~{name[len(name) - (width - 1 - head) :]}"
-
-
-def printable(text: str) -> str:
-    """What a model or a library has said, in one line and without codes that a terminal would obey."""
-    return "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))
 
 
 def _aligned(column: Column, text: str, size: int) -> str:

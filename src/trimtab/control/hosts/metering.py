@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -31,7 +31,7 @@ _NOTE: Final = "models/"
 _KEPT_S: Final = 86_400.0  # a host that has been silent for so long is no more
 
 _pack = msgspec.msgpack.Encoder().encode
-_unpack = msgspec.msgpack.Decoder(tuple[int, float]).decode
+_unpack = msgspec.msgpack.Decoder(tuple[int, int, float]).decode
 
 
 class Held(Struct, frozen=True):
@@ -100,11 +100,12 @@ class HostMeter:
     def _load(self) -> None:
         old: dict[str, bytes | None] = {}
         for name, value in self._store.notes(_NOTE).items():
-            number, at_s = _unpack(value)
+            number, minute_s, at_s = _unpack(value)
             if self._clock.now_s() - at_s > _KEPT_S:
                 old[name] = None
             else:
                 self._numbers[name.removeprefix(_NOTE)] = number
+                self._counted[name.removeprefix(_NOTE)] = minute_s
         if old:
             self._store.record((), notes=old)
 
@@ -129,9 +130,15 @@ class HostMeter:
             self._store.record((), committed=committed)
             return
         self._numbers[replica_id] = fresh[-1].seq
-        note = {_NOTE + replica_id: _pack((fresh[-1].seq, self._clock.now_s()))}
         samples = [sample for event in fresh for sample in event_samples(place, event)]
-        self._store.record(samples, notes=note, committed=committed)
+        self._store.record(samples, notes=self._notes([replica_id]), committed=committed)
+
+    def _notes(self, replica_ids: Iterable[str]) -> dict[str, bytes | None]:
+        """What is known to be counted of each: its last event, and the minute of its last LoadedModelCount."""
+        now_s = self._clock.now_s()
+        return {
+            _NOTE + one: _pack((self._numbers.get(one, 0), self._counted.get(one, 0), now_s)) for one in replica_ids
+        }
 
     def holds(self, replica_id: str, place: Place, holding: Holding) -> None:
         """What a connected host holds now."""
@@ -140,13 +147,14 @@ class HostMeter:
 
     def left(self, replica_id: str) -> None:
         """A host is not connected any more: it publishes no gauges."""
-        for known in (self._places, self._held, self._counted):
-            known.pop(replica_id, None)
+        self._places.pop(replica_id, None)
+        self._held.pop(replica_id, None)
 
     def gone(self, replica_id: str) -> None:
-        """A replica has ended, and its last events have come: its number need not be known any more."""
+        """A replica has ended, and its last events have come: what was counted of it need not be known any more."""
         self.left(replica_id)
-        if self._numbers.pop(replica_id, None) is not None:
+        known = self._numbers.pop(replica_id, None), self._counted.pop(replica_id, None)
+        if known != (None, None):
             self._store.record((), notes={_NOTE + replica_id: None})
 
     # --- every second ----------------------------------------------------------------------------------------------
@@ -164,15 +172,19 @@ class HostMeter:
         """Publish gauges that have changed or are due, and every replica's count of this minute."""
         now_s = int(self._clock.now_s())
         samples: list[Sample] = []
+        counted: list[str] = []
         for place, held in self._by_place().items():
             before, at_s = self._told.get(place, ({}, 0))
             if held != before or not 0 <= now_s - at_s < GAUGES_EVERY_S:
                 self._told[place] = (held, now_s)
                 samples += held_samples(place, held.values() or (Held(0, 0),), now_s)
-            if due := self._due(held, now_s // MINUTE_S * MINUTE_S):
-                samples.append(_minute_count(place, due, now_s // MINUTE_S * MINUTE_S))
+            minute_s = now_s // MINUTE_S * MINUTE_S
+            if due := [replica_id for replica_id in held if self._counted.get(replica_id) != minute_s]:
+                self._counted.update(dict.fromkeys(due, minute_s))
+                counted += due
+                samples.append(_minute_count(place, [held[replica_id] for replica_id in due], minute_s))
         if samples:
-            self._store.record(samples)
+            self._store.record(samples, notes=self._notes(counted))
 
     def _by_place(self) -> dict[Place, dict[str, Held]]:
         """Those that hold something, and once more those whose last replica has left."""
@@ -185,11 +197,6 @@ class HostMeter:
             else:
                 del self._told[place]
         return found
-
-    def _due(self, held: Mapping[str, Held], minute_s: int) -> list[Held]:
-        due = [replica_id for replica_id in held if self._counted.get(replica_id) != minute_s]
-        self._counted.update(dict.fromkeys(due, minute_s))
-        return [held[replica_id] for replica_id in due]
 
 
 def _minute_count(place: Place, held: Sequence[Held], minute_s: int) -> Sample:

@@ -108,7 +108,7 @@ class LocalEngine:
             hung_after_s=self._hung_after_s,
             house=house,
         )
-        self._hosted = HostedWorkers(paths.models_dir)
+        self._hosted = HostedWorkers(paths.models_dir, paths.hosted, self._containers)
         self._replicas: dict[str, LocalReplica] = {}
         self._ending: dict[str, LocalReplica] = {}  # stopped, not dead yet: their places are taken still
         self._tasks: set[asyncio.Task[None]] = set()
@@ -377,7 +377,7 @@ class LocalEngine:
                         else:  # it is control that was held up: what workers said meanwhile is still unread
                             member.heard_s = now_s
                         member.ask()
-                if self._enforce:
+                if self._enforce and replica.spec.hosting is None:  # a host bounds its models itself
                     self._check_memory(replica)
             self._take_in_newcomers()
             self._see_off_hosted()
@@ -411,7 +411,7 @@ class LocalEngine:
     def _check_memory(self, replica: LocalReplica) -> None:
         """All processes of a replica together may have what its instance type has."""
         limit = replica.place.memory_bytes
-        used = sum(processes.resident_bytes(pid) for pid in replica.pids) if limit else 0
+        used = sum(map(processes.resident_bytes, replica.pids)) if limit else 0
         if used > limit:
             replica.fail(
                 Failure(

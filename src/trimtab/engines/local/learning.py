@@ -98,6 +98,8 @@ class Learner:
             if time.monotonic() > self._trial_deadline_s:
                 os.kill(self._trial_pid, signal.SIGKILL)
             return
+        while self._wanted and self._wanted[0] in sys.modules:  # another one has brought it in meanwhile
+            self._wanted.popleft()
         if self._wanted:
             self._trial_module = self._wanted.popleft()
             self._trial_deadline_s = time.monotonic() + TRIAL_LIMIT_S

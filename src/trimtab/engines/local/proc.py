@@ -12,6 +12,7 @@ from msgspec import Struct
 CLOCK_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 PROC = Path("/proc")
+_PF_EXITING = 0x4  # of the flags in /proc/PID/stat: include/linux/sched.h
 
 
 class Stat(Struct, frozen=True):
@@ -44,6 +45,16 @@ def stat(pid: int, root: Path = PROC) -> Stat | None:
         reaped_cpu_s=(reaped_user + reaped_system) * CLOCK_TICK_S,
         resident_bytes=int(after_name[21]) * PAGE_BYTES,
     )
+
+
+def is_ending(pid: int, root: Path = PROC) -> bool:
+    """Whether a process is gone, or on its way out: its sockets close one by one before it is a zombie."""
+    try:
+        text = (root / str(pid) / "stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    after_name = text[text.rindex(b")") + 2 :].split()
+    return after_name[0] in (b"Z", b"X") or bool(int(after_name[6]) & _PF_EXITING)
 
 
 def proportional_bytes(pid: int, root: Path = PROC) -> int | None:

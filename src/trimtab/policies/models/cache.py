@@ -29,7 +29,7 @@ from trimtab.policies.models.inputs import (
 from trimtab.policies.models.memory import MIB, Memory, Size
 from trimtab.policies.models.room import Room
 from trimtab.policies.models.shelf import Shelf
-from trimtab.policies.models.use import Uses
+from trimtab.policies.models.use import REMEMBERED, Foresight, Uses
 from trimtab.resources.hosting import EVERY_MODEL, ModelSetting
 from trimtab.wire.hosting import ModelState, Resident
 
@@ -40,16 +40,19 @@ class ModelCache:
     """The models of one replica. `memory_bytes` bounds them all together; without `cache` each leaves after its use.
 
     `step` takes what has happened and gives what to do. Times are seconds on one clock; a step back counts as none.
-    `gpu_memory_bytes`: 0 = not bounded.
+    `gpu_memory_bytes`: 0 = not bounded. `uses`: what foretells how often each model will be asked for.
     """
 
-    def __init__(self, memory_bytes: int, *, cache: bool = True, gpu_memory_bytes: int = 0) -> None:
+    def __init__(
+        self, memory_bytes: int, *, cache: bool = True, gpu_memory_bytes: int = 0, uses: Foresight | None = None
+    ) -> None:
         self._shelf = Shelf(Memory(memory_bytes, gpu_memory_bytes))
         self._has_gpu = gpu_memory_bytes > 0
         self._cache = cache
         self._settings: dict[str, ModelSetting] = {}
-        self._uses = Uses()
+        self._uses: Foresight = uses if uses is not None else Uses()
         self._load_s: dict[str, float] = {}
+        self._evicted_s: dict[str, float] = {}  # when, lately
         self._forecast = Forecast()
         self._room = Room(self._shelf, self._forecast, self._loss)
 
@@ -223,11 +226,14 @@ class ModelCache:
         self._shelf.loaded(entry, copy, took)
         copy.load_s = given.took_s
         self._forecast.loaded(given.model, copy.files, took)
+        self._load_s.pop(given.model, None)
         self._load_s[given.model] = given.took_s
+        if len(self._load_s) > REMEMBERED:
+            del self._load_s[next(iter(self._load_s))]
         entry.no_memory = 0
         if entry.waiting and not copy.requests:
             copy.expects_until_s = self._shelf.now_s + limits.EXPECTED_S
-        if self._shelf.now_s - entry.evicted_s < limits.THRASH_LOADS * given.took_s:
+        if self._shelf.now_s - self._evicted_s.get(given.model, float("-inf")) < limits.THRASH_LOADS * given.took_s:
             copy.stays_until_s = self._shelf.now_s + min(limits.LONGEST_STAY_S, given.took_s)
         self._shelf.unwant(entry)
         for other in list(entry.copies.values()):
@@ -244,6 +250,9 @@ class ModelCache:
         self._shelf.drop(entry, copy)
         if copy.state is _LEAVING:
             return
+        if given.full and entry.no_memory < limits.FULL_TRIES and self._room.give(entry, copy.size):
+            entry.no_memory += 1
+            return  # wanted still
         if given.out_of_memory:
             entry.no_memory += 1
             more = self._forecast.short(entry.model, copy.files, copy.size, gpu=self._has_gpu)
@@ -269,7 +278,7 @@ class ModelCache:
             return
         if copy.state is _LEAVING:
             if copy.left == "evicted":
-                entry.evicted_s = self._shelf.now_s
+                self._note_eviction(entry.model)
             self._shelf.drop(entry, copy)
             return
         message = given.message or "The model's process has ended."
@@ -347,6 +356,12 @@ class ModelCache:
         idle_s = self._shelf.now_s - max(copy.used_s, copy.loaded_s)
         why = "expired" if self._cache else "not cached"
         self._shelf.unload(entry, copy, why, f"nobody has asked for it in {idle_s:.0f} s")
+
+    def _note_eviction(self, model: str) -> None:
+        self._evicted_s.pop(model, None)
+        self._evicted_s[model] = self._shelf.now_s
+        if len(self._evicted_s) > limits.EVICTIONS:
+            del self._evicted_s[next(iter(self._evicted_s))]
 
     def _loss(self, model: str) -> float:
         """Seconds of loading that its absence costs, per second."""

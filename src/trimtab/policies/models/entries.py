@@ -70,7 +70,6 @@ class Entry:
     message: str = ""
     fetch_failures: int = 0  # in a row
     no_memory: int = 0  # loads in a row that ran out of it
-    evicted_s: float = float("-inf")
 
     @property
     def ready(self) -> Copy | None:

@@ -21,9 +21,9 @@ class Candidate(Struct, frozen=True):
 def victims(candidates: Iterable[Candidate], need: Size) -> tuple[Candidate, ...]:
     """Those whose going frees `need` at little loss, the least valuable first; none when all do not suffice.
 
-    By loss for each byte that is short, until there is room, and then without those that turn out not to be needed; or
-    a single one, where that loses less. So one large cold model goes rather than many small hot ones, and never the
-    other way round.
+    By loss for each byte that is short, until there is room, and then without those that turn out not to be needed. So
+    one large cold model goes rather than many small hot ones, and never the other way round. (To take the single model
+    that loses least where one suffices loads more in the end: it leaves large cold ones where they are.)
     """
     need = need.lack
     order = sorted(candidates, key=lambda one: (_density(one, need), one.loss, one.model, one.version))
@@ -36,11 +36,7 @@ def victims(candidates: Iterable[Candidate], need: Size) -> tuple[Candidate, ...
         freed += one.size
     if not need.fits(freed):
         return ()
-    needed = _without_spares(taken, freed - need)
-    single = min((one for one in order if need.fits(one.size)), key=lambda one: one.loss, default=None)
-    if single is not None and taken and single.loss < sum(one.loss for one in needed):
-        return (single,)
-    return tuple(needed)
+    return tuple(_without_spares(taken, freed - need))
 
 
 def _density(one: Candidate, need: Size) -> float:

@@ -13,11 +13,13 @@ PATIENT_S = 5.0  # a retry that is further away is not waited for
 EXPECTED_S = 2.0  # a copy stays for the requests that it was loaded for; gateways tell of them within a second
 BUSY_PATIENCE_S = 1.0  # before copies with requests in hand are drained for a model that waits
 THRASH_LOADS = 3.0  # loaded again within so many times its load: it was wrong to give it up
+EVICTIONS = 4096  # that are remembered for it
 LONGEST_STAY_S = 10.0  # of those: as long as the load took, and at most so long
 UNUSED_S = 10.0  # without a cache: how long a copy waits for the requests that it was loaded for
 SETTLED_S = 60.0  # a crash after that long is no sign of the next one
 FORGIVEN_S = 600.0  # nor are failures so long ago
 MEMORY_TRIES = 3  # loads that run out of memory, each with more room than the one before
+FULL_TRIES = 8  # loads in a row for which others were unloaded, and it did not help
 MARGIN_SHARE = 0.05  # of the bound: what the machine is to have left beside the models
 
 

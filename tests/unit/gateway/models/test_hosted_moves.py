@@ -288,3 +288,16 @@ async def test_a_host_that_connects_again_hears_what_is_still_in_hand(hosts):
     worker.got[0].answer(b"y")
     assert await call.outcome() == b"y"
     await host.until(lambda: host.uses[-1].in_hand == 0)
+
+
+async def test_nothing_is_left_to_do_when_a_host_that_left_the_routes_dies_before_its_workers(hosts):
+    host = await hosts.open()
+    worker = await hosts.load(host, "a")
+    call = hosts.ask("a")
+    await worker.until(lambda: worker.got)
+    await hosts.route()
+    await host.die()
+    worker.got[0].answer(b"y")
+    assert await call.outcome() == b"y"
+    assert not hosts.variant.sweep(hosts.variant._now_s())
+    await worker.until(lambda: not worker.connections)
