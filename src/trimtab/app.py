@@ -81,6 +81,7 @@ def become_supervisor(config: Config, url: str, listeners: list[socket.socket], 
     """Exec `trimtab.supervisor` with its orders. The lock and the listening sockets stay open in it."""
     python = [sys.executable, "-m", "trimtab.app"]
     children: list[dict[str, object]] = [
+        {"name": "queues", "argv": [*python, "queues"], "fds": []},
         {"name": "control", "argv": [*python, "control"], "fds": []},
         {"name": "nursery", "argv": [*python, "nursery"], "fds": []},
     ]
@@ -127,6 +128,8 @@ def main(argv: list[str]) -> int:
         return nursery(config)
     if argv[0] == "gateway":
         return run_until_stopped(lambda stop: gateway(config, int(argv[2]), stop))
+    if argv[0] == "queues":
+        return run_until_stopped(lambda stop: queues(config, stop))
     return run_until_stopped(lambda stop: control(config, stop))
 
 
@@ -184,6 +187,22 @@ async def gateway(config: Config, listener_fd: int, stop: asyncio.Event) -> None
     )
 
 
+async def queues(config: Config, stop: asyncio.Event) -> None:
+    """The one process that writes the durable queues; all others ask it."""
+    from trimtab.queues.keeper import QueueKeeper
+    from trimtab.queues.sqlite import SqliteQueueStore
+
+    sys.setswitchinterval(THREADS_TURN_S)
+    keeper = QueueKeeper(SqliteQueueStore(config.paths.queues), config.paths.queues_socket)
+    await keeper.open()
+    gc.freeze()
+    tell_ready()
+    try:
+        await until_stopped(stop, keeper.run())
+    finally:
+        await keeper.close()
+
+
 async def control(config: Config, stop: asyncio.Event) -> None:
     """The control plane: AWS's APIs, the store, the engine, and the loop that makes intent true."""
     from trimtab.aws.auth import Authenticator
@@ -215,6 +234,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     from trimtab.objects.artifacts import ArtifactCache
     from trimtab.objects.indexed import open_object_store
     from trimtab.objects.leases import Leases
+    from trimtab.queues.client import QueueClient
     from trimtab.store.sqlite import open_sqlite
 
     sys.setswitchinterval(THREADS_TURN_S)
@@ -264,6 +284,9 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             supervisor_pid=os.getppid(),
         )
         store = open_sqlite(paths.database)
+        queue_client = QueueClient(paths.queues_socket)
+        queue_client.open()
+        parts.push_async_callback(queue_client.close)
         sampler = Sampler(engine, store, metrics, clock)
 
         def told(endpoint: str, events: Sequence[Event]) -> None:

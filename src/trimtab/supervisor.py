@@ -1,4 +1,4 @@
-"""The supervisor: starts control, the nursery and the gateways, and starts them again when they die.
+"""The supervisor: starts control, the nursery, the keeper of queues and the gateways, and again when they die.
 
 It is the one process that must not fail, so it does next to nothing and imports next to nothing. It never carries
 traffic, but it holds the listening sockets: connections that arrive while a gateway is being replaced wait in the
@@ -142,9 +142,10 @@ class Supervisor:
             self.log(f"{child.name} {describe_exit(status)} after {lived_s:.1f} s; restarting")
 
     def _stop(self) -> None:
-        """Gateways drain first, so that nothing that they still answer loses its workers; then all the others."""
-        for group in ("gateway", ""):
-            victims = [child for child in self.children if child.pid and child.name.startswith(group)]
+        """Gateways drain first, so that nothing that they still answer loses its workers; the queues, that all the
+        others ask, end last."""
+        for turn in sorted({stop_turn(child.name) for child in self.children}):
+            victims = [child for child in self.children if child.pid and stop_turn(child.name) == turn]
             for child in victims:
                 os.kill(child.pid, signal.SIGTERM)
             self._wait_gone(victims)
@@ -174,6 +175,11 @@ class Supervisor:
                 select.select([self._signals[0]], [], [], 0.05)
         self.left_behind = True
         self.log("workers are still running; they end when their requests do")
+
+
+def stop_turn(name: str) -> int:
+    """When a child is told to stop, among the others: small numbers first."""
+    return {"gateway": 0, "consumer": 1, "queues": 3}.get(name.split(" ")[0], 2)
 
 
 def backoff_s(quick_deaths: int) -> float:

@@ -8,18 +8,19 @@ import logging
 import secrets
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from trimtab.errors import Broken, Unavailable
 from trimtab.logs import fields
 from trimtab.queues import wire
-from trimtab.queues.model import Depth, Op, QueuesFull, Result
+from trimtab.queues.model import Depth, Lease, Leases, Op, QueuesFull, Result, Return
 
 logger = logging.getLogger(__name__)
 
-_RETRY_S = (0.005, 0.1)  # first pause, longest pause
-PATIENCE_S = 30.0
+_RETRY_S: Final = (0.005, 0.1)  # first pause, longest pause
+PATIENCE_S: Final = 30.0
 
 
 class QueueClient(asyncio.Protocol):
@@ -31,48 +32,73 @@ class QueueClient(asyncio.Protocol):
         self._socket = socket
         self._patience_s = patience_s
         self._numbers = itertools.count(1)
-        self._asked: dict[int, tuple[bytes, asyncio.Future[Result]]] = {}
+        self._asked: dict[int, tuple[Op, asyncio.Future[Result]]] = {}
+        self._abandoned: dict[int, Lease] = {}  # not waited for any more, not answered yet
         self._watches: list[tuple[str, Callable[[Depth], None]]] = []
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._out: list[bytes] = []
         self._flush_due = False
         self._lost = asyncio.Event()
-        self._keeper: asyncio.Task[None] | None = None
+        self._closed = False
+        self._connecting: asyncio.Task[None] | None = None
 
     def open(self) -> None:
         """Begin to connect; returns at once."""
-        self._keeper = asyncio.get_running_loop().create_task(self._keep_connected(), name="queue client")
+        self._connecting = asyncio.get_running_loop().create_task(self._keep_connected(), name="queue client")
 
     async def close(self) -> None:
-        """Let go: leases that are held are free for others."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+        """Let go: leases that are held are free for others. What is not answered yet raises Unavailable."""
+        self._closed = True
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.gather(self._connecting, return_exceptions=True)
         if self._transport is not None:
             self._flush()
             self._transport.close()
+            await self._lost.wait()
         for _, future in self._asked.values():
             if not future.done():
                 future.set_exception(Unavailable("The client of the queues was closed."))
 
     async def ask(self, op: Op) -> Result:
-        """See Queues."""
+        """See Queues. Cancelled, a Lease leaves nothing leased; another op is done, or is not."""
+        if self._closed:
+            raise Unavailable("The client of the queues was closed.")
         number = next(self._numbers)
-        message = wire.encode(wire.Ask(number=number, op=op))
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._asked[number] = (message, future)
-        self._send(message)
-        wait_s = getattr(op, "wait_s", 0.0)
+        self._asked[number] = (op, future)
+        self._send(wire.encode(wire.Ask(number=number, op=op)))
+        wait_s = op.wait_s if isinstance(op, Lease) else 0.0
+        handed = False
         try:
             async with asyncio.timeout(self._patience_s + wait_s):
-                return await future
+                result = await future
+            handed = True
+            return result
         except TimeoutError:
             raise Unavailable(
                 f"The process that keeps the queues did not answer within {self._patience_s:g} s."
             ) from None
         finally:
-            self._asked.pop(number, None)
+            del self._asked[number]
+            if not handed and isinstance(op, Lease):
+                self._abandon(number, op, future)
+
+    def _abandon(self, number: int, op: Lease, future: asyncio.Future[Result]) -> None:
+        """Nobody waits for this lease any more: what it leased, or leases yet, is given back."""
+        if not future.done() or future.cancelled():
+            self._abandoned[number] = op
+            self._send(wire.encode(wire.Cancel(number=number)))
+        elif future.exception() is None:
+            self._give_back(op, future.result())
+
+    def _give_back(self, op: Lease, result: Result) -> None:
+        if not isinstance(result, Leases):
+            return
+        for message in result.messages:
+            back = Return(queue=op.queue, id=message.id, token=message.token, reason="nobody took it", counts=False)
+            self._send(wire.encode(wire.Ask(number=next(self._numbers), op=back)))
 
     def watch(self, prefix: str, told: Callable[[Depth], None]) -> None:
         """See Queues."""
@@ -92,15 +118,18 @@ class QueueClient(asyncio.Protocol):
                 continue
             pause_s = _RETRY_S[0]
             await self._lost.wait()
-            self._lost.clear()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say who it is, and ask again what was not answered."""
         self._transport = transport  # type: ignore[assignment]
+        self._lost.clear()
         self._buffer = bytearray()
-        watches = [wire.encode(wire.Watch(prefix=prefix)) for prefix, _ in self._watches]
-        again = [message for message, future in self._asked.values() if not future.done()]
-        self._out = [wire.encode(wire.Hello(owner=self.owner)), *watches, *again]
+        self._out = [wire.encode(wire.Hello(owner=self.owner))]
+        self._out += [wire.encode(wire.Watch(prefix=prefix)) for prefix, _ in self._watches]
+        asked: dict[int, Op] = {number: op for number, (op, future) in self._asked.items() if not future.done()}
+        for number, lease in self._abandoned.items():  # it may have leased; it is not to lease now
+            asked[number] = msgspec.structs.replace(lease, most=0, wait_s=0.0)
+        self._out += [wire.encode(wire.Ask(number=number, op=asked[number], again=True)) for number in sorted(asked)]
         self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -141,10 +170,17 @@ class QueueClient(asyncio.Protocol):
                 if reply.depth.queue.startswith(prefix):
                     told(reply.depth)
             return
-        _, future = self._asked.get(reply.number, (b"", None))
+        if (lease := self._abandoned.pop(reply.number, None)) is not None:
+            if reply.result is not None:
+                self._give_back(lease, reply.result)
+            return
+        _, future = self._asked.get(reply.number, (None, None))
         if future is None or future.done():
             return
         if reply.result is not None:
             future.set_result(reply.result)
         else:
-            future.set_exception(QueuesFull(reply.error) if reply.full else Broken(reply.error))
+            future.set_exception(_FAILURES.get(reply.failure, Broken)(reply.error))
+
+
+_FAILURES: Final[dict[str, Callable[[str], Exception]]] = {"full": QueuesFull, "unavailable": Unavailable}

@@ -1,7 +1,7 @@
 """QueueKeeper: the one process that writes the queues. It commits what came while the disk was busy together.
 
 Leases that found nothing wait here. When something is put into their queue, they are tried again in the transaction
-that puts it: from acceptance to work is one commit.
+that puts it: from acceptance to work is one commit. The store is used by one thread, and by nothing else.
 """
 
 from __future__ import annotations
@@ -10,94 +10,100 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-import msgspec
-
-from trimtab.logs import fields
+from trimtab.errors import Unavailable
 from trimtab.queues import wire
-from trimtab.queues.model import (
-    Ack,
-    Bury,
-    Drop,
-    Extend,
-    Free,
-    Lease,
-    Leases,
-    Op,
-    Put,
-    QueuesFull,
-    Redrive,
-    Result,
-    Return,
-)
-from trimtab.queues.store import QueueStore
+from trimtab.queues.connection import Connection, Pending
+from trimtab.queues.model import Depth, Free, Lease, Leases, Op, QueuesFull, Result, Return
+from trimtab.queues.moves import fills
+from trimtab.queues.store import QueueStore, StoreLost
+from trimtab.queues.watching import Watching
 
 logger = logging.getLogger(__name__)
 
-_GROUP_MOST = 4096  # ops in one transaction
-_TELL_EVERY_S = 0.05  # how often watchers hear of a queue that goes on changing
-_RETURN_GRACE_S = 2.0  # after a start: owners that do not come back in this time are gone
-_DUE_LEAST_S = 0.002
+_GROUP_MOST: Final = 2048  # ops in one transaction
+_GROUP_BYTES: Final = 8 * 2**20  # and what they hold, about
+_RETURN_GRACE_S: Final = 1.0  # after a start: owners that do not come back in this time are gone
+_DUE_LEAST_S: Final = 0.002
+_DUE_MOST_S: Final = 5.0  # the clock is looked at so often, in case it has jumped
+_EMPTY: Final = Leases(messages=())
 
 
-class _Pending:
-    """An op on its way, and who waits for it."""
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """Of one transaction."""
 
-    __slots__ = ("answer", "op", "owner", "until_s")
-
-    def __init__(self, op: Op, answer: Callable[[Result | None, str, bool], None], owner: str, until_s: float) -> None:
-        self.op, self.answer, self.owner, self.until_s = op, answer, owner, until_s
+    results: Sequence[Result]
+    due_s: float  # when time has something to do next
+    changed: Sequence[str]
+    depths: Mapping[str, Depth | None]  # of those that somebody watches
 
 
 class QueueKeeper:
-    """Serves a `QueueStore` on a Unix socket. `run` until cancelled."""
+    """Serves a `QueueStore` on a Unix socket: `open`, then `run` until cancelled, then `close`.
 
-    def __init__(self, store: QueueStore, socket: Path, *, now_s: Callable[[], float] = time.time) -> None:
+    `house` names this keeper among those that share one store: it stands before the owners of the clients here.
+    """
+
+    def __init__(
+        self, store: QueueStore, socket: Path, *, now_s: Callable[[], float] = time.time, house: str = ""
+    ) -> None:
         self._store = store
         self._socket = socket
         self._now_s = now_s
+        self._house = house
         self._thread = ThreadPoolExecutor(1, "queues")
-        self._incoming: deque[_Pending] = deque()
-        self._parked: dict[str, list[_Pending]] = {}
+        self._incoming: deque[Pending] = deque()
+        self._parked: dict[str, list[Pending]] = {}  # leases that wait, by queue
+        self._stirred: set[str] = set()  # queues whose waiting leases are to be tried
         self._wake = asyncio.Event()
-        self._connections: set[_Connection] = set()
+        self._connections: set[Connection] = set()
+        self._paused: set[Connection] = set()
         self._owners: dict[str, int] = {}  # connections of each
-        self._changed: dict[str, float] = {}  # queues that watchers have not heard of since, and when to tell
-        self._told_empty: dict[str, bool] = {}
+        self._due_s = 0.0
         self._server: asyncio.Server | None = None
+        self._watching = Watching(self._connections)
 
     async def open(self) -> None:
         """Listen, owner only."""
+        loop = asyncio.get_running_loop()
+
+        def others(queues: Sequence[str]) -> None:
+            loop.call_soon_threadsafe(self._others, queues)
+
+        self._store.hear(others)
         self._socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._socket.unlink(missing_ok=True)
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: _Connection(self), str(self._socket))
+        self._server = await loop.create_unix_server(lambda: Connection(self), str(self._socket))
         self._socket.chmod(0o600)
 
     async def run(self) -> None:
         """Carry out what comes, for ever."""
         loop = asyncio.get_running_loop()
-        strangers = loop.call_later(_RETURN_GRACE_S, self._free_strangers)
-        timer: asyncio.TimerHandle | None = None
+        strangers = loop.create_task(self._free_strangers(), name="owners that have not come back")
+        alarm: asyncio.TimerHandle | None = loop.call_soon(self._wake.set)  # type: ignore[assignment]
         try:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
                 batch = self._gather()
-                if batch:
+                if batch or self._due_s <= self._now_s():
                     await self._commit(batch)
-                if timer is not None:
-                    timer.cancel()
-                timer = self._set_alarm()
-                if self._incoming:
+                if alarm is not None:
+                    alarm.cancel()
+                delay_s = min(max(self._due_s - self._now_s(), _DUE_LEAST_S), _DUE_MOST_S)
+                alarm = loop.call_later(delay_s, self._wake.set)
+                if self._incoming or self._stirred:
                     self._wake.set()
         finally:
             strangers.cancel()
-            if timer is not None:
-                timer.cancel()
+            if alarm is not None:
+                alarm.cancel()
 
     async def close(self) -> None:
         """Take nothing more; what was not answered is asked again, of the next keeper."""
@@ -105,200 +111,192 @@ class QueueKeeper:
             self._server.close()
         for connection in list(self._connections):
             connection.drop()
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._store.close)
         self._thread.shutdown()
-        self._store.close()
 
     # --- ops ---------------------------------------------------------------------------------------------------
 
-    def take(self, op: Op, owner: str, answer: Callable[[Result | None, str, bool], None]) -> None:
+    def take(self, pending: Pending) -> None:
         """An op has come."""
-        until_s = self._now_s() + op.wait_s if isinstance(op, Lease) else 0.0
-        self._incoming.append(_Pending(op, answer, owner, until_s))
+        self._incoming.append(pending)
         self._wake.set()
 
-    def _gather(self) -> list[_Pending]:
-        """What goes into the next transaction: what has come, and the waiting leases that it may satisfy."""
-        batch = [self._incoming.popleft() for _ in range(min(len(self._incoming), _GROUP_MOST))]
-        concerned = {queue for pending in batch for queue in _fills(pending.op)}
-        now_s = self._now_s()
-        for queue in [q for q, parked in self._parked.items() if q in concerned or self._is_due(q, parked, now_s)]:
-            batch += self._parked.pop(queue)
-        return batch
+    def is_behind(self) -> bool:
+        """More has come than goes into the next transactions: clients must wait."""
+        return len(self._incoming) > 4 * _GROUP_MOST
 
-    def _is_due(self, queue: str, parked: list[_Pending], now_s: float) -> bool:
-        return self._due_s <= now_s or any(pending.until_s <= now_s for pending in parked)
+    def pause(self, connection: Connection) -> None:
+        """`connection` reads no more until there is room."""
+        self._paused.add(connection)
 
-    _due_s = float("inf")
+    def _gather(self) -> list[Pending]:
+        """What goes into the next transaction: what has come, then the leases that it may satisfy."""
+        changes: list[Pending] = []
+        leases: list[Pending] = []
+        size_bytes = 0
+        while self._incoming and len(changes) + len(leases) < _GROUP_MOST and size_bytes < _GROUP_BYTES:
+            pending = self._incoming.popleft()
+            size_bytes += pending.size_bytes
+            if not isinstance(pending.op, Lease):
+                changes.append(pending)
+            elif pending.connection is not None and pending.connection.is_open:
+                leases.append(pending)
+        if not self.is_behind():
+            for connection in self._paused:
+                connection.resume()
+            self._paused.clear()
+        concerned = self._stirred
+        if self._parked:
+            for pending in changes:
+                concerned.update(fills(pending.op))
+        self._stirred = set()
+        for queue in concerned:
+            changes += self._parked.pop(queue, ())
+        return changes + leases
 
-    async def _commit(self, batch: list[_Pending]) -> None:
-        now_s = self._now_s()
+    def _transact(self, ops: Sequence[Op], now_s: float, watched: tuple[str, ...]) -> _Outcome:
+        """On the store's thread."""
+        results = self._store.apply(ops, now_s)
+        changed = self._store.changed()
+        heard = [queue for queue in changed if queue.startswith(watched)] if watched else []
+        depths = dict(zip(heard, self._store.depths(heard), strict=True))
+        return _Outcome(results, self._store.due(now_s), changed, depths)
+
+    async def _commit(self, batch: list[Pending]) -> None:
         ops = [pending.op for pending in batch]
+        loop = asyncio.get_running_loop()
         try:
-            results = await asyncio.get_running_loop().run_in_executor(
-                self._thread, lambda: (self._store.apply(ops, now_s), self._store.due(now_s))
+            outcome = await loop.run_in_executor(
+                self._thread, self._transact, ops, self._now_s(), self._watching.prefixes
             )
-        except QueuesFull as error:
-            for pending in batch:
-                pending.answer(None, str(error), True)
+        except Unavailable as error:
+            self._refuse(batch, "full" if isinstance(error, QueuesFull) else "unavailable", str(error))
             return
+        except StoreLost:
+            raise
         except Exception as error:
-            logger.exception("ops failed")
             if len(batch) > 1:  # one bad op must not take the others with it
                 for pending in batch:
                     await self._commit([pending])
-            else:
-                batch[0].answer(None, f"The queues could not do it: {error!r}. See trimtab's log.", False)
+                return
+            logger.exception("an op on the queues failed")
+            self._refuse(batch, "broken", f"The queues could not do it: {error!r}. See trimtab's log.")
             return
-        done, self._due_s = results
-        for pending, result in zip(batch, done, strict=True):
-            empty = isinstance(result, Leases) and not result.messages
-            if empty and pending.until_s > self._now_s() and pending.owner in self._owners:
-                self._parked.setdefault(getattr(pending.op, "queue", ""), []).append(pending)
-                continue
-            pending.answer(result, "", False)
-        self._note_changes(ops)
+        self._due_s = outcome.due_s
+        for pending, result in zip(batch, outcome.results, strict=True):
+            self._answer(pending, result)
+        for connection in self._connections:
+            connection.flush()
+        self._stirred.update(queue for queue in outcome.changed if queue in self._parked)
+        self._stirred.difference_update(pending.op.queue for pending in batch if isinstance(pending.op, Lease))
+        self._watching.note(outcome.depths)
 
-    def _set_alarm(self) -> asyncio.TimerHandle | None:
-        """Wake when something becomes visible or ends, or when a lease has waited long enough."""
-        due_s = min([self._due_s, *(p.until_s for parked in self._parked.values() for p in parked)])
-        if due_s == float("inf"):
-            return None
-        delay_s = max(_DUE_LEAST_S, due_s - self._now_s())
-        return asyncio.get_running_loop().call_later(min(delay_s, 3600.0), self._ring)
+    def _refuse(self, batch: Iterable[Pending], failure: str, error: str) -> None:
+        """Nothing of a transaction was done. It is tried again no sooner than a pause later."""
+        self._due_s = self._now_s() + _DUE_MOST_S
+        for pending in batch:
+            if pending.timer is not None and not pending.over:
+                self._park(pending)  # it waits for something else now
+            elif pending.connection is not None:
+                pending.connection.answer(wire.Answer(number=pending.number, failure=failure, error=error))
+        for connection in self._connections:
+            connection.flush()
 
-    def _ring(self) -> None:
-        if not self._incoming:
-            self._incoming.append(_Pending(Free(owner=""), lambda *_: None, "", 0.0))  # lets time take its course
+    def _answer(self, pending: Pending, result: Result) -> None:
+        op, connection = pending.op, pending.connection
+        if isinstance(op, Lease) and isinstance(result, Leases):
+            if connection is None or not connection.is_open:
+                self._give_back(op, result)
+                return
+            if not result.messages and op.wait_s > 0 and not pending.over:
+                self._park(pending)
+                return
+        if pending.timer is not None:
+            pending.timer.cancel()
+        if connection is not None:
+            connection.answer(wire.Answer(number=pending.number, result=result))
+
+    def _give_back(self, op: Lease, leases: Leases) -> None:
+        """Nobody is there any more to take what was leased."""
+        for message in leases.messages:
+            back = Return(queue=op.queue, id=message.id, token=message.token, reason="nobody took it", counts=False)
+            self.take(Pending(back))
+
+    # --- leases that wait --------------------------------------------------------------------------------------
+
+    def _park(self, pending: Pending) -> None:
+        assert isinstance(pending.op, Lease)
+        if pending.timer is None:
+            pending.timer = asyncio.get_running_loop().call_later(pending.op.wait_s, self.end_wait, pending)
+        self._parked.setdefault(pending.op.queue, []).append(pending)
+
+    def end_wait(self, pending: Pending) -> None:
+        """A lease has waited long enough, or is not wanted any more."""
+        pending.over = True
+        assert isinstance(pending.op, Lease)
+        if self._unpark(pending.op.queue, pending) and pending.connection is not None:
+            pending.connection.answer(wire.Answer(number=pending.number, result=_EMPTY))
+            pending.connection.flush()
+
+    def _unpark(self, queue: str, pending: Pending) -> bool:
+        """False when it is in a transaction just now."""
+        parked = self._parked.get(queue, [])
+        if pending not in parked:
+            return False
+        parked.remove(pending)
+        if not parked:
+            del self._parked[queue]
+        if pending.timer is not None:
+            pending.timer.cancel()
+        return True
+
+    def _others(self, queues: Sequence[str]) -> None:
+        """Another keeper of the same store has changed these."""
+        self._stirred.update(queue for queue in queues if queue in self._parked)
+        self._due_s = 0.0
         self._wake.set()
+
+    def watch(self, connection: Connection, prefix: str) -> None:
+        """A client begins to watch."""
+        self._watching.add(prefix)
+        look = asyncio.get_running_loop().run_in_executor(self._thread, self._depths_below, prefix)
+        look.add_done_callback(lambda done: self._watching.begin(connection, done.result()))
 
     # --- owners ------------------------------------------------------------------------------------------------
 
-    def came(self, owner: str) -> None:
-        """A client has connected."""
-        self._owners[owner] = self._owners.get(owner, 0) + 1
-
-    def left(self, owner: str, connection: _Connection) -> None:
-        """A connection is over; with its last one an owner is gone."""
-        self._connections.discard(connection)
-        if not owner:
-            return
-        self._owners[owner] -= 1
-        if self._owners[owner]:
-            return
-        del self._owners[owner]
-        for queue, parked in list(self._parked.items()):
-            self._parked[queue] = [pending for pending in parked if pending.owner != owner]
-        self.take(Free(owner=owner), owner, lambda *_: None)
-
-    def _free_strangers(self) -> None:
-        """Leases of owners that have not come back since this keeper began."""
-        for owner in self._store.owners():
-            if owner not in self._owners:
-                self.take(Free(owner=owner), owner, lambda *_: None)
-
-    # --- watchers ----------------------------------------------------------------------------------------------
-
-    def joined(self, connection: _Connection) -> None:
+    def joined(self, connection: Connection) -> None:
         """A connection is there."""
         self._connections.add(connection)
 
-    def _note_changes(self, ops: list[Op]) -> None:
-        if not any(connection.watches for connection in self._connections):
+    def came(self, owner: str) -> str:
+        """A client has said who it is: its name in the store."""
+        owner = self._house + owner
+        self._owners[owner] = self._owners.get(owner, 0) + 1
+        return owner
+
+    def left(self, owner: str, connection: Connection) -> None:
+        """A connection is over; with its last one an owner is gone, and its leases are free at once.
+
+        A Unix socket ends when its client dies or lets go, and for no other cause. Should a client live all the same,
+        its leases are fenced: it is told Lost."""
+        self._connections.discard(connection)
+        self._paused.discard(connection)
+        for pending in [p for parked in self._parked.values() for p in parked if p.connection is connection]:
+            self._unpark(pending.op.queue, pending)  # type: ignore[union-attr]
+        if not owner:
             return
-        for queue in {queue for op in ops for queue in _touches(op)}:
-            depth = self._store.depth(queue)
-            empty = depth is None or not (depth.waiting + depth.leased)
-            if self._told_empty.get(queue) != empty:
-                self._tell(queue)
-            elif queue not in self._changed:
-                self._changed[queue] = 0.0
-                asyncio.get_running_loop().call_later(_TELL_EVERY_S, self._tell, queue)
+        self._owners[owner] -= 1
+        if not self._owners[owner]:
+            del self._owners[owner]
+            self.take(Pending(Free(owner=owner)))
 
-    def _tell(self, queue: str) -> None:
-        self._changed.pop(queue, None)
-        depth = self._store.depth(queue)
-        self._told_empty[queue] = depth is None or not (depth.waiting + depth.leased)
-        for connection in self._connections:
-            connection.tell(queue, depth)
+    async def _free_strangers(self) -> None:
+        """Leases of owners that have not come back since this keeper began."""
+        await asyncio.sleep(_RETURN_GRACE_S)
+        owners = await asyncio.get_running_loop().run_in_executor(self._thread, self._store.owners)
+        for owner in owners:
+            if owner.startswith(self._house) and owner not in self._owners:
+                self.take(Pending(Free(owner=owner)))
 
-    def tell_all(self, connection: _Connection, prefix: str) -> None:
-        """A client begins to watch."""
-        for queue in self._store.names(prefix):
-            connection.tell(queue, self._store.depth(queue))
-
-
-class _Connection(asyncio.Protocol):
-    def __init__(self, keeper: QueueKeeper) -> None:
-        self._keeper = keeper
-        self._owner = ""
-        self._buffer = bytearray()
-        self._transport: asyncio.Transport | None = None
-        self.watches: list[str] = []
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]
-        self._keeper.joined(self)
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        try:
-            for message in wire.split(self._buffer):
-                self._take(wire.decode_say(message))
-        except (ValueError, msgspec.MsgspecError) as error:
-            logger.error("a client of the queues cannot be understood %s", fields(owner=self._owner, error=error))
-            self.drop()
-
-    def _take(self, said: wire.Say) -> None:
-        if isinstance(said, wire.Hello):
-            self._owner = said.owner
-            self._keeper.came(said.owner)
-        elif isinstance(said, wire.Watch):
-            self.watches.append(said.prefix)
-            self._keeper.tell_all(self, said.prefix)
-        else:
-            number = said.number
-
-            def answer(result: Result | None, error: str, full: bool) -> None:
-                self._write(wire.Answer(number=number, result=result, error=error, full=full))
-
-            self._keeper.take(said.op, self._owner, answer)
-
-    def tell(self, queue: str, depth: object) -> None:
-        """Say how a queue is, to one who wants to know."""
-        if not any(queue.startswith(prefix) for prefix in self.watches):
-            return
-        from trimtab.queues.model import Depth, QueueSettings
-
-        known = depth if isinstance(depth, Depth) else Depth(queue=queue, settings=QueueSettings())
-        self._write(wire.Changed(depth=known, dropped=depth is None))
-
-    def _write(self, reply: wire.Reply) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(wire.encode(reply))
-
-    def drop(self) -> None:
-        """Let go of the client."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        self._keeper.left(self._owner, self)
-
-
-def _fills(op: Op) -> list[str]:
-    """Queues that an op may put something leasable into."""
-    if isinstance(op, Put | Extend | Return):
-        return [op.queue]
-    if isinstance(op, Ack | Bury):
-        return [op.queue, *(put.queue for put in op.puts)]
-    if isinstance(op, Redrive):
-        return [op.queue, op.into]
-    return []
-
-
-def _touches(op: Op) -> list[str]:
-    if isinstance(op, Lease | Drop):
-        return [op.queue]
-    queue = getattr(op, "queue", "")
-    return [*_fills(op), *([queue] if queue else [])]
+    def _depths_below(self, prefix: str) -> list[Depth]:
+        return [depth for depth in self._store.depths(self._store.names(prefix)) if depth is not None]

@@ -49,13 +49,20 @@ class Put(Struct, frozen=True, kw_only=True, tag="put"):
 
 
 class Lease(Struct, frozen=True, kw_only=True, tag="lease"):
-    """Take up to `most` messages. Answered Leases, perhaps of none. The keeper waits up to `wait_s` for one."""
+    """Take up to `most` messages, fewer where they are large. Answered Leases, perhaps of none. The keeper waits up to
+    `wait_s` for one.
+
+    `owner` is the client's (`Queues.owner`): its messages are free when it is gone. "": nobody's, free when the lease
+    ends. The keeper sets `ask` and `again`: asked `again`, after its death, a Lease is answered with what it leased.
+    """
 
     queue: str
     owner: str
     most: int = 1
     lease_s: float = 0.0  # 0: the queue's; inf: until the owner acknowledges or is gone
     wait_s: float = 0.0
+    ask: str = ""
+    again: bool = False
 
 
 class Extend(Struct, frozen=True, kw_only=True, tag="extend"):
@@ -179,7 +186,11 @@ class NoQueue(Struct, frozen=True, kw_only=True, tag="noqueue"):
 
 
 class Lost(Struct, frozen=True, kw_only=True, tag="lost"):
-    """The lease is no longer the caller's (or the message is gone): nothing was changed, `puts` neither."""
+    """The lease is no longer the caller's (or the message is gone): nothing was changed, `puts` neither.
+
+    An Ack or a Bury that is asked again is answered Done, if that was what ended the message. A Return or an Extend
+    that is asked again may be answered Lost though it had been done: either way the lease is over.
+    """
 
 
 class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,4 +1,4 @@
-"""What keeps queues durably, and what asks them. SQLite and PostgreSQL keep the same promises (testing/queues.py)."""
+"""What keeps queues durably, and what asks them. Every store keeps the same promises: see testing/queue_store.py."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ from typing import Protocol
 from trimtab.queues.model import Depth, Op, Result
 
 
+class StoreLost(Exception):
+    """What the store holds is unknown: its keeper must end, and the next one must read it anew."""
+
+
 class QueueStore(Protocol):
-    """Synchronous; each call is one transaction. What it has answered survives the machine's death, but for leases: one
-    that was lost with the machine means that its message is leased again."""
+    """Synchronous, used by one thread at a time; each call is one transaction. What it has answered survives
+    the machine's death, but for leases: one that was lost with the machine means that its message is leased again."""
 
     def apply(self, ops: Sequence[Op], now_s: float) -> Sequence[Result]:
         """Carry all out, in order, in one transaction; each sees those before it. An op that is refused (Full, Lost,
-        ...) leaves no trace and does not hinder the others. Raises QueuesFull, nothing done, when the disk is full.
+        ...) leaves no trace and does not hinder the others. With no ops, time takes its course: leases end, messages
+        become visible and expire. Raises QueuesFull, nothing done, when the disk is full; Unavailable, nothing known,
+        when the database is away.
         """
         ...
 
@@ -22,16 +28,24 @@ class QueueStore(Protocol):
         """The wall time at which something becomes visible, expires, or a lease ends, without anybody asking; inf."""
         ...
 
-    def depth(self, queue: str) -> Depth | None:
-        """How a queue is; None when there is none. Cheap."""
+    def changed(self) -> Sequence[str]:
+        """Queues that the last `apply` has changed in any way, those that it dropped included."""
+        ...
+
+    def depths(self, queues: Sequence[str]) -> Sequence[Depth | None]:
+        """How each of these queues is (`delayed` may be 0); None where there is no such queue. Cheap."""
         ...
 
     def names(self, prefix: str) -> Sequence[str]:
-        """Queues below a prefix. Cheap."""
+        """Queues below a prefix, in order. Cheap."""
         ...
 
     def owners(self) -> Sequence[str]:
         """Who holds leases."""
+        ...
+
+    def hear(self, told: Callable[[Sequence[str]], None]) -> None:
+        """Call `told`, from whatever thread, with queues that another keeper of the same store has changed."""
         ...
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """What clients and the keeper of the queues say to each other: u32 little-endian size, then MessagePack.
 
-    client -> keeper: Hello (first), then Ask and Watch.      keeper -> client: Answer to each Ask, Changed to a Watch.
+    client -> keeper: Hello (first), then Ask, Cancel and Watch
+    keeper -> client: Answer to each Ask, Changed to a Watch
 
 Answers come in any order. A client whose connection is lost asks what was not answered again, in the order of asking.
 """
@@ -25,10 +26,17 @@ class Hello(Struct, frozen=True, kw_only=True, tag="hello"):
 
 
 class Ask(Struct, frozen=True, kw_only=True, tag="ask"):
-    """One op. `number` grows."""
+    """One op. `number` grows. `again`: it was asked before, of a keeper that is gone."""
 
     number: int
     op: Op
+    again: bool = False
+
+
+class Cancel(Struct, frozen=True, kw_only=True, tag="cancel"):
+    """A Lease that waits is not wanted any more. It is answered all the same, perhaps with messages."""
+
+    number: int
 
 
 class Watch(Struct, frozen=True, kw_only=True, tag="watch"):
@@ -38,12 +46,13 @@ class Watch(Struct, frozen=True, kw_only=True, tag="watch"):
 
 
 class Answer(Struct, frozen=True, kw_only=True, tag="answer"):
-    """What came of an Ask. `error` with None: nothing was done; `full`: for want of room on the disk."""
+    """What came of an Ask. With None, `failure` says why not: `full` (the disk; nothing was done), `unavailable` (for
+    now), or `broken` (a defect)."""
 
     number: int
     result: Result | None = None
+    failure: str = ""
     error: str = ""
-    full: bool = False
 
 
 class Changed(Struct, frozen=True, kw_only=True, tag="changed"):
@@ -53,7 +62,7 @@ class Changed(Struct, frozen=True, kw_only=True, tag="changed"):
     dropped: bool = False
 
 
-Say = Hello | Ask | Watch
+Say = Hello | Ask | Cancel | Watch
 Reply = Answer | Changed
 
 decode_say = msgspec.msgpack.Decoder(Say).decode

@@ -25,7 +25,9 @@ logger = logging.getLogger(__name__)
 _LOOKS = 3  # after a death
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_OWN = (b"trimtab: control", b"trimtab: gateway", b"trimtab: nursery", b"trimtab: models")  # as they name themselves
+_OWN = tuple(  # as they name themselves
+    b"trimtab: " + name for name in (b"control", b"gateway", b"nursery", b"models", b"queues", b"consumer")
+)
 _OWN_BEFORE = (b"trimtab.app",)  # and what they are started as
 _WORKER = (b"trimtab: worker", b"trimtab: spare")  # a fork of a worker keeps its name; a spare is the nursery's child
 

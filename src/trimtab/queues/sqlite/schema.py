@@ -1,4 +1,9 @@
-"""The tables of queues in SQLite, and the one connection that writes them."""
+"""The tables of queues in SQLite, and the one connection that writes them.
+
+A message that waits has `visible_s` 0 when it may be leased, and a time when it may be later. `ended` remembers ids,
+and the token with which an Ack or a Bury ended them (0: something else did). A group has its row while it may have
+messages.
+"""
 
 from __future__ import annotations
 
@@ -24,21 +29,26 @@ CREATE TABLE messages (
     queue INTEGER NOT NULL, id TEXT NOT NULL, grp TEXT NOT NULL, body BLOB NOT NULL,
     state INTEGER NOT NULL, visible_s REAL NOT NULL, put_s REAL NOT NULL, expires_s REAL NOT NULL,
     first_leased_s REAL NOT NULL DEFAULT 0, leases INTEGER NOT NULL DEFAULT 0, token INTEGER NOT NULL DEFAULT 0,
-    owner TEXT NOT NULL DEFAULT '', until_s REAL NOT NULL DEFAULT 0, expired INTEGER NOT NULL DEFAULT 0,
-    reason TEXT NOT NULL DEFAULT '', origin TEXT NOT NULL DEFAULT '',
+    owner TEXT NOT NULL DEFAULT '', ask TEXT NOT NULL DEFAULT '', until_s REAL NOT NULL DEFAULT 0,
+    expired INTEGER NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '', origin TEXT NOT NULL DEFAULT '',
     UNIQUE (queue, id)
 );
-CREATE INDEX next_of_queue ON messages (queue, state, visible_s, seq);
+CREATE INDEX ready ON messages (queue, grp, seq) WHERE state = 0 AND visible_s = 0;
+CREATE INDEX alive ON messages (queue, grp, seq) WHERE state < 2;
+CREATE INDEX dead ON messages (queue, seq) WHERE state = 2;
+CREATE INDEX delayed ON messages (visible_s) WHERE state = 0 AND visible_s > 0;
 CREATE INDEX leases_by_owner ON messages (owner) WHERE state = 1;
+CREATE INDEX leases_by_ask ON messages (ask) WHERE state = 1;
 CREATE INDEX leases_by_end ON messages (until_s) WHERE state = 1;
 CREATE INDEX by_expiry ON messages (expires_s) WHERE expires_s > 0 AND state = 0 AND expired = 0;
 CREATE TABLE ended (
-    queue INTEGER NOT NULL, id TEXT NOT NULL, at_s REAL NOT NULL, PRIMARY KEY (queue, id)
+    queue INTEGER NOT NULL, id TEXT NOT NULL, token INTEGER NOT NULL, at_s REAL NOT NULL, PRIMARY KEY (queue, id)
 ) WITHOUT ROWID;
 CREATE INDEX ended_by_time ON ended (at_s);
 CREATE TABLE groups (
     queue INTEGER NOT NULL, grp TEXT NOT NULL, turn INTEGER NOT NULL, PRIMARY KEY (queue, grp)
 ) WITHOUT ROWID;
+CREATE INDEX groups_by_turn ON groups (queue, turn);
 """
 
 

@@ -1,0 +1,5 @@
+"""Durable queues in one SQLite file."""
+
+from trimtab.queues.sqlite.store import SqliteQueueStore
+
+__all__ = ["SqliteQueueStore"]
