@@ -84,6 +84,7 @@ def become_supervisor(config: Config, url: str, listeners: list[socket.socket], 
         {"name": "queues", "argv": [*python, "queues"], "fds": []},
         {"name": "control", "argv": [*python, "control"], "fds": []},
         {"name": "nursery", "argv": [*python, "nursery"], "fds": []},
+        {"name": "consumer", "argv": [*python, "consumer", url], "fds": []},
     ]
     for index, listener in enumerate(listeners):
         argv = [*python, "gateway", str(index), str(listener.fileno())]
@@ -130,6 +131,8 @@ def main(argv: list[str]) -> int:
         return run_until_stopped(lambda stop: gateway(config, int(argv[2]), stop))
     if argv[0] == "queues":
         return run_until_stopped(lambda stop: queues(config, stop))
+    if argv[0] == "consumer":
+        return run_until_stopped(lambda stop: consumer(config, argv[1], stop))
     return run_until_stopped(lambda stop: control(config, stop))
 
 
@@ -187,6 +190,22 @@ async def gateway(config: Config, listener_fd: int, stop: asyncio.Event) -> None
     )
 
 
+async def consumer(config: Config, url: str, stop: asyncio.Event) -> None:
+    """Drains the queues of asynchronous endpoints; its S3 is the one that this trimtab serves at `url`."""
+    from trimtab.aws import keys
+    from trimtab.aws.s3.remote import RemoteObjects
+    from trimtab.aws.sigv4.signer import Credentials
+    from trimtab.consumer.process import serve
+    from trimtab.queues.topics import publication
+
+    def root() -> Credentials:
+        key = keys.root_of(keys.load(config.paths.keys), config.paths.keys)
+        return Credentials(key.id, key.secret)
+
+    objects = RemoteObjects(url, root, region=config.region)
+    await serve(config, objects, publication=publication, stop=stop, on_ready=tell_ready)
+
+
 async def queues(config: Config, stop: asyncio.Event) -> None:
     """The one process that writes the durable queues; all others ask it."""
     from trimtab.queues.keeper import QueueKeeper
@@ -212,6 +231,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     from trimtab.aws.server import HttpServer
     from trimtab.control.alarm_loop import AlarmLoop
     from trimtab.control.alarms import Alarms
+    from trimtab.control.async_queues import AsyncQueues
     from trimtab.control.exposition import Exposition
     from trimtab.control.hosts.files import Disk
     from trimtab.control.hosts.history import History
@@ -235,6 +255,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     from trimtab.objects.indexed import open_object_store
     from trimtab.objects.leases import Leases
     from trimtab.queues.client import QueueClient
+    from trimtab.queues.topics import publication
     from trimtab.store.sqlite import open_sqlite
 
     sys.setswitchinterval(THREADS_TURN_S)
@@ -248,7 +269,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         require_auth=config.auth is Auth.SIGV4,
         account=config.account,
         region=config.region,
-        expected_gateways=config.gateways,
+        expected_gateways=config.gateways + 1,  # the consumer routes, too
     )
     async with AsyncExitStack() as parts:
         metrics = SqliteMetricStore(paths.metrics, clock)
@@ -292,6 +313,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         def told(endpoint: str, events: Sequence[Event]) -> None:
             sampler.told(endpoint, events)
             scaling.told(endpoint, events)
+            async_queues.changed()
 
         plane = Control(
             store=store,
@@ -312,6 +334,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             floor=lambda endpoint, variant: scaling.api.floor(endpoint, variant),
             scalable=lambda endpoint, variant: scaling.api.is_scalable(endpoint, variant),
         )
+        async_queues = AsyncQueues(queue_client, store.list_endpoints, publication)
         alarms = Alarms(store.alarms, clock, lambda alarm, action: scaling.act(alarm, action))
         journal = Journal(paths.scaling, clock)
         parts.callback(journal.close)
@@ -367,7 +390,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         tell_ready()
         watch = keys.watch(publisher.set_keys)
         works = (plane.run(), metering.run(), exposition.run(), sampler.run(), alarm_loop.run(), scaling.run(), watch)
-        await until_stopped(stop, *works, hosts.run(), host_meter.run())
+        await until_stopped(stop, *works, async_queues.run(), hosts.run(), host_meter.run())
 
 
 def control_handler(

@@ -68,6 +68,7 @@ class Paths:
         self.queues = data_dir / "queues.db"
         self.loads = data_dir / "loads.db"  # which model was loaded and unloaded when and why; may be deleted, too
         self.objects = data_dir / "objects"
+        self.spool = data_dir / "spool"  # large inputs and outputs of asynchronous tasks, while they are in work
         self.artifacts = data_dir / "cache" / "artifacts"
         self.layers = data_dir / "cache" / "layers"
         self.hosted = data_dir / "cache" / "hosted"  # REPLICA: what a foreign multi-model program reads

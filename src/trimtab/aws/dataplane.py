@@ -19,6 +19,8 @@ from trimtab.gateway.gateway import Gateway
 from trimtab.gateway.reporter import Reporter
 from trimtab.gateway.routes import RouteClient
 from trimtab.gateway.signaller import Signaller
+from trimtab.queues.client import QueueClient
+from trimtab.queues.store import Queues
 
 if TYPE_CHECKING:
     from trimtab.aws.tracing.tracing import Tracing
@@ -47,7 +49,9 @@ async def serve(
     paths = config.paths
     routes = RouteClient(gateway, socket_path=paths.routes_socket, file_path=paths.routes)
     passthrough = Passthrough(paths.control_socket)
-    server = HttpServer(passthrough, fast=_edge(gateway, verifier, tracing), limits=limits)
+    queues = QueueClient(paths.queues_socket)
+    server = HttpServer(passthrough, fast=_edge(gateway, verifier, tracing, queues), limits=limits)
+    queues.open()
     await routes.load()
     reporter = Reporter(gateway, paths.reports_socket)
     signaller = Signaller(gateway, paths.signals_socket)
@@ -72,14 +76,15 @@ async def serve(
         await asyncio.gather(stopped, *works, return_exceptions=True)
         await gateway.close()
         await passthrough.close()
+        await queues.close()
         if tracing is not None:
             await tracing.close()
 
 
-def _edge(gateway: Gateway, verifier: Verifier, tracing: Tracing | None) -> RuntimeEdge:
+def _edge(gateway: Gateway, verifier: Verifier, tracing: Tracing | None, queues: Queues) -> RuntimeEdge:
     """The edge: with traces only where they are asked for, so that nobody else pays for them."""
     if tracing is None:
-        return RuntimeEdge(gateway, verifier)
+        return RuntimeEdge(gateway, verifier, queues)
     from trimtab.aws.tracing.edge import TracedEdge
 
-    return TracedEdge(gateway, verifier, tracing)
+    return TracedEdge(gateway, verifier, tracing, queues)

@@ -78,6 +78,7 @@ class EndpointIntent:
         if not failed:
             self._store.get_config(held.config_name)  # AWS refuses the update of what it cannot describe
         self._check_targets(record, config)
+        _check_stays_asynchronous(record, config)
         pending = _retained(_initial(config), held.variants, counts=retain_counts, weights=retain_weights)
         generation = record.generations + 1
         changes = {
@@ -211,7 +212,11 @@ class EndpointIntent:
             runtime = self._resolve_runtime(container.image, container.environment)
             variants.append(DeployedVariant(spec=spec, model=model, runtime=runtime))
         return Deployment(
-            config_name=config.name, generation=generation, variants=tuple(variants), document=dict(document)
+            config_name=config.name,
+            generation=generation,
+            variants=tuple(variants),
+            document=dict(document),
+            asynchronous=config.asynchronous,
         )
 
 
@@ -237,6 +242,15 @@ def _check_known(endpoint: Endpoint, variants: Set[str]) -> None:
         listed = ", ".join(f'"{variant}"' for variant in unknown)
         text = f"The variant name(s) {listed} is/are not present within endpoint configuration"
         raise NotFound("variant", unknown[0], f'{text} "{endpoint.config_name}".')  # AWS's words, less the ARN
+
+
+def _check_stays_asynchronous(record: EndpointRecord, config: EndpointConfig) -> None:
+    """AWS refuses an update that drops the asynchronous settings: what is in the queue would have nowhere to go."""
+    if record.serving is not None and record.serving.asynchronous is not None and config.asynchronous is None:
+        raise Invalid(
+            f"The AsyncInferenceConfig parameter cannot be removed from this endpoint {record.endpoint.name}. Give the "
+            f"endpoint configuration {config.name!r} an AsyncInferenceConfig, or make another endpoint."
+        )
 
 
 def _initial(config: EndpointConfig) -> tuple[VariantState, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from trimtab.control.fleet import Fleet
 from trimtab.control.seen import Seen
 from trimtab.policies.models.settings import hosting_of, merged
+from trimtab.resources.asynchronous import MAX_INPUT_BYTES, MAX_TASK_TIMEOUT_S
 from trimtab.resources.deployment import Deployment
 from trimtab.resources.endpoint import VariantState
 from trimtab.resources.hosting import ModelSetting
@@ -32,14 +33,15 @@ def build_route(
             lanes=tuple(lane for replica in sorted(crew.ready, key=lambda r: r.id) for lane in _lanes(replica)),
             container=crew.demand.variant.container.hostname or "primary",
             version=deployment.config_name,
-            max_payload_bytes=settings.max_payload_bytes,
-            timeout_s=settings.timeout_s,
+            max_payload_bytes=settings.max_payload_bytes if deployment.asynchronous is None else MAX_INPUT_BYTES,
+            timeout_s=settings.timeout_s if deployment.asynchronous is None else MAX_TASK_TIMEOUT_S,
             hosting=_hosting(crew.demand.variant.container, seen.model_settings),
             signals=crew.demand.count == 0 or crew.demand.name in seen.signals,
         )
         for crew in fleet.crews_of(deployment)
     )
-    return EndpointRoute(name=name, variants=variants)
+    uid = seen.record.uid if seen.record is not None else ""
+    return EndpointRoute(name=name, variants=variants, uid=uid, asynchronous=deployment.asynchronous)
 
 
 def _hosting(container: Container, since: Sequence[ModelSetting]) -> HostedRoute | None:

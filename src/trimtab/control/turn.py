@@ -25,6 +25,7 @@ from trimtab.control.seen import Seen
 from trimtab.errors import Broken
 from trimtab.policies.models.settings import hosting_of
 from trimtab.policies.restart import restart_in_s, streak
+from trimtab.resources.asynchronous import MAX_TASK_TIMEOUT_S
 from trimtab.resources.deployment import Crash, Deployment, EndpointRecord, replica_prefix
 from trimtab.resources.endpoint import Endpoint, EndpointStatus, Event, VariantState
 from trimtab.resources.lifecycles import ENDPOINT, step
@@ -146,6 +147,7 @@ class Turn:
             startup_timeout_s=variant.spec.startup_timeout_s,
             download_timeout_s=variant.spec.download_timeout_s,
             cause=cause,
+            invocation_limit_s=MAX_TASK_TIMEOUT_S if demand.deployment.asynchronous is not None else 0.0,
             hosting=hosting,
         )
         return replace(spec, **self._decided(demand.name, cause))
@@ -190,7 +192,7 @@ class Turn:
                 self._departures.append(StopReplica(replica_id=replica.id, why=why))
                 self.event("replica stopped", why, replica)
             elif replica.state is ReplicaState.READY and self.routed and replica.id not in lanes_of(self.seen):
-                grace_s = self.seen.settings.drain_grace_s
+                grace_s = self._grace_s()
                 self._departures.append(DrainReplica(replica_id=replica.id, grace_s=grace_s, why=why))
                 self.event("replica drained", why, replica)
         counted = {crash.replica_id for crash in self.seen.record.crashes} if self.seen.record else set()
@@ -199,6 +201,17 @@ class Turn:
             # What is lost is counted (written) in this turn and forgotten in the next.
             if replica.id not in self.seen.stopped and replica.id not in uncounted:
                 self._departures.append(StopReplica(replica_id=replica.id, why="it has ended"))
+
+    def _grace_s(self) -> float:
+        """How long what it has in hand may take. Tasks of an asynchronous endpoint are waited for: they take long, and
+        would have to begin anew."""
+        record = self.seen.record
+        patient = (
+            record is not None
+            and record.endpoint.status is not EndpointStatus.DELETING
+            and any(deployment.asynchronous is not None for deployment in record.deployments)
+        )
+        return MAX_TASK_TIMEOUT_S if patient else self.seen.settings.drain_grace_s
 
     def become(self, status: EndpointStatus, reason: str, **changes: Any) -> None:
         """Move the endpoint to `status` along a drawn arrow; `changes` are of the endpoint or the record."""

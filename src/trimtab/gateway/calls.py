@@ -32,6 +32,7 @@ class Call:
     inference_id = ""
     target_model = ""
     session_id = ""
+    timeout_s = 0.0  # that it may take; 0: as its variant says
     trace = ""  # as RequestMeta.trace
     # where it stands
     variant: Variant | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -26,7 +27,16 @@ _decode = msgspec.msgpack.Decoder(RouteTable).decode
 class RouteClient:
     """Control sends u32 size + MessagePack of a RouteTable; the answer, once applied, is its version as u64 (LE)."""
 
-    def __init__(self, gateway: Gateway, *, socket_path: Path, file_path: Path) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        *,
+        socket_path: Path,
+        file_path: Path,
+        on_applied: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_applied` is called when the gateway serves by another table."""
+        self._on_applied = on_applied
         self._gateway = gateway
         self._socket_path = socket_path
         self._file_path = file_path
@@ -74,5 +84,6 @@ class RouteClient:
                 logger.warning("routes go back %s", logs.fields(held=self._gateway.table.version, sent=table.version))
                 self._gateway.forget_version()
             await self._gateway.apply(table)
+            self._on_applied()
             writer.write(_VERSION.pack(table.version))
             await writer.drain()

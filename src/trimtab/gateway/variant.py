@@ -66,7 +66,7 @@ class Variant:
         now_s = self._now_s()
         if not call.arrived_s:
             call.arrived_s = now_s
-        call.deadline_s = call.arrived_s + route.timeout_s
+        call.deadline_s = call.arrived_s + (call.timeout_s or route.timeout_s)
         if call.size_bytes > route.max_payload_bytes and (refusal := oversize(route, call.size_bytes)):
             self.failed(call, refusal)
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from urllib.parse import unquote, urlsplit
 
 from trimtab.errors import Invalid
 
@@ -67,6 +68,23 @@ def parse_url(url: str) -> tuple[str, str]:
     bucket, _, key = rest.partition("/")
     if scheme.lower() != "s3" or not separator or not bucket:
         raise Invalid(f"{url!r} is not an S3 URL; it should read s3://BUCKET/KEY.")
+    check_bucket_name(bucket)
+    return bucket, key
+
+
+def bucket_and_key(url: str) -> tuple[str, str]:
+    """What an `s3://` URL names, or an `https://` URL in either of S3's forms: host `BUCKET.s3.REGION.amazonaws.com`, or
+    bucket first in the path. Raises Invalid for anything else."""
+    parts = urlsplit(url)
+    if parts.scheme.lower() != "https":
+        return parse_url(url)
+    host, path = parts.hostname or "", unquote(parts.path.lstrip("/"))
+    bucket, separator, _ = host.rpartition(".s3.") if ".s3." in host else host.rpartition(".s3-")
+    key = path
+    if not separator:
+        bucket, _, key = path.partition("/")
+    if not bucket:
+        raise Invalid(f"{url!r} is not a URL of S3; it should read s3://BUCKET/KEY.")
     check_bucket_name(bucket)
     return bucket, key
 

@@ -61,6 +61,7 @@ class Lease(Struct, frozen=True, kw_only=True, tag="lease"):
     most: int = 1
     lease_s: float = 0.0  # 0: the queue's; inf: until the owner acknowledges or is gone
     wait_s: float = 0.0
+    only_expired: bool = False  # messages that have expired, of a queue that tells
     ask: str = ""
     again: bool = False
 
@@ -127,9 +128,11 @@ class Declare(Struct, frozen=True, kw_only=True, tag="declare"):
 
 
 class Drop(Struct, frozen=True, kw_only=True, tag="drop"):
-    """Remove a queue and all that is in it. Leases on it are Lost."""
+    """Remove a queue and all that is in it. Leases on it are Lost. `only_empty`: answered Count, nothing done, while
+    anything waits in it or is leased."""
 
     queue: str
+    only_empty: bool = False
 
 
 class Purge(Struct, frozen=True, kw_only=True, tag="purge"):

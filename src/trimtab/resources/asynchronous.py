@@ -7,11 +7,30 @@ from msgspec import Struct
 QUEUE_PREFIX = "async/"  # queue of an endpoint: async/NAME
 TASK_TTL_S = 6 * 3600.0  # AWS: RequestTTLSeconds' default, 6 hours
 TASK_TIMEOUT_S = 900.0  # AWS: InvocationTimeoutSeconds' default, 15 minutes
+MAX_TASK_TIMEOUT_S = 3600.0  # AWS: InvocationTimeoutSeconds
 MAX_INPUT_BYTES = 1 << 30  # AWS: 1 GB
 MAX_INLINE_BYTES = 128_000  # AWS: Body of InvokeEndpointAsync
 INCLUDED_RESPONSE_BYTES = 128 * 1024  # AWS: responses up to this are put into the notice when asked for
+BACKLOG_BYTES = 8 << 30  # of the bodies of all of them
 BACKLOG_ITEMS = 100_000  # accepted and not ended; AWS's queue is bounded by SQS's 120,000 in flight
-DEFAULT_CONCURRENCY = 4  # per replica where MaxConcurrentInvocationsPerInstance is not set (AWS: "an optimal value")
+DEFAULT_CONCURRENCY = 4  # per container that does not say how many requests it works on, where nobody else says so
+
+
+def queue_of(endpoint: str) -> str:
+    """The name of an endpoint's queue."""
+    return QUEUE_PREFIX + endpoint
+
+
+class QueueMark(Struct, frozen=True, kw_only=True):
+    """What control has written on an endpoint's queue (QueueSettings.attributes, JSON): whose it is.
+
+    Tasks of another life than `uid`, or of a queue whose endpoint is `deleted`, end as EndpointDeleted. `generation` is
+    the deployment of which the topics have been told.
+    """
+
+    uid: str = ""
+    generation: int = 0
+    deleted: bool = False
 
 
 class AsyncSettings(Struct, frozen=True, kw_only=True):
@@ -23,7 +42,13 @@ class AsyncSettings(Struct, frozen=True, kw_only=True):
     error_topic: str = ""
     include_success: bool = False  # IncludeInferenceResponseIn
     include_error: bool = False
-    max_concurrency: int = 0  # per replica; 0: DEFAULT_CONCURRENCY
+    max_concurrency: int = 0  # per replica; 0: as many as it works on at once (AWS: "an optimal value")
+
+
+DECIDED = "decided"
+
+TEST_NOTICE = b'{"eventVersion":"1.0","eventSource":"aws:sagemaker","eventName":"TestNotification"}'
+"""What the topics are told when an endpoint is made or updated (AWS)."""
 
 
 class AsyncTask(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -49,7 +74,7 @@ class AsyncTask(Struct, frozen=True, kw_only=True, omit_defaults=True):
     target_model: str = ""
     accepted_s: float = 0.0
     timeout_s: float = TASK_TIMEOUT_S
-    stage: str = ""  # "" = to be worked on; `decided`: `result` is the outcome, to be published
+    stage: str = ""  # "" = to be worked on; DECIDED: `result` is the outcome, to be published
     result: TaskResult | None = None
 
 
@@ -67,5 +92,5 @@ class TaskResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
     parts: tuple[str, ...] = ()  # ETags
     size_bytes: int = 0
     failure: str = ""  # AWS's failureReason
-    reason: str = ""  # ModelFailed, TimedOut, Expired, InputMissing, InputTooLarge, OutputRefused, EndpointDeleted
+    reason: str = ""  # one of Reason's words
     version: str = ""  # that answered

@@ -92,6 +92,7 @@ class ReplicaSpec(Struct, frozen=True, kw_only=True):
     detect_s: float | None = None
     decide_s: float | None = None
     cause: StartCause = StartCause.DEPLOYMENT
+    invocation_limit_s: float = 0.0  # that one request may take; 0: the engine's own limit
     hosting: Hosting | None = None  # many models below one prefix: a model host is started; `artifact_url` is ""
 
 

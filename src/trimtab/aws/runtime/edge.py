@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from trimtab.aws.fault_shapes import runtime_error_response
 from trimtab.aws.registry import AwsError
+from trimtab.aws.runtime.asynchronous import Acceptor, not_asynchronous, only_asynchronous
 from trimtab.aws.runtime.callers import Callers
 from trimtab.aws.runtime.invocations import Invocation, StreamInvocation
 from trimtab.aws.runtime.requests import (
@@ -31,9 +32,11 @@ from trimtab.aws.runtime.requests import (
 from trimtab.aws.server.exchange import Exchange
 from trimtab.aws.server.rendering import head_of
 from trimtab.aws.sigv4 import Verifier
-from trimtab.errors import QueueFull, TooLarge, TrimtabError, Unavailable
+from trimtab.errors import NotFound, QueueFull, TooLarge, TrimtabError, Unavailable
 from trimtab.gateway.gateway import Gateway
 from trimtab.policies.admission import Refusals
+from trimtab.queues.store import Queues
+from trimtab.resources.asynchronous import MAX_INLINE_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -48,12 +51,19 @@ class RuntimeEdge:
     """`aws.server.FastPath` for everything below `/endpoints/`."""
 
     def __init__(
-        self, gateway: Gateway, verifier: Verifier, *, monotonic_s: Callable[[], float] = time.monotonic
+        self,
+        gateway: Gateway,
+        verifier: Verifier,
+        queues: Queues | None = None,
+        *,
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`queues` take what asynchronous endpoints are asked."""
         self._gateway = gateway
         self._refusals = Refusals()
         self._monotonic_s = monotonic_s
         self._callers = Callers(verifier)
+        self._acceptor = Acceptor(queues)
         self.invocation: NewInvocation = Invocation
         self.stream_invocation: NewInvocation = StreamInvocation
         self._targets: dict[bytes, Target] = {}
@@ -67,9 +77,14 @@ class RuntimeEdge:
         return target.startswith(PREFIX)
 
     def begin(self, exchange: Exchange) -> int:
-        """The largest body that any variant of the endpoint takes."""
-        entry = self._gateway.endpoints.get(self._target(exchange.target).endpoint)
-        return entry.max_payload_bytes if entry is not None else _ANY_ENDPOINT_BYTES
+        """The largest body that any variant of the endpoint takes; of asynchronous ones, input beside an object."""
+        target = self._target(exchange.target)
+        if target.operation is Operation.ASYNC:
+            return MAX_INLINE_BYTES
+        entry = self._gateway.endpoints.get(target.endpoint)
+        if entry is None or entry.route.asynchronous is not None:
+            return _ANY_ENDPOINT_BYTES
+        return entry.max_payload_bytes
 
     def handle(self, exchange: Exchange) -> None:
         """Check the request and hand it to the gateway."""
@@ -80,13 +95,18 @@ class RuntimeEdge:
                 self._callers.admit(exchange, target, self._gateway.table)
             if target.operation is Operation.INVOKE or target.operation is Operation.STREAM:
                 self._invoke(exchange, target, request_id)
+            elif target.operation is Operation.ASYNC and exchange.method == b"POST":
+                self._enqueue(exchange, target, request_id)
             else:
-                raise self._not_an_invocation(target, exchange)
-        except TrimtabError as error:
-            self.fail(exchange, error, request_id, endpoint=target.endpoint)
-        except Exception as error:  # one request's bug ends that request, not the connection's parser
-            logger.exception("invocation failed path=%s", target.raw_path)
-            self.fail(exchange, error, request_id, endpoint=target.endpoint)
+                raise self._not_an_invocation(target)
+        except Exception as error:  # noqa: BLE001 one request's bug ends that request, not the connection's parser
+            self.failed(exchange, error, request_id, target)
+
+    def failed(self, exchange: Exchange, error: Exception, request_id: bytes, target: Target) -> None:
+        """Answer what has become of a request that is no call of the gateway; log what nobody named."""
+        if not isinstance(error, TrimtabError):
+            logger.error("invocation failed path=%s", target.raw_path, exc_info=error)
+        self.fail(exchange, error, request_id, endpoint=target.endpoint)
 
     def refuse(self, exchange: Exchange, error: TooLarge | Unavailable) -> None:
         """The body will not be read."""
@@ -99,6 +119,9 @@ class RuntimeEdge:
             raise AwsError("UnknownOperationException", "Invocations are POST requests.", 404)
         fields = exchange.fields
         check_contradictions(fields, target.endpoint)
+        entry = self._gateway.endpoints.get(target.endpoint)
+        if entry is not None and entry.route.asynchronous is not None:
+            raise only_asynchronous(target.endpoint)
         get = fields.get
         call: Invocation
         if target.operation is Operation.INVOKE:
@@ -122,20 +145,20 @@ class RuntimeEdge:
         exchange.on_gone = call.cancel
         self._gateway.submit(call)
 
-    def _not_an_invocation(self, target: Target, exchange: Exchange) -> AwsError:
-        if target.operation is Operation.ASYNC and exchange.method == b"POST":
-            if target.endpoint not in self._gateway.endpoints:
-                account = self._gateway.table.account
-                return AwsError("ValidationError", f"Endpoint {target.endpoint} of account {account} not found.")
-            return AwsError(
-                "ValidationError",
-                f"Endpoint {target.endpoint} is not an asynchronous endpoint: its config has no AsyncInferenceConfig. "
-                "Use InvokeEndpoint, or create the endpoint config with AsyncInferenceConfig.",
-            )
+    def _enqueue(self, exchange: Exchange, target: Target, request_id: bytes) -> None:
+        check_contradictions(exchange.fields, target.endpoint)
+        entry = self._gateway.endpoints.get(target.endpoint)
+        if entry is None:
+            raise NotFound("endpoint", target.endpoint)
+        if entry.route.asynchronous is None:
+            raise not_asynchronous(target.endpoint)
+        self._acceptor.take(self, exchange, target, entry.route, request_id)
+
+    def _not_an_invocation(self, target: Target) -> AwsError:
         return AwsError(
             "UnknownOperationException",
             f"{target.raw_path} is no operation of sagemaker-runtime that trimtab supports. It supports "
-            "POST /endpoints/NAME/invocations and POST /endpoints/NAME/invocations-response-stream; "
+            "POST /endpoints/NAME/invocations, .../invocations-response-stream and .../async-invocations; "
             "docs/operations.md is the list.",
             404,
         )

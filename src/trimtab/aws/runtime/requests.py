@@ -76,9 +76,9 @@ def text(raw: bytes, member: str, *, most: int = _LONGEST_TEXT) -> str:
     """A header's text. Invalid when it is longer than `most` or not printable ASCII (AWS: `\\p{ASCII}*`)."""
     value = raw.decode("latin-1")
     if len(value) > most:
-        raise _constraint(value, member, f"Member must have length less than or equal to {most}")
+        raise constraint(value, member, f"Member must have length less than or equal to {most}")
     if not (value.isascii() and value.isprintable()):
-        raise _constraint(value, member, r"Member must satisfy regular expression pattern: \p{ASCII}*")
+        raise constraint(value, member, r"Member must satisfy regular expression pattern: \p{ASCII}*")
     return value
 
 
@@ -93,7 +93,7 @@ def variant_name(raw: bytes) -> str:
     value = text(raw, "targetVariant", most=63)
     if _NAME.fullmatch(value) is None:
         pattern = "[a-zA-Z0-9](-*[a-zA-Z0-9])*"
-        raise _constraint(value, "targetVariant", f"Member must satisfy regular expression pattern: {pattern}")
+        raise constraint(value, "targetVariant", f"Member must satisfy regular expression pattern: {pattern}")
     return value
 
 
@@ -108,10 +108,10 @@ def model_name(raw: bytes) -> str:
     except UnicodeDecodeError:
         value = raw.decode("latin-1")
     if len(raw) > _LONGEST_TEXT:
-        raise _constraint(value, "targetModel", f"Member must have length less than or equal to {_LONGEST_TEXT}")
+        raise constraint(value, "targetModel", f"Member must have length less than or equal to {_LONGEST_TEXT}")
     if not value.isprintable() or value[:1].isspace():
         pattern = r"\A\S[\p{Print}]*\z"
-        raise _constraint(value, "targetModel", f"Member must satisfy regular expression pattern: {pattern}")
+        raise constraint(value, "targetModel", f"Member must satisfy regular expression pattern: {pattern}")
     return value
 
 
@@ -155,7 +155,8 @@ def _validation(message: str, error_code: str) -> AwsError:
     return AwsError("ValidationError", message, extra={"ErrorCode": error_code})
 
 
-def _constraint(value: str, member: str, constraint: str) -> Invalid:
+def constraint(value: str, member: str, constraint: str) -> Invalid:
+    """AWS's words for a member that breaks a constraint."""
     shown = value if len(value) <= 128 else f"{value[:128]}..."
     return Invalid(
         f"1 validation error detected: Value '{shown}' at '{member}' failed to satisfy constraint: {constraint}"

@@ -8,6 +8,7 @@ from typing import Any
 from trimtab.aws.arns import sagemaker_arn
 from trimtab.aws.paging import Pager
 from trimtab.aws.registry import Call, operation
+from trimtab.aws.sagemaker.asynchronous import async_settings
 from trimtab.aws.sagemaker.documents import kept
 from trimtab.aws.sagemaker.listing import listed
 from trimtab.aws.sagemaker.managed import managed_bounds
@@ -18,7 +19,7 @@ from trimtab.control.api import ControlApi
 from trimtab.errors import Invalid
 from trimtab.resources.endpoint_config import EndpointConfig, VariantSpec
 
-_REFUSED = ("AsyncInferenceConfig", "ExplainerConfig", "ShadowProductionVariants", "CrossRegionTrafficConfig")
+_REFUSED = ("ExplainerConfig", "ShadowProductionVariants", "CrossRegionTrafficConfig")
 _REFUSED_IN_VARIANT = ("ServerlessConfig", "AcceleratorType", "InstancePools", "AcceleratorPartitionLayouts")
 _PUBLISH_EVERY_S = (10, 30, 60, 120, 180, 240, 300)  # AWS: valid values of MetricPublishFrequencyInSeconds
 _ROUTING = ("LEAST_OUTSTANDING_REQUESTS", "RANDOM")
@@ -35,11 +36,11 @@ class EndpointConfigs:
     @operation(
         "sagemaker",
         "CreateEndpointConfig",
-        missing="Production variants of real-time endpoints. KmsKeyId, VpcConfig, EnableNetworkIsolation, "
+        missing="Production variants of real-time and asynchronous endpoints. KmsKeyId, VpcConfig, EnableNetworkIsolation, "
         "ExecutionRoleArn, VolumeSizeInGB, CoreDumpConfig, EnableSSMAccess, InferenceAmiVersion and "
         "CapacityReservationConfig are kept and described but have no effect; so is MetricsConfig once it is checked: "
         "metrics are there each second in any case; requests always go "
-        "to the replica with the fewest outstanding. Refused: ServerlessConfig, AsyncInferenceConfig, shadow "
+        "to the replica with the fewest outstanding. Refused: ServerlessConfig, shadow "
         "variants, enabled data capture, "
         "explainers, inference components (a variant without ModelName), accelerators, instance pools, prefix and KV "
         "aware routing, cross-region traffic. ManagedInstanceScaling, which AWS has for inference components alone, "
@@ -53,6 +54,7 @@ class EndpointConfigs:
             name=name,
             created_s=self._clock.now_s(),
             variants=_variants(params["ProductionVariants"]),
+            asynchronous=async_settings(params, self._control),
             document=kept(params, without=("EndpointConfigName", "Tags")),
         )
         self._control.create_endpoint_config(config, tags_of(params))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from trimtab.aws.sagemaker.asynchronous import described_async
 from trimtab.aws.sagemaker.managed import described_managed
 from trimtab.control.api import ControlApi
 from trimtab.errors import NotFound
@@ -37,7 +38,7 @@ def describe(view: EndpointView, arn: str, control: ControlApi) -> dict[str, Any
         answer["LastDeploymentConfig"] = deployment
     if endpoint.pending_config_name:
         answer["PendingDeploymentSummary"] = _pending(endpoint, control)
-    return answer
+    return answer | described_async(control, endpoint.config_name, endpoint.modified_s)
 
 
 def shortened(reason: str) -> str:

@@ -15,6 +15,7 @@ from trimtab.aws.tracing.spans import Attributes, Moment, Outcome, Trace
 from trimtab.aws.tracing.tracing import Tracing
 from trimtab.errors import ModelFailed, TooLarge, TrimtabError, Unavailable
 from trimtab.gateway.gateway import Gateway
+from trimtab.queues.store import Queues
 from trimtab.wire.frames import AnswerMeta
 
 _STATUS = "http.response.status_code"
@@ -25,8 +26,8 @@ _PORT_DIGITS = 5
 class TracedEdge(RuntimeEdge):
     """`RuntimeEdge` for a gateway whose environment asks for traces; without them, that one serves, unchanged."""
 
-    def __init__(self, gateway: Gateway, verifier: Verifier, tracing: Tracing) -> None:
-        super().__init__(gateway, verifier)
+    def __init__(self, gateway: Gateway, verifier: Verifier, tracing: Tracing, queues: Queues | None = None) -> None:
+        super().__init__(gateway, verifier, queues)
         self.tracing = tracing
         self.handed = Moment.now()  # when the request in hand was whole
         self.invocation = TracedInvocation

@@ -85,6 +85,7 @@ class LocalEngine:
         self._room = asyncio.Event()  # set when any has come free
         self._orphan_grace_s = orphan_grace_s
         self._hung_after_s = invocation_limit_s + hung_margin_s
+        self._hung_margin_s = hung_margin_s
         self._look_every_s = look_every_s
         machine = machine or this_machine(gpus.inventory())
         self._placer = Placer(machine, enforce=enforce_shapes)
@@ -373,7 +374,8 @@ class LocalEngine:
                     member.note_oom_kills(oom_kills)
                     if isinstance(member, WorkerMember):
                         if on_time:
-                            member.check_hung(self._hung_after_s, now_s)
+                            limit_s = replica.spec.invocation_limit_s + self._hung_margin_s
+                            member.check_hung(max(limit_s, self._hung_after_s), now_s)
                         else:  # it is control that was held up: what workers said meanwhile is still unread
                             member.heard_s = now_s
                         member.ask()

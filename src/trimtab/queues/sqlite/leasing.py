@@ -27,7 +27,12 @@ def lease(book: Book, op: Lease, now_s: float) -> Result:
             return Leases(messages=tuple(Row(values).message() for values in held))
     if not queue.ready or op.most <= 0:
         return Leases(messages=())
-    rows = _by_turn(book, queue, op.most) if queue.grouped else _oldest(book, queue, op.most)
+    if op.only_expired:
+        rows = _expired(book, queue, op.most)
+    else:
+        rows = _by_turn(book, queue, op.most) if queue.grouped else _oldest(book, queue, op.most)
+    if not rows:
+        return Leases(messages=())
     book.touch(queue)
     for row in rows:
         row.state = LEASED
@@ -54,6 +59,16 @@ def _hold(book: Book, rows: Sequence[Row], op: Lease, now_s: float, until_s: flo
 def _oldest(book: Book, queue: Queue, most: int) -> list[Row]:
     found = book.run(
         f"SELECT {COLUMNS} FROM messages INDEXED BY ready WHERE queue = ? AND grp = '' AND state = 0 AND visible_s = 0 "
+        "ORDER BY seq LIMIT ?",
+        (queue.number, most),
+    )
+    return within_bounds(found)
+
+
+def _expired(book: Book, queue: Queue, most: int) -> list[Row]:
+    """What has expired and is to be told, whatever else waits."""
+    found = book.run(
+        f"SELECT {COLUMNS} FROM messages WHERE queue = ? AND state = 0 AND visible_s = 0 AND expired = 1 "
         "ORDER BY seq LIMIT ?",
         (queue.number, most),
     )

@@ -49,6 +49,8 @@ def drop(book: Book, op: Drop, now_s: float) -> Result:
     queue = book.queues.get(op.queue)
     if queue is None:
         return NoQueue(queue=op.queue)
+    if op.only_empty and queue.alive:
+        return Count(count=queue.alive)
     book.touch(queue)
     for table in ("messages", "ended", "groups"):
         book.run(f"DELETE FROM {table} WHERE queue = ?", (queue.number,))

@@ -41,6 +41,7 @@ CREATE INDEX leases_by_owner ON messages (owner) WHERE state = 1;
 CREATE INDEX leases_by_ask ON messages (ask) WHERE state = 1;
 CREATE INDEX leases_by_end ON messages (until_s) WHERE state = 1;
 CREATE INDEX by_expiry ON messages (expires_s) WHERE expires_s > 0 AND state = 0 AND expired = 0;
+CREATE INDEX expired ON messages (queue, seq) WHERE state = 0 AND visible_s = 0 AND expired = 1;
 CREATE TABLE ended (
     queue INTEGER NOT NULL, id TEXT NOT NULL, token INTEGER NOT NULL, at_s REAL NOT NULL, PRIMARY KEY (queue, id)
 ) WITHOUT ROWID;
