@@ -232,6 +232,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     from trimtab.control.alarm_loop import AlarmLoop
     from trimtab.control.alarms import Alarms
     from trimtab.control.async_queues import AsyncQueues
+    from trimtab.control.backlogs import Backlogs
     from trimtab.control.exposition import Exposition
     from trimtab.control.hosts.files import Disk
     from trimtab.control.hosts.history import History
@@ -256,6 +257,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     from trimtab.objects.leases import Leases
     from trimtab.queues.client import QueueClient
     from trimtab.queues.topics import publication
+    from trimtab.resources.asynchronous import QUEUE_PREFIX
     from trimtab.store.sqlite import open_sqlite
 
     sys.setswitchinterval(THREADS_TURN_S)
@@ -308,6 +310,8 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         queue_client = QueueClient(paths.queues_socket)
         queue_client.open()
         parts.push_async_callback(queue_client.close)
+        backlogs = Backlogs(metrics, lambda: publisher.book.table, clock)
+        queue_client.watch(QUEUE_PREFIX, backlogs.told)
         sampler = Sampler(engine, store, metrics, clock)
 
         def told(endpoint: str, events: Sequence[Event]) -> None:
@@ -348,7 +352,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             arns=Arns(config.region, config.account),
             ready=publisher.book.ready,
             signals=SignalServer(paths.signals_socket),
-            gateways=config.gateways,
+            gateways=config.gateways + 1,  # and the consumer, of asynchronous endpoints
         )
         host_meter = HostMeter(metrics, clock)
         hosts = ModelHosts(
@@ -390,7 +394,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         tell_ready()
         watch = keys.watch(publisher.set_keys)
         works = (plane.run(), metering.run(), exposition.run(), sampler.run(), alarm_loop.run(), scaling.run(), watch)
-        await until_stopped(stop, *works, async_queues.run(), hosts.run(), host_meter.run())
+        await until_stopped(stop, *works, async_queues.run(), backlogs.run(), hosts.run(), host_meter.run())
 
 
 def control_handler(
