@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from trimtab.control.alarms import Alarms
     from trimtab.control.api import ControlApi
     from trimtab.control.hosts.api import ModelsApi
+    from trimtab.control.queue_desk import QueueDesk
     from trimtab.control.scaling.api import ScalingApi
     from trimtab.control.service import Control
     from trimtab.control.top import Overview
@@ -239,6 +240,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     from trimtab.control.hosts.metering import HostMeter
     from trimtab.control.hosts.service import ModelHosts
     from trimtab.control.metering import Metering
+    from trimtab.control.queue_desk import QueueDesk
     from trimtab.control.report_server import ReportServer
     from trimtab.control.routes import RoutePublisher
     from trimtab.control.sampler import Sampler
@@ -382,11 +384,12 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         authenticator = Authenticator(keys, region=config.region, clock=clock, required=signed)
         exposition = Exposition(metering)
         prometheus = Prometheus(exposition, keys, authenticator, required=signed)
-        overview = Overview(plane, metrics, lambda: sampler.usages, clock, host_meter.models)
+        overview = Overview(plane, metrics, lambda: sampler.usages, clock, host_meter.models, backlogs.size)
         alarm_loop = AlarmLoop(alarms, metrics, clock)
         handlers = aws_handlers(config, plane, objects, metrics, alarms, scaling.api)
         history = ScalingHistory(journal, scaling.api)
-        handler = control_handler(config, plane, overview, history, handlers, authenticator, prometheus, hosts)
+        desk = QueueDesk(queue_client, lambda name: plane.get_endpoint(name).endpoint.name)
+        handler = control_handler(config, plane, overview, history, handlers, authenticator, prometheus, hosts, desk)
         server = HttpServer(handler)
         await server.start(unix_listener(paths.control_socket))
         parts.push_async_callback(server.stop, grace_s=5.0)
@@ -406,6 +409,7 @@ def control_handler(
     authenticate: Authenticate,
     prometheus: Handler,
     models: ModelsApi | None = None,
+    queues: QueueDesk | None = None,
 ) -> Handler:
     """Everything that is not data plane: Prometheus's scrapes, trimtab's own API, then AWS's services."""
     from trimtab.aws.dispatch import Dispatcher
@@ -415,7 +419,7 @@ def control_handler(
 
     about = {"region": config.region, "account": config.account}
     aws = Dispatcher(handlers, authenticate, **about)
-    native = native_api(plane, overview, authenticate, config.paths.logs, about, history, models)
+    native = native_api(plane, overview, authenticate, config.paths.logs, about, history, models, queues)
 
     async def handle(request: HttpRequest) -> HttpResponse:
         if is_scrape(request):

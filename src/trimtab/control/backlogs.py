@@ -62,10 +62,10 @@ class Backlogs:
         else:
             self._depths.pop(depth.queue, None)  # dropped
 
-    def size(self, endpoint: str) -> int:
-        """Requests that wait or are worked on."""
+    def size(self, endpoint: str) -> int | None:
+        """Requests that wait or are worked on. None of an endpoint without a queue."""
         depth = self._depths.get(queue_of(endpoint))
-        return depth.waiting + depth.leased if depth is not None else 0
+        return depth.waiting + depth.leased if depth is not None else None
 
     async def run(self) -> None:
         """Once in each second, soon after it has begun, of the second before."""
@@ -106,7 +106,7 @@ class Backlogs:
         return made + self._now(route, second_s)
 
     def _now(self, route: EndpointRoute, second_s: int) -> list[Sample]:
-        size, depth = self.size(route.name), self._depths.get(queue_of(route.name))
+        size, depth = self.size(route.name) or 0, self._depths.get(queue_of(route.name))
         ready = len({lane.replica_id for variant in route.variants for lane in variant.lanes})
         oldest_s = max(0.0, second_s + 1 - depth.oldest_put_s) if size and depth is not None else 0.0
         values = (float(size), size / max(1, ready), oldest_s, 1.0 if size and not ready else 0.0)
