@@ -37,6 +37,10 @@ class QueueSignaller(Signaller):
             self._depths.pop(endpoint, None)
             self._put.pop(endpoint, None)
             return
+        if endpoint in self._put and self.is_connected:
+            for variant in self._variants(endpoint):  # counting begins before this change of the queue
+                if variant.signals:
+                    self._signalled(variant)
         self._put[endpoint] = depth.put
         if depth.waiting + depth.leased:
             self._depths[endpoint] = depth
