@@ -177,10 +177,14 @@ class Host:
         self._left(key, failure.message)
         self._gone(key)
         self._step(Ended(key.model, key.version, crashed=True, message=failure.message))
-        if key.model in self._missed:
-            self._missed.discard(key.model)
-            self._happenings.asked(key.model)
-            self._step(Asked(key.model, "gone"))
+        self._ask_again(key.model)
+
+    def _ask_again(self, model: str) -> None:
+        """For gateways that had seen its end before it was known here."""
+        if model in self._missed:
+            self._missed.discard(model)
+            self._happenings.asked(model)
+            self._step(Asked(model, "gone"))
 
     async def quiet(self, key: Key) -> None:
         """Wait until no gateway has a request in hand for a version that is LEAVING."""
@@ -265,8 +269,14 @@ class Host:
             self._step(FetchFailed(model, said.reason, said.message, said.transient))
             return
         key = Key(model, said.version)
+        try:
+            kind = await asyncio.to_thread(self._kind_of, Path(said.path))
+        except OSError as error:  # somebody has removed or locked the files: brought here again, they may be there
+            self._control.release(said.path)
+            message = f"The files of the model cannot be read: {error}."
+            self._step(FetchFailed(model, "ArtifactInvalid", message, transient=True))
+            return
         self._files.setdefault(key, []).append(said)
-        kind = await asyncio.to_thread(self._kind_of, Path(said.path))
         took_s = self._clock.monotonic_s() - began_s
         self._happenings.fetched(key, said.took_s if said.fetched else 0.0)
         self._step(Fetched(model, said.version, said.size_bytes, kind, took_s))
@@ -295,7 +305,8 @@ class Host:
             self._left(key, fault.failure.message)
             self._gone(key)
             reason, message = fault.failure.reason, _words(fault.failure)
-            self._step(LoadFailed(key.model, key.version, reason, message, fault.out_of_memory, fault.full))
+            why_not = LoadFailed(key.model, key.version, reason, message, fault.out_of_memory, fault.full, fault.died)
+            self._step(why_not)
             return
         except asyncio.CancelledError:  # the policy has given it up, or the host ends
             self._loads.pop(key, None)
@@ -346,6 +357,7 @@ class Host:
         self._gone(key)
         self._happenings.unloaded(key, why, text, footprint.bytes, self._clock.monotonic_s() - began_s)
         self._step(Ended(key.model, key.version))
+        self._ask_again(key.model)
 
     def _left(self, key: Key, text: str) -> None:
         """Tell gateways that nothing new is to be sent there; once."""

@@ -44,13 +44,17 @@ class LoadFault(Exception):
 
     `failure` says why. `out_of_memory`: it may go well with more room than was set aside for it. `full`: whoever holds
     all models has no memory for another one, whatever is counted here: it may go well once others have been unloaded.
+    `died`: a process of its own ended, perhaps by no fault of the model's, and nobody else's requests were in it.
     """
 
-    def __init__(self, failure: Failure, *, out_of_memory: bool = False, full: bool = False) -> None:
+    def __init__(
+        self, failure: Failure, *, out_of_memory: bool = False, full: bool = False, died: bool = False
+    ) -> None:
         super().__init__(failure.message)
         self.failure = failure
         self.out_of_memory = out_of_memory
         self.full = full
+        self.died = died
 
 
 OnEnd = Callable[[Key, Failure], None]

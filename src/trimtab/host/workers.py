@@ -338,7 +338,7 @@ def log_name(replica_id: str, key: Key) -> str:
 def _fault(member: WorkerMember) -> LoadFault:
     """Why it is not ready."""
     failure = member.failure or Failure(reason="Exited", message="The model's worker ended while it was loading.")
-    return LoadFault(failure, out_of_memory=failure.reason == "OutOfMemory")
+    return LoadFault(failure, out_of_memory=failure.reason == "OutOfMemory", died=failure.reason == "Exited")
 
 
 def _too_late(limit_s: float) -> Failure:

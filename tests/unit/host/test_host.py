@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from trimtab.clock import SystemClock
 from trimtab.host.host import Host
 from trimtab.host.runner import Footprint, Key, LoadFault
 from trimtab.policies.models.cache import ModelCache
+from trimtab.resources.hosting import ModelSetting
 from trimtab.resources.replica import Failure
 from trimtab.testing.host_ends import until
 from trimtab.testing.host_parts import MIB, FakeLink, FakeRunner
@@ -24,17 +26,26 @@ class Scene:
         self.gateways: list[int] = []
         cache = ModelCache(memory_mib * MIB)
         self.dying: set[int] = set()
+        self.unreadable: set[str] = set()  # for once
         self.host = Host(
             cache,
             self.link,
             SystemClock(),
             tell=self.tell,
+            kind_of=self.kind_of,
             is_ending=self.dying.__contains__,
             look_every_s=0.01,
         )
         self.runner = self.host.runner = FakeRunner(self.host.ended)
         self.answers: list[ModelAt] = []
         self.host.open()
+
+    def kind_of(self, path: Path) -> str:
+        """In a thread of its own, as the host calls it."""
+        if str(path) in self.unreadable:
+            self.unreadable.remove(str(path))
+            raise FileNotFoundError(path)
+        return ""
 
     def tell(self, at: ModelAt) -> list[int]:
         self.told.append(at)
@@ -72,6 +83,42 @@ async def test_a_gateway_that_sees_a_worker_die_first_is_not_sent_there_again(sc
     scene.runner.crash(A)
     await until(lambda: scene.states("a").count(ModelState.READY) == 2)
     assert scene.runner.orders == [("load", *A), ("load", *A)]
+
+
+async def test_who_saw_a_worker_die_that_is_unloaded_that_moment_gets_another_one(scene: Scene) -> None:
+    await scene.ready("a")
+    scene.dying.add(7)
+    scene.host.wanted(Want("a", "gone"), scene.answers.append)
+    scene.host.settings(Settings(settings=(ModelSetting(model="a", ttl_s=0.001),)))
+    await until(lambda: ("unload", *A) in scene.runner.orders)
+    await until(lambda: scene.states("a").count(ModelState.READY) == 2)
+
+
+async def test_files_that_cannot_be_read_are_asked_for_again_and_no_lease_is_left(scene: Scene) -> None:
+    scene.unreadable.add("/files/a@v1")
+    await scene.ready("a")
+    assert scene.link.leases == ["/files/a@v1"]
+    assert not scene.unreadable
+
+
+async def test_a_worker_that_is_killed_while_it_loads_is_replaced_before_anybody_is_told(scene: Scene) -> None:
+    scene.runner.slow_loads["a"] = asyncio.Event()
+    scene.want("a")
+    await until(lambda: scene.runner.orders)
+    scene.runner.faults["a"] = LoadFault(Failure(reason="Exited", message="A worker was killed by SIGKILL."), died=True)
+    scene.runner.slow_loads["a"].set()
+    scene.runner.slow_loads["a"] = asyncio.Event()
+    await until(lambda: scene.runner.orders.count(("load", *A)) == 2)
+    del scene.runner.faults["a"]
+    scene.runner.slow_loads["a"].set()
+    await until(lambda: ModelState.READY in scene.states("a"))
+    assert {at.reason for at in scene.told if at.state is ModelState.FAILED} <= {"NotReady"}
+
+
+async def test_word_of_models_that_have_gone_leaves_nothing_behind(scene: Scene) -> None:
+    for model in ("a", "b"):
+        scene.host.used(1, Used((Use(model, 0, 0),)))
+    assert scene.host._happenings._requests == {} == scene.host._happenings._misses
 
 
 async def test_a_crash_before_it_is_measured_is_no_answer_to_who_asks_again(scene: Scene) -> None:

@@ -259,6 +259,8 @@ class ModelCache:
             if entry.no_memory < limits.MEMORY_TRIES and more.fits(self._shelf.capacity(entry)):
                 return  # wanted still: fetched again, and given more room
         entry.failed(given.reason, given.message, self._shelf.now_s)
+        if given.died and entry.failures == 1:
+            return  # wanted still: the first retry is immediate, and whoever waits need not hear of it
         self._shelf.give_up(entry, given.reason, given.message)
 
     def _measured(self, given: Measured) -> None:

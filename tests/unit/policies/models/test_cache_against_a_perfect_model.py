@@ -191,7 +191,7 @@ class CacheMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(one.state == "loading" for one in self.workers.values()))
     @rule(
         data=st.data(),
-        how=st.sampled_from(["well", "well", "well", "bad", "memory", "full", "dies"]),
+        how=st.sampled_from(["well", "well", "well", "bad", "killed", "memory", "full", "dies"]),
         took=st.floats(0, 30),
     )
     def load(self, data: st.DataObject, how: str, took: float) -> None:
@@ -210,8 +210,8 @@ class CacheMachine(RuleBasedStateMachine):
             self.tell(Ended(*key, crashed=True))
         else:
             self.dead(key)
-            full = how == "full"
-            self.tell(LoadFailed(*key, "ModelLoadFailed", "it does not load", out_of_memory=how == "memory", full=full))
+            more = {"out_of_memory": how == "memory", "full": how == "full", "died": how == "killed"}
+            self.tell(LoadFailed(*key, "ModelLoadFailed", "it does not load", **more))
 
     @precondition(lambda self: any(one.state == "leaving" for one in self.workers.values()))
     @rule(data=st.data())
