@@ -20,6 +20,7 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     "model_dispatch": ("model_dispatch", []),
     "reports": ("reports", []),
     "signals": ("signals", []),
+    "queues": ("queues", []),
     "metering_memory": ("metering_memory", ["--seconds", "1000", "--variants", "50"]),
     "sigv4": ("sigv4", []),
     "loadgen": ("loadgen", []),

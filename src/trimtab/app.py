@@ -13,7 +13,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from trimtab.metrics.store import MetricStore
     from trimtab.objects.store import ObjectStore
     from trimtab.resources.endpoint import Event
-    from trimtab.resources.launch import WorkerLaunch
     from trimtab.resources.routing import AccessKey
 
 CONFIG_VARIABLE = "TRIMTAB_PROCESS_CONFIG"
@@ -141,6 +140,7 @@ def nursery(config: Config) -> int:
     """The fork server. Its children become workers."""
     from trimtab.engines.local.nursery import WARM_IMPORTS
     from trimtab.engines.local.nursery import main as run_nursery
+    from trimtab.lives import newborn_life
     from trimtab.worker.rehearsal import rehearse
 
     paths = config.paths
@@ -154,21 +154,6 @@ def nursery(config: Config) -> int:
         rehearse=rehearse,
         on_listening=tell_ready,
     )
-
-
-def newborn_life() -> Callable[[WorkerLaunch], NoReturn]:
-    """What a process that the nursery has forked becomes: a worker, or a host of many models."""
-    from trimtab.host.main import run as run_host
-    from trimtab.resources.replica import ReplicaSpec
-    from trimtab.worker.artifact import kind_in
-    from trimtab.worker.main import run as run_worker
-
-    def live(launch: WorkerLaunch) -> NoReturn:
-        if msgspec.msgpack.decode(launch.spec, type=ReplicaSpec).hosting is not None:
-            run_host(launch, kind_in)
-        run_worker(launch)
-
-    return live
 
 
 async def gateway(config: Config, listener_fd: int, stop: asyncio.Event) -> None:

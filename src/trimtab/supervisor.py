@@ -179,7 +179,8 @@ class Supervisor:
 
 def stop_turn(name: str) -> int:
     """When a child is told to stop, among the others: small numbers first."""
-    return {"gateway": 0, "consumer": 1, "queues": 3}.get(name.split(" ")[0], 2)
+    turns = {"gateway": 0, "consumer": 1, "queues": 3}
+    return next((turn for kind, turn in turns.items() if name.startswith(kind)), 2)
 
 
 def backoff_s(quick_deaths: int) -> float:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from trimtab.errors import Unavailable
+from trimtab.logs import fields
 from trimtab.queues import wire
 from trimtab.queues.connection import Connection, Pending
 from trimtab.queues.model import Depth, Free, Lease, Leases, Op, QueuesFull, Result, Return
@@ -30,7 +31,8 @@ _GROUP_MOST: Final = 2048  # ops in one transaction
 _GROUP_BYTES: Final = 8 * 2**20  # and what they hold, about
 _RETURN_GRACE_S: Final = 1.0  # after a start: owners that do not come back in this time are gone
 _DUE_LEAST_S: Final = 0.002
-_DUE_MOST_S: Final = 5.0  # the clock is looked at so often, in case it has jumped
+_DUE_MOST_S: Final = 1.0  # the clock is looked at so often, in case it has jumped
+_JUMP_S: Final = 1.0  # less than this is a clock that is being put right
 _EMPTY: Final = Leases(messages=())
 
 
@@ -51,11 +53,20 @@ class QueueKeeper:
     """
 
     def __init__(
-        self, store: QueueStore, socket: Path, *, now_s: Callable[[], float] = time.time, house: str = ""
+        self,
+        store: QueueStore,
+        socket: Path,
+        *,
+        now_s: Callable[[], float] = time.time,
+        steady_s: Callable[[], float] = time.monotonic,
+        house: str = "",
     ) -> None:
+        """`now_s` is the wall clock; `steady_s` goes as fast and never jumps."""
         self._store = store
         self._socket = socket
         self._now_s = now_s
+        self._steady_s = steady_s
+        self._ahead_s = now_s() - steady_s()
         self._house = house
         self._thread = ThreadPoolExecutor(1, "queues")
         self._incoming: deque[Pending] = deque()
@@ -91,6 +102,7 @@ class QueueKeeper:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
+                await self._follow_clock()
                 batch = self._gather()
                 if batch or self._due_s <= self._now_s():
                     await self._commit(batch)
@@ -113,6 +125,15 @@ class QueueKeeper:
             connection.drop()
         await asyncio.get_running_loop().run_in_executor(self._thread, self._store.close)
         self._thread.shutdown()
+
+    async def _follow_clock(self) -> None:
+        """When the wall clock has jumped, what is kept follows it."""
+        jump_s = self._now_s() - self._steady_s() - self._ahead_s
+        if abs(jump_s) >= _JUMP_S:
+            logger.warning("the clock has jumped: the queues follow it %s", fields(by_s=jump_s))
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._store.shift, jump_s)
+            self._ahead_s += jump_s
+            self._due_s = 0.0
 
     # --- ops ---------------------------------------------------------------------------------------------------
 

@@ -44,6 +44,11 @@ class QueueStore(Protocol):
         """Who holds leases."""
         ...
 
+    def shift(self, by_s: float) -> None:
+        """The wall clock has jumped by so much: all times that are kept follow it, so that what remains of leases,
+        delays and lives is what it was. A store whose clock is another's does nothing."""
+        ...
+
     def hear(self, told: Callable[[Sequence[str]], None]) -> None:
         """Call `told`, from whatever thread, with queues that another keeper of the same store has changed."""
         ...

@@ -260,6 +260,24 @@ class QueueStoreSuite:
         assert message.expired
         assert (queues.depth().expired, queues.depth("told").expired) == (1, 1)
 
+    def test_what_remains_is_what_it_was_when_the_clock_jumps(self, queues: Stepped) -> None:
+        queues.do(
+            Put(queue="q", id="late", body=b"", visible_s=NOW_S + 5),
+            Put(queue="q", id="dies", body=b"", visible_s=NOW_S + 50, expires_s=NOW_S + 9),
+        )
+        queues.put("1")
+        queues.lease(lease_s=3.0)
+        for jump_s in (7200.0, -7200.0 * 2):
+            queues.store.shift(jump_s)
+            queues.now_s += jump_s
+            assert queues.store.due(queues.now_s) == queues.now_s + 3
+            depth = queues.depth()
+            assert (depth.leased, depth.delayed, depth.oldest_put_s) == (1, 2, queues.now_s)
+        queues.now_s += 5
+        assert queues.ids(2) == ["late", "1"]
+        queues.now_s += 4
+        assert queues.depth().expired == 1
+
     def test_groups_take_turns(self, queues: Stepped) -> None:
         queues.put("a1", "a2", "a3", group="a")
         queues.put("b1", group="b")

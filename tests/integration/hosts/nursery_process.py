@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 from trimtab import logs
-from trimtab.app import newborn_life
 from trimtab.engines.local.nursery import main
+from trimtab.lives import newborn_life
 from trimtab.worker.rehearsal import rehearse
 
 if __name__ == "__main__":

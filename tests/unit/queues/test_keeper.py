@@ -149,3 +149,17 @@ async def test_watchers_hear_of_a_queue_that_begins_to_hold_something(tmp_path: 
 async def test_an_unknown_queue_is_named(tmp_path: Path) -> None:
     async with kept_queues(tmp_path) as kept:
         assert await kept.client().ask(Put(queue="no", id="1", body=b"")) == NoQueue(queue="no")
+
+
+async def test_a_lease_lasts_as_long_as_it_should_though_the_clock_jumps(tmp_path: Path) -> None:
+    steady_s, ahead_s = 1000.0, 5000.0
+    async with kept_queues(tmp_path, now_s=lambda: steady_s + ahead_s, steady_s=lambda: steady_s) as kept:
+        client = kept.client()
+        await declare(client)
+        await client.ask(Put(queue="q", id="1", body=b"x"))
+        await lease(client, lease_s=20.0)
+        ahead_s += 3600.0
+        steady_s += 19.0
+        assert (await depth(client)).leased == 1
+        steady_s += 1.0
+        assert (await depth(client)).leased == 0

@@ -57,6 +57,14 @@ def due(book: Book) -> float:
     return min((at_s for at_s in found if at_s is not None), default=math.inf)
 
 
+def shift(book: Book, by_s: float) -> None:
+    """All times are later by `by_s`, which may be less than 0; 0 stays 0, where it means none."""
+    later = "{0} = CASE WHEN {0} > 0 THEN MAX(0.001, {0} + ?1) ELSE 0 END"
+    columns = ("visible_s", "put_s", "expires_s", "first_leased_s", "until_s")
+    book.run(f"UPDATE messages SET {', '.join(later.format(column) for column in columns)}", (by_s,))
+    book.run("UPDATE ended SET at_s = at_s + ?", (by_s,))
+
+
 def forget(book: Book, now_s: float) -> bool:
     """Forget some ids whose time is over. True when there may be more."""
     forgotten = book.run(

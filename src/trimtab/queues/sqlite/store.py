@@ -124,6 +124,13 @@ class SqliteQueueStore:
         found = self._db.execute("SELECT DISTINCT owner FROM messages WHERE state = 1 AND owner != ''")
         return [owner for (owner,) in found.fetchall()]
 
+    def shift(self, by_s: float) -> None:
+        """See QueueStore."""
+        self._synchronous("FULL")
+        self._db.execute("BEGIN IMMEDIATE")
+        lapsing.shift(self._book, by_s)
+        self._db.execute("COMMIT")
+
     def hear(self, told: Callable[[Sequence[str]], None]) -> None:
         """See QueueStore: there is no other keeper."""
 
