@@ -21,13 +21,14 @@ class Scene:
     def __init__(self, memory_mib: int = 100) -> None:
         self.link = FakeLink()
         self.told: list[ModelAt] = []
+        self.gateways: list[int] = []
         cache = ModelCache(memory_mib * MIB)
         self.dying: set[int] = set()
         self.host = Host(
             cache,
             self.link,
             SystemClock(),
-            tell=self.told.append,
+            tell=self.tell,
             is_ending=self.dying.__contains__,
             look_every_s=0.01,
         )
@@ -35,8 +36,12 @@ class Scene:
         self.answers: list[ModelAt] = []
         self.host.open()
 
-    def want(self, model: str) -> None:
-        self.host.wanted(Want(model), self.answers.append)
+    def tell(self, at: ModelAt) -> list[int]:
+        self.told.append(at)
+        return list(self.gateways)
+
+    def want(self, model: str, why: str = "asked") -> None:
+        self.host.wanted(Want(model, why), self.answers.append)
 
     def states(self, model: str) -> list[ModelState]:
         return [at.state for at in self.told if at.model == model]
@@ -211,3 +216,66 @@ async def test_requests_that_come_before_a_model_is_measured_count(scene: Scene)
     assert scene.link.holding is not None
     [resident] = scene.link.holding.residents
     assert (resident.requests, resident.in_hand) == (4, 1)
+
+
+async def test_a_model_that_its_program_does_not_know_is_looked_for_and_loaded_again(scene: Scene) -> None:
+    await scene.ready("a")
+    scene.want("a", "absent")  # it is there: whoever doubted it is told so again
+    await until(lambda: scene.states("a").count(ModelState.READY) == 2)
+    scene.runner.absent.add("a")
+    scene.want("a", "absent")
+    await until(lambda: scene.runner.orders == [("load", *A), ("load", *A)])
+    await until(lambda: scene.states("a")[-1] is ModelState.READY)
+    assert scene.states("a").count(ModelState.LEAVING) == 1
+
+
+async def test_a_model_that_ran_out_of_memory_at_work_is_unloaded_and_loaded_when_it_is_asked_for(scene: Scene) -> None:
+    await scene.ready("a")
+    scene.runner.slow_ends["a"] = asyncio.Event()
+    scene.want("a", "short")
+    await until(lambda: scene.states("a")[-1] is ModelState.LEAVING)
+    answered = len(scene.answers)
+    scene.want("a", "gone")
+    assert [at.state for at in scene.answers[answered:]] == [ModelState.LOADING]
+    scene.runner.slow_ends["a"].set()
+    await until(lambda: scene.runner.orders == [("load", *A), ("unload", *A), ("load", *A)])
+    assert [event.why for event in scene.link.events if event.what == "unloaded"] == ["no memory"]
+
+
+async def test_a_program_that_is_full_has_others_unloaded_although_they_fit_by_account(scene: Scene) -> None:
+    await scene.ready("b")
+    full = LoadFault(Failure(reason="OutOfMemory", message="full"), full=True)
+    scene.runner.faults["a"] = full
+    scene.want("a")
+    await until(lambda: ("unload", *B) in scene.runner.orders)
+    del scene.runner.faults["a"]
+    scene.want("a")
+    await until(lambda: scene.states("a")[-1] is ModelState.READY)
+
+
+async def test_a_version_that_leaves_is_quiet_when_every_gateway_that_was_told_has_said_so(scene: Scene) -> None:
+    scene.gateways = [1, 2, 3]
+    await scene.ready("a")
+    scene.runner.slow_ends["a"] = asyncio.Event()
+    scene.want("a", "short")
+    await until(lambda: scene.states("a")[-1] is ModelState.LEAVING)
+    quiet = asyncio.create_task(scene.host.quiet(A))
+    scene.host.used(1, Used((Use("a", 0, 0, done=("v0", "v1")),)))
+    scene.host.used(3, Used((Use("a", 0, 1),)))
+    scene.host.lost(2)
+    await asyncio.sleep(0)
+    assert not quiet.done()
+    scene.host.used(3, Used((Use("a", 0, 0, done=("v1",)),)))
+    await quiet
+    await scene.host.quiet(B)  # what does not leave
+
+
+async def test_a_model_that_runs_out_of_memory_before_it_was_weighed_is_loaded_again_all_the_same(scene: Scene) -> None:
+    scene.runner.slow_weighs["a"] = asyncio.Event()
+    await scene.ready("a")
+    scene.want("a", "short")
+    scene.want("a", "gone")
+    await asyncio.sleep(0)
+    scene.runner.slow_weighs.pop("a").set()
+    await until(lambda: scene.states("a").count(ModelState.READY) == 2)
+    assert ModelState.FAILED not in scene.states("a")

@@ -250,6 +250,9 @@ class ModelCache:
         self._shelf.drop(entry, copy)
         if copy.state is _LEAVING:
             return
+        if given.full and entry.no_memory < limits.FULL_TRIES and self._room.give(entry, copy.size):
+            entry.no_memory += 1
+            return  # wanted still
         if given.out_of_memory:
             entry.no_memory += 1
             more = self._forecast.short(entry.model, copy.files, copy.size, gpu=self._has_gpu)
