@@ -11,7 +11,7 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -36,11 +36,9 @@ if TYPE_CHECKING:
     from trimtab.control.scaling.api import ScalingApi
     from trimtab.control.service import Control
     from trimtab.control.top import Overview
-    from trimtab.gateway.gateway import Gateway
     from trimtab.metrics.store import MetricStore
     from trimtab.objects.store import ObjectStore
     from trimtab.resources.endpoint import Event
-    from trimtab.resources.routing import AccessKey
 
 CONFIG_VARIABLE = "TRIMTAB_PROCESS_CONFIG"
 THREADS_TURN_S = 0.001  # how long control's loop waits for a thread that computes, each time; Python's own is 5 ms
@@ -157,6 +155,7 @@ def nursery(config: Config) -> int:
 
 async def gateway(config: Config, listener_fd: int, stop: asyncio.Event) -> None:
     """The data plane: one listening socket, the last route table, and lanes to workers."""
+    from trimtab.aws.dataplane import keys_of
     from trimtab.aws.dataplane import serve as serve_data_plane
     from trimtab.aws.sigv4 import Verifier
     from trimtab.aws.tracing import tracing_of
@@ -431,23 +430,6 @@ def aws_handlers(
         handlers_of(sts),
         handlers_of(Iam(created_s=paths.version.stat().st_mtime)),
     )
-
-
-# --- what the parts are given ----------------------------------------------------------------------------------------
-
-
-def keys_of(here: Gateway) -> Callable[[], Mapping[str, AccessKey]]:
-    """The access keys of the table that a gateway routes by, by id."""
-    table = here.table
-    keys: dict[str, AccessKey] = {}
-
-    def current() -> Mapping[str, AccessKey]:
-        nonlocal table, keys
-        if here.table is not table:
-            table, keys = here.table, {key.id: key for key in here.table.keys}
-        return keys
-
-    return current
 
 
 if __name__ == "__main__":

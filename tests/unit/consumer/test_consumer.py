@@ -4,8 +4,8 @@ import asyncio
 import time
 
 import pytest
-from conftest import until
 
+from conftest import until
 from trimtab.consumer.objects import ObjectRefused
 from trimtab.consumer.runner import INLINE_RESULT_BYTES
 from trimtab.errors import Unavailable

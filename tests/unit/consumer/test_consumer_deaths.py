@@ -4,8 +4,8 @@ import asyncio
 import threading
 
 import pytest
-from conftest import until
 
+from conftest import until
 from trimtab.errors import Unavailable
 from trimtab.queues.model import Ack, Bury, Return, Rewrite
 from trimtab.resources.asynchronous import QueueMark

@@ -13,8 +13,8 @@ MARK = QueueMark(uid="u1")
 
 
 def task(**changes):
-    fixed = dict(id="t", inference_id="i", endpoint="e", endpoint_uid="u1", version="c", settings=SETTINGS)
-    return AsyncTask(**fixed, output_location="s3://b/out/t.out", **changes)
+    fixed = {"id": "t", "inference_id": "i", "endpoint": "e", "endpoint_uid": "u1", "version": "c"}
+    return AsyncTask(**fixed, settings=SETTINGS, output_location="s3://b/out/t.out", **changes)
 
 
 def step(which, mark=MARK, leases=1, expired=False):
