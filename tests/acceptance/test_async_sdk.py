@@ -21,7 +21,7 @@ def test_sdk_v2_predicts_asynchronously_waits_for_results_and_sees_failures(
     program.write_text(f"""
 import sagemaker
 from sagemaker.async_inference import AsyncInferenceConfig, WaiterConfig
-from sagemaker.deserializers import JSONDeserializer
+from sagemaker.deserializers import JSONDeserializer, StringDeserializer
 from sagemaker.exceptions import AsyncInferenceModelError
 from sagemaker.model import Model
 from sagemaker.predictor import Predictor
@@ -33,11 +33,14 @@ image = sagemaker.image_uris.retrieve("sklearn", "us-east-1", version="1.2-1", i
 model = Model(image_uri=image, model_data=data, role=sagemaker.get_execution_role(), name="{name}",
               sagemaker_session=session, predictor_cls=Predictor)
 predictor = model.deploy(1, "ml.m5.large", endpoint_name="{name}", serializer=JSONSerializer(),
-                         deserializer=JSONDeserializer(), async_inference_config=AsyncInferenceConfig())
+                         deserializer=JSONDeserializer(), wait=False,
+                         async_inference_config=AsyncInferenceConfig())
+session.wait_for_endpoint("{name}", poll=1)
 waiter = WaiterConfig(max_attempts=6, delay=1)
 print("waited", predictor.predict({{"instances": [[1, 2], [3, 4]]}}, waiter_config=waiter))
 response = predictor.predict_async({{"instances": [[5]]}})
 print("async", response.get_result(waiter))
+predictor.predictor.deserializer = StringDeserializer()  # failures are text
 bad = predictor.predict_async({{"rows": []}})
 try:
     bad.get_result(waiter)
