@@ -103,7 +103,8 @@ class AsyncEndpoint:
         try:
             answer: dict[str, Any] = self.s3.get_object(Bucket=bucket, Key=key)
         except ClientError as error:
-            assert error.response["Error"]["Code"] == "NoSuchKey"
+            if error.response["Error"]["Code"] != "NoSuchKey":
+                raise
             return None
         return answer | {"Bytes": answer["Body"].read()}
 

@@ -43,7 +43,9 @@ def test_large_inputs_and_large_results(endpoint: AsyncEndpoint) -> None:
     assert not uploads.get("Uploads")
 
 
-def test_a_model_that_fails_leaves_its_words_at_the_failure_path_and_is_not_asked_again(endpoint: AsyncEndpoint) -> None:
+def test_a_model_that_fails_leaves_its_words_at_the_failure_path_and_is_not_asked_again(
+    endpoint: AsyncEndpoint,
+) -> None:
     text = endpoint.failure(endpoint.ask(Body=b"poison"))
     assert text.startswith("Received ")
     assert "no such document" in text

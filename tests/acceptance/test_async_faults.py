@@ -102,8 +102,10 @@ def test_an_update_serves_what_waits_with_the_new_version_and_the_result_says_so
     endpoint.config(f"{name}-two", model=f"{name}-two", MaxConcurrentInvocationsPerInstance=1)
     trimtab.sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=f"{name}-two")
     eventually(
-        lambda: trimtab.sagemaker.describe_endpoint(EndpointName=name)["EndpointConfigName"] == f"{name}-two"
-        or len(trimtab.processes("trimtab: worker")) > 1
+        lambda: (
+            trimtab.sagemaker.describe_endpoint(EndpointName=name)["EndpointConfigName"] == f"{name}-two"
+            or len(trimtab.processes("trimtab: worker")) > 1
+        )
     )
     gate.touch()
     found = [endpoint.result(answer) for answer in answers]

@@ -251,7 +251,7 @@ class Runner:
                 return
             logger.warning("a failure cannot be written %s", fields(task=task.id, to=task.failure_location, why=error))
         except Unavailable as error:
-            if self._now_s() - task.accepted_s < PUBLISH_FOR_S + task.timeout_s:
+            if self._now_s() - held.message.first_leased_s < PUBLISH_FOR_S + task.timeout_s:
                 raise _NotNow(f"publishing: {error}", AWAY_PAUSE_S, counts=True) from error
             if result.ok:
                 await self._end_unpublished(held, task, _unpublished(task, result, error), times)

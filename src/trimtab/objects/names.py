@@ -73,8 +73,8 @@ def parse_url(url: str) -> tuple[str, str]:
 
 
 def bucket_and_key(url: str) -> tuple[str, str]:
-    """What an `s3://` URL names, or an `https://` URL in either of S3's forms: host `BUCKET.s3.REGION.amazonaws.com`, or
-    bucket first in the path. Raises Invalid for anything else."""
+    """What an `s3://` URL names, or an `https://` URL in either of S3's forms: host `BUCKET.s3.REGION.amazonaws.com`,
+    or bucket first in the path. Raises Invalid for anything else."""
     parts = urlsplit(url)
     if parts.scheme.lower() != "https":
         return parse_url(url)

@@ -14,6 +14,7 @@ from trimtab.aws.runtime import RuntimeEdge
 from trimtab.aws.server import HttpServer
 from trimtab.aws.sigv4.verifier import Verifier
 from trimtab.gateway.gateway import Gateway
+from trimtab.queues.model import Done
 from trimtab.resources.routing import AccessKey, EndpointRoute, RouteTable, VariantRoute
 from trimtab.testing.fake_worker import FakeWorker
 
@@ -25,15 +26,35 @@ def pytest_asyncio_loop_factories(config, item):
     return {"uvloop": uvloop.new_event_loop}
 
 
+class FakeQueues:
+    """Answers each op as told, and keeps it."""
+
+    owner = "o"
+
+    def __init__(self):
+        self.asked = []
+        self.answer = Done()
+
+    async def ask(self, op):
+        self.asked.append(op)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    def watch(self, prefix, told):
+        raise NotImplementedError
+
+
 class Place:
     """A gateway with its public port, one fake worker, and boto3 clients for it."""
 
     def __init__(self, folder):
         self.folder = folder
         self.gateway = Gateway()
+        self.queues = FakeQueues()
         verifier = Verifier(lambda: {key.id: key for key in self.gateway.table.keys}, region="us-east-1")
         self.server = HttpServer(
-            Passthrough(folder / "control.sock", hold_s=0.1), fast=RuntimeEdge(self.gateway, verifier)
+            Passthrough(folder / "control.sock", hold_s=0.1), fast=RuntimeEdge(self.gateway, verifier, self.queues)
         )
         self.worker = FakeWorker(folder / "w.sock", lambda got: got.answer(got.body, "text/plain"))
         self._clients = []

@@ -93,7 +93,6 @@ CAPTURE = {
 @pytest.mark.parametrize(
     "params",
     [
-        {"AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": "s3://b/out"}}},
         {"ShadowProductionVariants": [variant("m", "shadow")]},
         {"DataCaptureConfig": CAPTURE},
         {"DataCaptureConfig": {**CAPTURE, "EnableCapture": True}},
