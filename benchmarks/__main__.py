@@ -40,6 +40,7 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     "transitions": ("transitions", []),
     "model_isolation": ("model_isolation", []),
     "fuzz_edge": ("fuzz_edge", ["--requests", "100000", "--seed", "1"]),
+    "async_ocr": ("async_ocr", []),
     "weekend": ("weekend", []),
     "shapes": ("shapes", []),
     "keep_warm": ("keep_warm", []),

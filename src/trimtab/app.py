@@ -12,7 +12,7 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -26,9 +26,7 @@ from trimtab.listening import allow_many_files, listen
 from trimtab.process import lifeline_fd, run_until_stopped, tell_ready, unix_listener, until_stopped
 
 if TYPE_CHECKING:
-    from trimtab.gateway.gateway import Gateway
     from trimtab.resources.endpoint import Event
-    from trimtab.resources.routing import AccessKey
 
 CONFIG_VARIABLE = "TRIMTAB_PROCESS_CONFIG"
 THREADS_TURN_S = 0.001  # how long control's loop waits for a thread that computes, each time; Python's own is 5 ms
@@ -117,13 +115,13 @@ def main(argv: list[str]) -> int:
     logs.configure(process, config.log_level)
     if argv[0] == "nursery":
         return nursery(config)
-    if argv[0] == "gateway":
-        return run_until_stopped(lambda stop: gateway(config, int(argv[2]), stop))
-    if argv[0] == "queues":
-        return run_until_stopped(lambda stop: queues(config, stop))
-    if argv[0] == "consumer":
-        return run_until_stopped(lambda stop: consumer(config, argv[1], stop))
-    return run_until_stopped(lambda stop: control(config, stop))
+    works: dict[str, Callable[[asyncio.Event], Awaitable[None]]] = {
+        "gateway": lambda stop: gateway(config, int(argv[2]), stop),
+        "queues": lambda stop: queues(config, stop),
+        "consumer": lambda stop: consumer(config, argv[1], stop),
+        "control": lambda stop: control(config, stop),
+    }
+    return run_until_stopped(works[argv[0]])
 
 
 def nursery(config: Config) -> int:
@@ -148,6 +146,7 @@ def nursery(config: Config) -> int:
 
 async def gateway(config: Config, listener_fd: int, stop: asyncio.Event) -> None:
     """The data plane: one listening socket, the last route table, and lanes to workers."""
+    from trimtab.aws.dataplane import keys_of
     from trimtab.aws.dataplane import serve as serve_data_plane
     from trimtab.aws.sigv4 import Verifier
     from trimtab.aws.tracing import tracing_of
@@ -167,19 +166,10 @@ async def gateway(config: Config, listener_fd: int, stop: asyncio.Event) -> None
 
 
 async def consumer(config: Config, url: str, stop: asyncio.Event) -> None:
-    """Drains the queues of asynchronous endpoints; its S3 is the one that this trimtab serves at `url`."""
-    from trimtab.aws import keys
-    from trimtab.aws.s3.remote import RemoteObjects
-    from trimtab.aws.sigv4.signer import Credentials
-    from trimtab.consumer.process import serve
-    from trimtab.queues.topics import publication
+    """Drains the queues of asynchronous endpoints."""
+    from trimtab.aws.consuming import serve as serve_tasks
 
-    def root() -> Credentials:
-        key = keys.root_of(keys.load(config.paths.keys), config.paths.keys)
-        return Credentials(key.id, key.secret)
-
-    objects = RemoteObjects(url, root, region=config.region)
-    await serve(config, objects, publication=publication, stop=stop, on_ready=tell_ready)
+    await serve_tasks(config, url, stop=stop, on_ready=tell_ready)
 
 
 async def queues(config: Config, stop: asyncio.Event) -> None:
@@ -219,12 +209,14 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     from trimtab.control.alarm_loop import AlarmLoop
     from trimtab.control.alarms import Alarms
     from trimtab.control.async_queues import AsyncQueues
+    from trimtab.control.backlogs import Backlogs
     from trimtab.control.exposition import Exposition
     from trimtab.control.hosts.files import Disk
     from trimtab.control.hosts.history import History
     from trimtab.control.hosts.metering import HostMeter
     from trimtab.control.hosts.service import ModelHosts
     from trimtab.control.metering import Metering
+    from trimtab.control.queue_desk import QueueDesk
     from trimtab.control.report_server import ReportServer
     from trimtab.control.routes import RoutePublisher
     from trimtab.control.sampler import Sampler
@@ -245,6 +237,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     from trimtab.objects.leases import Leases
     from trimtab.queues.client import QueueClient
     from trimtab.queues.topics import publication
+    from trimtab.resources.asynchronous import QUEUE_PREFIX
     from trimtab.store.sqlite import open_sqlite
 
     sys.setswitchinterval(THREADS_TURN_S)
@@ -297,6 +290,8 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         queue_client = QueueClient(paths.queues_socket)
         queue_client.open()
         parts.push_async_callback(queue_client.close)
+        backlogs = Backlogs(metrics, lambda: publisher.book.table, clock)
+        queue_client.watch(QUEUE_PREFIX, backlogs.told)
         sampler = Sampler(engine, store, metrics, clock)
 
         def told(endpoint: str, events: Sequence[Event]) -> None:
@@ -329,7 +324,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         environments = EnvironmentKeeper(
             plane.wake,
             lambda: signals.totals,
-            lambda: signals.connections.count >= config.gateways,
+            lambda: signals.connections.count > config.gateways,  # all gateways, and the consumer
             clock,
             learned=learned_file.read(paths.idle_times),
             keep=lambda packed: learned_file.write(paths.idle_times, packed),
@@ -348,7 +343,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             arns=Arns(config.region, config.account),
             ready=publisher.book.ready,
             signals=signals,
-            gateways=config.gateways,
+            gateways=config.gateways + 1,  # and the consumer, of asynchronous endpoints
             hears=environments.hear,
         )
         host_meter = HostMeter(metrics, clock)
@@ -379,7 +374,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         authenticator = Authenticator(keys, region=config.region, clock=clock, required=signed)
         exposition = Exposition(metering)
         prometheus = Prometheus(exposition, keys, authenticator, required=signed)
-        overview = Overview(plane, metrics, lambda: sampler.usages, clock, host_meter.models)
+        overview = Overview(plane, metrics, lambda: sampler.usages, clock, host_meter.models, backlogs.size)
         alarm_loop = AlarmLoop(alarms, metrics, clock)
         sqs = Sqs(queue_client, clock, pager_of(config))
         base_url = functools.partial(server_url, paths.server)
@@ -388,7 +383,8 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         elsewhere = notices_elsewhere(config, queue_client, clock)
         handlers = aws_handlers(config, plane, objects, metrics, alarms, scaling.api, messaging)
         history = ScalingHistory(journal, scaling.api)
-        handler = control_handler(config, plane, overview, history, handlers, authenticator, prometheus, hosts)
+        desk = QueueDesk(queue_client, lambda name: plane.get_endpoint(name).endpoint.name)
+        handler = control_handler(config, plane, overview, history, handlers, authenticator, prometheus, hosts, desk)
         handler = with_links(config, sns, handler)
         server = HttpServer(handler)
         await server.start(unix_listener(paths.control_socket))
@@ -399,25 +395,15 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         works = (plane.run(), metering.run(), exposition.run(), sampler.run(), alarm_loop.run(), scaling.run(), watch)
         messages = (sqs.run(), sns.run(), *elsewhere)
         await until_stopped(
-            stop, *works, async_queues.run(), hosts.run(), host_meter.run(), environments.run(), *messages
+            stop,
+            *works,
+            async_queues.run(),
+            hosts.run(),
+            host_meter.run(),
+            environments.run(),
+            backlogs.run(),
+            *messages,
         )
-
-
-# --- what the parts are given ----------------------------------------------------------------------------------------
-
-
-def keys_of(here: Gateway) -> Callable[[], Mapping[str, AccessKey]]:
-    """The access keys of the table that a gateway routes by, by id."""
-    table = here.table
-    keys: dict[str, AccessKey] = {}
-
-    def current() -> Mapping[str, AccessKey]:
-        nonlocal table, keys
-        if here.table is not table:
-            table, keys = here.table, {key.id: key for key in here.table.keys}
-        return keys
-
-    return current
 
 
 if __name__ == "__main__":

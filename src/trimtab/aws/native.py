@@ -8,6 +8,8 @@
     GET /_trimtab/v1/endpoints/NAME/scaling        what autoscaling saw and decided (aws/native_scaling.py)
     GET /_trimtab/v1/endpoints/NAME/models         models of a multi-model endpoint; settings of them can be changed
                                                    below it (aws/native_models.py)
+    GET /_trimtab/v1/endpoints/NAME/queue          queue of an asynchronous endpoint; its tasks, redrive and purge are
+                                                   below it (aws/native_queue.py)
 
 Names are snake_case with their units, times are seconds since the epoch. What is not known is left out. Errors are
 `{"error": {"code": ..., "message": ...}}` with the code of trimtab's own taxonomy.
@@ -30,6 +32,8 @@ import trimtab
 from trimtab.aws.http import Handler, HttpRequest, HttpResponse
 from trimtab.aws.native_logs import LogFiles, LogLine
 from trimtab.aws.native_models import METHODS, READS, answer_models
+from trimtab.aws.native_queue import METHODS as QUEUE_METHODS
+from trimtab.aws.native_queue import answer_queue
 from trimtab.aws.native_scaling import ScalingHistory
 from trimtab.aws.native_top import top_query
 from trimtab.aws.permissions import check_action, check_endpoints
@@ -37,6 +41,7 @@ from trimtab.aws.registry import Authenticate
 from trimtab.control.api import ControlApi
 from trimtab.control.fleet import wanted_of
 from trimtab.control.hosts.api import ModelsApi
+from trimtab.control.queue_desk import QueueDesk
 from trimtab.control.top import Overview, Top
 from trimtab.errors import Denied, Invalid, NotFound, RequestError, TrimtabError, Unavailable
 from trimtab.logs import fields
@@ -60,12 +65,13 @@ def native_api(
     about: Mapping[str, str],
     scaling: ScalingHistory | None = None,
     models: ModelsApi | None = None,
+    queues: QueueDesk | None = None,
 ) -> Handler:
     """The handler of every path below `PREFIX`. `logs` is `Paths.logs`; `about` (region, ...) is told by `health`.
 
-    Without `scaling`, or `models`, there are no paths for it.
+    Without `scaling`, `models` or `queues`, there are no paths for it.
     """
-    api = _Api(control, overview, logs, about, scaling, models)
+    api = _Api(control, overview, logs, about, scaling, models, queues)
 
     async def handle(request: HttpRequest) -> HttpResponse:
         try:
@@ -89,9 +95,11 @@ class _Api:
         about: Mapping[str, str],
         scaling: ScalingHistory | None,
         models: ModelsApi | None,
+        queues: QueueDesk | None,
     ) -> None:
         self._control = control
         self._models = models
+        self._queues = queues
         self._scaling = scaling
         self._overview = overview
         self._logs = logs
@@ -101,6 +109,8 @@ class _Api:
         parts = request.path.removeprefix(PREFIX).rstrip("/").split("/")
         if self._models is not None and parts[0] == "endpoints" and parts[2:3] == ["models"]:
             return await self._of_models(self._models, parts[1], tuple(parts[3:]), request, key)
+        if self._queues is not None and parts[0] == "endpoints" and parts[2:3] == ["queue"]:
+            return await self._of_queue(self._queues, parts[1], tuple(parts[3:]), request, key)
         if request.method not in READS:
             return _not_allowed(request)
         match parts:
@@ -129,6 +139,15 @@ class _Api:
         if request.method not in METHODS.get(below, READS):
             return _not_allowed(request)
         return _json(200, await answer_models(models, name, below, request))
+
+    async def _of_queue(
+        self, queues: QueueDesk, name: str, below: tuple[str, ...], request: HttpRequest, key: AccessKey | None
+    ) -> HttpResponse:
+        reads = request.method in READS
+        _require(key, "sagemaker", "DescribeEndpoint" if reads else "UpdateEndpoint", name)
+        if request.method not in QUEUE_METHODS.get(below, READS):
+            return _not_allowed(request)
+        return _json(200, await answer_queue(queues, name, below, request))
 
     def _endpoints(self, key: AccessKey | None) -> HttpResponse:
         check_action(key, "sagemaker", "ListEndpoints", caller=_caller(key))  # of those that the key may see

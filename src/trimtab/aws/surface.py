@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from trimtab.control.alarms import Alarms
     from trimtab.control.api import ControlApi
     from trimtab.control.hosts.api import ModelsApi
+    from trimtab.control.queue_desk import QueueDesk
     from trimtab.control.scaling.api import ScalingApi
     from trimtab.control.service import Control
     from trimtab.control.top import Overview
@@ -39,6 +40,7 @@ def control_handler(
     authenticate: Authenticate,
     prometheus: Handler,
     models: ModelsApi | None = None,
+    queues: QueueDesk | None = None,
 ) -> Handler:
     """Everything that is not data plane: Prometheus's scrapes, trimtab's own API, then AWS's services."""
     from trimtab.aws.dispatch import Dispatcher
@@ -48,7 +50,7 @@ def control_handler(
 
     about = {"region": config.region, "account": config.account}
     aws = Dispatcher(handlers, authenticate, **about)
-    native = native_api(plane, overview, authenticate, config.paths.logs, about, history, models)
+    native = native_api(plane, overview, authenticate, config.paths.logs, about, history, models, queues)
 
     async def handle(request: HttpRequest) -> HttpResponse:
         if is_scrape(request):

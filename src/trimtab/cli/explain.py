@@ -49,6 +49,8 @@ def explain(
         raise CliError("--follow takes no --to and no --json.")
     asked = Asked(connect(data_dir), name, variant=variant, model=model, made=made)
     about = asked.about()
+    if not model and (queue := asked.queue()) is not None:
+        about["queue"] = queue
     told, models = asked.decisions(about, start_s, end_s), asked.models(start_s, end_s)
     if as_json:
         import msgspec

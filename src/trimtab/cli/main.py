@@ -34,6 +34,7 @@ VERBS: dict[str, Verb] = {
     "describe": Verb("trimtab.cli.describe:describe", "Show an endpoint: replicas, start budgets, reasons."),
     "explain": Verb("trimtab.cli.explain:explain", "Why there are as many replicas as there are."),
     "models": Verb("trimtab.cli.models:models", "Models of a multi-model endpoint; pin them, bound them."),
+    "queue": Verb("trimtab.cli.queue:queue", "Queue of an asynchronous endpoint; redrive, purge."),
     "replay": Verb("trimtab.cli.replay:replay", "Scaling again: what another policy would have done."),
     "top": Verb("trimtab.cli.top:top", "Rates, latencies, CPU and memory, live."),
     "logs": Verb("trimtab.cli.logs:logs", "Show what an endpoint's replicas wrote."),

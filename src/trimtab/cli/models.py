@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
+from trimtab.cli.groups import group_with
 from trimtab.cli.hosting.rows import Sort
 from trimtab.cli.options import AsJson, DataDir, EndpointName
 from trimtab.cli.render import CliError, emit, emit_json
@@ -23,25 +23,9 @@ _READ_TIMEOUT_S = 8.0  # gateways hold a call for 5 s while control is away
 _WITHOUT_TERMINAL = (10_000, 50)  # rows go to files and pipes whole
 
 
-class Group(TyperGroup):
-    """`trimtab models ENDPOINT` is `trimtab models list ENDPOINT`."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Whatever is no verb is an endpoint's name, or an option of `list`."""
-        if args and args[0] not in self.commands:
-            args = ["list", *args]
-        return super().resolve_command(ctx, args)
-
-    def parse_args(self, ctx: Any, args: list[str]) -> Any:
-        """Options may come before the name: they are `list`'s, but for --help."""
-        if args and args[0].startswith("-") and args[0] not in ctx.help_option_names:
-            args = ["list", *args]
-        return super().parse_args(ctx, args)
-
-
 models = typer.Typer(
     name="models",
-    cls=Group,
+    cls=group_with("list"),
     help="Models of a multi-model endpoint: `trimtab models ENDPOINT` lists them; pin, unpin, set and reset change "
     "what is set for them.",
     no_args_is_help=True,

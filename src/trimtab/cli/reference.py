@@ -24,8 +24,9 @@ Every verb takes `--help`. Verbs that show something take `--json`. Exit status:
 stderr; 2 for wrong usage; 130 after Ctrl-C. `trimtab run` ends as its program ended. `TRIMTAB_DEBUG=1` adds tracebacks.
 
 `TRIMTAB_DATA_DIR` names the data directory where `--data-dir` is left out; without it that is `$XDG_DATA_HOME/trimtab`,
-or `~/.local/share/trimtab`. `deploy`, `invoke`, `bench`, `endpoints`, `describe`, `explain`, `models`, `replay`,
-`top` and `logs` without `--data-dir` go to `AWS_ENDPOINT_URL` where it is set, with the environment's credentials.
+or `~/.local/share/trimtab`. `deploy`, `invoke`, `bench`, `endpoints`, `describe`, `explain`, `models`, `queue`,
+`replay`, `top` and `logs` without `--data-dir` go to `AWS_ENDPOINT_URL` where it is set, with the environment's
+credentials.
 """
 
 

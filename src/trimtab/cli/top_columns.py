@@ -66,6 +66,7 @@ COLUMNS = (
     Column("P95ms", 5, 25, "p95_ms", short),
     Column("P99ms", 5, 85, "p99_ms", short),
     Column("QUEUE", 5, 70, "queue", count),
+    Column("BACKLOG", 7, 73, "backlog", count),
     Column("CONC", 5, 30, "concurrency", count),
     Column("BATCH", 5, 28, "batch_size", short),
     Column("MODELS", 6, 60, "models_loaded", count),

@@ -11,13 +11,16 @@ from trimtab import allocator
 from trimtab.config import Config
 from trimtab.consumer.consumer import Consumer
 from trimtab.consumer.objects import Objects
-from trimtab.consumer.runner import Ended, Runner
+from trimtab.consumer.runner import Runner
+from trimtab.consumer.signals import QueueSignaller
+from trimtab.consumer.tallies import Tallies
 from trimtab.gateway.gateway import Gateway
 from trimtab.gateway.reporter import Reporter
 from trimtab.gateway.routes import RouteClient
 from trimtab.process import until_stopped
 from trimtab.queues.client import QueueClient
 from trimtab.queues.model import Put
+from trimtab.resources.asynchronous import QUEUE_PREFIX
 
 STOP_GRACE_S = 5.0  # what has not ended by then is taken up again by the next consumer
 
@@ -27,7 +30,6 @@ async def serve(
     objects: Objects,
     *,
     publication: Callable[[str, str, bytes], Put],
-    told: Callable[[Ended], None] = lambda ended: None,
     stop: asyncio.Event,
     on_ready: Callable[[], None],
 ) -> None:
@@ -36,9 +38,19 @@ async def serve(
     paths = config.paths
     gateway = Gateway(metered=config.meters)
     queues = QueueClient(paths.queues_socket)
-    runner = Runner(gateway, objects, publication=publication, spool_dir=paths.spool, region=config.region, told=told)
+    tallies = Tallies(gateway)
+    runner = Runner(
+        gateway,
+        objects,
+        publication=publication,
+        spool_dir=paths.spool,
+        region=config.region,
+        told=tallies.told if config.meters else lambda ended: None,
+    )
     consumer = Consumer(queues, gateway, runner)
     routes = RouteClient(gateway, socket_path=paths.routes_socket, file_path=paths.routes, on_applied=consumer.routed)
+    signaller = QueueSignaller(gateway, paths.signals_socket)
+    queues.watch(QUEUE_PREFIX, signaller.told)
     _empty(paths.spool)
     await routes.load()
     queues.open()
@@ -46,8 +58,8 @@ async def serve(
     gc.freeze()
     on_ready()
     try:
-        reporter = Reporter(gateway, paths.reports_socket)
-        await until_stopped(stop, routes.run(), reporter.run(), consumer.run())
+        reporter = Reporter(tallies, paths.reports_socket)
+        await until_stopped(stop, routes.run(), reporter.run(), signaller.run(), consumer.run())
     finally:
         await consumer.stop(STOP_GRACE_S)
         await queues.close()

@@ -21,6 +21,7 @@ class Figures(Struct, frozen=True, kw_only=True, omit_defaults=True):
     p95_ms: float | None = None
     p99_ms: float | None = None
     queue: float | None = None  # most requests that waited at once for a replica
+    backlog: int | None = None  # of asynchronous endpoints: requests that wait or are worked on, now
     concurrency: float | None = None  # most requests in progress and queued at once
     batch_size: float | None = None  # requests in a batch, on average
     utilization_percent: float | None = None  # part of the time in which models work, 0 to 100
@@ -36,6 +37,7 @@ class Figures(Struct, frozen=True, kw_only=True, omit_defaults=True):
 # member of Reading -> where its samples are, and which sort needs them
 _SOURCES = {
     "invocations": (names.SAGEMAKER, "Invocations", "rate"),
+    "processed": (names.SAGEMAKER, "InvocationsProcessed", "rate"),
     "errors": (names.TRIMTAB, "Errors", "errors"),
     "latency": (names.TRIMTAB, "Latency", "p99"),
     "queue": (names.TRIMTAB, "QueueDepth", "queue"),
@@ -56,6 +58,7 @@ class Reading(Struct, frozen=True, kw_only=True):
     span_s: float
     idle: bool = False
     invocations: list[Point] = []
+    processed: list[Point] = []  # of an asynchronous endpoint
     errors: list[Point] = []
     latency: list[Point] = []
     queue: list[Point] = []
@@ -66,7 +69,8 @@ class Reading(Struct, frozen=True, kw_only=True):
 
     def rate_per_s(self) -> float | None:
         """Requests a second."""
-        return self._zero if not self.invocations else _total(self.invocations) / self.span_s
+        counted = self.invocations or self.processed
+        return self._zero if not counted else _total(counted) / self.span_s
 
     def errors_per_s(self) -> float | None:
         """Errors a second; not known while there are no requests."""
@@ -89,7 +93,7 @@ class Window:
         self._start_s = start_s
         self._end_s = end_s
         self._live: dict[str, set[MetricKey]] = {}
-        self._counted: set[MetricKey] | None = None
+        self._counted: dict[str, set[MetricKey]] = {}  # by name
         self._reasons: dict[str, list[tuple[str, MetricKey]]] | None = None  # endpoint -> of errors in the window
 
     def read(self, endpoint: str, variant: str, *, since_s: float, only: str = "") -> Reading:
@@ -100,7 +104,9 @@ class Window:
             for member, (namespace, name, sort) in _SOURCES.items()
             if only in ("", sort)
         }
-        idle = not any(points.values()) and self._is_counted(MetricKey(*_SOURCES["invocations"][:2], dimensions))
+        idle = not any(points.values()) and any(
+            self._is_counted(MetricKey(*_SOURCES[member][:2], dimensions)) for member in ("invocations", "processed")
+        )
         return Reading(span_s=self._span_s(since_s), idle=idle, **points)
 
     def errors_by_reason(self, endpoint: str, *, since_s: float) -> dict[str, float]:
@@ -135,10 +141,10 @@ class Window:
 
     def _is_counted(self, key: MetricKey) -> bool:
         """Whether requests of it have been counted, if only to be none, not long ago."""
-        if self._counted is None:
+        if key.name not in self._counted:
             since_s = self._end_s - _IDLE_S
-            self._counted = set(self._metrics.keys(key.namespace, key.name, since_s=since_s))
-        return key in self._counted
+            self._counted[key.name] = set(self._metrics.keys(key.namespace, key.name, since_s=since_s))
+        return key in self._counted[key.name]
 
 
 def figures(readings: Sequence[Reading], usages: Sequence[ReplicaUsage], models: Sequence[int] = ()) -> Figures:

@@ -62,6 +62,7 @@ class Variant(Struct):
     """What is known of one variant of the route table now."""
 
     route: VariantRoute
+    asynchronous: bool = False  # of an asynchronous endpoint
     totals: VariantTotals = field(default_factory=VariantTotals)
     in_hand: int = 0
     waiting: int = 0
@@ -232,7 +233,8 @@ class Metering:
         samples: list[Sample] = []
         for place in turn:
             if place in self.variants and place not in self._fresh:
-                samples += self._maker.idle(*place, self._minute_s)
+                idle = self.variants[place]
+                samples += self._maker.idle(*place, self._minute_s, asynchronous=idle.asynchronous)
         if samples:
             self._store.record(samples)
 
@@ -247,6 +249,7 @@ class Metering:
             return
         self._seen = table
         routes = {(endpoint.name, route.name): route for endpoint in table.endpoints for route in endpoint.variants}
+        asynchronous = {endpoint.name for endpoint in table.endpoints if endpoint.asynchronous is not None}
         gone = [place for place in self.variants if place not in routes]
         for place in gone:
             del self.variants[place]
@@ -254,11 +257,12 @@ class Metering:
         for place, route in routes.items():
             known = self.variants.get(place)
             if known is None:
-                self.variants[place] = Variant(route)
+                self.variants[place] = known = Variant(route)
                 self.changed.add(place)
             elif known.route is not route and known.route != route:
                 known.route = route
                 self.changed.add(place)
+            known.asynchronous = place[0] in asynchronous
         if gone:
             logger.info("metering: variants gone %s", fields(count=len(gone)))
             self._store.record((), notes={_note(place): None for place in gone})

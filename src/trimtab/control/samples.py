@@ -11,13 +11,18 @@ from trimtab.metrics.sketch import ZERO, Sketch, bucket_of
 from trimtab.metrics.store import MetricKey, Sample
 from trimtab.resources.routing import VariantRoute
 from trimtab.resources.serverless import Serverless
-from trimtab.wire.reports import Tally, VariantReport, VersionReport
+from trimtab.wire.reports import Tally, TasksReport, VariantReport, VersionReport
 
 _UNITS: Final = {(metric.namespace, metric.name): metric.unit for metric in METRICS}
 _ONE: Final = bucket_of(1.0)
 _IDLE: Final = (
     (SAGEMAKER, "Invocations"),
     (SAGEMAKER, "InvocationsPerInstance"),
+    (SAGEMAKER, "ConcurrentRequestsPerModel"),
+    (TRIMTAB, "Utilization"),
+)
+_IDLE_ASYNCHRONOUS: Final = (
+    (SAGEMAKER, "InvocationsProcessed"),
     (SAGEMAKER, "ConcurrentRequestsPerModel"),
     (TRIMTAB, "Utilization"),
 )
@@ -64,7 +69,7 @@ class SampleMaker:
                 made.append(Sample(key, start_s, sketch, unit, resolution_s))
 
         ready = len({lane.replica_id for lane in route.lanes}) if route is not None else 0
-        received = report.received
+        received = report.received if report.tasks is None else 0  # AWS: not of asynchronous endpoints
         if received > 0:
             add(SAGEMAKER, "Invocations", _times(1.0, received))
             add(SAGEMAKER, "InvocationsPerInstance", _times(1.0 / max(1, ready), received))
@@ -85,11 +90,13 @@ class SampleMaker:
         if (models := report.models) is not None:
             add(SAGEMAKER, "ModelCacheHit", _rate(models.hits, models.hits + models.misses))
             add(SAGEMAKER, "ModelLoadingWaitTime", sketch_of(models.waits))
+        if (tasks := report.tasks) is not None:
+            _of_tasks(tasks, add)
         for version in report.versions:
             add(TRIMTAB, "Latency", sketch_of(version.latency), VERSION, version.version)
             failed = sum(version.errors.values())
             add(TRIMTAB, "Errors", _rate(failed, version.ended), VERSION, version.version)
-        self._of_all_versions(report.versions, add)
+        self._of_all_versions(report.versions, add, asynchronous=tasks is not None)
         return made
 
     @staticmethod
@@ -114,7 +121,7 @@ class SampleMaker:
                 add(SAGEMAKER, "ServerlessProvisionedConcurrencySpilloverInvocations", _times(1.0, report.spilled))
 
     @staticmethod
-    def _of_all_versions(versions: Sequence[VersionReport], add: Adds) -> None:
+    def _of_all_versions(versions: Sequence[VersionReport], add: Adds, *, asynchronous: bool) -> None:
         ended = sum(version.ended for version in versions)
         for name, count in (
             ("Invocation4XXErrors", sum(version.client_faults for version in versions)),
@@ -135,7 +142,8 @@ class SampleMaker:
             _merged(version.first_chunk_model for version in versions),
         )
         add(SAGEMAKER, "ModelLatency", _merged(version.model_latency for version in versions))
-        add(SAGEMAKER, "OverheadLatency", queue)
+        if not asynchronous:  # AWS
+            add(SAGEMAKER, "OverheadLatency", queue)
         add(SAGEMAKER, "FirstChunkLatency", first)
         add(SAGEMAKER, "FirstChunkModelLatency", first_model)
         if first.count:
@@ -147,11 +155,11 @@ class SampleMaker:
         add(TRIMTAB, "ComputeTime", _merged(version.compute_time for version in versions))
         add(TRIMTAB, "BatchSize", batch_sizes(versions))
 
-    def idle(self, endpoint: str, variant: str, start_s: int) -> list[Sample]:
+    def idle(self, endpoint: str, variant: str, start_s: int, *, asynchronous: bool = False) -> list[Sample]:
         """Zeros of a minute in which a variant has nothing to do, or not all the time (AWS publishes them)."""
         keys = self.keys(endpoint, variant)
         made = []
-        for namespace, name in _IDLE:
+        for namespace, name in _IDLE_ASYNCHRONOUS if asynchronous else _IDLE:
             key, unit = keys[(namespace, name, "", "")]
             made.append(Sample(key, start_s, _ZERO, unit, MINUTE_S))
         return made
@@ -171,6 +179,25 @@ class _Keys(dict[tuple[str, str, str, str], tuple[MetricKey, str]]):
         made = MetricKey(namespace, name, tuple(sorted(dimensions.items()))), _UNITS[(namespace, name)]
         self[of] = made
         return made
+
+
+def _of_tasks(tasks: TasksReport, add: Adds) -> None:
+    """How tasks have ended. AWS: "Monitor asynchronous endpoints"."""
+    processed = tasks.ok + tasks.failed
+    add(SAGEMAKER, "InvocationsProcessed", _times(1.0, processed) if processed else Sketch())
+    add(SAGEMAKER, "InvocationFailures", _rate(tasks.failed, processed))
+    for name, count in (
+        ("RequestDownloadFailures", tasks.download_failures),
+        ("ResponseUploadFailures", tasks.upload_failures),
+        ("NotificationFailures", tasks.notice_failures),
+        ("ExpiredRequests", tasks.expired),
+    ):
+        if count:
+            add(SAGEMAKER, name, _times(1.0, count))
+    add(SAGEMAKER, "RequestDownloadLatency", sketch_of(tasks.download))
+    add(SAGEMAKER, "ResponseUploadLatency", sketch_of(tasks.upload))
+    add(SAGEMAKER, "TimeInBacklog", sketch_of(tasks.in_backlog))
+    add(SAGEMAKER, "TotalProcessingTime", sketch_of(tasks.whole))
 
 
 def sketch_of(tally: Tally) -> Sketch:

@@ -11,6 +11,7 @@ import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from trimtab.clock import Clock
 from trimtab.control.api import ControlApi
@@ -125,12 +126,15 @@ class Overview:
         usages: Callable[[], Mapping[str, ReplicaUsage]],
         clock: Clock,
         models: Callable[[], Mapping[str, int]] = dict,
+        backlog: Callable[[str], int | None] = lambda endpoint: None,
     ) -> None:
-        """`models`: how many models each replica of a multi-model variant has loaded, by its id."""
+        """`models`: how many models each replica of a multi-model variant has loaded, by its id. `backlog`: how many
+        requests wait or are worked on at an asynchronous endpoint; None of any other."""
         self._control = control
         self._metrics = metrics
         self._usages = usages
         self._models = models
+        self._backlog = backlog
         self._clock = clock
 
     async def top(self, query: TopQuery, sees: Callable[[str], bool] = lambda name: True) -> Top:
@@ -147,7 +151,7 @@ class Overview:
         rows = []
         for number, endpoint in enumerate(page, 1):
             events = self._control.get_events(endpoint.name, last=query.events) if query.events else ()
-            rows.append(asked.endpoint(endpoint, events))
+            rows.append(asked.endpoint(endpoint, events, self._backlog(endpoint.name)))
             if number % _AT_A_TIME == 0:
                 await asyncio.sleep(0)
         wanted = {key_of(endpoint.name) for endpoint in found}
@@ -203,16 +207,17 @@ class _Asked:
             self._taken(self._replicas.get(key_of(endpoint.name), ())),
         )
 
-    def endpoint(self, endpoint: Endpoint, events: Sequence[Event]) -> EndpointTop:
+    def endpoint(self, endpoint: Endpoint, events: Sequence[Event], backlog: int | None = None) -> EndpointTop:
         replicas = self._replicas.get(key_of(endpoint.name), ())
         names = _variant_names(endpoint, replicas)
         readings = {name: self._reading(endpoint, name) for name in names}
+        found = figures(list(readings.values()), self._taken(replicas), self._held(replicas))
         return EndpointTop(
             name=endpoint.name,
             status=endpoint.status.value,
             replicas_ready=_ready(replicas),
             replicas_desired=_desired(endpoint, replicas),
-            figures=figures(list(readings.values()), self._taken(replicas), self._held(replicas)),
+            figures=found if backlog is None else replace(found, backlog=backlog),
             variants=tuple(self._variant(endpoint, name, replicas, readings[name]) for name in names),
             failure_reason=endpoint.failure_reason,
             errors_by_reason=self._window.errors_by_reason(endpoint.name, since_s=endpoint.created_s),

@@ -13,14 +13,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
 from trimtab import logs
 from trimtab.gateway.backlog import IN_A_REPORT, Backlog
-from trimtab.gateway.gateway import Gateway
-from trimtab.wire.reports import NUMBER, SIZE, Hello, Report
+from trimtab.wire.reports import NUMBER, SIZE, Hello, Report, VariantReport
 
 logger = logging.getLogger(__name__)
 
@@ -30,17 +29,25 @@ _UNACKNOWLEDGED_MOST: Final = 400  # sent and not acknowledged: then control is 
 _encode = msgspec.msgpack.Encoder().encode
 
 
+class Counts(Protocol):
+    """Who counts: a gateway, or more than one."""
+
+    def reports(self) -> Iterator[VariantReport]:
+        """What happened at each variant since this was last asked."""
+        ...
+
+
 class Reporter:
     """`run` for ever; what it holds is bounded (`Backlog`)."""
 
     def __init__(
         self,
-        gateway: Gateway,
+        counts: Counts,
         socket_path: Path,
         *,
         wall_s: Callable[[], float] = time.time,
     ) -> None:
-        self._gateway = gateway
+        self._counts = counts
         self._socket_path = socket_path
         self._wall_s = wall_s
         self._me = secrets.token_hex(8)
@@ -73,7 +80,7 @@ class Reporter:
     def _parts(self) -> Iterator[None]:
         """Report part by part."""
         start_s = int(self._wall_s() - 0.5)
-        variants = iter(self._gateway.reports())
+        variants = iter(self._counts.reports())
         while part := list(islice(variants, IN_A_REPORT)):
             self._backlog.add(Report(number=0, start_s=start_s, variants=part))
             yield

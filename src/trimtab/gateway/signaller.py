@@ -13,7 +13,7 @@ import msgspec
 
 from trimtab import logs
 from trimtab.gateway.gateway import Gateway
-from trimtab.gateway.signalled import Signalled
+from trimtab.gateway.signalled import Signalled, Source
 from trimtab.gateway.variant import Variant
 from trimtab.wire.signals import LEVELS_MOST, SIZE, Level, Signal
 
@@ -105,10 +105,14 @@ class Signaller:
                 self.began(variant)
         self._send([])
 
+    def source(self, variant: Variant) -> Source:
+        """What is told of a variant: what this gateway has of it."""
+        return variant
+
     def _signalled(self, variant: Variant) -> Signalled:
         known = self._known.get(variant)
         if known is None:
-            known = Signalled(variant.endpoint, variant.route.name, variant, self._now_s())
+            known = Signalled(variant.endpoint, variant.route.name, self.source(variant), self._now_s())
             self._known[variant] = known
             if variant.meter is None:
                 place = logs.fields(endpoint=variant.endpoint, variant=variant.route.name)

@@ -157,6 +157,46 @@ SAMPLED: Final = (
     ),
     _sampled("ReplicasDesired", "trimtab_replicas_desired", "gauge", "mean", 1.0, "Replicas that there should be."),
     _sampled(
+        "InvocationsProcessed",
+        "trimtab_async_requests_total",
+        "counter",
+        "total",
+        1.0,
+        "Asynchronous: requests that ended with a result or a failure.",
+    ),
+    _sampled(
+        "InvocationFailures",
+        "trimtab_async_failures_total",
+        "counter",
+        "total",
+        1.0,
+        "Of these, those that ended with a failure.",
+    ),
+    _sampled(
+        "ExpiredRequests",
+        "trimtab_async_expired_total",
+        "counter",
+        "total",
+        1.0,
+        "Asynchronous: requests that were too old to be worked on.",
+    ),
+    _sampled(
+        "TimeInBacklog",
+        "trimtab_async_backlog_duration_seconds",
+        "summary",
+        "total",
+        0.001,
+        "Asynchronous: accepted until first taken out of the queue.",
+    ),
+    _sampled(
+        "TotalProcessingTime",
+        "trimtab_async_duration_seconds",
+        "summary",
+        "total",
+        0.001,
+        "Asynchronous: accepted until ended.",
+    ),
+    _sampled(
         "ReplicasLost", "trimtab_replicas_lost_total", "counter", "total", 1.0, "Replicas that died or were killed."
     ),
     _sampled(

@@ -23,6 +23,7 @@ CAUSE: Final = "Cause"  # of a start: Deployment, Restart, ScaleOut, OnDemand; o
 REASON: Final = "Reason"  # of an error: `TrimtabError.reason`
 
 PER_VARIANT: Final = (ENDPOINT, VARIANT)
+PER_ENDPOINT: Final = (ENDPOINT,)
 PER_VERSION: Final = (ENDPOINT, VARIANT, VERSION)
 
 
@@ -116,6 +117,56 @@ METRICS: Final = (
         "None",
         "Serverless: 1 for each request that came while all provisioned environments were in use.",
     ),
+    Metric(
+        SAGEMAKER,
+        "ApproximateBacklogSize",
+        "Count",
+        "Asynchronous: requests that wait or are worked on; every second while there are any.",
+        (PER_ENDPOINT,),
+    ),
+    Metric(
+        SAGEMAKER,
+        "ApproximateBacklogSizePerInstance",
+        "Count",
+        "The same per ready replica; where there is none, the backlog itself.",
+        (PER_ENDPOINT,),
+    ),
+    Metric(
+        SAGEMAKER,
+        "ApproximateAgeOfOldestRequest",
+        "Seconds",
+        "Asynchronous: since the oldest request that has not ended was accepted.",
+        (PER_ENDPOINT,),
+    ),
+    Metric(
+        SAGEMAKER,
+        "HasBacklogWithoutCapacity",
+        "None",
+        "Asynchronous: 1 while there are requests and no ready replica, else 0.",
+        (PER_ENDPOINT,),
+    ),
+    Metric(
+        SAGEMAKER,
+        "InvocationsProcessed",
+        "None",
+        "Asynchronous: 1 for each request that ended with a result or a failure; not for expired ones. Zeros are "
+        "published while an endpoint is idle.",
+    ),
+    Metric(
+        SAGEMAKER,
+        "InvocationFailures",
+        "None",
+        "Asynchronous: 0 or 1 for each request that ended: 1 where the model, its input or its output failed; Average "
+        "is the rate.",
+    ),
+    Metric(SAGEMAKER, "RequestDownloadFailures", "None", "Asynchronous: 1 for each input that could not be had."),
+    Metric(SAGEMAKER, "ResponseUploadFailures", "None", "Asynchronous: 1 for each answer that could not be written."),
+    Metric(SAGEMAKER, "NotificationFailures", "None", "Asynchronous: 1 for each notice whose topic is not there."),
+    Metric(SAGEMAKER, "ExpiredRequests", "None", "Asynchronous: 1 for each request that was too old to be worked on."),
+    Metric(SAGEMAKER, "RequestDownloadLatency", "Microseconds", "Asynchronous: fetching an input from S3."),
+    Metric(SAGEMAKER, "ResponseUploadLatency", "Microseconds", "Asynchronous: writing a result or a failure to S3."),
+    Metric(SAGEMAKER, "TimeInBacklog", "Milliseconds", "Asynchronous: accepted until first taken out of the queue."),
+    Metric(SAGEMAKER, "TotalProcessingTime", "Milliseconds", "Asynchronous: accepted until ended, waiting included."),
     Metric(INSTANCES, "CPUUtilization", "Percent", "0 to 100 x cores, of a replica's processes; a sample per replica."),
     Metric(
         INSTANCES,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, TypeVar
 
-from trimtab.wire.reports import ModelsReport, Range, Tally, VariantReport, VersionReport
+from trimtab.wire.reports import ModelsReport, Range, Tally, TasksReport, VariantReport, VersionReport
 
 K = TypeVar("K")
 N = TypeVar("N", int, float)
@@ -13,6 +13,10 @@ _TALLIES: Final = (
     "latency", "model_latency", "queue_time", "compute_time", "first_chunk", "first_chunk_model", "billed_ms",
 )  # fmt: skip
 _VERSION_COUNTS: Final = ("ended", "client_faults", "server_faults", "model_faults", "broken_streams")
+_TASK_COUNTS: Final = (
+    "ok", "failed", "expired", "dropped", "download_failures", "upload_failures", "notice_failures",
+)  # fmt: skip
+_TASK_TALLIES: Final = ("download", "upload", "in_backlog", "whole")
 _VARIANT_COUNTS: Final = ("received", "throttled", "retried", "clients_gone", "spilled")
 
 
@@ -34,6 +38,10 @@ def merge_variants(into: VariantReport, other: VariantReport, *, at_once: bool =
         if into.models is None:
             into.models = ModelsReport()
         merge_models(into.models, other.models)
+    if other.tasks is not None:
+        if into.tasks is None:
+            into.tasks = TasksReport()
+        merge_tasks(into.tasks, other.tasks)
 
 
 def merge_models(into: ModelsReport, other: ModelsReport) -> None:
@@ -44,6 +52,14 @@ def merge_models(into: ModelsReport, other: ModelsReport) -> None:
     for model, (hits, misses) in other.models.items():
         before = into.models.get(model, (0, 0))
         into.models[model] = (before[0] + hits, before[1] + misses)
+
+
+def merge_tasks(into: TasksReport, other: TasksReport) -> None:
+    """Add what `other` counted."""
+    for name in _TASK_COUNTS:
+        setattr(into, name, getattr(into, name) + getattr(other, name))
+    for name in _TASK_TALLIES:
+        merge_tallies(getattr(into, name), getattr(other, name))
 
 
 def merge_versions(into: VersionReport, other: VersionReport) -> None:

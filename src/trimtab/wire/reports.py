@@ -72,6 +72,25 @@ class ModelsReport(Struct, array_like=True, gc=False):
     models: dict[str, tuple[int, int]] = field(default_factory=dict)  # hits and misses by model
 
 
+class TasksReport(Struct, array_like=True, gc=False, kw_only=True):
+    """How tasks of an asynchronous variant have ended, or how their notices did. Counts are of this report alone.
+
+    Each ended task is in one of the first four.
+    """
+
+    ok: int = 0
+    failed: int = 0  # by the model, for its input, its output, or for replicas that died
+    expired: int = 0  # in the queue
+    dropped: int = 0  # with their endpoint
+    download_failures: int = 0  # of `failed`: the input could not be had
+    upload_failures: int = 0  # of `failed`: the answer could not be put where it was to go
+    notice_failures: int = 0  # there was no such topic
+    download: Tally = field(default_factory=Tally)  # us
+    upload: Tally = field(default_factory=Tally)  # us
+    in_backlog: Tally = field(default_factory=Tally)  # ms; accepted until first taken
+    whole: Tally = field(default_factory=Tally)  # ms; accepted until ended
+
+
 class VariantReport(Struct, array_like=True, gc=False, kw_only=True):
     """What happened at one variant in this gateway. Left out of a report when nothing did."""
 
@@ -87,6 +106,7 @@ class VariantReport(Struct, array_like=True, gc=False, kw_only=True):
     versions: list[VersionReport] = field(default_factory=list)
     models: ModelsReport | None = None  # of a multi-model variant
     spilled: int = 0  # serverless: requests that came while all provisioned environments were in use
+    tasks: TasksReport | None = None  # of an asynchronous one: what comes from the consumer has it, if it is empty
 
 
 class Report(Struct, array_like=True, gc=False, kw_only=True):

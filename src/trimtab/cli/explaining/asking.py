@@ -53,6 +53,15 @@ class Asked:
         told = model_story(found, self._priced() if found else {}, start_s, end_s)
         return [one for one in told if not wanted or one.variant == wanted]
 
+    def queue(self) -> dict[str, Any] | None:
+        """How the queue of an asynchronous endpoint is now; None of any other, or while it cannot be had."""
+        try:
+            return self._client.get(f"endpoints/{self._name}/queue")
+        except CallFailed as error:
+            if error.code not in ("Invalid", "NotFound", "Unavailable"):
+                raise
+            return None
+
     def _endpoint(self) -> dict[str, Any]:
         try:
             return self._client.get(f"endpoints/{self._name}")

@@ -48,6 +48,10 @@ def show_story(told: Sequence[Told], width: int, models: Sequence[ModelTold] = (
 def _head(about: Mapping[str, Any], width: int) -> Iterator[Text]:
     from rich.text import Text
 
+    if queue := about.get("queue"):
+        from trimtab.cli.queue import summary
+
+        yield Text(summary(queue, time.time())[0])
     for target in about.get("targets", ()):
         name = f"{target['endpoint']} / {target['variant']}"
         yield Text.assemble((name, "bold"), f"  {target['min_capacity']} to {target['max_capacity']} replicas")
