@@ -88,6 +88,13 @@ def test_models_are_told_where_there_are_some() -> None:
     assert "MODELS" not in drawn(a_document(an_endpoint()))
 
 
+def test_backlogs_are_told_where_there_are_asynchronous_endpoints() -> None:
+    told = drawn(a_document(an_endpoint(figures={**BUSY, "backlog": 1234})))
+    assert "BACKLOG" in told
+    assert "1.23k" in told
+    assert "BACKLOG" not in drawn(a_document(an_endpoint()))
+
+
 # --- numbers ---------------------------------------------------------------------------------------------------------
 
 
