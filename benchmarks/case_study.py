@@ -324,9 +324,8 @@ def measure(made: Sequence[CaseModel], minutes: float, seed: int) -> dict[str, R
             take_turns({SINGLE: one, MULTI: two}, results, *day(made, seed), minutes * 60)
             for row in two.told():
                 past = before[row["model"]]
-                gained = {key: row[key] - past[key] for key in ("requests", "misses", "loads", "evictions")}
-                load_s = row["load_s"] * row["loads"] - past["load_s"] * past["loads"]
-                results[MULTI].told.append(gained | {"model": row["model"], "load_s": load_s, "pinned": row["pinned"]})
+                gained = {key: row[key] - past[key] for key in ("requests", "misses", "loads", "evictions", "load_s")}
+                results[MULTI].told.append(gained | {"model": row["model"], "pinned": row["pinned"]})
     return results
 
 
@@ -415,7 +414,7 @@ def draw(made: Sequence[CaseModel], results: dict[str, Result], path: Path) -> N
         times, sizes = zip(*sorted(result.private_mib), strict=True)
         panels[2].plot(24 * np.array(times), sizes, color=colour, linewidth=1.3)
         panels[3].plot([0, 24], [0, 24 * result.replicas * PUBLISHED_USD], color=colour, linewidth=1.3)
-    titles = ("latency of hot models, ms", "of cold models, ms", "models' own memory, MiB", "spent at $1.20 an hour, $")
+    titles = ("latency of hot models, ms", "of cold models, ms", "models' own memory, MiB", r"spent at \$1.20 an hour, \$")
     for axes, title in zip(panels, titles, strict=True):
         axes.set_title(title, loc="left", fontsize=10)
         axes.grid(alpha=0.3)
