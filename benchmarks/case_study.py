@@ -414,7 +414,12 @@ def draw(made: Sequence[CaseModel], results: dict[str, Result], path: Path) -> N
         times, sizes = zip(*sorted(result.private_mib), strict=True)
         panels[2].plot(24 * np.array(times), sizes, color=colour, linewidth=1.3)
         panels[3].plot([0, 24], [0, 24 * result.replicas * PUBLISHED_USD], color=colour, linewidth=1.3)
-    titles = ("latency of hot models, ms", "of cold models, ms", "models' own memory, MiB", r"spent at \$1.20 an hour, \$")
+    titles = (
+        "latency of hot models, ms",
+        "of cold models, ms",
+        "models' own memory, MiB",
+        r"spent at \$1.20 an hour, \$",
+    )
     for axes, title in zip(panels, titles, strict=True):
         axes.set_title(title, loc="left", fontsize=10)
         axes.grid(alpha=0.3)
