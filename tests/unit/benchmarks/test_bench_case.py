@@ -27,7 +27,8 @@ def test_a_day_has_every_model_and_is_the_same_again() -> None:
     at, which = day(HOT + COLD, seed=1)
 
     assert list(at) == sorted(at)
-    assert 0 <= at[0] and at[-1] < 1
+    assert at[0] >= 0
+    assert at[-1] < 1
     counts = np.bincount(which, minlength=11)
     assert min(counts[:3]) > 800
     assert 0 < max(counts[3:]) < 60
