@@ -48,6 +48,9 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     "overload": ("overload", []),
     "endurance": ("endurance", ["--minutes", "5"]),
     "hot_models": ("hot_models", []),
+    "hot_beside": ("hot_beside", []),
+    "many_models": ("many_models", []),
+    "case_study": ("case_study", []),
     "peers": ("peers", ["--models", "fraud"]),
     "peers_batching": ("peers", ["--models", "mlp-batched", "--seconds", "3"]),
 }
