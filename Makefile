@@ -57,7 +57,7 @@ demo-documents: .venvs/documents/.ready ## read page images through asynchronous
 	@.venvs/documents/bin/python examples/documents/demo.py
 
 test: $(BIN)/.ready clients ## all tests that need no GPU
-	@$(BIN)/python -m pytest
+	@$(BIN)/python .ci/halves
 
 test-quick: $(BIN)/.ready ## unit and conformance tests
 	@$(BIN)/python -m pytest tests/unit tests/conformance
