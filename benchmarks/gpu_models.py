@@ -179,11 +179,12 @@ class Rig:
         return ready_s, time.monotonic() - began_s
 
     async def counted(self, name: str) -> tuple[int, int]:
-        """What the host says that a model takes: bytes of the machine, and of the GPU."""
+        """What the host says that a model takes, once it has measured it: bytes of the machine, and of the GPU."""
 
         def row() -> Any:
             held = self.control.holding.residents if self.control.holding is not None else ()
-            return next((resident for resident in held if resident.model == name and resident.bytes), None)
+            measured = (one for one in held if one.model == name and (one.gpu_bytes or self.device == "cpu"))
+            return next((resident for resident in measured if resident.bytes), None)
 
         await until(row)
         return row().bytes, row().gpu_bytes

@@ -68,6 +68,7 @@ class Paths:
         self.objects = data_dir / "objects"
         self.artifacts = data_dir / "cache" / "artifacts"
         self.layers = data_dir / "cache" / "layers"
+        self.hosted = data_dir / "cache" / "hosted"  # REPLICA: what a foreign multi-model program reads
         self.logs = data_dir / "logs"  # ENDPOINT/VARIANT/REPLICA.log
         self.routes = data_dir / "routes.msgpack"  # last published RouteTable, owner-readable only
         self.runtimes = data_dir / "runtimes.toml"  # the user's additions to the runtime table

@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from many_models import named
 from test_multi_model import Callers, ask, wait_until
 
+from trimtab.objects.unpack import remove
 from trimtab.testing.artifacts import archive, script
 from trimtab.testing.server import Trimtab
 
@@ -21,6 +22,18 @@ pytestmark = pytest.mark.slow
 
 Serve = Callable[..., Trimtab]
 MODELS = {f"{letter}.tar.gz": {letter} for letter in "abcdef"}
+
+GATED = """
+import os, pathlib, time
+
+def model_fn(model_dir):
+    pathlib.Path(os.environ["LOADING"]).touch()
+    while not os.path.exists(os.environ["GATE"]):
+        time.sleep(0.01)
+
+def transform_fn(*a):
+    return "slow"
+"""
 
 
 def deploy(trimtab: Trimtab, name: str, **environment: str) -> None:
@@ -118,28 +131,18 @@ class TestDeaths:
             assert ask(trimtab, name, "a.tar.gz") == "a"
             callers.go_on()
 
-    def test_control_is_killed_while_a_model_loads(self, serve: Serve, name: str, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("victim", ["control", "worker"])
+    def test_control_or_the_models_process_is_killed_while_it_loads(
+        self, serve: Serve, name: str, tmp_path: Path, victim: str
+    ) -> None:
         trimtab = serve()
         trimtab.deploy_many(name, GATE=str(tmp_path / "gate"), LOADING=str(tmp_path / "loading"))
-        trimtab.put_model(
-            name,
-            "slow",
-            script("""
-        import os, pathlib, time
-
-        def model_fn(model_dir):
-            pathlib.Path(os.environ["LOADING"]).touch()
-            while not os.path.exists(os.environ["GATE"]):
-                time.sleep(0.01)
-
-        def transform_fn(*a):
-            return "slow"
-        """),
-        )
+        trimtab.put_model(name, "slow", script(GATED))
         with ThreadPoolExecutor(1) as pool:
             asked = pool.submit(ask, trimtab, name, "slow")
             wait_until((tmp_path / "loading").exists)
-            trimtab.processes("trimtab: control")[0].kill()
+            (process,) = trimtab.processes(f"trimtab: {victim}")
+            process.kill()
             (tmp_path / "gate").touch()
             assert asked.result() == "slow"
 
@@ -214,3 +217,15 @@ class TestStore:
             callers.go_on()
             blobs.with_name("away").rename(blobs)
             assert ask(trimtab, name, "b.tar.gz") == "b"
+
+    def test_artifacts_that_somebody_else_removed_from_the_cache_are_brought_anew(
+        self, serve: Serve, name: str
+    ) -> None:
+        trimtab = serve()
+        trimtab.deploy_many(name)
+        trimtab.put_model(name, "a.tar.gz", named("a"))
+        assert ask(trimtab, name, "a.tar.gz") == "a"
+        trimtab.cli("models", "set", name, "a.tar.gz", "--ttl", "1s")
+        wait_until(lambda: not workers(trimtab, name))
+        remove(trimtab.data_dir / "cache" / "artifacts")
+        assert ask(trimtab, name, "a.tar.gz") == "a"

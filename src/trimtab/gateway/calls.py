@@ -43,6 +43,7 @@ class Call:
     first_chunk_s = 0.0  # of a stream, when its first piece came
     streamed = False  # a streamed answer has begun
     done = False
+    short = 0  # so many times has its model run out of memory over it
     missed = False  # it came before its model was loaded
     _meta = AnswerMeta()
     _parts: list[bytes]

@@ -19,6 +19,7 @@ from trimtab.wire.frames import INITIAL_CREDIT_BYTES, AnswerMeta
 CONNECT_TIMEOUT_S = 0.25  # AWS: "your container must accept a connection within 250 ms"
 # The contract has no word for how many requests a container works on at once, and AWS sends them as they come.
 UNSTATED_CONCURRENCY = 64
+INVOCATIONS = "/invocations"
 _REUSE_S = 1.5  # idle connections older than this are not used: common servers close theirs after 2 s
 _CUSTOM_ATTRIBUTES = b"x-amzn-sagemaker-custom-attributes"
 
@@ -33,6 +34,7 @@ class HttpLane(Lane):
         self._loop = asyncio.get_running_loop()
         host, _, port = route.address.removeprefix("tcp:").rpartition(":")
         self._host, self._port = host, int(port)
+        self.start_line = f"POST {route.path or INVOCATIONS} HTTP/1.1\r\nHost: {host}:{port}\r\n".encode()
         self._calls: dict[int, tuple[Call, _Connection | None]] = {}
         self._idle: list[_Connection] = []
         self._last_id = 0
@@ -101,6 +103,10 @@ class HttpLane(Lane):
         now_s = self._now_s()
         self.observe_answer(call, now_s)
         return now_s
+
+    def refused(self, call: Call, status: int, body: bytes, content_type: str) -> None:
+        """The container's answer is an error; the call is out of the lane's hands."""
+        self.owner.failed(call, model_answered(status, body, content_type))
 
     def idle(self, connection: _Connection) -> None:
         """A connection can be used again."""
@@ -186,10 +192,7 @@ class _Connection(asyncio.Protocol):
         if call.trace:
             traceparent, _, tracestate = call.trace.partition(" ")
             fields += ((b"traceparent", traceparent), (b"tracestate", tracestate))
-        head = b"POST /invocations HTTP/1.1\r\nHost: %b\r\nContent-Length: %d\r\n" % (
-            self._lane.route.address.removeprefix("tcp:").encode(),
-            call.size_bytes,
-        )
+        head = b"%bContent-Length: %d\r\n" % (self._lane.start_line, call.size_bytes)
         lines = b"".join(b"%b: %b\r\n" % (name, value.encode("latin-1")) for name, value in fields if value)
         transport.writelines([head + lines + b"\r\n", *call.body])
 
@@ -306,7 +309,7 @@ class _Connection(asyncio.Protocol):
         else:
             body = b"".join(parts)
             kind = self._headers.get(b"content-type", b"").decode("latin-1")
-            owner.failed(call, model_answered(status, body, kind))
+            self._lane.refused(call, status, body, kind)
 
     def _meta(self) -> AnswerMeta:
         headers = self._headers

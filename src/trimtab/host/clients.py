@@ -88,12 +88,13 @@ class Clients:
         if self._server is not None:
             await self._server.wait_closed()
 
-    def tell_gateways(self, at: ModelAt) -> None:
-        """Of a change. Written to every socket when this returns, as far as they take it."""
+    def tell_gateways(self, at: ModelAt) -> list[int]:
+        """Of a change. Written to every socket when this returns, as far as they take it. The numbers of all told."""
         frame = pack(Kind.MODEL, 0, payload=_encode(at))
-        for connection in list(self._connections):
-            if not connection.is_control:
-                connection.write(frame)
+        gateways = [connection for connection in list(self._connections) if not connection.is_control]
+        for connection in gateways:
+            connection.write(frame)
+        return [connection.number for connection in gateways]
 
     def tell_control(self) -> None:
         """Of a new state."""
@@ -164,7 +165,9 @@ class _Connection(asyncio.Protocol):
         elif kind == Kind.USED:
             takes.used(self.number, _decode_used(payload))
         elif kind in _CONTROL_KINDS:
-            self.is_control = True
+            if not self.is_control:
+                self.is_control = True
+                takes.lost(self.number)  # as a gateway
             if kind == Kind.DRAIN:
                 takes.drain()
             elif kind == Kind.STOP:

@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 _RECONNECT_S = (0.01, 0.5)  # first pause, longest pause
 _EVENTS_KEPT = 10_000  # the oldest are lost when control is away for longer than it takes to make so many
 _EVENTS_SENT = 500  # in one message
+UNREAD_BYTES = 16 * 2**20  # a control that leaves so much unread is let go, and told anew when it is back
 _decode = msgspec.msgpack.Decoder(ControlSays).decode
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -52,12 +53,14 @@ class ControlLink:
         *,
         on_changed: Callable[[Changed], None],
         on_settings: Callable[[Settings], None],
+        unread_bytes: int = UNREAD_BYTES,
     ) -> None:
         """`hello.holds` is filled in with what is held when a connection is made."""
         self._socket_path = socket_path
         self._hello = hello
         self._on_changed = on_changed
         self._on_settings = on_settings
+        self._unread_bytes = unread_bytes
         self._ids = itertools.count(1)
         self._asked: dict[int, tuple[Fetch, asyncio.Future[Files | NoFiles]]] = {}
         self._held: Counter[str] = Counter()  # leases, by path
@@ -142,6 +145,9 @@ class ControlLink:
         if self._writer is None or self._writer.is_closing():
             return
         self._writer.write(sized(_encode(message)))
+        if self._writer.transport.get_write_buffer_size() > self._unread_bytes:
+            logger.warning("control does not read what it is told; left")
+            self._writer.transport.abort()
 
     async def _keep_connected(self) -> None:
         pause_s = _RECONNECT_S[0]

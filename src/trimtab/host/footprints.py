@@ -116,12 +116,18 @@ class Footprints:
         self._read_s[pid] = self._now_s()
         family = [pid, *self._below.get(pid, ())]
         private = [proc.private_bytes(member, self._root) for member in family]
-        if private[0] is None:
-            return None
+        if private[0] is None:  # gone; or somebody else's, as a container's may be: all that is resident counts then
+            private = [self._resident(member) for member in family]
+            if not private[0]:
+                return None
         now_bytes = sum(size or 0 for size in private)
         above_bytes = proc.above_now_bytes(pid, self._root) if pid in self._peaks else 0
         gpu_bytes = sum(by_process.get(member, 0) for member in family) or self._on_gpus_guess.get(pid, 0)
         return Footprint(now_bytes, gpu_bytes, now_bytes + above_bytes)
+
+    def _resident(self, pid: int) -> int:
+        found = proc.stat(pid, self._root)
+        return found.resident_bytes if found is not None else 0
 
     def _by_process(self) -> dict[int, int]:
         return self._gpu_meter.by_process(self._gpus) if self._gpu_meter is not None else {}

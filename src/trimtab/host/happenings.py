@@ -34,8 +34,10 @@ class Happenings:
 
     def used(self, model: str, requests: int, misses: int) -> None:
         """So many requests were sent to it, and so many of these had waited for it."""
-        self._requests[model] += requests
-        self._misses[model] += misses
+        if requests:  # word that a model is idle may come after its end: nothing is to be remembered of it
+            self._requests[model] += requests
+        if misses:
+            self._misses[model] += misses
 
     def misses(self, model: str) -> int:
         """Requests that had waited for what is loaded of it now."""

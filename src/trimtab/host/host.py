@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from trimtab.clock import Clock
+from trimtab.host.background import Background
+from trimtab.host.hands import Hands
 from trimtab.host.happenings import Happenings
+from trimtab.host.leaves import Leaves
 from trimtab.host.needs import Cache, Control
 from trimtab.host.runner import Footprint, Key, LoadFault, Runner, Running
+from trimtab.host.showing import Showing
 from trimtab.logs import fields
 from trimtab.policies.models.actions import FetchModel, Forget, Load, Refuse, Unload
 from trimtab.policies.models.inputs import (
@@ -38,12 +40,13 @@ from trimtab.policies.models.inputs import (
 from trimtab.policies.models.inputs import Used as UsedInput
 from trimtab.resources.replica import Failure
 from trimtab.wire import hosting as wire
-from trimtab.wire.hosting import Files, Holding, ModelAt, ModelState, NoFiles, Used, Want
+from trimtab.wire.hosting import ABSENT, SHORT, Files, ModelAt, ModelState, NoFiles, Used, Want
 
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
 DRAIN_S = 120.0  # a worker that the policy does not hurry gets so long
+MORE_MEMORY = 1.25  # of what a model takes, for one that ran out of memory while it worked
 _SAME_BYTES = 64 * 1024  # a footprint that has changed by less is no news
 
 
@@ -56,14 +59,14 @@ class Host:
         control: Control,
         clock: Clock,
         *,
-        tell: Callable[[ModelAt], None],
+        tell: Callable[[ModelAt], Collection[int]],
         kind_of: Callable[[Path], str] = lambda path: "",
         available_bytes: Callable[[], int] = lambda: -1,
         is_ending: Callable[[int], bool] = lambda pid: False,
         look_every_s: float = LOOK_EVERY_S,
     ) -> None:
-        """`tell` reaches all gateways before it returns; `kind_of` looks what an artifact holds (I/O, in a thread);
-        `is_ending` knows of a process that dies before it is dead."""
+        """`tell` reaches all gateways before it returns, and gives their numbers; `kind_of` looks what an artifact
+        holds (I/O, in a thread); `is_ending` knows of a process that dies before it is dead."""
         self.runner: Runner
         self._cache = cache
         self._control = control
@@ -79,20 +82,23 @@ class Host:
         self._pids: dict[Key, int] = {}
         self._told: dict[Key, Footprint] = {}  # measured last
         self._loads: dict[Key, asyncio.Task[None]] = {}
+        self._raised: dict[Key, asyncio.Task[None]] = {}  # from its order to load until it has been weighed
         self._downs: set[Key] = set()  # told to end
         self._missed: set[str] = set()  # models whose end gateways have seen before this host
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._hands: dict[int, dict[str, int]] = {}  # gateway -> model -> requests in hand
-        self._in_hand: Counter[str] = Counter()
+        self._doubted: set[str] = set()  # whoever holds them is asked whether it does, or they are given up unasked
+        self._again: dict[str, str] = {}  # asked for meanwhile, and why
+        self._leaves = Leaves()
+        self._background = Background()
+        self._hands = Hands()
         self._requests = self._misses = 0
-        self._shown: object = None
+        self._showing = Showing(cache, control, clock)
         self._tick: asyncio.TimerHandle | None = None
         self._tick_due = False
         self._leaving = False
 
     def open(self) -> None:
         """Begin to look at memory and to list what is held, once a second."""
-        self._background(self._look(), "look after the cache")
+        self._background.start(self._look(), "look after the cache")
 
     # --- gateways (clients.Takes) ---------------------------------------------------------------------------------
 
@@ -106,6 +112,14 @@ class Host:
             answer(_failed(want.model, "NotReady", "The replica is about to end."))
             return
         ready = self._ready(want.model)
+        if ready is not None and want.why in (ABSENT, SHORT):
+            self._doubt(Key(want.model, ready.version), want.why)
+        if want.why == SHORT:
+            return
+        if want.model in self._doubted:
+            self._again.setdefault(want.model, want.why)
+            answer(ModelAt(want.model, "", ModelState.LOADING, text=want.why))
+            return
         if ready is not None and want.why == "gone" and self._is_dying(ready):
             self._missed.add(want.model)
             answer(ModelAt(want.model, "", ModelState.LOADING, text=want.why))  # once its end is here, too
@@ -119,38 +133,29 @@ class Host:
 
     def used(self, gateway: int, used: Used) -> None:
         """Requests, and what is in hand of all gateways together."""
-        hands = self._hands.setdefault(gateway, {})
         for use in used.uses:
+            for version in use.done:
+                self._leaves.done(Key(use.model, version), gateway)
             self._requests += use.requests
             self._misses += use.misses
             self._happenings.used(use.model, use.requests, use.misses)
-            self._set_hand(hands, use.model, use.in_hand)
-            self._step(UsedInput(use.model, use.requests, self._in_hand[use.model]))
+            self._hands.tell(gateway, use.model, use.in_hand)
+            self._step(UsedInput(use.model, use.requests, self._hands.of(use.model)))
 
     def lost(self, gateway: int) -> None:
         """A gateway has gone, and what it had in hand with it."""
-        hands = self._hands.pop(gateway, {})
-        for model in list(hands):
-            self._set_hand(hands, model, 0)
-            self._step(UsedInput(model, 0, self._in_hand[model]))
+        self._leaves.lost(gateway)
+        for model in self._hands.lost(gateway):
+            self._step(UsedInput(model, 0, self._hands.of(model)))
 
     def in_hand(self, key: Key) -> int:
         """Requests of all gateways that a model has not answered yet."""
-        return self._in_hand[key.model]
+        return self._hands.of(key.model)
 
     @property
     def in_hand_of_all(self) -> int:
         """Requests that models have not answered yet."""
-        return self._in_hand.total()
-
-    def _set_hand(self, hands: dict[str, int], model: str, count: int) -> None:
-        self._in_hand[model] += count - hands.get(model, 0)
-        if not self._in_hand[model]:
-            del self._in_hand[model]
-        if count:
-            hands[model] = count
-        else:
-            hands.pop(model, None)
+        return self._hands.total
 
     # --- control --------------------------------------------------------------------------------------------------
 
@@ -172,10 +177,51 @@ class Host:
         self._left(key, failure.message)
         self._gone(key)
         self._step(Ended(key.model, key.version, crashed=True, message=failure.message))
-        if key.model in self._missed:
-            self._missed.discard(key.model)
-            self._happenings.asked(key.model)
-            self._step(Asked(key.model, "gone"))
+        self._ask_again(key.model)
+
+    def _ask_again(self, model: str) -> None:
+        """For gateways that had seen its end before it was known here."""
+        if model in self._missed:
+            self._missed.discard(model)
+            self._happenings.asked(model)
+            self._step(Asked(model, "gone"))
+
+    async def quiet(self, key: Key) -> None:
+        """Wait until no gateway has a request in hand for a version that is LEAVING."""
+        await self._leaves.quiet(key)
+
+    def _doubt(self, key: Key, why: str) -> None:
+        """A gateway was told by whoever holds a model that it does not, or that it has no memory for its work."""
+        if key.model not in self._doubted and key not in self._downs:
+            self._doubted.add(key.model)
+            self._background.start(self._settle(key, why), f"look for {key.model}")
+
+    async def _settle(self, key: Key, why: str) -> None:
+        try:
+            if (load := self._raised.get(key)) is not None:
+                await asyncio.wait({load})  # until the policy knows that it was loaded
+            if why == SHORT:
+                await self._give_back(key)
+            elif await self.runner.has(key) and (at := self._ready(key.model)) is not None:
+                self._again.pop(key.model, None)
+                self._tell(at)
+        finally:
+            self._doubted.discard(key.model)
+        if (asked := self._again.pop(key.model, None)) is not None:
+            if (at := self._ready(key.model)) is not None:
+                self._tell(at)
+            else:
+                self._happenings.asked(key.model)
+            self._step(Asked(key.model, asked))
+
+    async def _give_back(self, key: Key) -> None:
+        """It ran out of memory while it worked: it is unloaded, and the next load is given more room."""
+        told = self._told.get(key, Footprint(0))
+        self._left(key, "it ran out of memory while it worked")
+        self._step(Measured(key.model, key.version, int(told.bytes * MORE_MEMORY), told.gpu_bytes))
+        if key not in self._downs:  # else the policy has just had it unloaded
+            self._downs.add(key)
+            await self._bring_down(key, "no memory", "it ran out of memory while it worked", DRAIN_S)
 
     # --- decisions ------------------------------------------------------------------------------------------------
 
@@ -186,7 +232,7 @@ class Host:
         for action in self._cache.step(given, self._clock.monotonic_s()):
             match action:
                 case FetchModel(model):
-                    self._background(self._fetch(model), f"fetch {model}")
+                    self._background.start(self._fetch(model), f"fetch {model}")
                 case Load():
                     self._load(action)
                 case Unload():
@@ -223,8 +269,14 @@ class Host:
             self._step(FetchFailed(model, said.reason, said.message, said.transient))
             return
         key = Key(model, said.version)
+        try:
+            kind = await asyncio.to_thread(self._kind_of, Path(said.path))
+        except OSError as error:  # somebody has removed or locked the files: brought here again, they may be there
+            self._control.release(said.path)
+            message = f"The files of the model cannot be read: {error}."
+            self._step(FetchFailed(model, "ArtifactInvalid", message, transient=True))
+            return
         self._files.setdefault(key, []).append(said)
-        kind = await asyncio.to_thread(self._kind_of, Path(said.path))
         took_s = self._clock.monotonic_s() - began_s
         self._happenings.fetched(key, said.took_s if said.fetched else 0.0)
         self._step(Fetched(model, said.version, said.size_bytes, kind, took_s))
@@ -242,7 +294,7 @@ class Host:
         self._at.pop(key, None)
         self._at[key] = at = ModelAt(key.model, key.version, ModelState.LOADING, text=order.why)
         self._tell(at)
-        self._loads[key] = self._background(self._bring_up(key, order), f"load {key.model}")
+        self._loads[key] = self._raised[key] = self._background.start(self._bring_up(key, order), f"load {key.model}")
 
     async def _bring_up(self, key: Key, order: Load) -> None:
         try:
@@ -253,7 +305,8 @@ class Host:
             self._left(key, fault.failure.message)
             self._gone(key)
             reason, message = fault.failure.reason, _words(fault.failure)
-            self._step(LoadFailed(key.model, key.version, reason, message, fault.out_of_memory))
+            why_not = LoadFailed(key.model, key.version, reason, message, fault.out_of_memory, fault.full, fault.died)
+            self._step(why_not)
             return
         except asyncio.CancelledError:  # the policy has given it up, or the host ends
             self._loads.pop(key, None)
@@ -286,11 +339,11 @@ class Host:
         if (load := self._loads.get(key)) is not None:
             load.cancel()
         elif key in self._downs:  # whoever waits for its end is told of it
-            self._background(self.runner.unload(key, grace_s=0.0), f"end {key.model}")
+            self._background.start(self.runner.unload(key, grace_s=0.0), f"end {key.model}")
         else:
             grace_s = 0.0 if order.at_once else DRAIN_S
             self._downs.add(key)
-            self._background(self._bring_down(key, order.why, order.text, grace_s), f"unload {key.model}")
+            self._background.start(self._bring_down(key, order.why, order.text, grace_s), f"unload {key.model}")
 
     async def _bring_down(self, key: Key, why: str, text: str, grace_s: float) -> None:
         began_s, leaving = self._clock.monotonic_s(), self._at.get(key)
@@ -304,15 +357,20 @@ class Host:
         self._gone(key)
         self._happenings.unloaded(key, why, text, footprint.bytes, self._clock.monotonic_s() - began_s)
         self._step(Ended(key.model, key.version))
+        self._ask_again(key.model)
 
     def _left(self, key: Key, text: str) -> None:
         """Tell gateways that nothing new is to be sent there; once."""
         at = self._at.get(key)
         if at is not None and at.state is not ModelState.LEAVING:
             self._at[key] = left = msgspec.structs.replace(at, state=ModelState.LEAVING, text=text)
-            self._tell(left)
+            gateways = self._tell(left)
+            if at.state is ModelState.READY:
+                self._leaves.told(key, gateways)
 
     def _gone(self, key: Key) -> None:
+        self._leaves.gone(key)
+        self._raised.pop(key, None)
         self._at.pop(key, None)
         self._pids.pop(key, None)
         self._told.pop(key, None)
@@ -347,34 +405,7 @@ class Host:
             self._step(Measured(key.model, key.version, footprint.bytes, footprint.gpu_bytes))
 
     def _show(self) -> None:
-        """Tell control what is here, if anything but the passing of time has changed it."""
-        now_s = self._clock.monotonic_s()
-        wall_s = self._clock.now_s() - now_s
-        residents = self._cache.residents(now_s)
-        shown = [msgspec.structs.replace(one, value=0.0) for one in residents]
-        state = (shown, self._requests, self._misses, self._cache.memory_bytes)
-        if state == self._shown:
-            return
-        self._shown = state
-        listed = (
-            msgspec.structs.replace(
-                one,
-                misses=self._happenings.misses(one.model) if one.state is ModelState.READY else 0,
-                pid=self._pids.get(Key(one.model, one.version), 0),
-                loaded_s=one.loaded_s + wall_s if one.loaded_s else 0.0,
-                used_s=one.used_s + wall_s if one.used_s else 0.0,
-            )
-            for one in residents
-        )
-        self._control.hold(
-            Holding(
-                residents=tuple(listed),
-                memory_bytes=self._cache.memory_bytes,
-                used_bytes=self._cache.used_bytes,
-                hits=self._requests - self._misses,
-                misses=self._misses,
-            )
-        )
+        self._showing.show(self._happenings, self._pids, self._requests, self._misses)
 
     # --- the end --------------------------------------------------------------------------------------------------
 
@@ -382,6 +413,7 @@ class Host:
         """Nothing new: give up what is on its way, let what is loaded finish, end it. Returns when all is gone."""
         if not self._leaving:
             self._leaving = True
+            self.runner.leave()
             if self._tick is not None:
                 self._tick.cancel()
             for key in list(self._at):
@@ -390,20 +422,7 @@ class Host:
                 self._tell(_failed(model, "NotReady", "The replica is about to end."))
         up = [key for key in self._at if key not in self._loads]
         downs = [self._bring_down(key, "stopped", "the replica ends", grace_s) for key in up]
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*downs, *self._tasks, return_exceptions=True)
-
-    def _background(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-        return task
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("task failed: %s", task.get_name(), exc_info=error)
+        await asyncio.gather(*downs, *self._background.cancel(), return_exceptions=True)
 
 
 def _failed(model: str, reason: str, message: str) -> ModelAt:

@@ -28,7 +28,9 @@ from trimtab.engines.local.shapes import shape_of
 from trimtab.errors import Invalid
 from trimtab.host.clients import Clients
 from trimtab.host.control import ControlLink
+from trimtab.host.foreign import ForeignRunner
 from trimtab.host.host import Host
+from trimtab.host.runner import Runner
 from trimtab.host.workers import WorkerRunner
 from trimtab.logfile import LineStream, LogFile, capture
 from trimtab.logs import fields
@@ -47,11 +49,6 @@ from trimtab.wire.listening import listen
 logger = logging.getLogger(__name__)
 
 KindOf = Callable[[Path], str]
-
-_FOREIGN = Failure(
-    reason="RuntimeMissing",
-    message="A multi-model endpoint runs trimtab's own Python runtimes; this image is run as a program or container.",
-)
 
 _BROKEN_EXIT = 70  # EX_SOFTWARE
 _GPU_SHARE = 0.95  # of the devices' memory
@@ -107,19 +104,23 @@ class HostProcess:
             available_bytes=available_memory,
             is_ending=is_ending,
         )
-        self.host.runner = WorkerRunner(launch, spec, self.host.ended, in_hand=self.host.in_hand)
+        self.host.runner = self._runner()
         self._state = ReplicaState.STARTING
         self._failure: Failure | None = None
         self._over = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
+
+    def _runner(self) -> Runner:
+        launch, spec, host = self._launch, self._spec, self.host
+        if spec.runtime.kind is RuntimeKind.PYTHON:
+            return WorkerRunner(launch, spec, host.ended, in_hand=host.in_hand)
+        return ForeignRunner(launch, spec, host.ended, on_broken=self._break, quiet=host.quiet)
 
     async def serve(self) -> None:
         """Until it has been told to end, and has."""
         self._listen_to_signals()
         await self._clients.open()
         try:
-            if self._spec.runtime.kind is not RuntimeKind.PYTHON:
-                raise StartFailed(_FOREIGN)
             await self.host.runner.open()
         except StartFailed as error:
             self._failure = error.failure
@@ -170,6 +171,12 @@ class HostProcess:
             failure_tail=failure.tail if failure else "",
             family=self.host.runner.pids,
         )
+
+    def _break(self, failure: Failure) -> None:
+        """What holds the models cannot be started any more: the replica is to be replaced."""
+        if self._state is ReplicaState.READY:
+            self._failure = failure
+            self._move(ReplicaState.FAILED)
 
     def drain(self) -> None:
         """Finish what is in hand, then end. Its models' workers take as long as they take: STOP cuts that short."""

@@ -42,13 +42,19 @@ class Running(Struct, frozen=True, kw_only=True):
 class LoadFault(Exception):
     """A model could not be loaded, and nothing of it is left in memory.
 
-    `failure` says why. `out_of_memory`: it may go well once others have been unloaded.
+    `failure` says why. `out_of_memory`: it may go well with more room than was set aside for it. `full`: whoever holds
+    all models has no memory for another one, whatever is counted here: it may go well once others have been unloaded.
+    `died`: a process of its own ended, perhaps by no fault of the model's, and nobody else's requests were in it.
     """
 
-    def __init__(self, failure: Failure, *, out_of_memory: bool = False) -> None:
+    def __init__(
+        self, failure: Failure, *, out_of_memory: bool = False, full: bool = False, died: bool = False
+    ) -> None:
         super().__init__(failure.message)
         self.failure = failure
         self.out_of_memory = out_of_memory
+        self.full = full
+        self.died = died
 
 
 OnEnd = Callable[[Key, Failure], None]
@@ -82,6 +88,10 @@ class Runner(Protocol):
         """
         ...
 
+    async def has(self, key: Key) -> bool:
+        """Whether a model that was loaded is there, asked of who holds it; if not, `OnEnd` has been told."""
+        ...
+
     async def measure(self) -> Mapping[Key, Footprint]:
         """What each loaded model takes now; one that cannot be read is left out."""
         ...
@@ -89,6 +99,10 @@ class Runner(Protocol):
     @property
     def pids(self) -> tuple[int, ...]:
         """The processes that hold models now, as far as they are not this one."""
+        ...
+
+    def leave(self) -> None:
+        """The end is near: nothing is loaded any more, and loads that are given up need not be waited for."""
         ...
 
     async def close(self, *, grace_s: float) -> None:

@@ -12,9 +12,8 @@ import logging
 import re
 import sysconfig
 import time
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -25,6 +24,7 @@ from trimtab.engines.local.orders import Bear, BirthRecord, Born
 from trimtab.engines.local.starting import LOGS_KEPT, end_unwanted, kill_unwanted, needs_fresh_interpreter
 from trimtab.engines.local.workers import WorkerMember
 from trimtab.errors import Unavailable
+from trimtab.host.background import Background
 from trimtab.host.footprints import Footprints
 from trimtab.host.libraries import packages_mapped
 from trimtab.host.runner import Footprint, Key, LoadFault, OnEnd, Running
@@ -89,7 +89,7 @@ class WorkerRunner:
         self._copies: dict[Key, _Copy] = {}
         self._births = 0
         self._loads = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background()
 
     async def open(self) -> None:
         """Connect to the nursery."""
@@ -97,14 +97,15 @@ class WorkerRunner:
         self._paths.models_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._nursery.open()
         self._nursery.learn(self._spec.runtime.imports)
-        self._background(self._look(), "look after models")
+        self._background.start(self._look(), "look after models")
+
+    def leave(self) -> None:
+        """See Runner. A worker can be ended while it loads."""
 
     async def close(self, *, grace_s: float) -> None:
         """See Runner."""
         await asyncio.gather(*(self.unload(key, grace_s=grace_s) for key in list(self._copies)))
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._background.close()
         await self._nursery.close()
         await self._footprints.close()
 
@@ -132,7 +133,7 @@ class WorkerRunner:
         self._loads += 1
         if self._loads % _PRUNE_EVERY_LOADS == 0:
             in_use = {log_name(self._spec.id, key) for key in self._copies}
-            self._background(asyncio.to_thread(self._prune_logs, in_use), "prune logs")
+            self._background.start(asyncio.to_thread(self._prune_logs, in_use), "prune logs")
         lane = Lane(
             replica_id=self._spec.id,
             address=member.record.address,
@@ -141,7 +142,7 @@ class WorkerRunner:
         )
         took_s = time.monotonic() - began_s
         if took_s > _SLOW_LOAD_S:
-            self._background(self._learn_from(member.record.pid), "learn what models import")
+            self._background.start(self._learn_from(member.record.pid), "learn what models import")
         return Running(lanes=(lane,), took_s=took_s, pid=member.record.pid)
 
     async def _learn_from(self, pid: int) -> None:
@@ -169,6 +170,11 @@ class WorkerRunner:
         if member is not None:  # else it is being born still, and whoever waits for that is to be cancelled
             await (member.drain(grace_s) if grace_s else member.stop())
             await self._bury(key, copy)
+
+    async def has(self, key: Key) -> bool:
+        """See Runner. A worker has its model for as long as it lives, and its death is told."""
+        copy = self._copies.get(key)
+        return copy is not None and copy.is_up
 
     async def measure(self) -> Mapping[Key, Footprint]:
         """See Runner."""
@@ -269,7 +275,7 @@ class WorkerRunner:
         if not copy.is_up or member is None or (member.failure is None and not member.dead.is_set()):
             return
         copy.is_up = False
-        self._background(self._lost(key, copy, member), f"end of {key.model}")
+        self._background.start(self._lost(key, copy, member), f"end of {key.model}")
 
     async def _lost(self, key: Key, copy: _Copy, member: WorkerMember) -> None:
         """It was loaded, and nobody had it unloaded."""
@@ -304,16 +310,6 @@ class WorkerRunner:
                 asked.add(key)
                 member.ask()
 
-    def _background(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("task failed: %s", task.get_name(), exc_info=error)
-
     def _prune_logs(self, in_use: Collection[str]) -> None:
         """Remove the oldest logs of models that are not loaded any more. Does I/O."""
         mine, host = f"{self._spec.id}-", f"{self._spec.id}-{self._launch.index}"
@@ -342,7 +338,7 @@ def log_name(replica_id: str, key: Key) -> str:
 def _fault(member: WorkerMember) -> LoadFault:
     """Why it is not ready."""
     failure = member.failure or Failure(reason="Exited", message="The model's worker ended while it was loading.")
-    return LoadFault(failure, out_of_memory=failure.reason == "OutOfMemory")
+    return LoadFault(failure, out_of_memory=failure.reason == "OutOfMemory", died=failure.reason == "Exited")
 
 
 def _too_late(limit_s: float) -> Failure:

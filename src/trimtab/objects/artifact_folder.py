@@ -17,6 +17,7 @@ import os
 import threading
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -84,10 +85,15 @@ class ArtifactFolder:
         return self._folder / digest / MODEL
 
     def lease(self, digest: str) -> Entry | None:
-        """Use an entry, if it is there; it stays until as many `release`s."""
+        """Use an entry, if it is there; it stays until as many `release`s. One whose files somebody else has removed is
+        forgotten: it can be brought here anew."""
         with self._lock:
             entry = self._entries.pop(digest, None)
             if entry is None:
+                return None
+            if not self.path(digest).is_dir():
+                self._used_bytes -= entry.charged_bytes
+                logger.warning("an artifact's files are gone %s", fields(url=entry.url))
                 return None
             self._entries[digest] = entry  # now the most recently used
             self._leases[digest] = self._leases.get(digest, 0) + 1
@@ -204,7 +210,8 @@ class ArtifactFolder:
             free = next((digest for digest in self._entries if not self._leases.get(digest)), None)
             if free is None:
                 return None
-            os.rename(self._folder / free, moved_to)
+            with suppress(FileNotFoundError):  # somebody else has removed it
+                os.rename(self._folder / free, moved_to)
             entry = self._entries.pop(free)
             self._used_bytes -= entry.charged_bytes
             return entry

@@ -146,7 +146,10 @@ class ArtifactCache:
             async with asyncio.timeout(timeout_s):
                 entry = await asyncio.shield(flight.task)
             leased = self._folder.lease(entry.digest)
-            assert leased is not None, "the flight's own lease keeps it"
+            if leased is None:  # the flight's own lease keeps it, from all but others
+                raise Unavailable(
+                    f"The files of {url} were removed from the artifact cache while they were being fetched."
+                )
             return self._local(leased, fetched=True)
         except TimeoutError:
             raise ArtifactLate(

@@ -166,9 +166,9 @@ class HostGateway:
         """Ask."""
         self._send(pack(Kind.WANT, 0, payload=_encode(Want(model, why))))
 
-    def use(self, model: str, requests: int, in_hand: int = 0) -> None:
-        """Tell of requests."""
-        self._send(pack(Kind.USED, 0, payload=_encode(Used((Use(model, requests, in_hand),)))))
+    def use(self, model: str, requests: int, in_hand: int = 0, *, done: tuple[str, ...] = ()) -> None:
+        """Tell of requests; and of versions that are LEAVING, that nothing is in hand of them."""
+        self._send(pack(Kind.USED, 0, payload=_encode(Used((Use(model, requests, in_hand, done=done),)))))
 
     async def ready(self, model: str, version: str = "") -> ModelAt:
         """Wait until the model is somewhere. AssertionError when it is told to have failed."""

@@ -26,6 +26,7 @@ class FakeRunner:
         self.slow_loads: dict[str, asyncio.Event] = {}
         self.slow_ends: dict[str, asyncio.Event] = {}
         self.slow_weighs: dict[str, asyncio.Event] = {}
+        self.absent: set[str] = set()  # models that it has given up by itself, and has not told of
 
     async def open(self) -> None:
         """See Runner."""
@@ -59,6 +60,16 @@ class FakeRunner:
             self.slow_ends[key.model].set()
         if key in self.loaded:
             self.loaded.remove(key)
+
+    async def has(self, key: Key) -> bool:
+        """See Runner."""
+        if key.model in self.absent:
+            self.absent.remove(key.model)
+            self.crash(key)
+        return key in self.loaded
+
+    def leave(self) -> None:
+        """See Runner."""
 
     async def measure(self) -> Mapping[Key, Footprint]:
         """See Runner."""

@@ -28,6 +28,7 @@ from msgspec import Struct, field
 from trimtab.resources.hosting import ModelSetting
 from trimtab.resources.routing import Lane
 
+ABSENT, SHORT = "absent", "short"  # Want.why: what a host's own program has answered
 MAX_BYTES = 1 << 24  # of one message to or from control (wire/sized.py)
 
 
@@ -36,7 +37,9 @@ MAX_BYTES = 1 << 24  # of one message to or from control (wire/sized.py)
 
 class Want(Struct, array_like=True, frozen=True):
     """Requests wait for a model. `why` is one of: `asked` (no copy of it is known), `hot` (the copies that there are do
-    not suffice; `words` has the numbers), `gone` (a copy was there and has gone)."""
+    not suffice; `words` has the numbers), `gone` (a copy was there and has gone), `absent` (the host's program answered
+    404: it does not know the model; the host looks, and loads it again), `short` (its program answered 507: the model
+    ran out of memory while it worked; the host unloads it, and answers nothing: others are asked for it)."""
 
     model: str
     why: str = "asked"
@@ -45,12 +48,14 @@ class Want(Struct, array_like=True, frozen=True):
 
 class Use(Struct, array_like=True, frozen=True):
     """What one gateway did with one model since it last told. `in_hand`: sent to this host's copies, not answered yet;
-    `misses`: of `requests`, those that came before the model was loaded anywhere, as far as the gateway knew."""
+    `misses`: of `requests`, those that came before the model was loaded anywhere, as far as the gateway knew; `done`:
+    versions that are LEAVING and of which this gateway has nothing in hand any more, told once for each."""
 
     model: str
     requests: int
     in_hand: int
     misses: int = 0
+    done: tuple[str, ...] = ()
 
 
 class Used(Struct, array_like=True, frozen=True):
@@ -111,7 +116,8 @@ class ModelEvent(Struct, frozen=True, kw_only=True, tag="event", omit_defaults=T
     """Something that happened to one model in one replica, for metrics and for `explain`. Times in seconds.
 
     `what`: loaded, load failed, unloaded, crashed, refused, changed. `why` is one word: asked, hot, pinned, copies, new
-    version (of loads); evicted, expired, not cached, new version, deleted, no longer pinned, stopped (of unloads).
+    version (of loads); evicted, expired, not cached, new version, deleted, no longer pinned, no memory,
+    stopped (of unloads).
     """
 
     at_s: float

@@ -135,6 +135,17 @@ async def test_spares_end_with_a_nursery_that_is_killed_and_those_launched_live_
     assert find(engine, "s").state is READY
 
 
+async def test_several_that_are_killed_at_once_are_missed_no_longer_than_one(house: House) -> None:
+    engine = await first(house)
+    await asyncio.gather(*(born(engine, f"a{number}", house) for number in range(3)))
+    killed = await some_spares(house, 4)
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    await eventually(lambda: house.nursery_log().count("a spare worker ended") == len(killed), house)
+    assert house.nursery_log().count("none_for_s=1") == len(killed)
+    await some_spares(house)
+
+
 @pytest.mark.parametrize("how", ["told", "lifeline"])
 async def test_spares_end_with_a_nursery_that_ends(house: House, how: str) -> None:
     await first(house)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from trimtab.engines.local.proc import PAGE_BYTES
 from trimtab.host.footprints import Footprints
 from trimtab.host.runner import Footprint
 
@@ -44,6 +45,17 @@ async def test_what_is_shared_is_nobodys_and_what_was_started_counts(tmp_path: P
     footprints = machine.footprints()
     assert await footprints.of(10) == Footprint(800 * KIB, 0, 800 * KIB)
     assert await footprints.of(12) is None
+    await footprints.close()
+
+
+async def test_of_somebody_elses_process_all_that_is_resident_counts(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.process(10, 1)
+    (tmp_path / "10" / "smaps_rollup").unlink()
+    fields = ["S", "1", *["0"] * 19, "25"]
+    (tmp_path / "10" / "stat").write_text(f"10 (java) {' '.join(fields)} {' '.join(['0'] * 30)}")
+    footprints = machine.footprints()
+    assert await footprints.of(10) == Footprint(25 * PAGE_BYTES, 0, 25 * PAGE_BYTES)
     await footprints.close()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from trimtab.clock import SystemClock
 from trimtab.host.host import Host
 from trimtab.host.runner import Footprint, Key, LoadFault
 from trimtab.policies.models.cache import ModelCache
+from trimtab.resources.hosting import ModelSetting
 from trimtab.resources.replica import Failure
 from trimtab.testing.host_ends import until
 from trimtab.testing.host_parts import MIB, FakeLink, FakeRunner
@@ -21,13 +23,16 @@ class Scene:
     def __init__(self, memory_mib: int = 100) -> None:
         self.link = FakeLink()
         self.told: list[ModelAt] = []
+        self.gateways: list[int] = []
         cache = ModelCache(memory_mib * MIB)
         self.dying: set[int] = set()
+        self.unreadable: set[str] = set()  # for once
         self.host = Host(
             cache,
             self.link,
             SystemClock(),
-            tell=self.told.append,
+            tell=self.tell,
+            kind_of=self.kind_of,
             is_ending=self.dying.__contains__,
             look_every_s=0.01,
         )
@@ -35,8 +40,19 @@ class Scene:
         self.answers: list[ModelAt] = []
         self.host.open()
 
-    def want(self, model: str) -> None:
-        self.host.wanted(Want(model), self.answers.append)
+    def kind_of(self, path: Path) -> str:
+        """In a thread of its own, as the host calls it."""
+        if str(path) in self.unreadable:
+            self.unreadable.remove(str(path))
+            raise FileNotFoundError(path)
+        return ""
+
+    def tell(self, at: ModelAt) -> list[int]:
+        self.told.append(at)
+        return list(self.gateways)
+
+    def want(self, model: str, why: str = "asked") -> None:
+        self.host.wanted(Want(model, why), self.answers.append)
 
     def states(self, model: str) -> list[ModelState]:
         return [at.state for at in self.told if at.model == model]
@@ -67,6 +83,42 @@ async def test_a_gateway_that_sees_a_worker_die_first_is_not_sent_there_again(sc
     scene.runner.crash(A)
     await until(lambda: scene.states("a").count(ModelState.READY) == 2)
     assert scene.runner.orders == [("load", *A), ("load", *A)]
+
+
+async def test_who_saw_a_worker_die_that_is_unloaded_that_moment_gets_another_one(scene: Scene) -> None:
+    await scene.ready("a")
+    scene.dying.add(7)
+    scene.host.wanted(Want("a", "gone"), scene.answers.append)
+    scene.host.settings(Settings(settings=(ModelSetting(model="a", ttl_s=0.001),)))
+    await until(lambda: ("unload", *A) in scene.runner.orders)
+    await until(lambda: scene.states("a").count(ModelState.READY) == 2)
+
+
+async def test_files_that_cannot_be_read_are_asked_for_again_and_no_lease_is_left(scene: Scene) -> None:
+    scene.unreadable.add("/files/a@v1")
+    await scene.ready("a")
+    assert scene.link.leases == ["/files/a@v1"]
+    assert not scene.unreadable
+
+
+async def test_a_worker_that_is_killed_while_it_loads_is_replaced_before_anybody_is_told(scene: Scene) -> None:
+    scene.runner.slow_loads["a"] = asyncio.Event()
+    scene.want("a")
+    await until(lambda: scene.runner.orders)
+    scene.runner.faults["a"] = LoadFault(Failure(reason="Exited", message="A worker was killed by SIGKILL."), died=True)
+    scene.runner.slow_loads["a"].set()
+    scene.runner.slow_loads["a"] = asyncio.Event()
+    await until(lambda: scene.runner.orders.count(("load", *A)) == 2)
+    del scene.runner.faults["a"]
+    scene.runner.slow_loads["a"].set()
+    await until(lambda: ModelState.READY in scene.states("a"))
+    assert {at.reason for at in scene.told if at.state is ModelState.FAILED} <= {"NotReady"}
+
+
+async def test_word_of_models_that_have_gone_leaves_nothing_behind(scene: Scene) -> None:
+    for model in ("a", "b"):
+        scene.host.used(1, Used((Use(model, 0, 0),)))
+    assert scene.host._happenings._requests == {} == scene.host._happenings._misses
 
 
 async def test_a_crash_before_it_is_measured_is_no_answer_to_who_asks_again(scene: Scene) -> None:
@@ -211,3 +263,66 @@ async def test_requests_that_come_before_a_model_is_measured_count(scene: Scene)
     assert scene.link.holding is not None
     [resident] = scene.link.holding.residents
     assert (resident.requests, resident.in_hand) == (4, 1)
+
+
+async def test_a_model_that_its_program_does_not_know_is_looked_for_and_loaded_again(scene: Scene) -> None:
+    await scene.ready("a")
+    scene.want("a", "absent")  # it is there: whoever doubted it is told so again
+    await until(lambda: scene.states("a").count(ModelState.READY) == 2)
+    scene.runner.absent.add("a")
+    scene.want("a", "absent")
+    await until(lambda: scene.runner.orders == [("load", *A), ("load", *A)])
+    await until(lambda: scene.states("a")[-1] is ModelState.READY)
+    assert scene.states("a").count(ModelState.LEAVING) == 1
+
+
+async def test_a_model_that_ran_out_of_memory_at_work_is_unloaded_and_loaded_when_it_is_asked_for(scene: Scene) -> None:
+    await scene.ready("a")
+    scene.runner.slow_ends["a"] = asyncio.Event()
+    scene.want("a", "short")
+    await until(lambda: scene.states("a")[-1] is ModelState.LEAVING)
+    answered = len(scene.answers)
+    scene.want("a", "gone")
+    assert [at.state for at in scene.answers[answered:]] == [ModelState.LOADING]
+    scene.runner.slow_ends["a"].set()
+    await until(lambda: scene.runner.orders == [("load", *A), ("unload", *A), ("load", *A)])
+    assert [event.why for event in scene.link.events if event.what == "unloaded"] == ["no memory"]
+
+
+async def test_a_program_that_is_full_has_others_unloaded_although_they_fit_by_account(scene: Scene) -> None:
+    await scene.ready("b")
+    full = LoadFault(Failure(reason="OutOfMemory", message="full"), full=True)
+    scene.runner.faults["a"] = full
+    scene.want("a")
+    await until(lambda: ("unload", *B) in scene.runner.orders)
+    del scene.runner.faults["a"]
+    scene.want("a")
+    await until(lambda: scene.states("a")[-1] is ModelState.READY)
+
+
+async def test_a_version_that_leaves_is_quiet_when_every_gateway_that_was_told_has_said_so(scene: Scene) -> None:
+    scene.gateways = [1, 2, 3]
+    await scene.ready("a")
+    scene.runner.slow_ends["a"] = asyncio.Event()
+    scene.want("a", "short")
+    await until(lambda: scene.states("a")[-1] is ModelState.LEAVING)
+    quiet = asyncio.create_task(scene.host.quiet(A))
+    scene.host.used(1, Used((Use("a", 0, 0, done=("v0", "v1")),)))
+    scene.host.used(3, Used((Use("a", 0, 1),)))
+    scene.host.lost(2)
+    await asyncio.sleep(0)
+    assert not quiet.done()
+    scene.host.used(3, Used((Use("a", 0, 0, done=("v1",)),)))
+    await quiet
+    await scene.host.quiet(B)  # what does not leave
+
+
+async def test_a_model_that_runs_out_of_memory_before_it_was_weighed_is_loaded_again_all_the_same(scene: Scene) -> None:
+    scene.runner.slow_weighs["a"] = asyncio.Event()
+    await scene.ready("a")
+    scene.want("a", "short")
+    scene.want("a", "gone")
+    await asyncio.sleep(0)
+    scene.runner.slow_weighs.pop("a").set()
+    await until(lambda: scene.states("a").count(ModelState.READY) == 2)
+    assert ModelState.FAILED not in scene.states("a")

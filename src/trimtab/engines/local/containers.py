@@ -20,6 +20,7 @@ REMOVE_LIMIT_S = 30.0
 COMMANDS = ("docker", "podman")
 CONTAINER_PORT = 8080
 MODEL_DIR = "/opt/ml/model"
+MODELS_DIR = "/opt/ml/models"
 
 
 class Containers:
@@ -49,14 +50,18 @@ class Containers:
         cpus: tuple[int, ...] = (),
         memory_bytes: int = 0,
         gpus: tuple[int, ...] = (),
+        models_dir: str = "",
     ) -> list[str]:
         """The command that runs `image` as SageMaker does: `serve`, model at /opt/ml/model, port 8080.
+
+        With `models_dir` it is a multi-model container, which finds models below /opt/ml/models.
 
         `environment` is expected in the command's own environment, so that its values show in no process list; only
         what means something to the command itself (PATH, DOCKER_HOST, ...) is spelled out.
         """
         argv = [await self.command(), "run", "--rm", "--name", name, "-p", f"127.0.0.1:{port}:{CONTAINER_PORT}"]
         argv += ["-v", f"{model_dir}:{MODEL_DIR}:ro"] if model_dir else []
+        argv += ["-v", f"{models_dir}:{MODELS_DIR}:ro"] if models_dir else []
         argv += ["--cpuset-cpus", ",".join(map(str, cpus))] if cpus else []
         argv += ["--memory", str(memory_bytes)] if memory_bytes else []
         argv += ["--gpus", f'"device={",".join(map(str, gpus))}"'] if gpus else []

@@ -108,7 +108,7 @@ class LocalEngine:
             hung_after_s=self._hung_after_s,
             house=house,
         )
-        self._hosted = HostedWorkers(paths.models_dir)
+        self._hosted = HostedWorkers(paths.models_dir, paths.hosted, self._containers)
         self._replicas: dict[str, LocalReplica] = {}
         self._ending: dict[str, LocalReplica] = {}  # stopped, not dead yet: their places are taken still
         self._tasks: set[asyncio.Task[None]] = set()

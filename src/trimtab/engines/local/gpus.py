@@ -46,8 +46,11 @@ def visible(devices: Sequence[Gpu], wanted: str | None) -> tuple[Gpu, ...]:
 
 def environment(gpus: Sequence[int], machine: Sequence[Gpu]) -> Mapping[str, str]:
     """What a program's environment must say so that it sees `gpus` and no other; nothing on a machine without."""
-    if not machine:
-        return {}
+    return variables(gpus) if machine else {}
+
+
+def variables(gpus: Sequence[int]) -> Mapping[str, str]:
+    """As `environment`, on a machine that has some."""
     return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))}
 
 

@@ -22,7 +22,7 @@ PING_EVERY_S = 5.0
 TERM_GRACE_S = 30.0  # AWS: SIGKILL follows SIGTERM after 30 s
 FAILED_PINGS = 3
 _FIRST_PING_S, _LONGEST_FIRST_PING_S = 0.02, 0.5
-_CONNECTIONS_LOOK_S = 0.05
+CONNECTIONS_LOOK_S = 0.05
 
 
 class ProgramMember(Member):
@@ -62,7 +62,7 @@ class ProgramMember(Member):
 
     async def _unused(self) -> None:
         """Wait for the last connection to end. The kernel tells no one of that, so this looks."""
-        while connections_to(self.port) and not await self.died_within(_CONNECTIONS_LOOK_S):
+        while connections_to(self.port) and not await self.died_within(CONNECTIONS_LOOK_S):
             continue
 
     async def stop(self) -> None:

@@ -69,6 +69,7 @@ class Spares:
         self._dismissed: set[int] = set()  # told to end, not reaped yet
         self._births_s: deque[float] = deque(maxlen=256)
         self._failures = 0
+        self._failed_s = float("-inf")  # the last of them
         self._not_before_s = 0.0
         self._wanted = 0
         self._look_at_s = 0.0  # when memory and the orders are to be looked at next
@@ -101,7 +102,7 @@ class Spares:
             try:
                 spare.sock.sendmsg([message], [rights])
             except OSError:  # it has just ended; whoever reaps it counts that
-                self._lost(spare.pid)
+                self._lost(spare)
                 continue
             finally:
                 spare.sock.close()
@@ -145,18 +146,22 @@ class Spares:
             return False
         self._waiting.remove(spare)
         spare.sock.close()
-        self._failed(pid, status)
+        self._failed(pid, status, spare.made_s)
         return True
 
-    def _lost(self, pid: int) -> None:
-        self._dismissed.add(pid)
-        self._failed(pid, None)
+    def _lost(self, spare: _Spare) -> None:
+        self._dismissed.add(spare.pid)
+        self._failed(spare.pid, None, spare.made_s)
 
-    def _failed(self, pid: int, status: int | None) -> None:
-        self._failures += 1
-        pause_s = policy.pause_s(self._failures)
-        self._not_before_s = time.monotonic() + pause_s
+    def _failed(self, pid: int, status: int | None, made_s: float) -> None:
+        """Each that ends although it was made after the last one had makes the pause longer; several that end at once
+        (memory was short) say no more than one."""
+        if made_s > self._failed_s:
+            self._failures += 1
+            self._failed_s = time.monotonic()
+            self._not_before_s = self._failed_s + policy.pause_s(self._failures)
         how = "unknown" if status is None else os.waitstatus_to_exitcode(status)
+        pause_s = policy.pause_s(self._failures)
         logger.warning("a spare worker ended %s", fields(pid=pid, how=how, none_for_s=pause_s))
 
     def _look(self, now_s: float) -> None:
@@ -195,7 +200,7 @@ class Spares:
                 pid = fork_child(lambda: self._live(theirs), [*close_fds, ours.fileno()])
             except OSError as error:  # no process to be had
                 ours.close()
-                self._failed(0, None)
+                self._failed(0, None, time.monotonic())
                 logger.warning("no spare worker could be made %s", fields(error=error))
                 return
         self._waiting.append(_Spare(pid, ours))

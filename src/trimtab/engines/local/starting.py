@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from trimtab.config import HOUSE_VARIABLE, Paths
+from trimtab.config import Paths
 from trimtab.engines.local import failures, gpus, processes, records
 from trimtab.engines.local.client import NurseryClient
 from trimtab.engines.local.containers import Containers
@@ -21,7 +21,8 @@ from trimtab.engines.local.layers import Layer, Layers, RequirementsFailed
 from trimtab.engines.local.learning import NO_THREADS
 from trimtab.engines.local.members import Member
 from trimtab.engines.local.orders import Bear, BirthRecord, Born, Spawn
-from trimtab.engines.local.ports import Ports, is_free, safe_range
+from trimtab.engines.local.ports import Ports, is_free
+from trimtab.engines.local.program_orders import program_order
 from trimtab.engines.local.programs import ProgramMember
 from trimtab.engines.local.replica import Lease, LocalReplica
 from trimtab.engines.local.workers import WorkerMember
@@ -208,32 +209,16 @@ class Starter:
         )
 
     async def _program_order(self, replica: LocalReplica, port: int, model_dir: str) -> Spawn:
-        spec, place = replica.spec, replica.place
-        cwd = model_dir or str(_made(self._paths.run_dir / "empty"))
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("TRIMTAB_")}
-        environment[HOUSE_VARIABLE] = self._house  # by which what it leaves behind is known
-        record = self._record(replica, 0, f"tcp:127.0.0.1:{port}", model_dir)
-        own = {"AWS_REGION": self._region, "AWS_DEFAULT_REGION": self._region}
-        own |= gpus.environment(place.gpus, self._gpus)
-        own |= spec.environment
-        if spec.runtime.kind is RuntimeKind.CONTAINER:
-            name = f"trimtab-{spec.id}"
-            argv = await self._containers.argv(
-                spec.runtime.image, name, port, model_dir, own, cpus=place.cpus, memory_bytes=place.memory_bytes,
-                gpus=place.gpus,
-            )  # fmt: skip
-            environment = {**own, **environment}  # the engine's program keeps its own PATH, DOCKER_HOST, ...
-            record = msgspec.structs.replace(record, container=name, cpus=(), memory_bytes=0)  # its limits are flags
-        else:
-            own |= {"SAGEMAKER_BIND_TO_PORT": str(port), "SAGEMAKER_SAFE_PORT_RANGE": safe_range(port)}
-            argv = [
-                word.replace("{model_dir}", model_dir).replace("{port}", str(port)) for word in spec.runtime.command
-            ]
-            environment |= own
-        path = records.record_path(self._paths.workers_dir, spec.id, 0)
-        return Spawn(
-            id=0, record=record, record_path=str(path), argv=tuple(argv), environment=environment, cwd=cwd
-        )  # fmt: skip
+        return await program_order(
+            replica.spec,
+            self._record(replica, 0, f"tcp:127.0.0.1:{port}", model_dir),
+            records.record_path(self._paths.workers_dir, replica.spec.id, 0),
+            self._containers,
+            region=self._region,
+            devices=gpus.environment(replica.place.gpus, self._gpus),
+            cwd=model_dir or str(_made(self._paths.run_dir / "empty")),
+            container=f"trimtab-{replica.spec.id}",
+        )
 
     def _record(self, replica: LocalReplica, index: int, address: str, model_dir: str) -> BirthRecord:
         spec, place = replica.spec, replica.place

@@ -23,6 +23,7 @@ from trimtab.logs import fields
 logger = logging.getLogger(__name__)
 
 _LOOKS = 3  # after a death
+_LOOK_EVERY = 10  # calls: what lived for less than the time between two of them has died unseen
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _OWN = (b"trimtab: control", b"trimtab: gateway", b"trimtab: nursery", b"trimtab: models")  # as they name themselves
@@ -56,7 +57,8 @@ def find(supervisor_pid: int, record_dirs: Sequence[Path], house: str) -> set[St
 
 
 class Watch:
-    """Ends what a dead replica's model had started, so that it does not go on by itself. Looks after each death."""
+    """Ends what a dead replica's model had started, so that it does not go on by itself. Looks after each death that
+    it is told of, and now and then: models of a host come and go between two tellings."""
 
     def __init__(self, supervisor_pid: int, record_dirs: Sequence[Path], house: str) -> None:
         """`supervisor_pid` 0: nobody inherits anything, and nothing is looked for."""
@@ -66,15 +68,18 @@ class Watch:
         self._found: set[Stray] = set()
         self._living: set[int] = set()
         self._looks = _LOOKS
+        self._idle = 0  # calls without a look
 
     def look(self, living: set[int]) -> None:
         """To be told about once a second which processes of replicas live."""
         if self._living - living or self._found:
             self._looks = _LOOKS
         self._living = living
-        if not self._supervisor_pid or not self._looks:
+        self._idle += 1
+        if not self._supervisor_pid or not (self._looks or self._idle >= _LOOK_EVERY):
             return
-        self._looks -= 1
+        self._idle = 0
+        self._looks = max(0, self._looks - 1)
         found = find(self._supervisor_pid, self._record_dirs, self._house)
         for stray in found & self._found:
             logger.warning("ended what a model left behind %s", fields(pid=stray[0]))

@@ -13,7 +13,7 @@ from trimtab.policies.models.copies import Seen
 from trimtab.policies.models.failures import AGAIN, ELSEWHERE, not_loaded
 from trimtab.policies.models.placement import Member, next_replica, order
 from trimtab.resources.hosting import ModelSetting
-from trimtab.wire.hosting import ModelAt, Want
+from trimtab.wire.hosting import ABSENT, ModelAt, Want
 
 if TYPE_CHECKING:
     from trimtab.gateway.models.hosted_variant import HostedVariant
@@ -95,6 +95,21 @@ class Finder:
             del lane.link.held[queue.model]
         queue.why = "gone"
         self.refresh(queue)
+
+    def doubted(self, queue: ModelQueue, lane: ModelLane, why: str) -> None:
+        """A host's program does not have what the host says it has, or no memory for its work: the host is told, and
+        where memory is short another host is asked first."""
+        link = lane.link
+        if lane not in queue.lanes:
+            return  # it is known already
+        self.lane_gone(queue, lane)
+        if not link.connected:
+            return
+        link.want(Want(queue.model, why))
+        if why == ABSENT:
+            queue.asks[link] = self._now_s()
+        elif len(self._links()) > 1:
+            queue.refused.add(link)
 
     # --- copies ------------------------------------------------------------------------------------------------
 

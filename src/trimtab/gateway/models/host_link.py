@@ -17,11 +17,11 @@ from trimtab.errors import Broken
 from trimtab.gateway.calls import Call
 from trimtab.gateway.lane import Lane, connect
 from trimtab.gateway.looker import Looker
-from trimtab.gateway.models.model_lane import ModelLane
+from trimtab.gateway.models.model_lane import ModelLane, model_lane
 from trimtab.resources.routing import Lane as LaneRoute
 from trimtab.wire.decoder import FrameDecoder
 from trimtab.wire.frames import Kind, pack
-from trimtab.wire.hosting import ModelAt, ModelState, Use, Used, Want
+from trimtab.wire.hosting import SHORT, ModelAt, ModelState, Use, Used, Want
 
 if TYPE_CHECKING:
     from trimtab.gateway.models.hosted_variant import HostedVariant
@@ -60,6 +60,7 @@ class HostLink(Lane, asyncio.Protocol):
         self._busy: dict[ModelLane, None] = {}
         self._untold: dict[ModelLane, None] = {}  # busy, or used since the host was told
         self._told: dict[str, int] = {}  # in hand of each model that is not idle
+        self._leaving: dict[tuple[str, str], None] = {}  # versions whose host waits until nothing is in hand of them
         self._told_s = 0.0
         self._idle = False  # a model has become idle, and the host does not know
         self._tell_due = False
@@ -69,7 +70,8 @@ class HostLink(Lane, asyncio.Protocol):
     def want(self, want: Want) -> None:
         """Ask for a model; answered by a change of it, sooner or later. Only when connected."""
         assert self._transport is not None
-        self._wanted.add(want.model)
+        if want.why != SHORT:
+            self._wanted.add(want.model)
         self._transport.write(pack(Kind.WANT, 0, payload=_encode(want)))
 
     @property
@@ -79,7 +81,7 @@ class HostLink(Lane, asyncio.Protocol):
 
     def lane(self, route: LaneRoute, version: str, queue: ModelQueue) -> ModelLane:
         """A new lane to a worker, being connected."""
-        lane = ModelLane(route, queue, self, version, self._now_s, self._looker)
+        lane = model_lane(route, queue, self, version, self._now_s, self._looker)
         self._lanes[lane] = None
         task = self._loop.create_task(self._open_lane(lane))
         self._opening.add(task)
@@ -119,8 +121,11 @@ class HostLink(Lane, asyncio.Protocol):
             self._untold.pop(lane, None)
             return
         self._idle = True
-        soon = self._now_s() - self._told_s >= _TELL_IDLE_S or not self.variant.keeps
-        if soon and not self._tell_due:
+        if self._now_s() - self._told_s >= _TELL_IDLE_S or not self.variant.keeps or self._leaving:
+            self._tell_soon()
+
+    def _tell_soon(self) -> None:
+        if not self._tell_due:
             self._tell_due = True
             self._loop.call_soon(self._tell)
 
@@ -128,7 +133,7 @@ class HostLink(Lane, asyncio.Protocol):
         """Tell what is due. True while there is anything to tell later, and somebody to tell it to."""
         if self._transport is None:
             return False
-        if self._untold and (self._idle or now_s - self._told_s >= _TELL_EVERY_S):
+        if (self._untold or self._leaving) and (self._idle or now_s - self._told_s >= _TELL_EVERY_S):
             self._tell()
         return bool(self._untold)
 
@@ -145,6 +150,7 @@ class HostLink(Lane, asyncio.Protocol):
 
     def _uses(self) -> list[Use]:
         rows: dict[str, list[int]] = {}
+        done = self._take_done()
         for lane in list(self._untold):
             row = rows.setdefault(lane.queue.model, [0, 0, 0])
             row[0] += lane.sent
@@ -156,12 +162,22 @@ class HostLink(Lane, asyncio.Protocol):
         uses = []
         for model, (requests, in_hand, misses) in rows.items():
             if requests or self._told.get(model, 0) != in_hand:
-                uses.append(Use(model, requests, in_hand, misses))
+                uses.append(Use(model, requests, in_hand, misses, done.pop(model, ())))
             if in_hand:
                 self._told[model] = in_hand
             else:
                 self._told.pop(model, None)
-        return uses
+        return uses + [Use(model, 0, self._told.get(model, 0), 0, versions) for model, versions in done.items()]
+
+    def _take_done(self) -> dict[str, tuple[str, ...]]:
+        """Versions that leave and of which nothing is in hand any more."""
+        found: dict[str, tuple[str, ...]] = {}
+        if self._leaving:
+            busy = {(lane.queue.model, lane.version) for lane in self._busy}
+            for model, version in [leaving for leaving in self._leaving if leaving not in busy]:
+                del self._leaving[model, version]
+                found[model] = (*found.get(model, ()), version)
+        return found
 
     # --- connection --------------------------------------------------------------------------------------------
 
@@ -183,6 +199,7 @@ class HostLink(Lane, asyncio.Protocol):
         self.held.clear()
         self.coming.clear()
         self._wanted.clear()
+        self._leaving.clear()
         self._told.clear()
         self._untold = dict(self._busy)  # of what is over nobody needs to hear
         self._connection_lost()
@@ -221,6 +238,8 @@ class HostLink(Lane, asyncio.Protocol):
         if (held := self.held.get(model)) is not None and held.version == version:
             del self.held[model]
             self.variant.finder.left(model)
+        self._leaving[model, version] = None
+        self._tell_soon()
 
     def pause_writing(self) -> None:
         """The host is slow: it is asked, but not told of every use."""

@@ -126,6 +126,10 @@ class ModelQueue(Variant):
         """Its worker cannot be reached (any more)."""
         self._hosted.finder.lane_gone(self, lane)
 
+    def doubted(self, lane: ModelLane, why: str) -> None:
+        """A host's program says that it does not have the model, or has no memory for its work (hosting.Want.why)."""
+        self._hosted.finder.doubted(self, lane, why)
+
     def change(self, route: VariantRoute, lanes: tuple[Lane, ...]) -> None:
         """As any variant; the waiting for a load is over when there is a lane."""
         if lanes and not self.lanes:

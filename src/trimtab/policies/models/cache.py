@@ -250,12 +250,17 @@ class ModelCache:
         self._shelf.drop(entry, copy)
         if copy.state is _LEAVING:
             return
+        if given.full and entry.no_memory < limits.FULL_TRIES and self._room.give(entry, copy.size):
+            entry.no_memory += 1
+            return  # wanted still
         if given.out_of_memory:
             entry.no_memory += 1
             more = self._forecast.short(entry.model, copy.files, copy.size, gpu=self._has_gpu)
             if entry.no_memory < limits.MEMORY_TRIES and more.fits(self._shelf.capacity(entry)):
                 return  # wanted still: fetched again, and given more room
         entry.failed(given.reason, given.message, self._shelf.now_s)
+        if given.died and entry.failures == 1:
+            return  # wanted still: the first retry is immediate, and whoever waits need not hear of it
         self._shelf.give_up(entry, given.reason, given.message)
 
     def _measured(self, given: Measured) -> None:

@@ -52,13 +52,17 @@ class Loaded(Struct, frozen=True):
 
 
 class LoadFailed(Struct, frozen=True):
-    """The worker of a version did not become ready, and is dead. `out_of_memory`: room may help."""
+    """The worker of a version did not become ready, and is dead. `out_of_memory`: room may help. `full`: the program
+    that holds all models has no memory left, whatever the account says: it helps if others go. `died`: its own process
+    ended, which may have been killed by others: to try once more harms nobody."""
 
     model: str
     version: str
     reason: str
     message: str
     out_of_memory: bool = False
+    full: bool = False
+    died: bool = False
 
 
 class Measured(Struct, frozen=True):

@@ -19,6 +19,7 @@ UNUSED_S = 10.0  # without a cache: how long a copy waits for the requests that 
 SETTLED_S = 60.0  # a crash after that long is no sign of the next one
 FORGIVEN_S = 600.0  # nor are failures so long ago
 MEMORY_TRIES = 3  # loads that run out of memory, each with more room than the one before
+FULL_TRIES = 8  # loads in a row for which others were unloaded, and it did not help
 MARGIN_SHARE = 0.05  # of the bound: what the machine is to have left beside the models
 
 

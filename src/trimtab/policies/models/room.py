@@ -33,6 +33,20 @@ class Room:
             else:
                 promised += self._admit(entry, entry.files, promised)
 
+    def give(self, entry: Entry, size: Size) -> bool:
+        """Unload others for one that was told that memory is full, although it is not by this account. False when there
+        are none."""
+        for busy in (False, True):
+            candidates = [one for one in self._candidates(busy=busy, kept=True) if one.model != entry.model]
+            all_of_them = sum((one.size for one in candidates), Size())
+            need = size.least(all_of_them).most(Size(min(1, all_of_them.bytes)))
+            chosen = eviction.victims(candidates, need) or candidates[:1]
+            for victim in chosen:
+                self._evict(victim, f"for {entry.model}: the model server said that its memory is full")
+            if chosen:
+                return True
+        return self._shelf.memory.leaving != Size()
+
     def fit(self, entry: Entry, copy: Copy) -> None:
         """A copy that takes more than there is for it, alone, can not stay."""
         capacity = self._shelf.capacity(entry)

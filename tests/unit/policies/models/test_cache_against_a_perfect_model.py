@@ -189,7 +189,11 @@ class CacheMachine(RuleBasedStateMachine):
             self.tell(Fetched(model, version, size, "onnx"))
 
     @precondition(lambda self: any(one.state == "loading" for one in self.workers.values()))
-    @rule(data=st.data(), how=st.sampled_from(["well", "well", "well", "bad", "memory", "dies"]), took=st.floats(0, 30))
+    @rule(
+        data=st.data(),
+        how=st.sampled_from(["well", "well", "well", "bad", "killed", "memory", "full", "dies"]),
+        took=st.floats(0, 30),
+    )
     def load(self, data: st.DataObject, how: str, took: float) -> None:
         loading = sorted(key for key, one in self.workers.items() if one.state == "loading")
         self.loaded(data.draw(st.sampled_from(loading)), how, took)
@@ -206,7 +210,8 @@ class CacheMachine(RuleBasedStateMachine):
             self.tell(Ended(*key, crashed=True))
         else:
             self.dead(key)
-            self.tell(LoadFailed(*key, "ModelLoadFailed", "it does not load", out_of_memory=how == "memory"))
+            more = {"out_of_memory": how == "memory", "full": how == "full", "died": how == "killed"}
+            self.tell(LoadFailed(*key, "ModelLoadFailed", "it does not load", **more))
 
     @precondition(lambda self: any(one.state == "leaving" for one in self.workers.values()))
     @rule(data=st.data())
