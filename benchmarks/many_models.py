@@ -1,6 +1,6 @@
 """Fifty thousand models below one prefix: what that adds to a request, and whether a listing stalls it.
 
-    python -m benchmarks.many_models [--models 50000] [--rounds 24] [--requests 200] [--json FILE]
+    python -m benchmarks.many_models [--models 50000] [--rounds 24] [--requests 300] [--json FILE]
 
 A real `trimtab serve` with two multi-model endpoints: `one`, whose prefix has one model, and `many`, whose prefix has
 `--models`. Both serve the same ONNX model (the peers' fraud model), which is loaded in both. A client with one
@@ -326,7 +326,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=int, default=50_000)
     parser.add_argument("--rounds", type=int, default=24)
-    parser.add_argument("--requests", type=int, default=200, help="to each endpoint in a round")
+    parser.add_argument("--requests", type=int, default=300, help="to each endpoint in a round")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     found = measure(options.models, options.rounds, options.requests)
