@@ -27,6 +27,7 @@ from trimtab.process import lifeline_fd, run_until_stopped, tell_ready, unix_lis
 
 if TYPE_CHECKING:
     from trimtab.gateway.gateway import Gateway
+    from trimtab.queues.store import QueueStore
     from trimtab.resources.endpoint import Event
     from trimtab.resources.routing import AccessKey
 
@@ -57,6 +58,8 @@ def serve(config: Config) -> None:
     tracing.check(os.environ)
     if config.sns_endpoint_url:
         remote.check(config.sns_endpoint_url, os.environ)
+    if config.queues_url:
+        check_database(config.queues_url)
     lock_fd = datadir.claim(config.paths)
     keys.ensure(config.paths.keys, now_s=SystemClock().now_s())
     read_runtimes(config.paths.runtimes)  # a mistake in the user's table is told now, not at the first deployment
@@ -65,6 +68,17 @@ def serve(config: Config) -> None:
     port = listeners[0].getsockname()[1]
     url = f"http://{'[' + config.host + ']' if ':' in config.host else config.host}:{port}"
     become_supervisor(config, url, listeners, lock_fd)
+
+
+def check_database(url: str) -> None:
+    """Invalid, with the cure, when queues cannot be kept in that database."""
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise Invalid("--queues-url: it is postgresql://USER:PASSWORD@HOST:PORT/DATABASE.")
+    try:
+        from trimtab.queues import postgresql
+    except ImportError as error:
+        raise Invalid(f"--queues-url: PostgreSQL needs `pip install 'trimtab[postgresql]'` ({error}).") from error
+    postgresql.check(url)
 
 
 def become_supervisor(config: Config, url: str, listeners: list[socket.socket], lock_fd: int) -> None:
@@ -184,11 +198,12 @@ async def consumer(config: Config, url: str, stop: asyncio.Event) -> None:
 
 async def queues(config: Config, stop: asyncio.Event) -> None:
     """The one process that writes the durable queues; all others ask it."""
+    from trimtab import datadir
     from trimtab.queues.keeper import QueueKeeper
-    from trimtab.queues.sqlite import SqliteQueueStore
 
     sys.setswitchinterval(THREADS_TURN_S)
-    keeper = QueueKeeper(SqliteQueueStore(config.paths.queues), config.paths.queues_socket)
+    house = datadir.name_of(config.paths) + "/" if config.queues_url else ""
+    keeper = QueueKeeper(queue_store(config, house), config.paths.queues_socket, house=house)
     await keeper.open()
     gc.freeze()
     tell_ready()
@@ -196,6 +211,17 @@ async def queues(config: Config, stop: asyncio.Event) -> None:
         await until_stopped(stop, keeper.run())
     finally:
         await keeper.close()
+
+
+def queue_store(config: Config, house: str) -> QueueStore:
+    """What keeps the queues: a file, or the database of many machines, in which this one is `house`."""
+    from trimtab.queues.sqlite import SqliteQueueStore
+
+    if not config.queues_url:
+        return SqliteQueueStore(config.paths.queues)
+    from trimtab.queues.postgresql import PostgresqlQueueStore
+
+    return PostgresqlQueueStore(config.queues_url, house=house)
 
 
 async def control(config: Config, stop: asyncio.Event) -> None:
