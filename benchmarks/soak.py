@@ -19,6 +19,7 @@ import json
 import multiprocessing
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -112,18 +113,25 @@ class Subject:
         return queue_url
 
     def kill(self, kind: str, chance: random.Random) -> None:
-        """One process of a kind, if there is one just now."""
+        """One process of a kind, as soon as there is one."""
         if kind == "supervisor":
             self._kill_all()
         else:
-            victims = self.server.processes(f"trimtab: {kind}")
-            if not victims:
-                return
-            try:
-                chance.choice(victims).kill()
-            except psutil.NoSuchProcess:
-                return
+            until_s = time.monotonic() + PATIENCE_S
+            while not self._kill_one(kind, chance):
+                assert time.monotonic() < until_s, f"there is no {kind}"
+                time.sleep(0.02)
         self.killed[kind] += 1
+
+    def _kill_one(self, kind: str, chance: random.Random) -> bool:
+        victims = self.server.processes(f"trimtab: {kind}")
+        if not victims:
+            return False
+        try:
+            chance.choice(victims).kill()
+        except psutil.NoSuchProcess:
+            return False
+        return True
 
     def _kill_all(self) -> None:
         """The supervisor: the others end themselves. Then a new one."""
@@ -247,6 +255,7 @@ def main() -> int:
     parser.add_argument("--queues-url", default="")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what runs here is ended, too
     more = ("--queues-url", options.queues_url) if options.queues_url else ()
     report = soak(options.messages, options.kills, clients=options.clients, seed=options.seed, options=more)
     if options.json:
