@@ -12,7 +12,7 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -26,10 +26,8 @@ from trimtab.listening import allow_many_files, listen
 from trimtab.process import lifeline_fd, run_until_stopped, tell_ready, unix_listener, until_stopped
 
 if TYPE_CHECKING:
-    from trimtab.gateway.gateway import Gateway
     from trimtab.queues.store import QueueStore
     from trimtab.resources.endpoint import Event
-    from trimtab.resources.routing import AccessKey
 
 CONFIG_VARIABLE = "TRIMTAB_PROCESS_CONFIG"
 THREADS_TURN_S = 0.001  # how long control's loop waits for a thread that computes, each time; Python's own is 5 ms
@@ -131,13 +129,13 @@ def main(argv: list[str]) -> int:
     logs.configure(process, config.log_level)
     if argv[0] == "nursery":
         return nursery(config)
-    if argv[0] == "gateway":
-        return run_until_stopped(lambda stop: gateway(config, int(argv[2]), stop))
-    if argv[0] == "queues":
-        return run_until_stopped(lambda stop: queues(config, stop))
-    if argv[0] == "consumer":
-        return run_until_stopped(lambda stop: consumer(config, argv[1], stop))
-    return run_until_stopped(lambda stop: control(config, stop))
+    works: dict[str, Callable[[asyncio.Event], Awaitable[None]]] = {
+        "gateway": lambda stop: gateway(config, int(argv[2]), stop),
+        "queues": lambda stop: queues(config, stop),
+        "consumer": lambda stop: consumer(config, argv[1], stop),
+        "control": lambda stop: control(config, stop),
+    }
+    return run_until_stopped(works[argv[0]])
 
 
 def nursery(config: Config) -> int:
@@ -162,6 +160,7 @@ def nursery(config: Config) -> int:
 
 async def gateway(config: Config, listener_fd: int, stop: asyncio.Event) -> None:
     """The data plane: one listening socket, the last route table, and lanes to workers."""
+    from trimtab.aws.dataplane import keys_of
     from trimtab.aws.dataplane import serve as serve_data_plane
     from trimtab.aws.sigv4 import Verifier
     from trimtab.aws.tracing import tracing_of
@@ -181,19 +180,10 @@ async def gateway(config: Config, listener_fd: int, stop: asyncio.Event) -> None
 
 
 async def consumer(config: Config, url: str, stop: asyncio.Event) -> None:
-    """Drains the queues of asynchronous endpoints; its S3 is the one that this trimtab serves at `url`."""
-    from trimtab.aws import keys
-    from trimtab.aws.s3.remote import RemoteObjects
-    from trimtab.aws.sigv4.signer import Credentials
-    from trimtab.consumer.process import serve
-    from trimtab.queues.topics import publication
+    """Drains the queues of asynchronous endpoints."""
+    from trimtab.aws.consuming import serve as serve_tasks
 
-    def root() -> Credentials:
-        key = keys.root_of(keys.load(config.paths.keys), config.paths.keys)
-        return Credentials(key.id, key.secret)
-
-    objects = RemoteObjects(url, root, region=config.region)
-    await serve(config, objects, publication=publication, stop=stop, on_ready=tell_ready)
+    await serve_tasks(config, url, stop=stop, on_ready=tell_ready)
 
 
 async def queues(config: Config, stop: asyncio.Event) -> None:
@@ -411,23 +401,6 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         works = (plane.run(), metering.run(), exposition.run(), sampler.run(), alarm_loop.run(), scaling.run(), watch)
         messages = (sqs.run(), sns.run(), *elsewhere)
         await until_stopped(stop, *works, async_queues.run(), hosts.run(), host_meter.run(), *messages)
-
-
-# --- what the parts are given ----------------------------------------------------------------------------------------
-
-
-def keys_of(here: Gateway) -> Callable[[], Mapping[str, AccessKey]]:
-    """The access keys of the table that a gateway routes by, by id."""
-    table = here.table
-    keys: dict[str, AccessKey] = {}
-
-    def current() -> Mapping[str, AccessKey]:
-        nonlocal table, keys
-        if here.table is not table:
-            table, keys = here.table, {key.id: key for key in here.table.keys}
-        return keys
-
-    return current
 
 
 if __name__ == "__main__":

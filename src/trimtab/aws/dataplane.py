@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from trimtab import allocator, logs
@@ -21,6 +21,7 @@ from trimtab.gateway.routes import RouteClient
 from trimtab.gateway.signaller import Signaller
 from trimtab.queues.client import QueueClient
 from trimtab.queues.store import Queues
+from trimtab.resources.routing import AccessKey
 
 if TYPE_CHECKING:
     from trimtab.aws.tracing.tracing import Tracing
@@ -88,3 +89,17 @@ def _edge(gateway: Gateway, verifier: Verifier, tracing: Tracing | None, queues:
     from trimtab.aws.tracing.edge import TracedEdge
 
     return TracedEdge(gateway, verifier, tracing, queues)
+
+
+def keys_of(here: Gateway) -> Callable[[], Mapping[str, AccessKey]]:
+    """The access keys of the table that a gateway routes by, by id."""
+    table = here.table
+    keys: dict[str, AccessKey] = {}
+
+    def current() -> Mapping[str, AccessKey]:
+        nonlocal table, keys
+        if here.table is not table:
+            table, keys = here.table, {key.id: key for key in here.table.keys}
+        return keys
+
+    return current

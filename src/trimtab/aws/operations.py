@@ -39,6 +39,7 @@ _SINGLE_MODEL = (
 # Served by gateways (`aws.runtime`), which load no service models and have no handlers.
 DATA_PLANE: Final = (
     Declaration(service="sagemaker-runtime", operation="InvokeEndpoint", missing=_SINGLE_MODEL),
+    Declaration(service="sagemaker-runtime", operation="InvokeEndpointAsync"),
     Declaration(service="sagemaker-runtime", operation="InvokeEndpointWithResponseStream", missing=_SINGLE_MODEL),
 )
 

@@ -1,4 +1,4 @@
-"""A consumer in the process of the test: real queues, a gateway with one fake worker, S3 in memory."""
+"""A consumer in the process of the test: real queues, a gateway with a fake worker, S3 in memory that fails as told."""
 
 from __future__ import annotations
 

@@ -151,8 +151,8 @@ def _input(location: str, body: bytes) -> str:
             raise Invalid("The request has no input: give InputLocation, or a body of at least one byte.")
         if len(body) > MAX_INLINE_BYTES:
             raise TooLarge(
-                f"The body has {len(body)} bytes; InvokeEndpointAsync takes {MAX_INLINE_BYTES}. Put the input into S3 "
-                "and name it in InputLocation.",
+                f"The body has {len(body)} bytes; InvokeEndpointAsync takes {MAX_INLINE_BYTES}. Put the input into "
+                "S3 and name it in InputLocation.",
                 limit_bytes=MAX_INLINE_BYTES,
             )
         return ""

@@ -38,8 +38,9 @@ class EndpointConfigs:
         "CreateEndpointConfig",
         missing="Production variants of real-time and asynchronous endpoints. KmsKeyId, VpcConfig, "
         "EnableNetworkIsolation, ExecutionRoleArn, VolumeSizeInGB, CoreDumpConfig, EnableSSMAccess, "
-        "InferenceAmiVersion and CapacityReservationConfig are kept and described but have no "
-        "effect; so is MetricsConfig once it is checked: metrics are there each second in any case; requests always go "
+        "InferenceAmiVersion and "
+        "CapacityReservationConfig are kept and described but have no effect; so is MetricsConfig once it is checked: "
+        "metrics are there each second in any case; requests always go "
         "to the replica with the fewest outstanding. Refused: ServerlessConfig, shadow "
         "variants, enabled data capture, "
         "explainers, inference components (a variant without ModelName), accelerators, instance pools, prefix and KV "
