@@ -6,20 +6,19 @@ Imports are inside the functions: a gateway must not pay for SQLAlchemy, nor the
 from __future__ import annotations
 
 import asyncio
-import functools
 import gc
 import os
 import secrets
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from trimtab import logs
-from trimtab.clock import Clock, SystemClock
+from trimtab.clock import SystemClock
 from trimtab.config import HOUSE_VARIABLE, Auth, Config
 from trimtab.errors import Invalid
 from trimtab.listening import allow_many_files, listen
@@ -30,9 +29,7 @@ if TYPE_CHECKING:
 
     from trimtab.aws.http import Handler
     from trimtab.aws.native_scaling import ScalingHistory
-    from trimtab.aws.paging import Pager
     from trimtab.aws.registry import Authenticate, Handlers
-    from trimtab.aws.sns import Sns
     from trimtab.control.alarms import Alarms
     from trimtab.control.api import ControlApi
     from trimtab.control.hosts.api import ModelsApi
@@ -42,7 +39,6 @@ if TYPE_CHECKING:
     from trimtab.gateway.gateway import Gateway
     from trimtab.metrics.store import MetricStore
     from trimtab.objects.store import ObjectStore
-    from trimtab.queues.store import Queues
     from trimtab.resources.endpoint import Event
     from trimtab.resources.routing import AccessKey
 
@@ -62,7 +58,6 @@ def serve(config: Config) -> None:
     """Never returns: replaces this process by the supervisor. Raises Invalid with the cure when it cannot serve."""
     from trimtab import datadir
     from trimtab.aws import keys, tracing
-    from trimtab.aws.sns import remote
     from trimtab.images import read_runtimes
 
     if config.auth is Auth.NONE and not config.host.startswith(LOOPBACK):
@@ -72,6 +67,8 @@ def serve(config: Config) -> None:
         )
     tracing.check(os.environ)
     if config.sns_endpoint_url:
+        from trimtab.aws.sns import remote
+
         remote.check(config.sns_endpoint_url, os.environ)
     lock_fd = datadir.claim(config.paths)
     keys.ensure(config.paths.keys, now_s=SystemClock().now_s())
@@ -198,13 +195,12 @@ async def queues(config: Config, stop: asyncio.Event) -> None:
 async def control(config: Config, stop: asyncio.Event) -> None:
     """The control plane: AWS's APIs, the store, the engine, and the loop that makes intent true."""
     from trimtab.aws.auth import Authenticator
-    from trimtab.aws.keys import KeyRing
+    from trimtab.aws.keys import KeyRing, paging_secret
+    from trimtab.aws.messaging import Messaging
     from trimtab.aws.native_scaling import ScalingHistory
+    from trimtab.aws.paging import Pager
     from trimtab.aws.prometheus import Prometheus
-    from trimtab.aws.registry import merge
     from trimtab.aws.server import HttpServer
-    from trimtab.aws.sns import Sns
-    from trimtab.aws.sqs import Sqs
     from trimtab.control.alarm_loop import AlarmLoop
     from trimtab.control.alarms import Alarms
     from trimtab.control.exposition import Exposition
@@ -352,23 +348,18 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         prometheus = Prometheus(exposition, keys, authenticator, required=signed)
         overview = Overview(plane, metrics, lambda: sampler.usages, clock, host_meter.models)
         alarm_loop = AlarmLoop(alarms, metrics, clock)
-        sqs = Sqs(queue_client, clock, pager_of(config))
-        base_url = functools.partial(server_url, paths.server)
-        sns = Sns(queue_client, sqs.book, clock, pager_of(config), signing_file=paths.notices, base_url=base_url)
-        messaging = merge(sqs.handlers, sns.handlers)
-        elsewhere = notices_elsewhere(config, queue_client, clock)
-        handlers = aws_handlers(config, plane, objects, metrics, alarms, scaling.api, messaging)
+        messaging = Messaging(config, queue_client, clock, Pager(paging_secret(paths.keys)))
+        handlers = aws_handlers(config, plane, objects, metrics, alarms, scaling.api, messaging.handlers)
         history = ScalingHistory(journal, scaling.api)
         handler = control_handler(config, plane, overview, history, handlers, authenticator, prometheus, hosts)
-        handler = with_links(config, sns, handler)
-        server = HttpServer(handler)
+        server = HttpServer(messaging.before(handler))
         await server.start(unix_listener(paths.control_socket))
         parts.push_async_callback(server.stop, grace_s=5.0)
         gc.freeze()  # what is here stays: collections need not look at it again, and hold up the loop for less
         tell_ready()
         watch = keys.watch(publisher.set_keys)
         works = (plane.run(), metering.run(), exposition.run(), sampler.run(), alarm_loop.run(), scaling.run(), watch)
-        await until_stopped(stop, *works, hosts.run(), host_meter.run(), sqs.run(), sns.run(), *elsewhere)
+        await until_stopped(stop, *works, hosts.run(), host_meter.run(), *messaging.works())
 
 
 def control_handler(
@@ -409,78 +400,29 @@ def aws_handlers(
     messaging: Handlers,
 ) -> Handlers:
     """Every operation of AWS's control planes that is served; docs/operations.md lists them."""
-    from trimtab.aws import sts
+    from trimtab.aws import keys, sts
     from trimtab.aws.autoscaling import autoscaling_handlers
     from trimtab.aws.cloudwatch import cloudwatch_handlers
     from trimtab.aws.iam import Iam
     from trimtab.aws.logs import logs_handlers
+    from trimtab.aws.paging import Pager
     from trimtab.aws.registry import handlers_of, merge
     from trimtab.aws.s3 import s3_handlers
     from trimtab.aws.sagemaker import sagemaker_handlers
 
     paths = config.paths
-    pager = pager_of(config)
+    secret = keys.paging_secret(paths.keys)
+    pager = Pager(secret)
     return merge(
         sagemaker_handlers(plane, SystemClock(), pager, scaling),
         cloudwatch_handlers(metrics, alarms, SystemClock(), pager),
         autoscaling_handlers(scaling, SystemClock(), pager, alarms.list),
         s3_handlers(objects),
-        logs_handlers(paths.logs, SystemClock(), paging_secret(config)),
+        logs_handlers(paths.logs, SystemClock(), secret),
         messaging,
         handlers_of(sts),
         handlers_of(Iam(created_s=paths.version.stat().st_mtime)),
     )
-
-
-def with_links(config: Config, sns: Sns, otherwise: Handler) -> Handler:
-    """What subscribers of topics ask without a key: the certificate of messages, and the links in them."""
-    from trimtab.aws.auth import Authenticator
-    from trimtab.aws.dispatch import Dispatcher
-    from trimtab.aws.http import HttpRequest, HttpResponse
-    from trimtab.aws.sns import is_certificate, is_link
-
-    anybody = Authenticator(dict, region=config.region, clock=SystemClock(), required=False)
-    links = Dispatcher(sns.unsigned_handlers, anybody, region=config.region, account=config.account)
-
-    async def handle(request: HttpRequest) -> HttpResponse:
-        if is_certificate(request):
-            return sns.certificate(request)
-        return await (links if is_link(request) else otherwise)(request)
-
-    return handle
-
-
-def notices_elsewhere(config: Config, queues: Queues, clock: Clock) -> list[Coroutine[object, object, None]]:
-    """What publishes notices to a real SNS, where the topics are to be those of one."""
-    from trimtab.aws.sns.remote import Remote
-    from trimtab.control.topics.elsewhere import Elsewhere
-
-    if not config.sns_endpoint_url:
-        return []
-    remote = Remote(config.sns_endpoint_url, os.environ, clock)
-    return [Elsewhere(queues, remote.publish, clock).run()]
-
-
-def server_url(file: Path) -> str:
-    """Where this trimtab can be reached, as it has told everybody in `server.json`."""
-    return str(msgspec.json.decode(file.read_bytes())["url"])
-
-
-def pager_of(config: Config) -> Pager:
-    """What makes and reads the tokens of listings."""
-    from trimtab.aws.paging import Pager
-
-    return Pager(paging_secret(config))
-
-
-def paging_secret(config: Config) -> bytes:
-    """Of the root key: tokens stay good when other keys come and go."""
-    import hashlib
-
-    from trimtab.aws import keys
-
-    paths = config.paths
-    return hashlib.sha256(b"paging" + keys.root_of(keys.load(paths.keys), paths.keys).secret.encode()).digest()
 
 
 # --- what the parts are given ----------------------------------------------------------------------------------------
