@@ -6,7 +6,6 @@ Imports are inside the functions: a gateway must not pay for SQLAlchemy, nor the
 from __future__ import annotations
 
 import asyncio
-import functools
 import gc
 import os
 import secrets
@@ -217,21 +216,13 @@ def queue_store(config: Config, house: str) -> QueueStore:
 async def control(config: Config, stop: asyncio.Event) -> None:
     """The control plane: AWS's APIs, the store, the engine, and the loop that makes intent true."""
     from trimtab.aws.auth import Authenticator
-    from trimtab.aws.keys import KeyRing
+    from trimtab.aws.keys import KeyRing, paging_secret
+    from trimtab.aws.messaging import Messaging
     from trimtab.aws.native_scaling import ScalingHistory
+    from trimtab.aws.paging import Pager
     from trimtab.aws.prometheus import Prometheus
-    from trimtab.aws.registry import merge
     from trimtab.aws.server import HttpServer
-    from trimtab.aws.sns import Sns
-    from trimtab.aws.sqs import Sqs
-    from trimtab.aws.surface import (
-        aws_handlers,
-        control_handler,
-        notices_elsewhere,
-        pager_of,
-        server_url,
-        with_links,
-    )
+    from trimtab.aws.surface import aws_handlers, control_handler
     from trimtab.control.alarm_loop import AlarmLoop
     from trimtab.control.alarms import Alarms
     from trimtab.control.async_queues import AsyncQueues
@@ -383,24 +374,18 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         prometheus = Prometheus(exposition, keys, authenticator, required=signed)
         overview = Overview(plane, metrics, lambda: sampler.usages, clock, host_meter.models)
         alarm_loop = AlarmLoop(alarms, metrics, clock)
-        sqs = Sqs(queue_client, clock, pager_of(config))
-        base_url = functools.partial(server_url, paths.server)
-        sns = Sns(queue_client, sqs.book, clock, pager_of(config), signing_file=paths.notices, base_url=base_url)
-        messaging = merge(sqs.handlers, sns.handlers)
-        elsewhere = notices_elsewhere(config, queue_client, clock)
-        handlers = aws_handlers(config, plane, objects, metrics, alarms, scaling.api, messaging)
+        messaging = Messaging(config, queue_client, clock, Pager(paging_secret(paths.keys)))
+        handlers = aws_handlers(config, plane, objects, metrics, alarms, scaling.api, messaging.handlers)
         history = ScalingHistory(journal, scaling.api)
         handler = control_handler(config, plane, overview, history, handlers, authenticator, prometheus, hosts)
-        handler = with_links(config, sns, handler)
-        server = HttpServer(handler)
+        server = HttpServer(messaging.before(handler))
         await server.start(unix_listener(paths.control_socket))
         parts.push_async_callback(server.stop, grace_s=5.0)
         gc.freeze()  # what is here stays: collections need not look at it again, and hold up the loop for less
         tell_ready()
         watch = keys.watch(publisher.set_keys)
         works = (plane.run(), metering.run(), exposition.run(), sampler.run(), alarm_loop.run(), scaling.run(), watch)
-        messages = (sqs.run(), sns.run(), *elsewhere)
-        await until_stopped(stop, *works, async_queues.run(), hosts.run(), host_meter.run(), *messages)
+        await until_stopped(stop, *works, async_queues.run(), hosts.run(), host_meter.run(), *messaging.works())
 
 
 if __name__ == "__main__":
