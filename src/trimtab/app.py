@@ -405,8 +405,8 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         tell_ready()
         watch = keys.watch(publisher.set_keys)
         works = (plane.run(), metering.run(), exposition.run(), sampler.run(), alarm_loop.run(), scaling.run(), watch)
-        works += (async_queues.run(), backlogs.run(), hosts.run(), host_meter.run(), environments.run())
-        await until_stopped(stop, *works, *messaging.works())
+        more = (async_queues.run(), backlogs.run(), hosts.run(), host_meter.run(), environments.run())
+        await until_stopped(stop, *works, *more, *messaging.works())
 
 
 if __name__ == "__main__":
