@@ -62,7 +62,8 @@ def shift(book: Book, by_s: float) -> None:
     later = "{0} = CASE WHEN {0} > 0 THEN MAX(0.001, {0} + ?1) ELSE 0 END"
     columns = ("visible_s", "put_s", "expires_s", "first_leased_s", "until_s")
     book.run(f"UPDATE messages SET {', '.join(later.format(column) for column in columns)}", (by_s,))
-    book.run("UPDATE ended SET at_s = at_s + ?", (by_s,))
+    for table in ("ended", "once"):
+        book.run(f"UPDATE {table} SET at_s = at_s + ?", (by_s,))
 
 
 def forget(book: Book, now_s: float) -> bool:
