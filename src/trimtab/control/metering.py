@@ -168,7 +168,7 @@ class Metering:
             _GATEWAY_NOTE + gateway: _pack((report.number, self._clock.now_s())),
         }
         for of in report.variants:
-            if of.tasks.notice_failures:
+            if of.tasks is not None and of.tasks.notice_failures:
                 self._dropped(of.endpoint)
             place = (of.endpoint, of.variant)
             variant = self.variants.get(place)

@@ -211,7 +211,7 @@ class Subscribing:
         if protocol not in _PROTOCOLS:
             raise faults.invalid(f"Amazon SNS does not support this protocol string: {protocol[:50]}")
         if protocol != "sqs":
-            if urlsplit(endpoint).scheme != protocol or not urlsplit(endpoint).hostname:
+            if not _is_url(endpoint, protocol):
                 raise faults.invalid("Endpoint Reason: must begin with the protocol and name a host")
             if topic.fifo:
                 raise faults.invalid("Endpoint Reason: FIFO topics deliver to SQS queues")
@@ -242,6 +242,17 @@ class Subscribing:
             if name is None or await self._users.find(name) is None:
                 raise faults.invalid("RedrivePolicy: deadLetterTargetArn must be the ARN of an SQS queue that is there")
         return text
+
+
+def _is_url(endpoint: str, protocol: str) -> bool:
+    """Whether a message can be posted there: printable ASCII, a host, and a port if one is named."""
+    try:
+        parts = urlsplit(endpoint)
+        port = parts.port
+    except ValueError:
+        return False
+    printable = endpoint.isascii() and endpoint.isprintable() and " " not in endpoint
+    return printable and parts.scheme == protocol and bool(parts.hostname) and port != 0
 
 
 def _check_request(policy: Any) -> None:
