@@ -7,7 +7,7 @@ TORCH := torch==2.13.0
 CLIENTS := .venvs/sagemaker2 .venvs/sagemaker3 .venvs/awscli
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-documents test test-quick lint types imports docs bench clients torch-env lock wheel clean
+.PHONY: help demo demo-documents test test-quick lint types imports docs bench soak clients torch-env lock wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -88,6 +88,9 @@ lock: ## renew requirements/*.lock from pyproject.toml and requirements/*.in
 	@echo 'opencv-python ; python_version < "0"' | $(COMPILE) requirements/documents.in --override - \
 	  --constraint requirements/dev.lock --output-file requirements/documents.lock
 	@$(COMPILE) requirements/torch.in --constraint requirements/dev.lock --output-file requirements/torch.lock
+
+soak: $(BIN)/.ready ## a million messages, a thousand kill -9: is anything lost, does anything show twice? (hours)
+	@$(BIN)/python -m benchmarks.soak
 
 wheel: $(BIN)/.ready ## build the wheel into dist/
 	@$(BIN)/uv build --quiet --wheel --no-build-isolation --python $(BIN)/python

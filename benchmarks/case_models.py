@@ -78,6 +78,23 @@ def search(name: str, seed: int, *, hot: bool = False) -> CaseModel:
     return CaseModel(name=name, use="search", kind="encoder", archive=made, body=json.dumps(ids).encode(), hot=hot)
 
 
+def eleven() -> list[CaseModel]:
+    """Those of the case study: three hot, eight cold."""
+    return [
+        fraud("fraud-eu", "onnx", 1, hot=True),
+        fraud("fraud-us", "xgboost", 2),
+        fraud("fraud-asia", "lightgbm", 3),
+        fraud("fraud-trial", "forest", 4),
+        documents("documents-invoices", "boosted", 5, hot=True),
+        documents("documents-orders", "forest", 6),
+        documents("documents-receipts", "forest", 7),
+        search("search-base", 8, hot=True),
+        search("search-legal", 9),
+        search("search-medical", 10),
+        search("search-help", 11),
+    ]
+
+
 @cache
 def _payments() -> Any:
     learn, _ = payments.load()

@@ -1,6 +1,6 @@
 """The case study, scaled down and live: eleven endpoints of one model each against two multi-model endpoints with pins.
 
-    python -m benchmarks.case_study [--minutes 4] [--plot FILE.png] [--json FILE]
+    python -m benchmarks.case_study [--minutes 3] [--plot FILE.png] [--json FILE]
 
 Eleven models of three use cases (`case_models.py`), three hot and eight cold. Twice the same day of real arrivals: a
 `trimtab serve` with eleven endpoints, one replica each, and one with two multi-model endpoints, one replica each, whose
@@ -34,7 +34,7 @@ import uvloop
 from msgspec import Struct, field
 
 from benchmarks import openloop
-from benchmarks.case_models import CaseModel, documents, fraud, search
+from benchmarks.case_models import CaseModel, eleven
 from benchmarks.model_swaps import workers
 from trimtab.advisor.model_costs import time_usd
 from trimtab.advisor.prices import hosting_prices
@@ -55,23 +55,6 @@ LEARNED = ("xgboost", "lightgbm", "sklearn.ensemble")  # onnxruntime it has from
 LEARNING_S = 120.0
 SINGLE, MULTI = "11 endpoints", "2 multi-model endpoints"
 ARMS = (SINGLE, MULTI)
-
-
-def models() -> list[CaseModel]:
-    """Three hot, eight cold."""
-    return [
-        fraud("fraud-eu", "onnx", 1, hot=True),
-        fraud("fraud-us", "xgboost", 2),
-        fraud("fraud-asia", "lightgbm", 3),
-        fraud("fraud-trial", "forest", 4),
-        documents("documents-invoices", "boosted", 5, hot=True),
-        documents("documents-orders", "forest", 6),
-        documents("documents-receipts", "forest", 7),
-        search("search-base", 8, hot=True),
-        search("search-legal", 9),
-        search("search-medical", 10),
-        search("search-help", 11),
-    ]
 
 
 # --- arrivals ----------------------------------------------------------------------------------------------------
@@ -436,12 +419,12 @@ def draw(made: Sequence[CaseModel], results: dict[str, Result], path: Path) -> N
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=4.0, help="that the day is played in, each way")
+    parser.add_argument("--minutes", type=float, default=3.0, help="that the day is played in, each way")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    made = models()
+    made = eleven()
     print("eleven models are made", flush=True)
     results = measure(made, options.minutes, options.seed)
     print(told(made, results))

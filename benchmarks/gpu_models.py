@@ -45,7 +45,7 @@ from trimtab.wire.hosting import Settings
 
 MIB = 2**20
 PROGRAM = (
-    "import sys; from pathlib import Path; from trimtab import logs; from trimtab.app import newborn_life; "
+    "import sys; from pathlib import Path; from trimtab import logs; from trimtab.lives import newborn_life; "
     "from trimtab.engines.local.nursery import main; from trimtab.worker.rehearsal import rehearse; "
     "logs.configure('nursery'); "
     "sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), newborn_life(), ['numpy', 'torch'], rehearse=rehearse, "

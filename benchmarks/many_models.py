@@ -1,6 +1,6 @@
 """Fifty thousand models below one prefix: what that adds to a request, and whether a listing stalls it.
 
-    python -m benchmarks.many_models [--models 50000] [--rounds 24] [--requests 200] [--json FILE]
+    python -m benchmarks.many_models [--models 50000] [--rounds 24] [--requests 300] [--json FILE]
 
 A real `trimtab serve` with two multi-model endpoints: `one`, whose prefix has one model, and `many`, whose prefix has
 `--models`. Both serve the same ONNX model (the peers' fraud model), which is loaded in both. A client with one
@@ -12,9 +12,12 @@ both. Rounds of three kinds take turns:
            `MultiDataModel.list_models` of the sagemaker SDK where its environment is there (`make clients`);
   busy     as many processes only compute, so that the cores are as wanted as they are by those clients.
 
-Goals: p99 at most 1 ms more with 50,000 than with one, in quiet rounds; no request fails; every
-listing is whole; while it is listed, p99 and the longest wait are at most 1.2 times those of busy rounds, or 50 ms.
-Exits 1 when a goal is missed.
+A machine with few cores lets requests wait when clients list, whatever the server does. So of each request it is read
+from the kernel (/proc/PID/schedstat) how long the gateway, the model and the client were ready and had no core; what is
+left of its latency is the server's own doing.
+
+Goals: p99 at most 1 ms more with 50,000 than with one, in quiet rounds; no request fails; every listing is whole; while
+it is listed, no request waits longer than 20 ms for anything but a core. Exits 1 when a goal is missed.
 """
 
 from __future__ import annotations
@@ -23,11 +26,12 @@ import argparse
 import asyncio
 import http.client
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,12 +45,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import openloop
+from benchmarks.model_swaps import workers
 from benchmarks.peers import models as peers
 from trimtab.testing.artifacts import archive, script
 from trimtab.testing.server import Trimtab, serving
 
 MODEL = "models/000000.tar.gz"
-ADDED_MS, STALL_MS, FACTOR = 1.0, 50.0, 1.2
+ADDED_MS, STALL_MS = 1.0, 20.0
 KINDS = ("quiet", "listed", "busy")
 UPLOADERS = 4
 SDK = Path(__file__).parents[1] / ".venvs" / "sagemaker2" / "bin" / "python"
@@ -72,10 +77,10 @@ while True:
 
 
 class Seen(Struct):
-    """Latencies in seconds."""
+    """Of requests to each: latency, and how long of it all were ready and had no core, in seconds."""
 
-    one: list[float] = field(default_factory=list)
-    many: list[float] = field(default_factory=list)
+    one: list[tuple[float, float]] = field(default_factory=list)
+    many: list[tuple[float, float]] = field(default_factory=list)
 
 
 class Listing(Struct):
@@ -142,21 +147,25 @@ def upload(trimtab: Trimtab, count: int) -> float:
     return time.perf_counter() - began_s
 
 
-def ask(port: int, body: bytes, requests: int) -> Seen:
-    """Both endpoints in turn."""
+def without_core_s(pids: Sequence[int]) -> float:
+    """How long these processes' main threads were ready to run, and did not, since they began; all added up."""
+    return sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) for pid in pids) / 1e9
+
+
+def ask(port: int, body: bytes, requests: int, pids: Sequence[int]) -> Seen:
+    """Both endpoints in turn. `pids`: the processes that a request goes through."""
     target = f"X-Amzn-SageMaker-Target-Model: {MODEL}\r\n"
     to_one, to_many = (openloop.request(f"/endpoints/{name}/invocations", body, target) for name in ("one", "many"))
 
     async def run() -> Seen:
         loop, seen = asyncio.get_running_loop(), Seen()
         transport, lane = await loop.create_connection(Lane, openloop.HOST, port)
+        turns = ((seen.one, to_one), (seen.many, to_many))
         for number in range(requests):
-            if number % 2:
-                seen.many.append(await lane.ask(to_many))
-                seen.one.append(await lane.ask(to_one))
-            else:
-                seen.one.append(await lane.ask(to_one))
-                seen.many.append(await lane.ask(to_many))
+            for found, request in turns if number % 2 else turns[::-1]:
+                before_s = without_core_s(pids)
+                latency_s = await lane.ask(request)
+                found.append((latency_s, without_core_s(pids) - before_s))
         transport.close()
         return seen
 
@@ -223,17 +232,18 @@ def measure(models: int, rounds: int, requests: int) -> dict[str, Any]:
         assert port is not None
         print(f"{models:,} models are there after {upload_s:.0f} s", flush=True)
         first_ms = {name: 1e3 * first_s(trimtab, name, body) for name in ("one", "many")}
-        ask(port, body, 2 * requests)  # the first round warms up
+        through = [trimtab.processes("trimtab: gateway")[0].pid, *workers(trimtab), os.getpid()]
+        ask(port, body, 2 * requests, through)  # the first round warms up
         for turn in range(rounds):
             if turn % 3 == 0:
-                add(seen["quiet"], ask(port, body, requests))
+                add(seen["quiet"], ask(port, body, requests, through))
                 continue
             if turn % 3 == 2:
                 with computing(len(listings)):
-                    add(seen["busy"], ask(port, body, requests))
+                    add(seen["busy"], ask(port, body, requests, through))
                 continue
             with listed(trimtab, Path(folder)) as clients:
-                add(seen["listed"], ask(port, body, requests))
+                add(seen["listed"], ask(port, body, requests, through))
             for listing in clients:
                 known = listings.setdefault(listing.name, Listing(listing.name))
                 known.counts += listing.counts
@@ -271,9 +281,10 @@ def figures(seen: Seen) -> dict[str, dict[str, float]]:
     return {
         name: {
             "requests": len(values),
-            "p50": 1e3 * float(np.quantile(values, 0.5)),
-            "p99": 1e3 * float(np.quantile(values, 0.99)),
-            "longest": 1e3 * max(values),
+            "p50": 1e3 * float(np.quantile([latency_s for latency_s, _ in values], 0.5)),
+            "p99": 1e3 * float(np.quantile([latency_s for latency_s, _ in values], 0.99)),
+            "longest": 1e3 * max(latency_s for latency_s, _ in values),
+            "own": 1e3 * max(latency_s - core_s for latency_s, core_s in values),
         }
         for name, values in (("one", seen.one), ("many", seen.many))
     }
@@ -281,7 +292,7 @@ def figures(seen: Seen) -> dict[str, dict[str, float]]:
 
 def report(found: dict[str, Any]) -> None:
     table = Table(title=f"{found['models']:,} models below one prefix; a loaded one is asked", title_justify="left")
-    for column in ("", "requests", "p50 ms", "p99 ms", "p99 added", "longest ms"):
+    for column in ("", "requests", "p50 ms", "p99 ms", "p99 added", "longest ms", "longest but for a core"):
         table.add_column(column, justify="left" if not column else "right")
     for kind, rows in found["kinds"].items():
         base = rows["one"]["p99"]
@@ -294,6 +305,7 @@ def report(found: dict[str, Any]) -> None:
                 f"{row['p99']:.2f}",
                 f"{row['p99'] - base:+.2f}",
                 f"{row['longest']:.1f}",
+                f"{row['own']:.1f}",
             )
     Console(width=140).print(table)
     for name, row in found["listings"].items():
@@ -306,10 +318,7 @@ def report(found: dict[str, Any]) -> None:
 def reached(found: dict[str, Any]) -> bool:
     kinds = found["kinds"]
     added = kinds["quiet"]["many"]["p99"] - kinds["quiet"]["one"]["p99"]
-    stalled = any(
-        kinds["listed"]["many"][which] > max(STALL_MS, FACTOR * max(row[which] for row in kinds["busy"].values()))
-        for which in ("p99", "longest")
-    )
+    stalled = kinds["listed"]["many"]["own"] > STALL_MS
     return added <= ADDED_MS and not stalled and not any(row["short"] for row in found["listings"].values())
 
 
@@ -317,7 +326,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=int, default=50_000)
     parser.add_argument("--rounds", type=int, default=24)
-    parser.add_argument("--requests", type=int, default=200, help="to each endpoint in a round")
+    parser.add_argument("--requests", type=int, default=300, help="to each endpoint in a round")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     found = measure(options.models, options.rounds, options.requests)

@@ -6,7 +6,6 @@ Imports are inside the functions: a gateway must not pay for SQLAlchemy, nor the
 from __future__ import annotations
 
 import asyncio
-import functools
 import gc
 import os
 import secrets
@@ -26,6 +25,7 @@ from trimtab.listening import allow_many_files, listen
 from trimtab.process import lifeline_fd, run_until_stopped, tell_ready, unix_listener, until_stopped
 
 if TYPE_CHECKING:
+    from trimtab.queues.store import QueueStore
     from trimtab.resources.endpoint import Event
 
 CONFIG_VARIABLE = "TRIMTAB_PROCESS_CONFIG"
@@ -55,6 +55,8 @@ def serve(config: Config) -> None:
     tracing.check(os.environ)
     if config.sns_endpoint_url:
         remote.check(config.sns_endpoint_url, os.environ)
+    if config.queues_url:
+        check_database(config.queues_url)
     lock_fd = datadir.claim(config.paths)
     keys.ensure(config.paths.keys, now_s=SystemClock().now_s())
     read_runtimes(config.paths.runtimes)  # a mistake in the user's table is told now, not at the first deployment
@@ -63,6 +65,17 @@ def serve(config: Config) -> None:
     port = listeners[0].getsockname()[1]
     url = f"http://{'[' + config.host + ']' if ':' in config.host else config.host}:{port}"
     become_supervisor(config, url, listeners, lock_fd)
+
+
+def check_database(url: str) -> None:
+    """Invalid, with the cure, when queues cannot be kept in that database."""
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise Invalid("--queues-url: it is postgresql://USER:PASSWORD@HOST:PORT/DATABASE.")
+    try:
+        from trimtab.queues import postgresql
+    except ImportError as error:
+        raise Invalid(f"--queues-url: PostgreSQL needs `pip install 'trimtab[postgresql]'` ({error}).") from error
+    postgresql.check(url)
 
 
 def become_supervisor(config: Config, url: str, listeners: list[socket.socket], lock_fd: int) -> None:
@@ -174,11 +187,12 @@ async def consumer(config: Config, url: str, stop: asyncio.Event) -> None:
 
 async def queues(config: Config, stop: asyncio.Event) -> None:
     """The one process that writes the durable queues; all others ask it."""
+    from trimtab import datadir
     from trimtab.queues.keeper import QueueKeeper
-    from trimtab.queues.sqlite import SqliteQueueStore
 
     sys.setswitchinterval(THREADS_TURN_S)
-    keeper = QueueKeeper(SqliteQueueStore(config.paths.queues), config.paths.queues_socket)
+    house = datadir.name_of(config.paths) + "/" if config.queues_url else ""
+    keeper = QueueKeeper(queue_store(config, house), config.paths.queues_socket, house=house)
     await keeper.open()
     gc.freeze()
     tell_ready()
@@ -188,24 +202,27 @@ async def queues(config: Config, stop: asyncio.Event) -> None:
         await keeper.close()
 
 
+def queue_store(config: Config, house: str) -> QueueStore:
+    """What keeps the queues: a file, or the database of many machines, in which this one is `house`."""
+    from trimtab.queues.sqlite import SqliteQueueStore
+
+    if not config.queues_url:
+        return SqliteQueueStore(config.paths.queues)
+    from trimtab.queues.postgresql import PostgresqlQueueStore
+
+    return PostgresqlQueueStore(config.queues_url, house=house)
+
+
 async def control(config: Config, stop: asyncio.Event) -> None:
     """The control plane: AWS's APIs, the store, the engine, and the loop that makes intent true."""
     from trimtab.aws.auth import Authenticator
-    from trimtab.aws.keys import KeyRing
+    from trimtab.aws.keys import KeyRing, paging_secret
+    from trimtab.aws.messaging import Messaging
     from trimtab.aws.native_scaling import ScalingHistory
+    from trimtab.aws.paging import Pager
     from trimtab.aws.prometheus import Prometheus
-    from trimtab.aws.registry import merge
     from trimtab.aws.server import HttpServer
-    from trimtab.aws.sns import Sns
-    from trimtab.aws.sqs import Sqs
-    from trimtab.aws.surface import (
-        aws_handlers,
-        control_handler,
-        notices_elsewhere,
-        pager_of,
-        server_url,
-        with_links,
-    )
+    from trimtab.aws.surface import aws_handlers, control_handler
     from trimtab.control.alarm_loop import AlarmLoop
     from trimtab.control.alarms import Alarms
     from trimtab.control.async_queues import AsyncQueues
@@ -378,34 +395,20 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         prometheus = Prometheus(exposition, keys, authenticator, required=signed)
         overview = Overview(plane, metrics, lambda: sampler.usages, clock, host_meter.models, backlogs.size)
         alarm_loop = AlarmLoop(alarms, metrics, clock)
-        sqs = Sqs(queue_client, clock, pager_of(config))
-        base_url = functools.partial(server_url, paths.server)
-        sns = Sns(queue_client, sqs.book, clock, pager_of(config), signing_file=paths.notices, base_url=base_url)
-        messaging = merge(sqs.handlers, sns.handlers)
-        elsewhere = notices_elsewhere(config, queue_client, clock)
-        handlers = aws_handlers(config, plane, objects, metrics, alarms, scaling.api, messaging)
+        messaging = Messaging(config, queue_client, clock, Pager(paging_secret(paths.keys)))
+        handlers = aws_handlers(config, plane, objects, metrics, alarms, scaling.api, messaging.handlers)
         history = ScalingHistory(journal, scaling.api)
         desk = QueueDesk(queue_client, lambda name: plane.get_endpoint(name).endpoint.name)
         handler = control_handler(config, plane, overview, history, handlers, authenticator, prometheus, hosts, desk)
-        handler = with_links(config, sns, handler)
-        server = HttpServer(handler)
+        server = HttpServer(messaging.before(handler))
         await server.start(unix_listener(paths.control_socket))
         parts.push_async_callback(server.stop, grace_s=5.0)
         gc.freeze()  # what is here stays: collections need not look at it again, and hold up the loop for less
         tell_ready()
         watch = keys.watch(publisher.set_keys)
         works = (plane.run(), metering.run(), exposition.run(), sampler.run(), alarm_loop.run(), scaling.run(), watch)
-        messages = (sqs.run(), sns.run(), *elsewhere)
-        await until_stopped(
-            stop,
-            *works,
-            async_queues.run(),
-            hosts.run(),
-            host_meter.run(),
-            environments.run(),
-            backlogs.run(),
-            *messages,
-        )
+        more = (async_queues.run(), backlogs.run(), hosts.run(), host_meter.run(), environments.run())
+        await until_stopped(stop, *works, *more, *messaging.works())
 
 
 if __name__ == "__main__":

@@ -67,6 +67,7 @@ class Paths:
         self.metrics = data_dir / "metrics.db"  # apart: it may be deleted, and nothing but history is lost
         self.scaling = data_dir / "scaling.db"  # what scaling saw and decided, for a while; may be deleted, too
         self.queues = data_dir / "queues.db"
+        self.name = data_dir / "name"  # of this data directory among those that share queues
         self.notices = data_dir / "notices.pem"  # signs messages to subscribers; owner-readable only
         self.loads = data_dir / "loads.db"  # which model was loaded and unloaded when and why; may be deleted, too
         self.idle_times = data_dir / "idle-times.msgpack"  # of serverless environments; may be deleted, too

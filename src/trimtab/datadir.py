@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import secrets
 import shutil
 import stat
 from pathlib import Path
@@ -38,6 +39,17 @@ def claim(paths: Paths) -> int:
         os.close(lock_fd)
         raise
     return lock_fd
+
+
+def name_of(paths: Paths) -> str:
+    """A name of this data directory that no other one has, anywhere; the same after a restart."""
+    try:
+        return paths.name.read_text()
+    except FileNotFoundError:
+        temporary = paths.name.with_suffix(".tmp")
+        temporary.write_text(secrets.token_hex(8))
+        temporary.replace(paths.name)
+        return paths.name.read_text()
 
 
 def _lock(lock_fd: int, paths: Paths) -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from trimtab.queues.postgresql import PostgresqlQueueStore
 from trimtab.queues.sqlite import SqliteQueueStore
 from trimtab.queues.store import QueueStore
+from trimtab.testing.postgresql import PostgresServer
 from trimtab.testing.queue_store import QueueStoreSuite
 
 
@@ -17,6 +19,24 @@ class TestSqlite(QueueStoreSuite):
 
         def open_store(name: str) -> QueueStore:
             opened.append(SqliteQueueStore(tmp_path / name))
+            return opened[-1]
+
+        yield open_store
+        for store in opened:
+            store.close()
+
+
+@pytest.mark.postgres
+class TestPostgresql(QueueStoreSuite):
+    @pytest.fixture
+    def open_store(self, postgres: PostgresServer) -> Iterator[Callable[[str], QueueStore]]:
+        opened = []
+        known: set[str] = set()
+
+        def open_store(name: str) -> QueueStore:
+            url = postgres.url() if name in known else postgres.empty()
+            known.add(name)
+            opened.append(PostgresqlQueueStore(url, database_clock=False))
             return opened[-1]
 
         yield open_store

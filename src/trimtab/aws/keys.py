@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import fcntl
+import hashlib
 import logging
 import os
 import re
@@ -140,6 +141,11 @@ def root_of(keys: Sequence[StoredKey], path: Path) -> StoredKey:
         if key.name == ROOT:
             return key
     raise Invalid(f"There is no root key in {path}. Remove the file: the next `trimtab serve` makes new keys.")
+
+
+def paging_secret(path: Path) -> bytes:
+    """What signs the tokens of listings. Of the root key: they stay good when other keys come and go."""
+    return hashlib.sha256(b"paging" + root_of(load(path), path).secret.encode()).digest()
 
 
 class KeyRing:

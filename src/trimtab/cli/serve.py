@@ -32,6 +32,13 @@ def serve(
     sns_endpoint_url: Annotated[
         str, typer.Option(help="URL of a real SNS that is to have the topics of asynchronous endpoints' notices.")
     ] = "",
+    queues_url: Annotated[
+        str,
+        typer.Option(
+            envvar="TRIMTAB_QUEUES_URL",
+            help="postgresql://... where queues are to be kept for many machines; else a file in the data directory.",
+        ),
+    ] = "",
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
 ) -> None:
     """Serve until stopped. Prints `trimtab ready at URL` on stdout once it can answer; logs go to stderr."""
@@ -51,6 +58,7 @@ def serve(
             max_artifact_bytes=max_artifact_mib * 2**20,
             artifact_cache_bytes=artifact_cache_mib * 2**20,
             sns_endpoint_url=sns_endpoint_url,
+            queues_url=queues_url,
             log_level=log_level.upper(),
         )
     )

@@ -7,10 +7,11 @@ that puts it: from acceptance to work is one commit. The store is used by one th
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,7 @@ class QueueKeeper:
         self._paused: set[Connection] = set()
         self._owners: dict[str, int] = {}  # connections of each
         self._due_s = 0.0
+        self._heard: set[str] = set()  # changed by other keepers, not told to those who watch yet
         self._server: asyncio.Server | None = None
         self._watching = Watching(self._connections)
 
@@ -175,20 +177,21 @@ class QueueKeeper:
             changes += self._parked.pop(queue, ())
         return changes + leases
 
-    def _transact(self, ops: Sequence[Op], now_s: float, watched: tuple[str, ...]) -> _Outcome:
+    def _transact(self, ops: Sequence[Op], now_s: float, watched: tuple[str, ...], heard: Collection[str]) -> _Outcome:
         """On the store's thread."""
         results = self._store.apply(ops, now_s)
         changed = self._store.changed()
-        heard = [queue for queue in changed if queue.startswith(watched)] if watched else []
+        heard = [queue for queue in {*changed, *heard} if queue.startswith(watched)] if watched else []
         depths = dict(zip(heard, self._store.depths(heard), strict=True))
         return _Outcome(results, self._store.due(now_s), changed, depths)
 
     async def _commit(self, batch: list[Pending]) -> None:
         ops = [pending.op for pending in batch]
         loop = asyncio.get_running_loop()
+        heard, self._heard = self._heard, set()
         try:
             outcome = await loop.run_in_executor(
-                self._thread, self._transact, ops, self._now_s(), self._watching.prefixes
+                self._thread, self._transact, ops, self._now_s(), self._watching.prefixes, heard
             )
         except Unavailable as error:
             self._refuse(batch, "full" if isinstance(error, QueuesFull) else "unavailable", str(error))
@@ -273,6 +276,7 @@ class QueueKeeper:
 
     def _others(self, queues: Sequence[str]) -> None:
         """Another keeper of the same store has changed these."""
+        self._heard.update(queues)
         self._stirred.update(queue for queue in queues if queue in self._parked)
         self._due_s = 0.0
         self._wake.set()
@@ -281,7 +285,15 @@ class QueueKeeper:
         """A client begins to watch."""
         self._watching.add(prefix)
         look = asyncio.get_running_loop().run_in_executor(self._thread, self._depths_below, prefix)
-        look.add_done_callback(lambda done: self._watching.begin(connection, done.result()))
+        look.add_done_callback(functools.partial(self._begin_watch, connection, prefix))
+
+    def _begin_watch(self, connection: Connection, prefix: str, look: asyncio.Future[list[Depth]]) -> None:
+        if look.cancelled() or not connection.is_open:
+            return
+        if isinstance(look.exception(), Unavailable):
+            asyncio.get_running_loop().call_later(_DUE_MOST_S, self.watch, connection, prefix)
+        else:
+            self._watching.begin(connection, look.result())
 
     # --- owners ------------------------------------------------------------------------------------------------
 
@@ -313,8 +325,13 @@ class QueueKeeper:
 
     async def _free_strangers(self) -> None:
         """Leases of owners that have not come back since this keeper began."""
-        await asyncio.sleep(_RETURN_GRACE_S)
-        owners = await asyncio.get_running_loop().run_in_executor(self._thread, self._store.owners)
+        while True:
+            await asyncio.sleep(_RETURN_GRACE_S)
+            try:
+                owners = await asyncio.get_running_loop().run_in_executor(self._thread, self._store.owners)
+                break
+            except Unavailable as error:
+                logger.warning("the queues cannot be read yet %s", fields(error=error))
         for owner in owners:
             if owner.startswith(self._house) and owner not in self._owners:
                 self.take(Pending(Free(owner=owner)))

@@ -14,9 +14,6 @@ from typing import Final
 from trimtab.errors import Invalid
 
 VERSION: Final = 1
-WAITING: Final = 0
-LEASED: Final = 1
-DEAD: Final = 2
 
 _TABLES: Final = """
 CREATE TABLE queues (

@@ -7,36 +7,16 @@ undoes is one that its owner died with.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import groupby
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from trimtab.queues.model import (
-    Ack,
-    Bury,
-    Declare,
-    Depth,
-    Drop,
-    Extend,
-    Free,
-    Lease,
-    List,
-    Look,
-    Op,
-    Purge,
-    Put,
-    QueuesFull,
-    Redrive,
-    Result,
-    Return,
-    Rewrite,
-)
-from trimtab.queues.sqlite import ending, lapsing, leasing, managing, schema
-from trimtab.queues.sqlite.book import Book
-from trimtab.queues.sqlite.putting import put_each
+from trimtab.queues.model import Depth, Op, QueuesFull, Result
+from trimtab.queues.sql import lapsing, managing
+from trimtab.queues.sql.carrying import carry_out, may_be_lost
+from trimtab.queues.sqlite import schema
+from trimtab.queues.sqlite.book import SqliteBook
 from trimtab.queues.store import StoreLost
 
-_LAZY: Final = (Lease, Extend, Return, Free, Look, List)  # what they change may be lost with the machine
 _FORGET_EVERY_S: Final = 1.0
 _FULL: Final = ("SQLITE_FULL", "SQLITE_IOERR_WRITE")
 
@@ -47,7 +27,7 @@ class SqliteQueueStore:
     def __init__(self, path: Path) -> None:
         """Open or make the file. Invalid when it is something else."""
         self._db = schema.open_file(path)
-        self._book = Book(self._db)
+        self._book = SqliteBook(self._db)
         self._forget_s = 0.0
         self._sync = "FULL"
 
@@ -57,19 +37,13 @@ class SqliteQueueStore:
 
     def apply(self, ops: Sequence[Op], now_s: float) -> Sequence[Result]:
         """See QueueStore."""
-        self._synchronous("NORMAL" if all(isinstance(op, _LAZY) for op in ops) else "FULL")
+        self._synchronous("NORMAL" if may_be_lost(ops) else "FULL")
         book = self._book
         book.touched = {}
         try:
             self._db.execute("BEGIN IMMEDIATE")
             lapsing.lapse(book, now_s)
-            results: list[Result] = []
-            for kind, several in groupby(ops, type):
-                if kind is Put:
-                    results += put_each(book, list(several), now_s)  # type: ignore[arg-type]
-                else:
-                    do = _DO[kind]
-                    results += [do(book, op, now_s) for op in several]
+            results = carry_out(book, ops, now_s)
             self._forget(now_s)
             book.save()
             self._db.execute("COMMIT")
@@ -128,25 +102,8 @@ class SqliteQueueStore:
         """See QueueStore."""
         self._synchronous("FULL")
         self._db.execute("BEGIN IMMEDIATE")
-        lapsing.shift(self._book, by_s)
+        self._book.shift(by_s)
         self._db.execute("COMMIT")
 
     def hear(self, told: Callable[[Sequence[str]], None]) -> None:
         """See QueueStore: there is no other keeper."""
-
-
-_DO: Final[dict[type, Callable[[Book, Any, float], Result]]] = {
-    Lease: leasing.lease,
-    Extend: ending.extend,
-    Ack: ending.ack,
-    Rewrite: ending.rewrite,
-    Return: ending.give_back,
-    Bury: ending.bury,
-    Free: ending.free,
-    Declare: managing.declare,
-    Drop: managing.drop,
-    Purge: managing.purge,
-    Redrive: managing.redrive,
-    Look: managing.look,
-    List: managing.contents,
-}

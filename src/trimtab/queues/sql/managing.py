@@ -20,10 +20,9 @@ from trimtab.queues.model import (
     Redrive,
     Result,
 )
-from trimtab.queues.sqlite.book import COLUMNS, STATES, Book, Queue, Row, encode_settings
-from trimtab.queues.sqlite.ending import is_there, move, remove
-from trimtab.queues.sqlite.leasing import within_bounds
-from trimtab.queues.sqlite.schema import DEAD, LEASED, WAITING
+from trimtab.queues.sql.book import COLUMNS, DEAD, LEASED, STATES, WAITING, Book, Queue, Row, encode_settings
+from trimtab.queues.sql.ending import is_there, move, remove
+from trimtab.queues.sql.leasing import within_bounds
 
 _ROWS: Final = 256  # in memory at a time
 _IN_STATE: Final = {"": "state IN (0, 1, 2)", "waiting": "state = 0", "leased": "state = 1", "dead": "state = 2"}
@@ -31,18 +30,13 @@ _IN_STATE: Final = {"": "state IN (0, 1, 2)", "waiting": "state = 0", "leased": 
 
 def declare(book: Book, op: Declare, now_s: float) -> Result:
     """See `model.Declare`."""
-    settings = encode_settings(op.settings)
-    queue = book.queues.get(op.queue)
-    if queue is not None:
-        book.touch(queue).settings = op.settings
-        book.run("UPDATE queues SET settings = ? WHERE number = ?", (settings, queue.number))
-        if op.settings.fifo and not queue.grouped:
-            book.regroup(queue)
+    if op.queue not in book.queues and book.make(op.queue, op.settings):
         return Done()
-    book.touched.setdefault(op.queue, None)
-    number = book.run("INSERT INTO queues (name, settings) VALUES (?, ?)", (op.queue, settings)).lastrowid
-    assert number is not None
-    book.add(Queue(number, op.queue, op.settings))
+    queue = book.touch(book.queues[op.queue])
+    queue.settings = op.settings
+    book.run("UPDATE queues SET settings = ? WHERE number = ?", (encode_settings(op.settings), queue.number))
+    if op.settings.fifo and not queue.grouped:
+        book.regroup(queue)
     return Done()
 
 
@@ -120,8 +114,7 @@ def look(book: Book, op: Look, now_s: float) -> Result:
     if op.queue:
         queue = book.queues.get(op.queue)
         return NoQueue(queue=op.queue) if queue is None else depth_of(book, queue)
-    names = sorted(name for name in book.queues if name.startswith(op.prefix))
-    return Depths(depths=tuple(depth_of(book, book.queues[name]) for name in names))
+    return Depths(depths=tuple(depth_of(book, queue) for queue in book.below(op.prefix)))
 
 
 def contents(book: Book, op: List, now_s: float) -> Result:
@@ -135,7 +128,7 @@ def contents(book: Book, op: List, now_s: float) -> Result:
         f"SELECT {COLUMNS} FROM messages WHERE queue = ? AND {_IN_STATE[op.state]} ORDER BY seq LIMIT ?",
         (queue.number, op.most),
     )
-    return Messages(messages=tuple(row.message() for row in within_bounds(found)))
+    return Messages(messages=tuple(row.message() for row in within_bounds(found.fetchall())))
 
 
 def depth_of(book: Book, queue: Queue) -> Depth:
@@ -159,11 +152,11 @@ def depth_of(book: Book, queue: Queue) -> Depth:
 def _oldest_put_s(book: Book, queue: Queue) -> float:
     first = (
         "SELECT m.put_s FROM messages m INDEXED BY alive "
-        "WHERE m.queue = ?1 AND m.grp = {} AND m.state < 2 ORDER BY m.seq LIMIT 1"
+        "WHERE m.queue = ? AND m.grp = {} AND m.state < 2 ORDER BY m.seq LIMIT 1"
     )
     if queue.grouped:
-        statement = f"SELECT MIN(({first.format('g.grp')})) FROM groups g WHERE g.queue = ?1"
+        statement = f"SELECT MIN(({first.format('g.grp')})) FROM groups g WHERE g.queue = ?"
+        (oldest_s,) = book.run(statement, (queue.number, queue.number)).fetchone()
     else:
-        statement = first.format("''")
-    (oldest_s,) = book.run(statement, (queue.number,)).fetchone()
+        (oldest_s,) = book.run(first.format("''"), (queue.number,)).fetchone()
     return float(oldest_s)

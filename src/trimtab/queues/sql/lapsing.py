@@ -6,21 +6,24 @@ import math
 from typing import Final
 
 from trimtab.queues.model import DEDUPLICATION_S
-from trimtab.queues.sqlite.book import COLUMNS, Book, Row
-from trimtab.queues.sqlite.ending import remove, wait_again
+from trimtab.queues.sql.book import COLUMNS, Book, Row
+from trimtab.queues.sql.ending import remove, wait_again
 
 _FORGET_MOST: Final = 500  # ids at a time: no transaction is held up by it
 
 
 def lapse(book: Book, now_s: float) -> None:
     """All that is due at `now_s`."""
-    over = f"SELECT {COLUMNS} FROM messages INDEXED BY leases_by_end WHERE state = 1 AND until_s <= ? ORDER BY seq"
-    for values in book.run(over, (now_s,)).fetchall():
+    held, of = book.only_held()
+    over = (
+        f"SELECT {COLUMNS} FROM messages INDEXED BY leases_by_end WHERE state = 1 AND until_s <= ?{held} ORDER BY seq"
+    )
+    for values in book.run(over, (now_s, *of)).fetchall():
         wait_again(book, Row(values), 0.0, "its lease has ended", now_s)
     shown = book.run(
         "UPDATE messages INDEXED BY delayed SET visible_s = 0 "
-        "WHERE state = 0 AND visible_s > 0 AND visible_s <= ? RETURNING queue",
-        (now_s,),
+        f"WHERE state = 0 AND visible_s > 0 AND visible_s <= ?{held} RETURNING queue",
+        (now_s, *of),
     ).fetchall()
     for (number,) in shown:
         queue = book.touch(book.by_number[number])
@@ -28,8 +31,8 @@ def lapse(book: Book, now_s: float) -> None:
         queue.ready += 1
     gone = book.run(
         f"SELECT {COLUMNS} FROM messages INDEXED BY by_expiry "
-        "WHERE expires_s > 0 AND state = 0 AND expired = 0 AND expires_s <= ? ORDER BY seq",
-        (now_s,),
+        f"WHERE expires_s > 0 AND state = 0 AND expired = 0 AND expires_s <= ?{held} ORDER BY seq",
+        (now_s, *of),
     ).fetchall()
     for values in gone:
         _expire(book, Row(values), now_s)
@@ -55,15 +58,6 @@ def due(book: Book) -> float:
         "(SELECT MIN(expires_s) FROM messages INDEXED BY by_expiry WHERE expires_s > 0 AND state = 0 AND expired = 0)"
     ).fetchone()
     return min((at_s for at_s in found if at_s is not None), default=math.inf)
-
-
-def shift(book: Book, by_s: float) -> None:
-    """All times are later by `by_s`, which may be less than 0; 0 stays 0, where it means none."""
-    later = "{0} = CASE WHEN {0} > 0 THEN MAX(0.001, {0} + ?1) ELSE 0 END"
-    columns = ("visible_s", "put_s", "expires_s", "first_leased_s", "until_s")
-    book.run(f"UPDATE messages SET {', '.join(later.format(column) for column in columns)}", (by_s,))
-    for table in ("ended", "once"):
-        book.run(f"UPDATE {table} SET at_s = at_s + ?", (by_s,))
 
 
 def forget(book: Book, now_s: float) -> bool:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from trimtab.queues.model import Ack, Bury, Count, Done, Extend, Free, Lost, Result, Return, Rewrite
-from trimtab.queues.sqlite.book import COLUMNS, Book, Queue, Row
-from trimtab.queues.sqlite.putting import put_all
-from trimtab.queues.sqlite.schema import DEAD, LEASED, WAITING
+from trimtab.queues.sql.book import COLUMNS, DEAD, LEASED, WAITING, Book, Queue, Row
+from trimtab.queues.sql.putting import put_all
 
 
 def extend(book: Book, op: Extend, now_s: float) -> Result:
@@ -130,7 +129,8 @@ def remove(book: Book, queue: Queue, row: Row, now_s: float, *, token: int = 0) 
 
 def _remember(book: Book, queue: Queue, message_id: str, token: int, now_s: float) -> None:
     book.run(
-        "INSERT OR REPLACE INTO ended (queue, id, token, at_s) VALUES (?, ?, ?, ?)",
+        "INSERT INTO ended (queue, id, token, at_s) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT (queue, id) DO UPDATE SET token = excluded.token, at_s = excluded.at_s",
         (queue.number, message_id, token, now_s),
     )
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from trimtab.queues.model import DEDUPLICATION_S, Done, Full, NoQueue, Put, Result
-from trimtab.queues.sqlite.book import Book, Queue, to_json
-from trimtab.queues.sqlite.schema import WAITING
+from trimtab.queues.sql.book import WAITING, Book, Queue
 
 _ROWS: Final = (64, 8, 1)  # of one statement: few sizes, so that prepared statements are found again
 _INSERT: Final = "INSERT INTO messages (queue, id, grp, body, state, visible_s, put_s, expires_s) VALUES "
@@ -77,12 +76,13 @@ def _known(book: Book, puts: Sequence[Put]) -> dict[str, set[str]]:
     for name, ids in asked.items():
         queue = book.queues.get(name)
         if queue is not None:
+            one_of, values = book.among(ids)
             found = book.run(
-                "SELECT id FROM messages WHERE queue = ?1 AND id IN (SELECT value FROM json_each(?2)) UNION ALL "
-                "SELECT id FROM ended WHERE queue = ?1 AND id IN (SELECT value FROM json_each(?2))",
-                (queue.number, to_json(ids).decode()),
+                f"SELECT id FROM messages WHERE queue = ? AND id {one_of} UNION ALL "
+                f"SELECT id FROM ended WHERE queue = ? AND id {one_of}",
+                (queue.number, values, queue.number, values),
             )
-            known[name] = {message_id for (message_id,) in found}
+            known[name] = {message_id for (message_id,) in found.fetchall()}
     return known
 
 
@@ -128,6 +128,7 @@ def _insert(book: Book, rows: _Rows) -> None:
                 book.run(_INSERT + ", ".join(["(?, ?, ?, ?, 0, ?, ?, ?)"] * size), values)
                 at += size
         book.run_many(
-            "INSERT OR REPLACE INTO once (queue, key, id, at_s) VALUES (?, ?, ?, ?)",
+            "INSERT INTO once (queue, key, id, at_s) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (queue, key) DO UPDATE SET id = excluded.id, at_s = excluded.at_s",
             [(queue.number, row[-1], row[1], row[5]) for row in of_queue if row[-1]],
         )

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from trimtab.queues.model import Lease, Leases, NoQueue, Result
-from trimtab.queues.sqlite.book import BODIES_MOST_BYTES, COLUMNS, Book, Queue, Row, to_json
-from trimtab.queues.sqlite.schema import LEASED
+from trimtab.queues.sql.book import BODIES_MOST_BYTES, COLUMNS, LEASED, Book, Queue, Row
 
 _LIFE_BITS: Final = 20  # a token is the message's number, then the number of its lease: an id that is used again later
 # does not meet its old tokens again
@@ -46,13 +45,13 @@ def lease(book: Book, op: Lease, now_s: float) -> Result:
 
 
 def _hold(book: Book, rows: Sequence[Row], op: Lease, now_s: float, until_s: float) -> None:
-    one = len(rows) == 1
+    one_of, seqs = ("= ?", rows[0].seq) if len(rows) == 1 else book.among([row.seq for row in rows])
     book.run(
         f"UPDATE messages SET state = 1, token = 1 + CASE token WHEN 0 THEN seq << {_LIFE_BITS} ELSE token END, "
         "owner = ?, ask = ?, until_s = ?, leases = leases + 1, "
         "first_leased_s = CASE first_leased_s WHEN 0 THEN ? ELSE first_leased_s END "
-        f"WHERE seq {'= ?' if one else 'IN (SELECT value FROM json_each(?))'}",
-        (op.owner, op.ask, until_s, now_s, rows[0].seq if one else to_json([row.seq for row in rows]).decode()),
+        f"WHERE seq {one_of}",
+        (op.owner, op.ask, until_s, now_s, seqs),
     )
 
 
@@ -62,7 +61,7 @@ def _oldest(book: Book, queue: Queue, most: int) -> list[Row]:
         "ORDER BY seq LIMIT ?",
         (queue.number, most),
     )
-    return within_bounds(found)
+    return within_bounds(found.fetchall())
 
 
 def _expired(book: Book, queue: Queue, most: int) -> list[Row]:
@@ -72,7 +71,7 @@ def _expired(book: Book, queue: Queue, most: int) -> list[Row]:
         "ORDER BY seq LIMIT ?",
         (queue.number, most),
     )
-    return within_bounds(found)
+    return within_bounds(found.fetchall())
 
 
 def within_bounds(found: Iterable[Sequence[Any]]) -> list[Row]:
@@ -93,7 +92,8 @@ def within_bounds(found: Iterable[Sequence[Any]]) -> list[Row]:
 
 def _by_turn(book: Book, queue: Queue, most: int) -> list[Row]:
     """One message of each group, the group first whose turn was longest ago, and around again."""
-    groups = [group for (group,) in book.run("SELECT grp FROM groups WHERE queue = ? ORDER BY turn", (queue.number,))]
+    in_turn = "SELECT grp FROM groups WHERE queue = ? ORDER BY turn"
+    groups = [group for (group,) in book.run(in_turn, (queue.number,)).fetchall()]
     head: Callable[[Book, Queue, str, int], Row | None] = _head_in_order if queue.settings.fifo else _head
     rows: list[Row] = []
     size_bytes = 0
