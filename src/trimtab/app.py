@@ -227,6 +227,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     from trimtab.control.alarms import Alarms
     from trimtab.control.async_queues import AsyncQueues
     from trimtab.control.backlogs import Backlogs
+    from trimtab.control.dropped_notices import DroppedNotices
     from trimtab.control.exposition import Exposition
     from trimtab.control.hosts.files import Disk
     from trimtab.control.hosts.history import History
@@ -273,7 +274,9 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     async with AsyncExitStack() as parts:
         metrics = SqliteMetricStore(paths.metrics, clock)
         parts.callback(metrics.close)
-        metering = Metering(metrics, lambda: publisher.book.table, clock)
+        store = open_sqlite(paths.database)
+        dropped = DroppedNotices(store.add_events, clock)
+        metering = Metering(metrics, lambda: publisher.book.table, clock, dropped=dropped.note)
         metrics.watch(metering.watch)
         reports = ReportServer(paths.reports_socket, metering)
         parts.push_async_callback(reports.close)
@@ -303,7 +306,6 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             house=os.environ[HOUSE_VARIABLE],
             supervisor_pid=os.getppid(),
         )
-        store = open_sqlite(paths.database)
         queue_client = QueueClient(paths.queues_socket)
         queue_client.open()
         parts.push_async_callback(queue_client.close)

@@ -263,6 +263,10 @@ def test_topics_are_made_once_changed_listed_and_gone(sns: Any, name: str) -> No
         sns.publish(TopicArn=arn, Message="x")
 
 
+POSTED = {"Protocol": "http", "Endpoint": "http://127.0.0.1:9/"}
+SPLIT = json.dumps({"requestPolicy": {"headerContentType": "text/plain\r\nHost: another"}})
+
+
 @pytest.mark.parametrize(
     ("call", "arguments", "words"),
     [
@@ -275,6 +279,11 @@ def test_topics_are_made_once_changed_listed_and_gone(sns: Any, name: str) -> No
         ("subscribe", {"Protocol": "carrier-pigeon", "Endpoint": "x"}, "does not support"),
         ("subscribe", {"Protocol": "https", "Endpoint": "http://x"}, "Endpoint"),
         ("subscribe", {"Protocol": "sqs", "Endpoint": "arn:aws:sqs:us-east-1:000000000000:none"}, "SQS endpoint"),
+        ("subscribe", {"Protocol": "http", "Endpoint": "http://[::1/"}, "Endpoint"),
+        ("subscribe", {"Protocol": "http", "Endpoint": "http://127.0.0.1:99999/"}, "Endpoint"),
+        ("subscribe", {"Protocol": "http", "Endpoint": "http://x/a b"}, "Endpoint"),
+        ("subscribe", POSTED | {"Attributes": {"DeliveryPolicy": '{"requestPolicy": "x"}'}}, "headerContentType"),
+        ("subscribe", POSTED | {"Attributes": {"DeliveryPolicy": SPLIT}}, "headerContentType"),
         ("confirm_subscription", {"Token": "made-up"}, "Token"),
     ],
 )

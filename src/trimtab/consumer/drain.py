@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ import msgspec
 from trimtab.consumer.held import Held
 from trimtab.errors import TrimtabError
 from trimtab.logs import fields
+from trimtab.policies.asynchronous import AWAY_PAUSE_S
 from trimtab.queues.model import Depth, Drop, Lease, Leases, Message, NoQueue
 from trimtab.queues.store import Queues
 from trimtab.resources.asynchronous import QueueMark
@@ -35,7 +37,16 @@ class Runs(Protocol):
 class Drain:
     """One queue. `to_take()` says how many more tasks it may take now; `look` after anything has changed."""
 
-    def __init__(self, queue: str, queues: Queues, runner: Runs, spawn: Spawn, to_take: Callable[[Drain], int]) -> None:
+    def __init__(
+        self,
+        queue: str,
+        queues: Queues,
+        runner: Runs,
+        spawn: Spawn,
+        to_take: Callable[[Drain], int],
+        *,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
         self.queue = queue
         self.mark = QueueMark()
         self.depth: Depth | None = None
@@ -45,6 +56,7 @@ class Drain:
         self._runner = runner
         self._spawn = spawn
         self._to_take = to_take
+        self._now_s = now_s
         self._asking = False
         self._dropping = False
 
@@ -127,18 +139,19 @@ class Drain:
             await self._runner.run(held, self.mark)
         except TrimtabError as error:  # the queues are away, or a defect: the task must not stay with us for ever
             logger.warning("a task was left %s", fields(queue=self.queue, id=message.id, error=error))
-            await self._return(held, str(error))
+            await self._return(held, str(error), pause_s=AWAY_PAUSE_S)
         except Exception as error:
             logger.exception("a task failed by a defect queue=%s id=%s", self.queue, message.id)
-            await self._return(held, f"a defect: {error!r}")
+            await self._return(held, f"a defect: {error!r}", pause_s=AWAY_PAUSE_S)
         finally:
             self.in_hand -= 1
             self.look()
 
-    async def _return(self, held: Held, reason: str, *, counts: bool = True) -> None:
+    async def _return(self, held: Held, reason: str, *, counts: bool = True, pause_s: float = 0.0) -> None:
         while True:
             try:
-                await held.give_back(reason, counts=counts)
+                visible_s = self._now_s() + pause_s if pause_s else 0.0
+                await held.give_back(reason, visible_s=visible_s, counts=counts)
                 return
             except TrimtabError:
                 await asyncio.sleep(_AGAIN_S)

@@ -220,7 +220,7 @@ class Runner:
         """A large answer is uploaded but for the upload's completion, which makes it visible."""
         if not task.output_location:
             return replace(done, inline=None)  # nobody asked for it: AWS's notices have no room for it either
-        begun_s, alone = time.monotonic(), held.message.leases == 1
+        begun_s, alone = time.monotonic(), held.message.leases == 1 and not held.message.reason
         sent, where = _sent(task, done), task.output_location
         try:
             upload_id, etags = await self._in_thread(

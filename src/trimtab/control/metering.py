@@ -75,8 +75,17 @@ class Variant(Struct):
 class Metering:
     """Takes reports (`report_server.Takes`); `tick` once a second. On the event loop."""
 
-    def __init__(self, store: Keeps, table: Callable[[], RouteTable], clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Keeps,
+        table: Callable[[], RouteTable],
+        clock: Clock,
+        *,
+        dropped: Callable[[str], None] = lambda endpoint: None,
+    ) -> None:
+        """`dropped` hears of an endpoint whose tasks' notices were dropped."""
         self._store = store
+        self._dropped = dropped
         self._table = table
         self._clock = clock
         self._maker = SampleMaker()
@@ -159,6 +168,8 @@ class Metering:
             _GATEWAY_NOTE + gateway: _pack((report.number, self._clock.now_s())),
         }
         for of in report.variants:
+            if of.tasks is not None and of.tasks.notice_failures:
+                self._dropped(of.endpoint)
             place = (of.endpoint, of.variant)
             variant = self.variants.get(place)
             whole = self._together(gateway, report.start_s, of, variant)

@@ -212,7 +212,7 @@ class QueueKeeper:
         for connection in self._connections:
             connection.flush()
         self._stirred.update(queue for queue in outcome.changed if queue in self._parked)
-        self._stirred.difference_update(pending.op.queue for pending in batch if isinstance(pending.op, Lease))
+        self._stirred -= _exhausted(batch, outcome.results)
         self._watching.note(outcome.depths)
 
     def _refuse(self, batch: Iterable[Pending], failure: str, error: str) -> None:
@@ -338,3 +338,13 @@ class QueueKeeper:
 
     def _depths_below(self, prefix: str) -> list[Depth]:
         return [depth for depth in self._store.depths(self._store.names(prefix)) if depth is not None]
+
+
+def _exhausted(batch: Iterable[Pending], results: Iterable[Result]) -> set[str]:
+    """Queues of which a transaction's last lease found nothing: there is nothing for those that wait either."""
+    found: dict[str, bool] = {}
+    for pending, result in zip(batch, results, strict=True):
+        op = pending.op
+        if isinstance(op, Lease) and isinstance(result, Leases) and op.most > 0 and not op.only_expired:
+            found[op.queue] = bool(result.messages)
+    return {queue for queue, any_found in found.items() if not any_found}

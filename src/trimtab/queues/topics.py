@@ -19,6 +19,7 @@ from trimtab.queues.user_queues import MessageAttribute
 INBOX_PREFIX: Final = "sns/"
 WEBHOOK_PREFIX: Final = "sns-http/"
 ELSEWHERE: Final = "sns-elsewhere"  # messages to topics of a real SNS (Config.sns_endpoint_url)
+HELD_S: Final = 60.0  # a message that is being delivered is free for another try then: more than any try takes
 KEPT_S: Final = 14 * 86_400.0  # a message that could not be delivered for so long is given up
 
 

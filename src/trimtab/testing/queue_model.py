@@ -186,6 +186,8 @@ class PerfectQueues:
         if isinstance(op, Lease):
             return self._lease(line, op, now_s)
         if isinstance(op, Drop):
+            if op.only_empty and line.alive:
+                return Count(count=len(line.alive))
             del self.lines[line.name]
             return Done()
         if isinstance(op, Look):
@@ -244,21 +246,28 @@ class PerfectQueues:
         if op.again and held:
             return Leases(messages=tuple(item.message() for item in sorted(held, key=lambda item: item.seq)))
         taken: list[Item] = []
+        if op.only_expired:
+            taken = [i for i in line.alive if i.state == "waiting" and i.expired and not i.visible_s][: op.most]
+            self._take(line, taken, op, now_s)
+            return Leases(messages=tuple(item.message() for item in taken))
         while len(taken) < op.most:
             heads = (self._head(line, group) for group in list(line.turns))
             round_ = [head for head in heads if head is not None][: op.most - len(taken)]
             if not round_:
                 break
-            for item in round_:
-                item.state, item.owner, item.ask = "leased", op.owner, op.ask
-                item.token, item.leases = item.token + 1, item.leases + 1
-                item.first_leased_s = item.first_leased_s or now_s
-                item.until_s = now_s + (op.lease_s or line.settings.lease_s)
+            self._take(line, round_, op, now_s)
             taken += round_
         for group in dict.fromkeys(item.group for item in taken):
             line.turns.remove(group)
             line.turns.append(group)
         return Leases(messages=tuple(item.message() for item in taken))
+
+    def _take(self, line: Line, items: Sequence[Item], op: Lease, now_s: float) -> None:
+        for item in items:
+            item.state, item.owner, item.ask = "leased", op.owner, op.ask
+            item.token, item.leases = item.token + 1, item.leases + 1
+            item.first_leased_s = item.first_leased_s or now_s
+            item.until_s = now_s + (op.lease_s or line.settings.lease_s)
 
     def _head(self, line: Line, group: str) -> Item | None:
         members = [item for item in line.alive if item.group == group]

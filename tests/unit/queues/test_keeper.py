@@ -163,3 +163,20 @@ async def test_a_lease_lasts_as_long_as_it_should_though_the_clock_jumps(tmp_pat
         assert (await depth(client)).leased == 1
         steady_s += 1.0
         assert (await depth(client)).leased == 0
+
+
+async def test_who_has_waited_longer_gets_the_rest_of_what_becomes_visible_at_once(tmp_path: Path) -> None:
+    now_s = 1000.0
+    async with kept_queues(tmp_path, now_s=lambda: now_s, steady_s=lambda: now_s) as kept:
+        client, patient, late = kept.client(), kept.client(), kept.client()
+        await declare(client)
+        for name in "xy":
+            await client.ask(Put(queue="q", id=name, body=b"", visible_s=now_s + 10.0))
+        waiting = asyncio.create_task(lease(patient, wait_s=60.0))
+        await depth(patient)
+        await depth(late)
+        now_s += 11.0
+        (first,) = await lease(late, wait_s=0.0)
+        async with asyncio.timeout(5.0):
+            (rest,) = await waiting
+        assert {first.id, rest.id} == {"x", "y"}

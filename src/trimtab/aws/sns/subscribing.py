@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import uuid
 from collections.abc import Mapping
@@ -31,6 +32,7 @@ _PAGE: Final = 100
 _MOST: Final = 1000  # subscriptions of a topic
 _PROTOCOLS: Final = ("sqs", "http", "https")
 _OTHERS: Final = ("email", "email-json", "sms", "application", "lambda", "firehose")
+_CONTENT_TYPE: Final = re.compile(r"[!-~]+/[ -~]+")
 _SETTABLE: Final = ("DeliveryPolicy", "FilterPolicy", "FilterPolicyScope", "RawMessageDelivery", "RedrivePolicy")
 
 
@@ -78,10 +80,13 @@ class Subscribing:
 
         if protocol != "sqs":
             await self._queues.ask(Declare(queue=WEBHOOK_PREFIX + made.id, settings=QueueSettings(retention_s=KEPT_S)))
-        changed = await self._topics.change(name, change)
-        found = _same(changed, made) or made
-        if protocol != "sqs" and found.id != made.id:
-            await self._queues.ask(Drop(queue=WEBHOOK_PREFIX + made.id))
+        found = None
+        try:
+            changed = await self._topics.change(name, change)
+            found = _same(changed, made) or made
+        finally:
+            if protocol != "sqs" and (found is None or found.id != made.id):  # refused, or it was there before
+                await self._queues.ask(Drop(queue=WEBHOOK_PREFIX + made.id))
         if found.token:
             await self._deliverer.ask_to_confirm(changed, found)
         told = not found.token or params.get("ReturnSubscriptionArn")
@@ -206,7 +211,7 @@ class Subscribing:
         if protocol not in _PROTOCOLS:
             raise faults.invalid(f"Amazon SNS does not support this protocol string: {protocol[:50]}")
         if protocol != "sqs":
-            if urlsplit(endpoint).scheme != protocol or not urlsplit(endpoint).hostname:
+            if not _is_url(endpoint, protocol):
                 raise faults.invalid("Endpoint Reason: must begin with the protocol and name a host")
             if topic.fifo:
                 raise faults.invalid("Endpoint Reason: FIFO topics deliver to SQS queues")
@@ -226,7 +231,9 @@ class Subscribing:
         if key == "FilterPolicyScope" and text not in ("MessageAttributes", "MessageBody"):
             raise faults.invalid("FilterPolicyScope: Invalid value. Must be MessageAttributes or MessageBody.")
         if key == "DeliveryPolicy":
-            check_retries(object_of(text, key).get("healthyRetryPolicy"))
+            policy = object_of(text, key)
+            check_retries(policy.get("healthyRetryPolicy"))
+            _check_request(policy.get("requestPolicy") or {})
         if key == "FilterPolicy":
             object_of(text, key)
         if key == "RedrivePolicy":
@@ -235,6 +242,24 @@ class Subscribing:
             if name is None or await self._users.find(name) is None:
                 raise faults.invalid("RedrivePolicy: deadLetterTargetArn must be the ARN of an SQS queue that is there")
         return text
+
+
+def _is_url(endpoint: str, protocol: str) -> bool:
+    """Whether a message can be posted there: printable ASCII, a host, and a port if one is named."""
+    try:
+        parts = urlsplit(endpoint)
+        port = parts.port
+    except ValueError:
+        return False
+    printable = endpoint.isascii() and endpoint.isprintable() and " " not in endpoint
+    return printable and parts.scheme == protocol and bool(parts.hostname) and port != 0
+
+
+def _check_request(policy: Any) -> None:
+    """Raises InvalidParameter for what is no requestPolicy."""
+    content_type = policy.get("headerContentType", "text/plain") if isinstance(policy, dict) else None
+    if not isinstance(content_type, str) or not _CONTENT_TYPE.fullmatch(content_type):
+        raise faults.invalid("DeliveryPolicy: requestPolicy.headerContentType must be a media type")
 
 
 def _check_together(attributes: Mapping[str, str]) -> None:

@@ -23,6 +23,7 @@ from trimtab.queues.definitions import Definitions
 from trimtab.queues.model import Ack, Bury, Depth, Full, Lease, Leases, Message, NoQueue, Put, Return
 from trimtab.queues.store import Queues
 from trimtab.queues.topics import (
+    HELD_S,
     INBOX_PREFIX,
     WEBHOOK_PREFIX,
     Delivery,
@@ -96,7 +97,7 @@ class Deliverer:
     async def _serve(self, queue: str) -> None:
         """Until the topic is gone."""
         while True:
-            lease = Lease(queue=queue, owner=self._queues.owner, most=_MOST, lease_s=float("inf"), wait_s=_WAIT_S)
+            lease = Lease(queue=queue, owner=self._queues.owner, most=_MOST, lease_s=HELD_S, wait_s=_WAIT_S)
             try:
                 found = await self._queues.ask(lease)
                 if isinstance(found, NoQueue):

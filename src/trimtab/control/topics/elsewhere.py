@@ -16,7 +16,7 @@ from trimtab.logs import fields
 from trimtab.policies.notices.retries import is_permanent
 from trimtab.queues.model import Ack, Bury, Declare, Lease, Leases, Message, QueueSettings, Return
 from trimtab.queues.store import Queues
-from trimtab.queues.topics import ELSEWHERE, KEPT_S, Publication, decode_publication
+from trimtab.queues.topics import ELSEWHERE, HELD_S, KEPT_S, Publication, decode_publication
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Elsewhere:
                     await self._queues.ask(Declare(queue=ELSEWHERE, settings=QueueSettings(retention_s=KEPT_S)))
                     declared = True
                 owner = self._queues.owner
-                lease = Lease(queue=ELSEWHERE, owner=owner, most=_AT_ONCE, lease_s=float("inf"), wait_s=_WAIT_S)
+                lease = Lease(queue=ELSEWHERE, owner=owner, most=_AT_ONCE, lease_s=HELD_S, wait_s=_WAIT_S)
                 found = await self._queues.ask(lease)
                 if isinstance(found, Leases):
                     await asyncio.gather(*(self._one(message) for message in found.messages))

@@ -16,9 +16,9 @@ from trimtab.logs import fields
 from trimtab.policies.notices.retries import RetryPolicy, delay_s, is_permanent, retry_policy
 from trimtab.queues import user_queues
 from trimtab.queues.definitions import Definitions
-from trimtab.queues.model import Ack, Lease, Leases, Message, NoQueue, Put, Return
+from trimtab.queues.model import Ack, Bury, Lease, Leases, Message, NoQueue, Put, Return
 from trimtab.queues.store import Queues
-from trimtab.queues.topics import WEBHOOK_PREFIX, Delivery, Subscription, Topic, decode_delivery
+from trimtab.queues.topics import HELD_S, WEBHOOK_PREFIX, Delivery, Subscription, Topic, decode_delivery
 from trimtab.queues.user_queues import UserMessage, UserQueue
 
 logger = logging.getLogger(__name__)
@@ -73,12 +73,12 @@ class Webhook:
             queue=self._queue,
             owner=self._queues.owner,
             most=_AT_ONCE - len(self._posts),
-            lease_s=float("inf"),
+            lease_s=HELD_S,
             wait_s=_WAIT_S,
         )
 
     def _begin(self, message: Message) -> None:
-        task = asyncio.get_running_loop().create_task(self._deliver(message), name=f"post {message.id}")
+        task = asyncio.get_running_loop().create_task(self._work(message), name=f"post {message.id}")
         self._posts.add(task)
         task.add_done_callback(self._ended)
 
@@ -87,8 +87,19 @@ class Webhook:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a delivery has failed %s", fields(queue=self._queue), exc_info=error)
 
-    async def _deliver(self, message: Message) -> None:
-        delivery = decode_delivery(message.body)
+    async def _work(self, message: Message) -> None:
+        try:
+            delivery = decode_delivery(message.body)
+        except msgspec.MsgspecError as error:
+            reason = f"it is no delivery: {error}"
+            await self._queues.ask(Bury(queue=self._queue, id=message.id, token=message.token, reason=reason))
+            return
+        try:
+            await self._deliver(message, delivery)
+        except Unavailable as error:  # what became of it cannot be written down: it is free when its lease ends
+            logger.warning("a delivery is tried again later %s", fields(queue=self._queue, error=error))
+
+    async def _deliver(self, message: Message, delivery: Delivery) -> None:
         topic = await self._topics.find(delivery.topic)
         id = self._queue.removeprefix(WEBHOOK_PREFIX)
         subscription = topic.subscription(id) if topic is not None else None
@@ -151,7 +162,7 @@ def policy_of(topic: Topic, subscription: Subscription) -> RetryPolicy:
 def _headers(topic: Topic, subscription: Subscription, delivery: Delivery) -> dict[str, str]:
     """AWS's. Source: SNS developer guide, "HTTP/HTTPS headers"."""
     policy = _json(subscription.attributes.get("DeliveryPolicy"))
-    content_type = policy.get("requestPolicy", {}).get("headerContentType") or "text/plain; charset=UTF-8"
+    content_type = (policy.get("requestPolicy") or {}).get("headerContentType") or "text/plain; charset=UTF-8"
     headers = {
         "x-amz-sns-message-type": delivery.kind,
         "x-amz-sns-message-id": delivery.id,

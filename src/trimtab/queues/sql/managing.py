@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from trimtab.queues.model import (
@@ -23,6 +24,7 @@ from trimtab.queues.sql.book import COLUMNS, DEAD, LEASED, STATES, WAITING, Book
 from trimtab.queues.sql.ending import is_there, move, remove
 from trimtab.queues.sql.leasing import within_bounds
 
+_ROWS: Final = 256  # in memory at a time
 _IN_STATE: Final = {"": "state IN (0, 1, 2)", "waiting": "state = 0", "leased": "state = 1", "dead": "state = 2"}
 
 
@@ -58,11 +60,13 @@ def purge(book: Book, op: Purge, now_s: float) -> Result:
     queue = book.queues.get(op.queue)
     if queue is None:
         return NoQueue(queue=op.queue)
-    rows = _rows(book, queue, DEAD if op.dead else WAITING)
-    rows += _rows(book, queue, LEASED) if op.leased and not op.dead else []
-    for row in rows:
-        remove(book, book.touch(queue), row, now_s)
-    return Count(count=len(rows))
+    states = (DEAD,) if op.dead else (WAITING, LEASED) if op.leased else (WAITING,)
+    removed = 0
+    for state in states:
+        for row in _rows(book, queue, state):
+            remove(book, book.touch(queue), row, now_s)
+            removed += 1
+    return Count(count=removed)
 
 
 def redrive(book: Book, op: Redrive, now_s: float) -> Result:
@@ -86,12 +90,23 @@ def redrive(book: Book, op: Redrive, now_s: float) -> Result:
     return Count(count=moved)
 
 
-def _rows(book: Book, queue: Queue, state: int) -> list[Row]:
-    """All of a state, oldest first. Bodies too: they are as many as fit the queue's bound."""
-    found = book.run(
-        f"SELECT {COLUMNS} FROM messages WHERE queue = ? AND state = ? ORDER BY seq", (queue.number, state)
-    )
-    return [Row(values) for values in found.fetchall()]
+def _rows(book: Book, queue: Queue, state: int) -> Iterator[Row]:
+    """All of a state, oldest first; a few at a time, so that each may be moved or removed before the next is read."""
+    if state == DEAD:
+        where = "INDEXED BY dead WHERE queue = ? AND state = 2"
+    else:
+        group = "" if queue.grouped else "AND grp = '' "
+        where = f"INDEXED BY alive WHERE queue = ? {group}AND state < 2 AND state = {state}"
+    last = 0
+    while True:
+        found = book.run(
+            f"SELECT {COLUMNS} FROM messages {where} AND seq > ? ORDER BY seq LIMIT {_ROWS}", (queue.number, last)
+        ).fetchall()
+        for row in map(Row, found):
+            last = row.seq
+            yield row
+        if len(found) < _ROWS:
+            return
 
 
 def look(book: Book, op: Look, now_s: float) -> Result:
