@@ -13,7 +13,7 @@ PYTHON = ROOT / ".venvs" / "documents" / "bin" / "python"
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_page_images_become_texts_from_zero_replicas_and_back_to_zero(tmp_path: Path) -> None:
-    if not PYTHON.exists():
+    if not (ROOT / ".venvs" / "documents" / ".ready").exists():
         pytest.skip("the environment .venvs/documents is not there: run `make demo-documents`")
     argv = [PYTHON, ROOT / "examples" / "documents" / "demo.py", "--pages", "3", "--replicas", "2"]
     env = dict(os.environ, TMPDIR=str(tmp_path), COLUMNS="160")

@@ -17,7 +17,7 @@ from trimtab.resources.launch import WorkerLaunch
 from trimtab.resources.replica import ReplicaState, Wire
 from trimtab.resources.runtime import Runtime, RuntimeKind
 from trimtab.testing.engines import absent, settled
-from trimtab.testing.host_ends import until
+from trimtab.testing.host_ends import HostGateway, until
 from trimtab.wire.hosting import Files, ModelAt, ModelState
 
 
@@ -79,6 +79,14 @@ async def test_what_a_model_takes_is_measured_by_what_the_program_grows_by(estat
         assert mib * MIB <= event.bytes <= (mib + 8) * MIB
 
 
+async def make_known(estate: Estate, gateway: HostGateway, name: str) -> None:
+    """Have a model loaded beside others: only then is it seen to be too large beside them."""
+    gateway.want(name)
+    await gateway.leaving(name)
+    gateway.use(name, 0, done=("v1",))
+    await estate.control.heard("unloaded", name)
+
+
 async def test_a_model_that_needs_room_evicts_another(estate: Estate) -> None:
     for name in ("a", "b"):
         model(estate, name, mib=60)
@@ -86,6 +94,7 @@ async def test_a_model_that_needs_room_evicts_another(estate: Estate) -> None:
     await gateway.get("a")
     gateway.use("a", 1)
     await estate.control.heard("loaded", "a")
+    await make_known(estate, gateway, "b")
     gateway.want("b")
     await gateway.leaving("a")
     gateway.use("a", 0, done=("v1",))
@@ -147,6 +156,7 @@ async def test_requests_in_hand_are_answered_before_a_model_is_unloaded(estate: 
     request = asyncio.create_task(ask(at))
     await until((tmp_path / "begun").exists)
     gateway.use("a", 1, in_hand=1)
+    await make_known(estate, gateway, "b")
     gateway.want("b")
     await gateway.leaving("a")
     assert not [line for line in await asyncio.to_thread(log, at) if line.startswith("DELETE")]
