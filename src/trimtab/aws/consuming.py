@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from trimtab.aws import keys
-from trimtab.aws.s3.remote import RemoteObjects
+from trimtab.aws.remote_objects import RemoteObjects
 from trimtab.aws.sigv4.signer import Credentials
 from trimtab.config import Config
 from trimtab.consumer.process import serve as drain
