@@ -110,7 +110,14 @@ class QueueStoreSuite:
         stepped.declare()
         return stepped
 
-    @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+    @settings(
+        max_examples=150,
+        suppress_health_check=[
+            HealthCheck.function_scoped_fixture,
+            HealthCheck.too_slow,
+            HealthCheck.differing_executors,
+        ],
+    )
     @given(life=lives)
     def test_it_answers_as_perfect_queues_would(self, open_store: OpenStore, life: list[Turn]) -> None:
         name = f"life-{id(life)}-{next(_lives)}"
