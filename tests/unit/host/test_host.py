@@ -234,7 +234,7 @@ async def test_a_host_that_leaves_gives_up_loads_and_ends_what_is_loaded() -> No
     await scene.ready("a")
     scene.runner.slow_loads["b"] = asyncio.Event()
     scene.want("b")
-    await until(lambda: scene.states("b"))
+    await until(lambda: ("load", *B) in scene.runner.orders)
     await scene.host.leave(5.0)
     assert scene.runner.orders[-2:] in (
         [("unload", *A), ("given up", *B)],
