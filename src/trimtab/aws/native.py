@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -31,7 +32,9 @@ from msgspec.structs import replace
 import trimtab
 from trimtab.aws.http import Handler, HttpRequest, HttpResponse
 from trimtab.aws.native_logs import LogFiles, LogLine
-from trimtab.aws.native_models import METHODS, READS, answer_models
+from trimtab.aws.native_models import METHODS as MODELS_METHODS
+from trimtab.aws.native_models import answer_models
+from trimtab.aws.native_queries import READS, Methods
 from trimtab.aws.native_queue import METHODS as QUEUE_METHODS
 from trimtab.aws.native_queue import answer_queue
 from trimtab.aws.native_scaling import ScalingHistory
@@ -108,9 +111,11 @@ class _Api:
     async def answer(self, request: HttpRequest, key: AccessKey | None) -> HttpResponse:
         parts = request.path.removeprefix(PREFIX).rstrip("/").split("/")
         if self._models is not None and parts[0] == "endpoints" and parts[2:3] == ["models"]:
-            return await self._of_models(self._models, parts[1], tuple(parts[3:]), request, key)
+            answer = partial(answer_models, self._models)
+            return await self._part(parts[1], tuple(parts[3:]), request, key, MODELS_METHODS, answer)
         if self._queues is not None and parts[0] == "endpoints" and parts[2:3] == ["queue"]:
-            return await self._of_queue(self._queues, parts[1], tuple(parts[3:]), request, key)
+            answer = partial(answer_queue, self._queues)
+            return await self._part(parts[1], tuple(parts[3:]), request, key, QUEUE_METHODS, answer)
         if request.method not in READS:
             return _not_allowed(request)
         match parts:
@@ -131,23 +136,21 @@ class _Api:
                 return await self._scaled(self._scaling, name, request.query, activities=bool(rest))
         raise NotFound("path", request.path, f"trimtab's API has no {request.path}.")
 
-    async def _of_models(
-        self, models: ModelsApi, name: str, below: tuple[str, ...], request: HttpRequest, key: AccessKey | None
+    async def _part(
+        self,
+        name: str,
+        below: tuple[str, ...],
+        request: HttpRequest,
+        key: AccessKey | None,
+        methods: Methods,
+        answer: Callable[[str, tuple[str, ...], HttpRequest], Awaitable[dict[str, Any]]],
     ) -> HttpResponse:
+        """What is below a part of an endpoint: who may describe the endpoint reads it, who may update it changes it."""
         reads = request.method in READS
         _require(key, "sagemaker", "DescribeEndpoint" if reads else "UpdateEndpoint", name)
-        if request.method not in METHODS.get(below, READS):
+        if request.method not in methods.get(below, READS):
             return _not_allowed(request)
-        return _json(200, await answer_models(models, name, below, request))
-
-    async def _of_queue(
-        self, queues: QueueDesk, name: str, below: tuple[str, ...], request: HttpRequest, key: AccessKey | None
-    ) -> HttpResponse:
-        reads = request.method in READS
-        _require(key, "sagemaker", "DescribeEndpoint" if reads else "UpdateEndpoint", name)
-        if request.method not in QUEUE_METHODS.get(below, READS):
-            return _not_allowed(request)
-        return _json(200, await answer_queue(queues, name, below, request))
+        return _json(200, await answer(name, below, request))
 
     def _endpoints(self, key: AccessKey | None) -> HttpResponse:
         check_action(key, "sagemaker", "ListEndpoints", caller=_caller(key))  # of those that the key may see

@@ -20,13 +20,12 @@ from typing import Any, Final
 import msgspec
 
 from trimtab.aws.http import HttpRequest
-from trimtab.aws.native_queries import count, given, seconds
+from trimtab.aws.native_queries import READS, Methods, count, given, seconds
 from trimtab.control.hosts.api import ModelsApi
 from trimtab.errors import Invalid, NotFound
 from trimtab.resources.hosting import ModelSetting
 
-READS: Final = ("GET", "HEAD")
-METHODS: Final = {(): READS, ("events",): READS, ("settings",): ("PUT", "PATCH", "DELETE")}
+METHODS: Final[Methods] = {(): READS, ("events",): READS, ("settings",): ("PUT", "PATCH", "DELETE")}
 """What can be done, by the path below `models`."""
 
 _MOST_EVENTS: Final = 100_000

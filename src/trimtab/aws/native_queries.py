@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import isfinite
+from typing import Final
 from urllib.parse import parse_qs
 
 from trimtab.errors import Invalid
+
+Methods = Mapping[tuple[str, ...], tuple[str, ...]]
+"""What can be done, by the path below a part of an endpoint."""
+
+READS: Final = ("GET", "HEAD")
 
 
 def given(of: str, query: str, *known: str) -> dict[str, str]:

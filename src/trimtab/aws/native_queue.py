@@ -17,12 +17,11 @@ from typing import Any, Final
 import msgspec
 
 from trimtab.aws.http import HttpRequest
-from trimtab.aws.native_queries import count, given
+from trimtab.aws.native_queries import READS, Methods, count, given
 from trimtab.control.queue_desk import MOST_TASKS, QueueDesk
 from trimtab.errors import Invalid, NotFound
 
-_READS: Final = ("GET", "HEAD")
-METHODS: Final = {(): _READS, ("tasks",): _READS, ("redrive",): ("POST",), ("purge",): ("POST",)}
+METHODS: Final[Methods] = {(): READS, ("tasks",): READS, ("redrive",): ("POST",), ("purge",): ("POST",)}
 """What can be done, by the path below `queue`."""
 
 _MOST_REDRIVEN: Final = 1_000_000

@@ -7,8 +7,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, Final
 
-import botocore.session
-from botocore.config import Config as BotoConfig
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from trimtab.aws.sigv4.signer import Credentials
@@ -116,6 +114,9 @@ class RemoteObjects:
     def _client(self) -> Any:
         with self._lock:
             if self._made is None:
+                import botocore.session  # only here: a consumer without a task has no use for a client
+                from botocore.config import Config as BotoConfig
+
                 given = self._credentials()
                 config = BotoConfig(
                     retries={"total_max_attempts": 2, "mode": "standard"},

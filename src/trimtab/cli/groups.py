@@ -1,13 +1,27 @@
-"""Verbs that have verbs of their own, one of which need not be named."""
+"""Verbs that have verbs of their own."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import typer
 from typer.core import TyperGroup
 
 
-def group_with(unnamed: str) -> type[TyperGroup]:
+def group(name: str, help: str, *, unnamed: str = "") -> typer.Typer:
+    """A verb that has verbs of its own; with `unnamed`, that one of them need not be named."""
+    return typer.Typer(
+        name=name,
+        cls=_group_with(unnamed) if unnamed else TyperGroup,
+        help=help,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+
+
+def _group_with(unnamed: str) -> type[TyperGroup]:
     """A group in which whatever is no verb is an argument of the verb `unnamed`: `trimtab models ENDPOINT`."""
 
     class Group(TyperGroup):

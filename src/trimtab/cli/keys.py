@@ -10,18 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trimtab.cli.groups import group
 from trimtab.config import Paths, default_data_dir
 
 if TYPE_CHECKING:
     from trimtab.aws.keys import StoredKey
 
-keys = typer.Typer(
-    name="keys",
-    help="Access keys: list, create, delete. The root key has no limits; others can have some.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+keys = group(
+    "keys",
+    "Access keys: list, create, delete. The root key has no limits; others can have some.",
 )
 
 DataDir = Annotated[Path | None, typer.Option(help="The data directory.", show_default="~/.local/share/trimtab")]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trimtab.cli.groups import group_with
+from trimtab.cli.groups import group
 from trimtab.cli.hosting.rows import Sort
 from trimtab.cli.options import AsJson, DataDir, EndpointName
 from trimtab.cli.render import CliError, emit, emit_json
@@ -23,15 +23,11 @@ _READ_TIMEOUT_S = 8.0  # gateways hold a call for 5 s while control is away
 _WITHOUT_TERMINAL = (10_000, 50)  # rows go to files and pipes whole
 
 
-models = typer.Typer(
-    name="models",
-    cls=group_with("list"),
-    help="Models of a multi-model endpoint: `trimtab models ENDPOINT` lists them; pin, unpin, set and reset change "
+models = group(
+    "models",
+    "Models of a multi-model endpoint: `trimtab models ENDPOINT` lists them; pin, unpin, set and reset change "
     "what is set for them.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    unnamed="list",
 )
 
 Models = Annotated[

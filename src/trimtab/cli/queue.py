@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trimtab.cli.groups import group_with
+from trimtab.cli.groups import group
 from trimtab.cli.options import AsJson, DataDir, EndpointName
 from trimtab.cli.render import CliError, ago, at, emit, emit_json, one_line, say, size, table
 
@@ -18,15 +18,11 @@ if TYPE_CHECKING:
 _SHOWN = 20
 _REASON_CHARS = 100
 
-queue = typer.Typer(
-    name="queue",
-    cls=group_with("show"),
-    help="Queue of an asynchronous endpoint: `trimtab queue ENDPOINT` shows it; redrive has dead letters worked on "
+queue = group(
+    "queue",
+    "Queue of an asynchronous endpoint: `trimtab queue ENDPOINT` shows it; redrive has dead letters worked on "
     "anew, purge removes them, or what waits.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    unnamed="show",
 )
 
 

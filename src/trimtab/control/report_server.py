@@ -11,7 +11,8 @@ import msgspec
 
 from trimtab.control.local_server import LocalConnection, LocalServer
 from trimtab.logs import fields
-from trimtab.wire.reports import MAX_BYTES, NUMBER, SIZE, Hello, Report
+from trimtab.wire.reports import MAX_BYTES, NUMBER, Hello, Report
+from trimtab.wire.sized import SizedReader
 
 logger = logging.getLogger(__name__)
 
@@ -69,32 +70,25 @@ class _Connection(LocalConnection):
         super().__init__(reports.connections)
         self.gateway = ""
         self._reports = reports
-        self._buffer = bytearray()
+        self._reader = SizedReader(MAX_BYTES)
 
     def data_received(self, data: bytes) -> None:
-        self._buffer += data
         try:
-            self._read()
+            for message in self._reader.feed(data):
+                self._take(message)
+                if not self.connected:
+                    return
         except (ValueError, msgspec.MsgspecError) as error:
             logger.error("gateway sent a report that cannot be read %s", fields(gateway=self.gateway, error=error))
             self.drop()
 
-    def _read(self) -> None:
-        while len(self._buffer) >= SIZE.size and self.connected:
-            (size_bytes,) = SIZE.unpack_from(self._buffer)
-            if size_bytes > MAX_BYTES:
-                raise ValueError(f"a report of {size_bytes} bytes")
-            end = SIZE.size + size_bytes
-            if len(self._buffer) < end:
-                return
-            message = bytes(self._buffer[SIZE.size : end])
-            del self._buffer[:end]
-            if not self.gateway:
-                self.gateway = _decode_hello(message).gateway
-                self._reports.named(self.gateway, self)
-                self._reports.takes.welcome(self.gateway, self._answer)
-            else:
-                self._reports.takes.take(self.gateway, _decode_report(message), self._answer)
+    def _take(self, message: bytes) -> None:
+        if not self.gateway:
+            self.gateway = _decode_hello(message).gateway
+            self._reports.named(self.gateway, self)
+            self._reports.takes.welcome(self.gateway, self._answer)
+        else:
+            self._reports.takes.take(self.gateway, _decode_report(message), self._answer)
 
     def _answer(self, number: int) -> None:
         self.write(NUMBER.pack(number))

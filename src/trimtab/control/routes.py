@@ -18,10 +18,10 @@ from trimtab.control.local_server import LocalConnection, LocalServer
 from trimtab.control.route_book import RouteBook
 from trimtab.logs import fields
 from trimtab.resources.routing import AccessKey
+from trimtab.wire.sized import sized
 
 logger = logging.getLogger(__name__)
 
-_LENGTH = struct.Struct("<I")
 _VERSION = struct.Struct("<Q")
 
 
@@ -102,8 +102,7 @@ class RoutePublisher:
 
     def frame(self) -> bytes:
         """The newest table as it travels."""
-        packed = self.book.packed
-        return _LENGTH.pack(len(packed)) + packed
+        return sized(self.book.packed)
 
     def joined(self, gateway: _Gateway) -> None:
         """A gateway has connected: it gets the table at once."""

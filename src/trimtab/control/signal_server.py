@@ -13,7 +13,8 @@ from msgspec import Struct
 
 from trimtab.control.local_server import LocalConnection, LocalServer
 from trimtab.logs import fields
-from trimtab.wire.signals import MAX_BYTES, SIZE, Level, Signal
+from trimtab.wire.signals import MAX_BYTES, Level, Signal
+from trimtab.wire.sized import SizedReader
 
 logger = logging.getLogger(__name__)
 
@@ -117,42 +118,30 @@ class _Connection(LocalConnection):
     def __init__(self, signals: SignalServer) -> None:
         super().__init__(signals.connections)
         self._signals = signals
-        self._buffer = bytearray()
+        self._reader = SizedReader(MAX_BYTES)
 
     def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        while self.connected:
-            try:
-                signal = self._next()
-            except (ValueError, msgspec.MsgspecError) as error:
-                logger.error("gateway sent a signal that cannot be read %s", fields(error=error))
-                self.drop()
-                return
-            if signal is None:
-                return
-            self._signals.take(self, signal)
-
-    def _next(self) -> Signal | None:
-        """The next whole signal in the buffer. ValueError or MsgspecError for what is none."""
-        if len(self._buffer) < SIZE.size:
-            return None
-        (size_bytes,) = SIZE.unpack_from(self._buffer)
-        if size_bytes > MAX_BYTES:
-            raise ValueError(f"a signal of {size_bytes} bytes")
-        end = SIZE.size + size_bytes
-        if len(self._buffer) < end:
-            return None
-        signal = _decode(bytes(self._buffer[SIZE.size : end]))
-        del self._buffer[:end]
-        if not isfinite(signal.sent_monotonic_s):
-            raise ValueError("a signal of no time")
-        for level in signal.levels:
-            _check(level)
-        return signal
+        try:
+            for message in self._reader.feed(data):
+                self._signals.take(self, _checked(_decode(message)))
+                if not self.connected:
+                    return
+        except (ValueError, msgspec.MsgspecError) as error:
+            logger.error("gateway sent a signal that cannot be read %s", fields(error=error))
+            self.drop()
 
     def gone(self) -> None:
         """See LocalConnection."""
         self._signals.gone(self)
+
+
+def _checked(signal: Signal) -> Signal:
+    """ValueError for what no gateway says."""
+    if not isfinite(signal.sent_monotonic_s):
+        raise ValueError("a signal of no time")
+    for level in signal.levels:
+        _check(level)
+    return signal
 
 
 def _check(level: Level) -> None:

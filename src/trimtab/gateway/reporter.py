@@ -19,7 +19,8 @@ import msgspec
 
 from trimtab import logs
 from trimtab.gateway.backlog import IN_A_REPORT, Backlog
-from trimtab.wire.reports import NUMBER, SIZE, Hello, Report, VariantReport
+from trimtab.wire.reports import NUMBER, Hello, Report, VariantReport
+from trimtab.wire.sized import sized
 
 logger = logging.getLogger(__name__)
 
@@ -131,5 +132,4 @@ class Reporter:
 
 
 def _framed(message: Hello | Report) -> bytes:
-    data = _encode(message)
-    return SIZE.pack(len(data)) + data
+    return sized(_encode(message))

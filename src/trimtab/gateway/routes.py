@@ -13,10 +13,10 @@ import msgspec
 from trimtab import logs
 from trimtab.gateway.gateway import Gateway
 from trimtab.resources.routing import RouteTable
+from trimtab.wire.sized import SIZE
 
 logger = logging.getLogger(__name__)
 
-_SIZE = struct.Struct("<I")
 _VERSION = struct.Struct("<Q")
 _RETRY_S = 0.05
 _MAX_TABLE_BYTES = 1 << 28
@@ -75,7 +75,7 @@ class RouteClient:
 
     async def _follow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
-            (size_bytes,) = _SIZE.unpack(await reader.readexactly(_SIZE.size))
+            (size_bytes,) = SIZE.unpack(await reader.readexactly(SIZE.size))
             if size_bytes > _MAX_TABLE_BYTES:
                 raise ValueError(f"a route table of {size_bytes} bytes")
             table = _decode(await reader.readexactly(size_bytes))

@@ -15,7 +15,8 @@ from trimtab import logs
 from trimtab.gateway.gateway import Gateway
 from trimtab.gateway.signalled import Signalled, Source
 from trimtab.gateway.variant import Variant
-from trimtab.wire.signals import LEVELS_MOST, SIZE, Level, Signal
+from trimtab.wire.signals import LEVELS_MOST, Level, Signal
+from trimtab.wire.sized import sized
 
 logger = logging.getLogger(__name__)
 
@@ -201,8 +202,7 @@ class _Link(asyncio.Protocol):
     def write(self, signal: Signal) -> None:
         """Send."""
         assert self._transport is not None
-        data = _encode(signal)
-        self._transport.write(SIZE.pack(len(data)) + data)
+        self._transport.write(sized(_encode(signal)))
 
     def close(self) -> None:
         """Say no more."""

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from trimtab.logs import fields
+from trimtab.wire.dialing import dial
 from trimtab.wire.hosting import (
     MAX_BYTES,
     Changed,
@@ -150,17 +151,8 @@ class ControlLink:
             self._writer.transport.abort()
 
     async def _keep_connected(self) -> None:
-        pause_s = _RECONNECT_S[0]
         while True:
-            try:
-                reader, writer = await asyncio.open_unix_connection(self._socket_path)
-            except OSError:
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, _RECONNECT_S[1])
-                continue
-            pause_s = _RECONNECT_S[0]
-            # uvloop keeps what is below the limit until the turn of the event loop ends: a fetch does not wait for that
-            writer.transport.set_write_buffer_limits(high=0)
+            reader, writer = await dial(self._socket_path, _RECONNECT_S)
             self._writer = writer
             try:
                 self._greet()
@@ -170,7 +162,7 @@ class ControlLink:
             finally:
                 self._writer = None
                 writer.close()
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(_RECONNECT_S[0])
 
     def _greet(self) -> None:
         """Say who speaks, and once more whatever the last control may not have heard or done."""

@@ -16,10 +16,11 @@ from trimtab.errors import Broken, Unavailable
 from trimtab.logs import fields
 from trimtab.queues import wire
 from trimtab.queues.model import Depth, Lease, Leases, Op, QueuesFull, Result, Return
+from trimtab.wire.dialing import until_connected
+from trimtab.wire.sized import SizedReader
 
 logger = logging.getLogger(__name__)
 
-_RETRY_S: Final = (0.005, 0.1)  # first pause, longest pause
 PATIENCE_S: Final = 30.0
 
 
@@ -36,7 +37,7 @@ class QueueClient(asyncio.Protocol):
         self._abandoned: dict[int, Lease] = {}  # not waited for any more, not answered yet
         self._watches: list[tuple[str, Callable[[Depth], None]]] = []
         self._transport: asyncio.Transport | None = None
-        self._buffer = bytearray()
+        self._reader = SizedReader(wire.MAX_BYTES)
         self._out: list[bytes] = []
         self._flush_due = False
         self._lost = asyncio.Event()
@@ -108,22 +109,16 @@ class QueueClient(asyncio.Protocol):
     # --- connection --------------------------------------------------------------------------------------------
 
     async def _keep_connected(self) -> None:
-        pause_s = _RETRY_S[0]
+        loop = asyncio.get_running_loop()
         while True:
-            try:
-                await asyncio.get_running_loop().create_unix_connection(lambda: self, str(self._socket))
-            except OSError:
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, _RETRY_S[1])
-                continue
-            pause_s = _RETRY_S[0]
+            await until_connected(lambda: loop.create_unix_connection(lambda: self, str(self._socket)))
             await self._lost.wait()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say who it is, and ask again what was not answered."""
         self._transport = transport  # type: ignore[assignment]
         self._lost.clear()
-        self._buffer = bytearray()
+        self._reader = SizedReader(wire.MAX_BYTES)
         self._out = [wire.encode(wire.Hello(owner=self.owner))]
         self._out += [wire.encode(wire.Watch(prefix=prefix)) for prefix, _ in self._watches]
         asked: dict[int, Op] = {number: op for number, (op, future) in self._asked.items() if not future.done()}
@@ -155,9 +150,8 @@ class QueueClient(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Answers."""
-        self._buffer += data
         try:
-            for message in wire.split(self._buffer):
+            for message in self._reader.feed(data):
                 self._take(wire.decode_reply(message))
         except (ValueError, msgspec.MsgspecError) as error:
             logger.error("the queues answer what cannot be read %s", fields(error=error))

@@ -11,6 +11,7 @@ import msgspec
 from trimtab.logs import fields
 from trimtab.queues import wire
 from trimtab.queues.model import Depth, Lease, Op, QueueSettings
+from trimtab.wire.sized import SizedReader
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, keeper: Keeps) -> None:
         self._keeper = keeper
         self._owner = ""
-        self._buffer = bytearray()
+        self._reader = SizedReader(wire.MAX_BYTES)
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] = []
         self._leases: dict[int, Pending] = {}  # those that may wait
@@ -65,9 +66,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """What it says."""
-        self._buffer += data
         try:
-            for message in wire.split(self._buffer):
+            for message in self._reader.feed(data):
                 self._take(wire.decode_say(message), len(message))
         except (ValueError, msgspec.MsgspecError) as error:
             logger.error("a client of the queues cannot be understood %s", fields(owner=self._owner, error=error))

@@ -8,14 +8,12 @@ Answers come in any order. A client whose connection is lost asks what was not a
 
 from __future__ import annotations
 
-import struct
-
 import msgspec
 from msgspec import Struct
 
 from trimtab.queues.model import Depth, Op, Result
+from trimtab.wire.sized import sized
 
-SIZE = struct.Struct("<I")
 MAX_BYTES = 64 * 2**20
 
 
@@ -71,24 +69,5 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def encode(message: Say | Reply) -> bytes:
-    """A message with its size before it."""
-    body = _encode(message)
-    return SIZE.pack(len(body)) + body
-
-
-def split(buffer: bytearray) -> list[bytes]:
-    """Take the complete messages off the front of `buffer`. Raises ValueError for a size beyond all reason."""
-    messages = []
-    at = 0
-    while len(buffer) - at >= SIZE.size:
-        (size,) = SIZE.unpack_from(buffer, at)
-        if size > MAX_BYTES:
-            raise ValueError(f"a message of {size} bytes; the limit is {MAX_BYTES}")
-        end = at + SIZE.size + size
-        if len(buffer) < end:
-            break
-        messages.append(bytes(buffer[at + SIZE.size : end]))
-        at = end
-    if at:
-        del buffer[:at]
-    return messages
+    """A message as it travels."""
+    return sized(_encode(message))

@@ -15,7 +15,6 @@ import struct
 
 from msgspec import Struct, field
 
-SIZE = struct.Struct("<I")
 NUMBER = struct.Struct("<Q")
 MAX_BYTES = 1 << 28
 

@@ -10,11 +10,8 @@ begins anew: what happened while they were apart is in no counter.
 
 from __future__ import annotations
 
-import struct
-
 from msgspec import Struct
 
-SIZE = struct.Struct("<I")
 MAX_BYTES = 1 << 20
 LEVELS_MOST = 1000  # in one Signal
 

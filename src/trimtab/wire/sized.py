@@ -13,23 +13,31 @@ def sized(message: bytes) -> bytes:
     return SIZE.pack(len(message)) + message
 
 
+def split(buffer: bytearray, max_bytes: int) -> Iterator[bytes]:
+    """Take the messages that are whole off the front of `buffer`.
+
+    ValueError for one of more than `max_bytes`, before it is waited for: nothing can be read after it.
+    """
+    while len(buffer) >= SIZE.size:
+        (size_bytes,) = SIZE.unpack_from(buffer)
+        if size_bytes > max_bytes:
+            raise ValueError(f"a message of {size_bytes} bytes; the limit is {max_bytes}")
+        end = SIZE.size + size_bytes
+        if len(buffer) < end:
+            return
+        message = bytes(buffer[SIZE.size : end])
+        del buffer[:end]
+        yield message
+
+
 class SizedReader:
-    """Cuts what arrives into messages. One of more than `max_bytes` is refused before it is waited for."""
+    """Cuts what arrives into messages, as `split` does."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The messages that are whole now. ValueError for one that is too large: nothing can be read after it."""
+        """The messages that are whole now."""
         self._buffer += data
-        while len(self._buffer) >= SIZE.size:
-            (size_bytes,) = SIZE.unpack_from(self._buffer)
-            if size_bytes > self._max_bytes:
-                raise ValueError(f"a message of {size_bytes} bytes")
-            end = SIZE.size + size_bytes
-            if len(self._buffer) < end:
-                return
-            message = bytes(self._buffer[SIZE.size : end])
-            del self._buffer[:end]
-            yield message
+        return split(self._buffer, self._max_bytes)

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab.control.signal_server import SignalServer, Total
-from trimtab.wire.signals import MAX_BYTES, SIZE, Level, Signal
+from trimtab.wire.signals import MAX_BYTES, Level, Signal
+from trimtab.wire.sized import SIZE
 
 BOUND_S = 5.0
 

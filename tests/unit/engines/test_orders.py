@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab.engines.local import records
-from trimtab.engines.local.orders import SIZE, BirthRecord, Exited, Learn, decode_order, decode_reply, encode, split
+from trimtab.engines.local.orders import BirthRecord, Exited, Learn, decode_order, decode_reply, encode, split
+from trimtab.wire.sized import SIZE
 
 
 def a_record(**changes: object) -> BirthRecord:

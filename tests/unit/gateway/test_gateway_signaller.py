@@ -13,7 +13,8 @@ from trimtab.errors import NoCapacity, NotFound, QueueFull
 from trimtab.gateway.gateway import Gateway
 from trimtab.gateway.signaller import Signaller
 from trimtab.resources.routing import EndpointRoute, VariantRoute
-from trimtab.wire.signals import SIZE, Signal
+from trimtab.wire.signals import Signal
+from trimtab.wire.sized import SIZE
 
 BOUND_S = 5.0
 

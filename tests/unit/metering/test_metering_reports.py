@@ -16,7 +16,8 @@ from trimtab.gateway.reporter import Reporter
 from trimtab.metrics.sqlite import SqliteMetricStore
 from trimtab.metrics.store import MetricKey
 from trimtab.resources.routing import EndpointRoute, Lane, RouteTable, VariantRoute
-from trimtab.wire.reports import NUMBER, SIZE, Range, Report, Tally, VariantReport, VersionReport
+from trimtab.wire.reports import NUMBER, Range, Report, Tally, VariantReport, VersionReport
+from trimtab.wire.sized import SIZE
 
 NOW_S = 1_700_000_040
 

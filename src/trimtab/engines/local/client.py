@@ -25,11 +25,11 @@ from trimtab.engines.local.orders import (
 )
 from trimtab.errors import Unavailable
 from trimtab.logs import fields
+from trimtab.wire.dialing import dial
 
 logger = logging.getLogger(__name__)
 
 _EXITS_KEPT = 512
-_RECONNECT_S = (0.005, 0.1)  # first pause, longest pause
 _AGAIN_S = 0.01
 
 
@@ -122,17 +122,8 @@ class NurseryClient:
             return None
 
     async def _keep_connected(self) -> None:
-        pause_s = _RECONNECT_S[0]
         while True:
-            try:
-                reader, writer = await asyncio.open_unix_connection(self._socket_path)
-            except OSError:
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, _RECONNECT_S[1])
-                continue
-            pause_s = _RECONNECT_S[0]
-            # uvloop keeps what is below the limit until the turn of the event loop ends: orders do not wait for that.
-            writer.transport.set_write_buffer_limits(high=0)
+            reader, writer = await dial(self._socket_path)
             self._writer = writer
             self._learned.clear()  # a new nursery knows nothing
             self._up.set()

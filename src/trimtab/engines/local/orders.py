@@ -5,11 +5,10 @@ Engine -> nursery: Bear, Spawn, Learn.     Nursery -> engine: Born | Refused (to
 
 from __future__ import annotations
 
-import struct
-
 import msgspec
 
-SIZE = struct.Struct("<I")
+from trimtab.wire import sized
+
 MAX_MESSAGE_BYTES = 16 * 2**20
 
 
@@ -104,19 +103,9 @@ decode_record = msgspec.msgpack.Decoder(BirthRecord).decode
 
 def encode(message: Order | Reply) -> bytes:
     """A message with its size before it."""
-    body = msgspec.msgpack.encode(message)
-    return SIZE.pack(len(body)) + body
+    return sized.sized(msgspec.msgpack.encode(message))
 
 
 def split(buffer: bytearray) -> list[bytes]:
     """Take the complete messages off the front of `buffer`. Raises ValueError for a size beyond all reason."""
-    messages = []
-    while len(buffer) >= SIZE.size:
-        (size,) = SIZE.unpack_from(buffer)
-        if size > MAX_MESSAGE_BYTES:
-            raise ValueError(f"a message of {size} bytes; the limit is {MAX_MESSAGE_BYTES}")
-        if len(buffer) < SIZE.size + size:
-            break
-        messages.append(bytes(buffer[SIZE.size : SIZE.size + size]))
-        del buffer[: SIZE.size + size]
-    return messages
+    return list(sized.split(buffer, MAX_MESSAGE_BYTES))

@@ -10,6 +10,7 @@ from typing import Any, Final, LiteralString
 import psycopg
 
 from trimtab.errors import Invalid
+from trimtab.queues.sql.indexes import INDEXES
 
 VERSION: Final = 1
 SCHEMA: Final = "trimtab_queues"  # of its own: the database may have other uses
@@ -33,27 +34,15 @@ CREATE TABLE messages (
     expired INTEGER NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '', origin TEXT NOT NULL DEFAULT '',
     UNIQUE (queue, id)
 );
-CREATE INDEX ready ON messages (queue, grp, seq) WHERE state = 0 AND visible_s = 0;
-CREATE INDEX alive ON messages (queue, grp, seq) WHERE state < 2;
-CREATE INDEX dead ON messages (queue, seq) WHERE state = 2;
-CREATE INDEX delayed ON messages (visible_s) WHERE state = 0 AND visible_s > 0;
-CREATE INDEX leases_by_owner ON messages (owner) WHERE state = 1;
-CREATE INDEX leases_by_ask ON messages (ask) WHERE state = 1;
-CREATE INDEX leases_by_end ON messages (until_s) WHERE state = 1;
-CREATE INDEX by_expiry ON messages (expires_s) WHERE expires_s > 0 AND state = 0 AND expired = 0;
-CREATE INDEX expired ON messages (queue, seq) WHERE state = 0 AND visible_s = 0 AND expired = 1;
 CREATE TABLE ended (
     queue BIGINT NOT NULL, id TEXT NOT NULL, token BIGINT NOT NULL, at_s FLOAT8 NOT NULL, PRIMARY KEY (queue, id)
 );
-CREATE INDEX ended_by_time ON ended (at_s);
 CREATE TABLE once (
     queue BIGINT NOT NULL, key TEXT NOT NULL, id TEXT NOT NULL, at_s FLOAT8 NOT NULL, PRIMARY KEY (queue, key)
 );
-CREATE INDEX once_by_time ON once (at_s);
 CREATE TABLE groups (
     queue BIGINT NOT NULL, grp TEXT NOT NULL, turn BIGINT NOT NULL, PRIMARY KEY (queue, grp)
 );
-CREATE INDEX groups_by_turn ON groups (queue, turn);
 CREATE TABLE houses (house TEXT PRIMARY KEY, seen_s FLOAT8 NOT NULL);
 """
 
@@ -68,7 +57,7 @@ def prepare(connection: psycopg.Connection[Any]) -> None:
             False,
         )
         if not there:
-            connection.execute(_TABLES)
+            connection.execute(_TABLES + INDEXES)
             connection.execute("INSERT INTO format (version) VALUES (%s)", (VERSION,))
         (version,) = connection.execute("SELECT version FROM format").fetchone() or (0,)
     if version > VERSION:

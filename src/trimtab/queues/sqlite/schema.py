@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from trimtab.errors import Invalid
+from trimtab.queues.sql.indexes import INDEXES
 
 VERSION: Final = 1
 
@@ -30,27 +31,15 @@ CREATE TABLE messages (
     expired INTEGER NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '', origin TEXT NOT NULL DEFAULT '',
     UNIQUE (queue, id)
 );
-CREATE INDEX ready ON messages (queue, grp, seq) WHERE state = 0 AND visible_s = 0;
-CREATE INDEX alive ON messages (queue, grp, seq) WHERE state < 2;
-CREATE INDEX dead ON messages (queue, seq) WHERE state = 2;
-CREATE INDEX delayed ON messages (visible_s) WHERE state = 0 AND visible_s > 0;
-CREATE INDEX leases_by_owner ON messages (owner) WHERE state = 1;
-CREATE INDEX leases_by_ask ON messages (ask) WHERE state = 1;
-CREATE INDEX leases_by_end ON messages (until_s) WHERE state = 1;
-CREATE INDEX by_expiry ON messages (expires_s) WHERE expires_s > 0 AND state = 0 AND expired = 0;
-CREATE INDEX expired ON messages (queue, seq) WHERE state = 0 AND visible_s = 0 AND expired = 1;
 CREATE TABLE ended (
     queue INTEGER NOT NULL, id TEXT NOT NULL, token INTEGER NOT NULL, at_s REAL NOT NULL, PRIMARY KEY (queue, id)
 ) WITHOUT ROWID;
-CREATE INDEX ended_by_time ON ended (at_s);
 CREATE TABLE once (
     queue INTEGER NOT NULL, key TEXT NOT NULL, id TEXT NOT NULL, at_s REAL NOT NULL, PRIMARY KEY (queue, key)
 ) WITHOUT ROWID;
-CREATE INDEX once_by_time ON once (at_s);
 CREATE TABLE groups (
     queue INTEGER NOT NULL, grp TEXT NOT NULL, turn INTEGER NOT NULL, PRIMARY KEY (queue, grp)
 ) WITHOUT ROWID;
-CREATE INDEX groups_by_turn ON groups (queue, turn);
 """
 
 
@@ -67,7 +56,7 @@ def open_file(path: Path) -> sqlite3.Connection:
                 f"{path} was made by a newer trimtab (format {version}). Use that one, or another data directory."
             )
         if version == 0:
-            connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+            connection.executescript(f"BEGIN; {_TABLES} {INDEXES} PRAGMA user_version = {VERSION}; COMMIT;")
     except sqlite3.DatabaseError as error:
         connection.close()
         if isinstance(error, sqlite3.OperationalError):
