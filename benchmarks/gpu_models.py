@@ -39,7 +39,8 @@ from trimtab.resources.hosting import Hosting, ModelSetting
 from trimtab.resources.launch import WorkerLaunch
 from trimtab.resources.replica import ReplicaSpec
 from trimtab.resources.runtime import Runtime
-from trimtab.testing.host_ends import HostControl, HostGateway, invoke, until
+from trimtab.testing.host_ends import HostControl, HostGateway, invoke
+from trimtab.testing.waiting import until
 from trimtab.wire.frames import Kind
 from trimtab.wire.hosting import Settings
 

@@ -221,15 +221,3 @@ async def consuming(folder: Path, **kept: object) -> AsyncIterator[Place]:
             yield place
         finally:
             await place.close()
-
-
-async def until(look: Callable[[], object], wait_s: float = 20.0) -> object:
-    """What `look` finds, as soon as that is something. `look` may have to be awaited."""
-    async with asyncio.timeout(wait_s):
-        while True:
-            found = look()
-            if asyncio.iscoroutine(found):
-                found = await found
-            if found:
-                return found
-            await asyncio.sleep(0.005)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
+from trimtab.testing.waiting import LIMIT_S, until
 from trimtab.wire.decoder import FrameDecoder
 from trimtab.wire.frames import HEADER, HEADER_SIZE, Kind, RequestMeta, pack
 from trimtab.wire.hosting import (
@@ -33,16 +33,8 @@ from trimtab.wire.hosting import (
 )
 from trimtab.wire.sized import SIZE
 
-LIMIT_S = 20.0
 _decode = msgspec.msgpack.Decoder(HostSays).decode
 _encode = msgspec.msgpack.Encoder().encode
-
-
-async def until(condition: Callable[[], object], limit_s: float = LIMIT_S) -> None:
-    """Wait for something that no event tells of."""
-    async with asyncio.timeout(limit_s):
-        while not condition():  # noqa: ASYNC110 - other processes change it
-            await asyncio.sleep(0.002)
 
 
 class HostControl:

@@ -5,8 +5,7 @@ The engine is a fake, and hosts are `HostClient`s.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+import functools
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,6 +27,7 @@ from trimtab.resources.model import Artifact, Container, Model
 from trimtab.resources.replica import ReplicaState, ReplicaStatus, Wire
 from trimtab.resources.runtime import Runtime, RuntimeKind
 from trimtab.store.sqlite import open_sqlite
+from trimtab.testing import waiting
 from trimtab.testing.engine import FakeEngine
 from trimtab.testing.host_client import HostClient
 from trimtab.wire.hosting import HostHello
@@ -36,11 +36,7 @@ PREFIX = "s3://models/fraud/"
 BOUND_S = 10.0
 
 
-async def until(condition: Callable[[], object]) -> None:
-    """Wait until it holds."""
-    async with asyncio.timeout(BOUND_S):
-        while not condition():  # noqa: ASYNC110 - of another thread, or another end of a socket: nobody sets an event
-            await asyncio.sleep(0.005)
+until = functools.partial(waiting.until, limit_s=BOUND_S)
 
 
 def hosting_record(

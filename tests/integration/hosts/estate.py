@@ -19,7 +19,8 @@ from trimtab.resources.hosting import Hosting
 from trimtab.resources.replica import ReplicaSpec, ReplicaState, ReplicaStatus
 from trimtab.resources.runtime import Runtime
 from trimtab.testing.engines import settled
-from trimtab.testing.host_ends import HostControl, HostGateway, until
+from trimtab.testing.host_ends import HostControl, HostGateway
+from trimtab.testing.waiting import until
 
 MIB = 2**20
 PREFIX = "s3://b/models/"

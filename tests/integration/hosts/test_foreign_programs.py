@@ -17,7 +17,8 @@ from trimtab.resources.launch import WorkerLaunch
 from trimtab.resources.replica import ReplicaState, Wire
 from trimtab.resources.runtime import Runtime, RuntimeKind
 from trimtab.testing.engines import absent, settled
-from trimtab.testing.host_ends import HostGateway, until
+from trimtab.testing.host_ends import HostGateway
+from trimtab.testing.waiting import until
 from trimtab.wire.hosting import Files, ModelAt, ModelState
 
 

@@ -11,7 +11,8 @@ from estate import MIB, Estate, a_host
 from trimtab.resources.hosting import ModelSetting
 from trimtab.resources.replica import ReplicaState, Wire
 from trimtab.testing.engines import absent, find, settled
-from trimtab.testing.host_ends import invoke, until
+from trimtab.testing.host_ends import invoke
+from trimtab.testing.waiting import until
 from trimtab.wire.frames import Kind
 from trimtab.wire.hosting import ModelState, Settings
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from estate import Estate, a_host
 
-from trimtab.testing.host_ends import until
+from trimtab.testing.waiting import until
 from trimtab.wire.hosting import ModelState
 
 SWAPS = 60

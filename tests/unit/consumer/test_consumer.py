@@ -10,7 +10,8 @@ from trimtab.consumer.runner import INLINE_RESULT_BYTES
 from trimtab.errors import Unavailable
 from trimtab.queues.model import Drop, List, Look, NoQueue, Redrive
 from trimtab.resources.asynchronous import MAX_INPUT_BYTES, QueueMark, queue_of
-from trimtab.testing.consuming import ENDPOINT, TOPIC, Held, Sent, until
+from trimtab.testing.consuming import ENDPOINT, TOPIC, Held, Sent
+from trimtab.testing.waiting import until
 
 QUEUE = queue_of(ENDPOINT)
 

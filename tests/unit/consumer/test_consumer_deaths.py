@@ -8,7 +8,8 @@ import pytest
 from trimtab.errors import Unavailable
 from trimtab.queues.model import Ack, Bury, Return, Rewrite
 from trimtab.resources.asynchronous import QueueMark
-from trimtab.testing.consuming import Held, Sent, until
+from trimtab.testing.consuming import Held, Sent
+from trimtab.testing.waiting import until
 
 _STEPS = 14
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from trimtab.host.control import ControlLink
-from trimtab.testing.host_ends import until
+from trimtab.testing.waiting import until
 from trimtab.wire.hosting import MAX_BYTES, Holding, HostHello, HostSays, ModelState, Resident
 from trimtab.wire.sized import SizedReader
 

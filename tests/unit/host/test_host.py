@@ -12,8 +12,8 @@ from trimtab.host.runner import Footprint, Key, LoadFault
 from trimtab.policies.models.cache import ModelCache
 from trimtab.resources.hosting import ModelSetting
 from trimtab.resources.replica import Failure
-from trimtab.testing.host_ends import until
 from trimtab.testing.host_parts import MIB, FakeLink, FakeRunner
+from trimtab.testing.waiting import until
 from trimtab.wire.hosting import Changed, ModelAt, ModelState, Settings, Use, Used, Want
 
 A, B = Key("a", "v1"), Key("b", "v1")
