@@ -13,8 +13,6 @@ from msgspec import Struct
 
 from trimtab.errors import Unavailable
 
-FOREVER_S = 0.0  # as an expiry: never
-
 
 class QueuesFull(Unavailable):
     """The disk that keeps the queues has no room: nothing of what was asked has been done."""

@@ -28,9 +28,10 @@ from trimtab.policies.models.inputs import (
 )
 from trimtab.policies.models.memory import MIB, Memory, Size
 from trimtab.policies.models.room import Room
+from trimtab.policies.models.settings import setting_of
 from trimtab.policies.models.shelf import Shelf
 from trimtab.policies.models.use import REMEMBERED, Foresight, Uses
-from trimtab.resources.hosting import EVERY_MODEL, ModelSetting
+from trimtab.resources.hosting import ModelSetting
 from trimtab.wire.hosting import ModelState, Resident
 
 _LOADING, _READY, _LEAVING = ModelState.LOADING, ModelState.READY, ModelState.LEAVING
@@ -348,8 +349,7 @@ class ModelCache:
     def _expires_s(self, entry: Entry, copy: Copy) -> float | None:
         if entry.held or copy.in_hand or copy.state is not _READY:
             return None
-        setting = self._settings.get(entry.model) or self._settings.get(EVERY_MODEL)
-        ttl_s = setting.ttl_s if setting is not None else 0.0
+        ttl_s = setting_of(self._settings, entry.model).ttl_s
         if not self._cache:
             ttl_s = min(ttl_s or limits.UNUSED_S, limits.UNUSED_S)
         return max(max(copy.used_s, copy.loaded_s) + ttl_s, copy.expects_until_s) if ttl_s else None
