@@ -81,6 +81,7 @@ def test_models_of_several_frameworks_are_served_side_by_side_from_one_prefix(tr
 
 
 @pytest.mark.torch
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # such models exist
 def test_torch_models_are_served_beside_others(trimtab: Trimtab, name: str) -> None:
     torch: Any = pytest.importorskip("torch", reason="PyTorch is not installed here: `make torch-env`")
     import io
