@@ -1,0 +1,49 @@
+"""Money, and what it was spent for. Amounts are whole micro-dollars, so that parts add up to their bill exactly."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Final
+
+MICRO: Final = 1_000_000
+"""Micro-dollars of a dollar."""
+
+
+class Part(enum.StrEnum):
+    """What a part of a bill was for."""
+
+    SERVING = "serving"  # a replica had a request in hand
+    HEADROOM = "headroom"  # it had none, and was kept for load: what policies and minimum capacity hold ready
+    IDLE = "idle"  # nothing came for long: nobody needed it
+    COLD_STARTS = "cold-starts"  # ordered, not yet ready
+    RELOADS = "reloads"  # a model was loaded again that had been evicted
+    RETRIES = "retries"  # work on attempts that were thrown away
+    SHADOW = "shadow"  # work of which nobody sees the answers
+    ROLLOUT = "rollout"  # the old version beside the new one: baking, draining
+
+
+def micro_usd(usd_per_hour: Fraction, seconds: Fraction) -> int:
+    """What so long costs, rounded down. Of a time that goes on, charge the growth: what is charged sums to the whole."""
+    return int(usd_per_hour * seconds * MICRO / 3600)
+
+
+def divided(total: int, weights: Mapping[Part, float]) -> dict[Part, int]:
+    """`total` micro-dollars in the proportion of `weights`, by largest remainders: the parts sum to `total`.
+
+    Without a positive weight all of it is IDLE. ValueError for a negative or infinite one.
+    """
+    if any(not 0 <= weight < float("inf") for weight in weights.values()):
+        raise ValueError("weights are finite, and 0 or more")
+    exact = {part: Fraction(weight) for part, weight in weights.items() if weight > 0}
+    whole = sum(exact.values(), Fraction(0))
+    if not whole:
+        return {Part.IDLE: total} if total else {}
+    shares = {part: weight * total / whole for part, weight in exact.items()}
+    parts = {part: int(share) for part, share in shares.items()}
+    left = total - sum(parts.values())
+    order = sorted(shares, key=lambda part: (parts[part] - shares[part], part))
+    for part in order[:left]:
+        parts[part] += 1
+    return {part: amount for part, amount in parts.items() if amount}
