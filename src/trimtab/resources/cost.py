@@ -25,7 +25,7 @@ class Part(enum.StrEnum):
 
 
 def micro_usd(usd_per_hour: Fraction, seconds: Fraction) -> int:
-    """What so long costs, rounded down. Of a time that goes on, charge the growth: what is charged sums to the whole."""
+    """What so long costs, rounded down. Of a time that goes on, charge the growth: then charges sum to the whole."""
     return int(usd_per_hour * seconds * MICRO / 3600)
 
 
