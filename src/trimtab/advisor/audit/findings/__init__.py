@@ -10,11 +10,31 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from trimtab.advisor.audit.account import Account
-from trimtab.advisor.audit.findings import no_scaling
-from trimtab.advisor.audit.money import Prices
+from trimtab.advisor.audit.findings import (
+    cooldown,
+    gpu_use,
+    idle,
+    no_scaling,
+    schedule,
+    shared,
+    slow_calls,
+    slow_metric,
+    sporadic,
+)
 from trimtab.advisor.finding import Finding
+from trimtab.advisor.prices.book import Book
 
-Check = Callable[[Account, Prices], Iterable[Finding]]
+Check = Callable[[Account, Book], Iterable[Finding]]
 
-CHECKS: Final[tuple[Check, ...]] = (no_scaling.find,)
+CHECKS: Final[tuple[Check, ...]] = (
+    idle.find,
+    no_scaling.find,
+    cooldown.find,
+    slow_metric.find,
+    gpu_use.find,
+    shared.find,
+    slow_calls.find,
+    sporadic.find,
+    schedule.find,
+)
 """All of them, in the order in which a reader should meet them."""
