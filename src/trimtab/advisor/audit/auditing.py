@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from trimtab.advisor.audit.account import Account
 from trimtab.advisor.audit.findings import CHECKS
 from trimtab.advisor.audit.findings.usage import month_of
@@ -11,9 +13,9 @@ from trimtab.advisor.prices.book import Book
 
 def audited(account: Account, book: Book) -> Audit:
     """All that the checks find, dearest first; what it all costs a month as it is now."""
+    book = book.fresh()
     findings = [finding for check in CHECKS for finding in check(account, book)]
     running = [month_of(account, variant, book) for _, variant in account.variants()]
-    notes = {money.note for money in running} | {finding.price_note for finding in findings}
     return Audit(
         account=account.account,
         region=account.region,
@@ -23,7 +25,7 @@ def audited(account: Account, book: Book) -> Audit:
         unseen=account.unseen,
         endpoints=len(account.endpoints),
         month_micro_usd=sum(money.micro_usd or 0 for money in running),
-        price_notes=tuple(sorted(note for note in notes if note)),
+        price_notes=tuple(book.notes(datetime.fromtimestamp(account.at_s, UTC).date())),
     )
 
 
