@@ -255,8 +255,8 @@ METRICS: Final = (
         TRIMTAB,
         "Cost",
         "None",
-        "US dollars, charged some seconds after the time that they are for; Sum is what was spent. Nothing is published "
-        "where no price is known. docs/guides/costs.md says what the parts are.",
+        "US dollars, charged some seconds after the time that they are for; Sum is what was spent. Nothing is "
+        "published where no price is known. docs/guides/costs.md says what the parts are.",
         (PER_VARIANT, PER_VERSION, (ENDPOINT, VARIANT, PART)),
     ),
     Metric(

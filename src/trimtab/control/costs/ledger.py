@@ -95,7 +95,7 @@ class Ledger:
         wall_us, self._began_us = self._wall_us(), self._monotonic_us()
         self._time = SteadyTime(before, wall_us=wall_us, monotonic_us=self._began_us, boot=self._boot)
         self._seen_us = before.steady_us if before is not None else self._time.at(self._began_us)
-        self._looked = False
+        self._looked = self._announced = False
         for name, value in self._store.notes(names.VARIANTS).items():
             self._variants[names.place_of(name)] = unpacked(value)
         this_s = wall_us // SECOND_US // HOUR_S * HOUR_S
@@ -103,8 +103,6 @@ class Ledger:
             for name, value in self._store.notes(names.since(names.HOURS, hour_s) + "/").items():
                 self._cells[names.cell_key(name)] = unpacked_cell(value)
         self._known_from_s = this_s - HOUR_S
-        for place, costs in self._variants.items():
-            self._spent(place, costs.totals)
 
     # --- time --------------------------------------------------------------------------------------------------------
 
@@ -268,7 +266,7 @@ class Ledger:
                 self._forget(place)
         if self._variants:
             self._store.record((), notes={names.TIME: self._mark()})
-        self._drop_old_cells()
+        self._drop_old()
 
     def _find_reserved(self, records: Mapping[str, EndpointRecord]) -> None:
         for record in records.values():
@@ -337,17 +335,20 @@ class Ledger:
         return cost_samples(*place, spent, at_s)
 
     def _cell(self, key: CellKey) -> Cell:
-        held = self._cells.get(key)
-        if held is None:
-            held = Cell()
-            if key.start_s < self._known_from_s:
-                name = names.cell_note(key)
-                found = self._store.notes(name).get(name)
-                held = unpacked_cell(found) if found is not None else held
-            self._cells[key] = held
-        return held
+        if key.start_s >= self._known_from_s:
+            return self._cells.setdefault(key, Cell())
+        name = names.cell_note(key)  # of a gap that is charged now: not kept here, for old hours become days
+        found = self._store.notes(name).get(name)
+        return Cell() if found is None else unpacked_cell(found)
 
-    def _drop_old_cells(self) -> None:
+    def _drop_old(self) -> None:
+        if not self._announced:
+            self._announced = True
+            for place, costs in self._variants.items():
+                self._spent(place, costs.totals)
+        living = {replica_id for costs in self._variants.values() for replica_id in costs.accounts}
+        for replica_id in self._held.keys() - living:
+            del self._held[replica_id]
         oldest_s = int(self._clock.now_s()) // HOUR_S * HOUR_S - HOUR_S
         if oldest_s > self._known_from_s:
             self._known_from_s = oldest_s
@@ -369,6 +370,17 @@ class Ledger:
             for place, costs in self._variants.items()
             if key_of(place[0]) == key_of(endpoint) and any(account.rate for account in costs.accounts.values())
         }
+
+    def endpoints(self) -> set[str]:
+        """Those that have, or had a moment ago, anything to be charged."""
+        return {place[0] for place in self._variants}
+
+    @property
+    def charged_s(self) -> float:
+        """Wall time through which everything is charged."""
+        at = self._moment()
+        to_us = [account.through_us for costs in self._variants.values() for account in costs.accounts.values()]
+        return (min(to_us, default=at.now_us) - at.shift_us) / SECOND_US
 
     @property
     def prices(self) -> Prices:

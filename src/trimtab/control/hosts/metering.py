@@ -92,9 +92,12 @@ class HostMeter:
         store: Keeps,
         clock: Clock,
         also: Callable[[str, Place, Sequence[ModelEvent]], Mapping[str, bytes | None]] = lambda *_: {},
+        holding: Callable[[str, Holding], None] = lambda *_: None,
     ) -> None:
-        """`also` says which notes are written together with the events of a replica that are counted."""
+        """`also` says which notes are written together with the events of a replica that are counted. `holding` hears
+        what a replica holds."""
         self._also = also
+        self._holding = holding
         self._store = store
         self._clock = clock
         self._numbers: dict[str, int] = {}  # last event that was counted, by replica
@@ -152,6 +155,7 @@ class HostMeter:
         """What a connected host holds now."""
         self._places[replica_id] = place
         self._held[replica_id] = held_of(holding)
+        self._holding(replica_id, holding)
 
     def left(self, replica_id: str) -> None:
         """A host is not connected any more: it publishes no gauges."""
