@@ -42,8 +42,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     """A call that can be carried out: it changes no answer, loses nothing, and can be undone.
 
     `read` is the call that shows what is there; an error code of `absent` means: nothing. `change` says what the call
-    would do to what was read (None: nothing is there). `danger` says why one of its calls is not safe after all; "" where
-    it is.
+    would do to what was read (None: nothing is there). `danger` says why one of its calls is not safe after all; ""
+    where it is.
     """
 
     read: Callable[[Call], Call]
