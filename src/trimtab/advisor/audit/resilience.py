@@ -1,9 +1,9 @@
 """Which endpoints are to have two instances, and that no other finding's fix takes the second away. Pure.
 
 SageMaker spreads a variant's instances over availability zones where there are two or more, and its own advice is two
-for each production endpoint (SageMaker developer guide, "Best practices for deploying models"; AWS Security Hub asks so,
-too, by its control SageMaker.4). Which endpoints are for production is not to be guessed from their traffic: they say so
-by a tag, or the user names them.
+for each production endpoint (SageMaker developer guide, "Best practices for deploying models"; AWS Security Hub's
+control SageMaker.4 asks the same). Which endpoints are for production is not to be guessed from their traffic: they say
+so by a tag, or the user names them.
 """
 
 from __future__ import annotations

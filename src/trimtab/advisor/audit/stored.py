@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Struct
 
 
@@ -32,6 +34,7 @@ class Bucket(Struct, frozen=True, kw_only=True):
     name: str
     versioning: str | None = None
     rules: tuple[Rule, ...] | None = None
+    rule_documents: tuple[dict[str, Any], ...] = ()  # the same, and those that are off, as S3 has them
     artifacts: tuple[str, ...] = ()  # keys that models of endpoints name
     checkpoints: tuple[Folder, ...] | None = ()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from trimtab.advisor.audit.applying.change import Answer, Change, Operation
@@ -41,7 +41,7 @@ def _lifecycle(call: Call, answer: Answer | None) -> Change:
     """S3 replaces all rules at once: those that are there are put again beside ours, as they were read."""
     held = list((answer or {}).get("Rules", ()))
     ours = call.parameters["LifecycleConfiguration"]["Rules"]
-    names = {rule["ID"] for rule in ours}
+    names = {rule.get("ID") for rule in ours}
     rules = [rule for rule in held if rule.get("ID") not in names] + list(ours)
     if held:
         undo = _s3("put_bucket_lifecycle_configuration", call, LifecycleConfiguration={"Rules": held})
@@ -49,7 +49,7 @@ def _lifecycle(call: Call, answer: Answer | None) -> Change:
         undo = _s3("delete_bucket_lifecycle", call)
     return Change(
         call=_s3("put_bucket_lifecycle_configuration", call, LifecycleConfiguration={"Rules": rules}),
-        is_done=all(any(_is_same(rule, one) for one in held) for rule in ours),
+        is_done=all(_is_among(rule, held) for rule in ours),
         before=f"{len(held)} lifecycle rule{'' if len(held) == 1 else 's'}, which stay"
         if held
         else "no lifecycle rule",
@@ -58,13 +58,14 @@ def _lifecycle(call: Call, answer: Answer | None) -> Change:
     )
 
 
-def _is_same(ours: Mapping[str, Any], held: Mapping[str, Any]) -> bool:
-    return all(held.get(name) == value for name, value in ours.items())
+def _is_among(rule: Mapping[str, Any], held: Iterable[Mapping[str, Any]]) -> bool:
+    return any(all(one.get(name) == value for name, value in rule.items()) for one in held)
 
 
 def _expires(call: Call, answer: Answer | None) -> str:
-    rules = call.parameters["LifecycleConfiguration"]["Rules"]
-    losing = [rule["ID"] for rule in rules if any(name in rule for name in _LOSES)]
+    held = (answer or {}).get("Rules", ())
+    new = [rule for rule in call.parameters["LifecycleConfiguration"]["Rules"] if not _is_among(rule, held)]
+    losing = [rule["ID"] for rule in new if any(name in rule for name in _LOSES)]
     return f"rule {losing[0]} deletes objects" if losing else ""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from msgspec import Struct
@@ -14,6 +14,7 @@ from trimtab.advisor.audit.stored import Bucket, Folder, Rule
 
 OLD_S: Final = 30 * 86_400
 _MOST_OBJECTS: Final = 20_000  # of one prefix: 20 pages
+_MOST_FOLDERS: Final = 100
 _COLDEST: Final = ("DEEP_ARCHIVE", "GLACIER", "GLACIER_IR", "ONEZONE_IA", "STANDARD_IA", "INTELLIGENT_TIERING")
 
 
@@ -74,11 +75,16 @@ def _bucket(reader: Reader, name: str, use: Used, now_s: float) -> Bucket:
         absent=("NoSuchLifecycleConfiguration",),
         Bucket=name,
     )
-    folders = [_listed(reader, name, prefix, now_s) for prefix in use.checkpoints]
+    if len(use.checkpoints) > _MOST_FOLDERS:
+        reader.note(
+            f"Checkpoints of {name} below all but {_MOST_FOLDERS} of its prefixes", "there are too many to list"
+        )
+    folders = [_listed(reader, name, prefix, now_s) for prefix in use.checkpoints[:_MOST_FOLDERS]]
     return Bucket(
         name=name,
         versioning=None if versioning is None else versioning.get("Status", ""),
         rules=None if lifecycle is None else _rules(lifecycle),
+        rule_documents=tuple((lifecycle or {}).get("Rules", ())),
         artifacts=use.artifacts,
         checkpoints=None if None in folders else tuple(folder for folder in folders if folder is not None),
     )
@@ -147,12 +153,3 @@ def _outermost(prefixes: Iterable[str]) -> tuple[str, ...]:
         if not any(prefix.startswith(outer) for outer in kept):
             kept.append(prefix)
     return tuple(kept)
-
-
-def covering(rules: Sequence[Rule], prefix: str) -> list[Rule]:
-    """The rules that hold for all objects below `prefix`, and send them away or somewhere colder."""
-    return [
-        rule
-        for rule in rules
-        if prefix.startswith(rule.prefix) and not rule.is_narrowed and (rule.expires or rule.colder)
-    ]
