@@ -5,7 +5,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final, TypeVar
+
+K = TypeVar("K", bound=Any)
 
 MICRO: Final = 1_000_000
 """Micro-dollars of a dollar."""
@@ -34,16 +36,23 @@ def divided(total: int, weights: Mapping[Part, float]) -> dict[Part, int]:
 
     Without a positive weight all of it is IDLE. ValueError for a negative or infinite one.
     """
+    return divided_among(total, weights, rest=Part.IDLE)
+
+
+def divided_among(total: int, weights: Mapping[K, float], *, rest: K) -> dict[K, int]:
+    """As `divided`, by any keys that can be ordered; what has no positive weight goes to `rest`."""
     if any(not 0 <= weight < float("inf") for weight in weights.values()):
         raise ValueError("weights are finite, and 0 or more")
-    exact = {part: Fraction(weight) for part, weight in weights.items() if weight > 0}
+    exact = {key: Fraction(weight) for key, weight in weights.items() if weight > 0}
     whole = sum(exact.values(), Fraction(0))
     if not whole:
-        return {Part.IDLE: total} if total else {}
-    shares = {part: weight * total / whole for part, weight in exact.items()}
-    parts = {part: int(share) for part, share in shares.items()}
+        return {rest: total} if total else {}
+    if len(exact) == 1:
+        return dict.fromkeys(exact, total) if total else {}
+    shares = {key: weight * total / whole for key, weight in exact.items()}
+    parts = {key: int(share) for key, share in shares.items()}
     left = total - sum(parts.values())
-    order = sorted(shares, key=lambda part: (parts[part] - shares[part], part))
-    for part in order[:left]:
-        parts[part] += 1
-    return {part: amount for part, amount in parts.items() if amount}
+    order = sorted(shares, key=lambda key: (parts[key] - shares[key], key))
+    for key in order[:left]:
+        parts[key] += 1
+    return {key: amount for key, amount in parts.items() if amount}
