@@ -1,8 +1,8 @@
 """Endpoints that could serve a group of workloads, one way of scaling each: a ladder from the cheapest to the safest.
 
-A rung that keeps the SLOs is looked for by galloping up and halving back: with n rungs, about 2 log2 n simulations. That a
-dearer rung is the safer one holds nearly always; where it does not, a dearer rung than needed may be taken, never one that
-breaks an SLO.
+A rung that keeps the SLOs is looked for by galloping up and halving back: with n rungs, about 2 log2 n simulations.
+That a dearer rung is the safer one holds nearly always; where it does not, a dearer rung than needed may be taken, but
+never one that breaks an SLO.
 """
 
 from __future__ import annotations
@@ -101,9 +101,7 @@ def _fits(place: Place, instance_type: str, limits: Limits) -> bool:
     return all(workload.memory_bytes <= room for workload in place.workloads)
 
 
-def _replicas(
-    place: Place, works: Mapping[str, Work], mode: Mode, instance_type: str, limits: Limits
-) -> list[Way]:
+def _replicas(place: Place, works: Mapping[str, Work], mode: Mode, instance_type: str, limits: Limits) -> list[Way]:
     """A fixed number, then each signal."""
     load = busy(place.demands, works)
     bin_s = next(iter(place.demands.values())).bin_s
@@ -121,20 +119,15 @@ def _replicas(
     )
     mean = max(1, ceil(float(load.mean())))
     least = max(1, least_replicas(limits, mode))
-    counts = sorted({*range(least, min(most, least + 8)), *range(least, most + 1, max(1, most // 24)), mean, peak, most})
-    fixed = [
-        replace(base, min_replicas=n, max_replicas=n, initial_replicas=n)
-        for n in counts
-        if least <= n <= most
-    ]
+    few, many = range(least, min(most, least + 8)), range(least, most + 1, max(1, most // 24))
+    counts = sorted({*few, *many, mean, peak, most})
+    fixed = [replace(base, min_replicas=n, max_replicas=n, initial_replicas=n) for n in counts if least <= n <= most]
     found = [Way(f"{mode} {instance_type} fixed", tuple(fixed))]
     signals = limits.signals
     if mode is Mode.ASYNC and limits.where is Where.AWS:
         signals = (Signal.BACKLOG,)
     for signal in signals:
-        found.append(
-            Way(f"{mode} {instance_type} {signal}", tuple(_tracked(base, works, signal, peak, most, limits)))
-        )
+        found.append(Way(f"{mode} {instance_type} {signal}", tuple(_tracked(base, works, signal, peak, most, limits))))
     return found
 
 
@@ -148,7 +141,8 @@ def _tracked(
         least = max(1, least)  # alarms cannot wake an endpoint
     mins = [least, max(1, least)] if least == 0 else [least]
     pairs = [(n, share) for n in mins for share in (_SHARES if n == mins[-1] else _SHARES[:3])]
-    pairs += [(n, share) for n in sorted({max(1, least) + 1, ceil(peak / 2), peak}) if n > max(1, least) for share in _SAFE]
+    more = sorted({max(1, least) + 1, ceil(peak / 2), peak})
+    pairs += [(n, share) for n in more if n > max(1, least) for share in _SAFE]
     scale_in_s = _SCALE_IN_S.get(signal, 300.0)
     return [
         replace(
@@ -262,7 +256,7 @@ def _pinned(serving: Serving, place: Place) -> Search:
 
 
 def _more_pins(trial: Trial, place: Place) -> tuple[str, ...]:
-    """Those that miss their SLO and were found cold, the most asked for first, while the largest other one still fits."""
+    """Models that miss their SLO and were found cold, the most asked for first; the largest of the others must fit."""
     by_name = {workload.name: workload for workload in place.workloads}
     pins = set(trial.serving.pinned)
     hot = sorted(trial.outcome.served, key=lambda served: -served.requests)
@@ -343,4 +337,3 @@ def _stable(serving: Serving) -> float | None:
     if tracking is None or tracking.stat is None:
         return 60.0
     return float(dict(tracking.stat.dimensions).get("StableWindowSeconds", "60"))
-

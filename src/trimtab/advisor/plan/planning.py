@@ -14,10 +14,9 @@ from trimtab.advisor.plan.limits import STAGES, Freedom, Limits
 from trimtab.advisor.plan.result import Plan, Side, Step, misses_of
 from trimtab.advisor.plan.search import Searcher, total
 from trimtab.advisor.plan.sharing import Cluster, merged
-from trimtab.advisor.plan.signals import Where
 from trimtab.advisor.plan.trials import Pricing, SimulateFn, Trial, Trials
 from trimtab.errors import Invalid
-from trimtab.sim.world import Architecture, Mode, Scenario, Serving, Slo, Workload
+from trimtab.sim.world import Architecture, Scenario, Slo, Workload
 
 PLANNED: Final = "plan"
 WAIT_S: Final = 3600.0  # what may wait, and says not for how long
@@ -38,8 +37,8 @@ def plan(
 ) -> Plan:
     """The cheapest architecture that keeps every SLO, or the one that comes nearest.
 
-    The scenario's first architecture is what there is. `slo` holds for workloads that have none of their own. Those that
-    then have none must not be slower than they are now. Invalid for what cannot be planned, which says why.
+    The scenario's first architecture is what there is. `slo` holds for workloads that have none of their own. Those
+    that then have none must not be slower than they are now. Invalid for what cannot be planned, which says why.
     """
     tell = say or (lambda text: None)
     _check(scenario)
@@ -49,22 +48,24 @@ def plan(
         tell("simulating what there is")
         outcome = simulate(scenario, before)
         side = Side(architecture=before, outcome=outcome, cost=pricing.micro_usd(outcome))
+    asked = scenario
     scenario, notes = with_slos(scenario, side, slo)
     limits = _limits(limits, before)
     tell("reading the workloads")
     demands = demands_of(scenario.workloads, scenario.seed)
     with Trials(scenario, pricing, simulate, workers=workers, told=_counted(tell)) as trials:
         searcher = Searcher(trials, trials.workloads, demands, limits)
+        steps: list[Step] = []
         if before is None:
-            found, steps = _from_nothing(searcher, scenario.workloads), []
+            found = _from_nothing(searcher, scenario.workloads)
         else:
             found, steps = _stages(searcher, before, tell)
     architecture = Architecture(name=PLANNED, endpoints=tuple(trial.serving for trial in found))
     tell("simulating the plan as a whole")
     whole = simulate(replace(scenario, architectures=(*scenario.architectures, architecture)), architecture)
     after = Side(architecture=architecture, outcome=whole, cost=pricing.micro_usd(whole))
-    if side is not None:
-        side = replace(side, outcome=_with_slo(side, scenario, simulate))
+    if side is not None and scenario.workloads != asked.workloads:  # so that it says of the same SLOs how they are kept
+        side = replace(side, outcome=simulate(scenario, side.architecture))
     notes += [f"{name} has no price in {scenario.region} and was left out" for name in sorted(searcher.unpriced)]
     return Plan(
         scenario=scenario.name,
@@ -79,10 +80,6 @@ def plan(
         spared=searcher.pruned,
         notes=tuple(notes),
     )
-
-
-def _with_slo(side: Side, scenario: Scenario, simulate: SimulateFn) -> object:
-    return simulate(scenario, side.architecture)
 
 
 def _check(scenario: Scenario) -> None:
@@ -123,7 +120,7 @@ def _assumed(workload: Workload, now: Side | None) -> tuple[Slo, str]:
     if workload.may_wait:
         return Slo(within_s=WAIT_S, kept=_KEPT), f"{workload.name}: no SLO is given; its answers may take an hour"
     if now is None:
-        raise Invalid(f"The workload {workload.name} has no SLO and no endpoint yet. Say what must be kept: --slo p99=1s")
+        raise Invalid(f"{workload.name} has no SLO, and no endpoint yet. Say what must be kept: --slo p99=1s")
     served = now.served(workload.name)
     if not served.answered:
         raise Invalid(f"Nothing of {workload.name} is answered now, so that says no SLO. Give one: --slo p99=1s")
@@ -159,9 +156,7 @@ def _stages(searcher: Searcher, before: Architecture, tell: Say) -> tuple[list[T
     return found, steps
 
 
-def _shared(
-    searcher: Searcher, places: Sequence[Place], known: dict[str, Trial], freedom: Freedom
-) -> list[Trial]:
+def _shared(searcher: Searcher, places: Sequence[Place], known: dict[str, Trial], freedom: Freedom) -> list[Trial]:
     """The best of: as grouped now, and all apart; each with what merging saves."""
     grouped = [Cluster(place, known[place.name]) for place in places]
     chosen = [merged(grouped, searcher)]
@@ -176,15 +171,11 @@ def _misses(clusters: Sequence[Cluster]) -> float:
     return sum(cluster.trial.miss for cluster in clusters if not cluster.trial.kept)
 
 
-def _apart(
-    searcher: Searcher, places: Sequence[Place], known: dict[str, Trial], freedom: Freedom
-) -> list[Cluster]:
+def _apart(searcher: Searcher, places: Sequence[Place], known: dict[str, Trial], freedom: Freedom) -> list[Cluster]:
     """Each workload by itself."""
     kept = [Cluster(place, known[place.name]) for place in places if len(place.workloads) == 1]
     singles = [searcher.place((name,)) for place in places if len(place.workloads) > 1 for name in place.names]
-    return kept + [
-        Cluster(place, trial) for place, trial in zip(singles, searcher.best(singles, freedom), strict=True)
-    ]
+    return kept + [Cluster(place, trial) for place, trial in zip(singles, searcher.best(singles, freedom), strict=True)]
 
 
 def _from_nothing(searcher: Searcher, workloads: Sequence[Workload]) -> list[Trial]:
@@ -198,11 +189,3 @@ def _from_nothing(searcher: Searcher, workloads: Sequence[Workload]) -> list[Tri
         ) from error
     clusters = [Cluster(place, trial) for place, trial in zip(places, trials, strict=True)]
     return [cluster.trial for cluster in merged(clusters, searcher)]
-
-
-def first_start(serving: Serving, where: Where) -> int:
-    """Replicas that an endpoint is made with: AWS makes none without at least one."""
-    if serving.mode is Mode.SERVERLESS:
-        return 0
-    least = serving.initial_replicas if serving.initial_replicas is not None else serving.min_replicas
-    return max(1, least)

@@ -27,7 +27,7 @@ class Cluster(Struct, frozen=True):
 
 
 def may_share(cluster: Cluster) -> bool:
-    """Whether all that it serves could be on a multi-model endpoint, and there is a cost that this could be less than."""
+    """Whether all that it serves could be on a multi-model endpoint; and is served well, at a cost to be less than."""
     return cluster.trial.kept and not any(forbidden(workload, Mode.MULTI_MODEL) for workload in cluster.place.workloads)
 
 

@@ -52,9 +52,7 @@ def tracked(
         endpoint=endpoint,
         variant=VARIANT,
         created_s=0.0,
-        tracking=TargetTracking(
-            target_value=target, predefined=predefined, stat=stat, scale_in_cooldown_s=scale_in_s
-        ),
+        tracking=TargetTracking(target_value=target, predefined=predefined, stat=stat, scale_in_cooldown_s=scale_in_s),
         document=_document(predefined, stat, target, scale_in_s),
     )
 
