@@ -29,8 +29,14 @@ DATA_PROCESSED: Final = "request and response data processed"
 GB_BYTES: Final = 2**30
 """A gigabyte as AWS bills data."""
 
-_LISTED_MB: Final = 3072  # the only size whose price is listed: the others are proportional to memory
+_GB_MB: Final = 1024
+_LISTED_MB: Final = 3 * _GB_MB  # the only size whose price is listed: the others are proportional to memory
 _AS_HOSTING: Final = ("training", "async", "batch-transform")
+
+
+def memory_item(memory_mb: int) -> str:
+    """What the price of serverless inference is called, for whole gigabytes."""
+    return f"inference compute, {memory_mb // _GB_MB} GB memory"
 
 
 class Book:
@@ -60,17 +66,20 @@ class Book:
 
     def serverless(self, memory_mb: int, region: str = HOME_REGION) -> Price | None:
         """By the second of one environment with so much memory (AWS: in proportion to memory, by the millisecond)."""
-        listed = self._other(SERVERLESS, f"inference compute, {_LISTED_MB // 1024} GB memory", region)
+        what = f"serverless inference ({region})"
+        if memory_mb % _GB_MB == 0 and (price := self._others.get((SERVERLESS, memory_item(memory_mb), region))):
+            return self._told(price, what)
+        listed = self._other(SERVERLESS, memory_item(_LISTED_MB), region)
         if listed is None or memory_mb == _LISTED_MB:
-            return self._told(listed, f"serverless inference ({region})")
+            return self._told(listed, what)
         price = replace(
             listed,
             item=f"inference compute, {memory_mb} MB memory",
             usd=listed.usd * memory_mb / _LISTED_MB,
-            source=f"derived: in proportion to memory from the price of {_LISTED_MB // 1024} GB; {listed.source}",
+            source=f"derived: in proportion to memory from the price of {_LISTED_MB // _GB_MB} GB; {listed.source}",
             is_derived=True,
         )
-        return self._told(price, f"serverless inference ({region})")
+        return self._told(price, what)
 
     def other(self, service: str, item: str, region: str = HOME_REGION) -> Price | None:
         """Storage, requests, transfer, by the names of data/other_prices.csv."""
@@ -101,6 +110,14 @@ class Book:
     def others(self) -> Iterator[tuple[tuple[str, str, str], Price]]:
         """Every other price, by service, item and region."""
         yield from self._others.items()
+
+    def under(self, newer: tables.Prices, own: Mapping[str, Price]) -> Book:
+        """These prices with newer ones laid over them. What was derived from a price that is renewed goes with it."""
+        renewed = {(kind, region) for kind, _, region in newer.instances}
+        services = {(service, region) for service, _, region in newer.others}
+        instances = {k: p for k, p in self._instances.items() if not (p.is_derived and (k[0], k[2]) in renewed)}
+        others = {k: p for k, p in self._others.items() if not (p.is_derived and (k[0], k[2]) in services)}
+        return Book(instances | newer.instances, others | newer.others, own)
 
     def fresh(self) -> Book:
         """The same prices, asked for nothing yet."""
@@ -154,9 +171,9 @@ def _moved(home: Price | None, region: str) -> Price | None:
 @cache
 def aws_list() -> Book:
     """The list that comes with trimtab, alone."""
-    estimates = dict(tables.spot_estimates())
-    listed = tables.instance_prices(tables.own("prices.csv"), "prices.csv")
-    return Book(estimates | listed, tables.other_prices(tables.own("other_prices.csv")))
+    listed = tables.read(tables.own("prices.csv"), "prices.csv").instances
+    others = tables.read(tables.own("other_prices.csv"), "other_prices.csv").others
+    return Book(dict(tables.spot_estimates()) | listed, others)
 
 
 def book(path: Path | None = None) -> Book:
@@ -167,13 +184,4 @@ def book(path: Path | None = None) -> Book:
     in them, or where a file that was named is not there.
     """
     newer, own = own_prices(path)
-    base = aws_list()
-    if not newer:
-        return Book(base._instances, base._others, own)
-    renewed = {(kind, region) for kind, _, region in newer}
-    kept = {
-        key: price
-        for key, price in base._instances.items()
-        if not (price.is_derived and (key[0], key[2]) in renewed)  # worked out from a price that is no longer true
-    }
-    return Book(kept | newer, base._others, own)
+    return aws_list().under(newer, own)

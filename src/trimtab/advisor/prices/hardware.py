@@ -41,14 +41,14 @@ def user_files(path: Path | None = None) -> tuple[Path, Path]:
     return named.with_suffix(".csv"), named.with_suffix(".toml")
 
 
-def own_prices(path: Path | None = None) -> tuple[dict[tables.Key, Price], dict[str, Price]]:
+def own_prices(path: Path | None = None) -> tuple[tables.Prices, dict[str, Price]]:
     """What the user's files say: a newer list, and hardware by name. Raises Invalid for what is wrong in them."""
     listed, hardware = user_files(path)
     if not listed.exists() and not hardware.exists():
         if path or os.environ.get(VARIABLE):
             raise Invalid(f"Neither {listed} nor {hardware} is there; {path or f'${VARIABLE}'} names them.")
-        return {}, {}
-    newer = tables.instance_prices(_text(listed), str(listed)) if listed.exists() else {}
+        return tables.Prices({}, {}), {}
+    newer = tables.read(_text(listed), str(listed)) if listed.exists() else tables.Prices({}, {})
     return newer, (hardware_prices(_text(hardware), hardware) if hardware.exists() else {})
 
 

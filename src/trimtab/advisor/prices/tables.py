@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping
+import io
+from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from importlib.resources import files
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
 from trimtab.advisor.prices.price import Price, Use, day_of
 from trimtab.errors import Invalid
 
-COLUMNS: Final = ("instance_type", "service", "region", "usd_per_hour", "as_of", "source")
+BY_THE_HOUR: Final = ("instance_type", "service", "region", "usd_per_hour", "as_of", "source")
+GENERAL: Final = ("service", "item", "region", "unit", "usd_per_unit", "as_of", "source")
 SERVICES: Final[Mapping[Use, str]] = {
     "hosting": "sagemaker-hosting",
     "training": "sagemaker-training",
@@ -28,6 +30,17 @@ _USES: Final = {service: use for use, service in SERVICES.items()}
 
 Key = tuple[str, Use, str]
 """Instance type, use, region."""
+
+
+OtherKey = tuple[str, str, str]
+"""Service, item, region."""
+
+
+class Prices(NamedTuple):
+    """What a table says."""
+
+    instances: dict[Key, Price]  # by the hour
+    others: dict[OtherKey, Price]
 
 
 class Discount(Struct, frozen=True, kw_only=True):
@@ -46,53 +59,48 @@ def own(name: str) -> str:
     return (files("trimtab.advisor") / "data" / name).read_text(encoding="utf-8")
 
 
-def instance_prices(text: str, origin: str) -> dict[Key, Price]:
-    """Of a CSV of instances by the hour. Raises Invalid, naming `origin`, line and column, for what cannot be meant."""
+def read(text: str, origin: str) -> Prices:
+    """Of a CSV, in the columns BY_THE_HOUR or GENERAL. Raises Invalid, naming `origin`, line and column.
+
+    A row of GENERAL is an instance's where its service is one of SERVICES; its unit is then `hour`.
+    """
     rows = csv.DictReader(text.splitlines())
-    missing = [column for column in COLUMNS if column not in (rows.fieldnames or ())]
-    if missing:
-        raise Invalid(f"{origin}: no column {missing[0]!r}. It needs a first line `{','.join(COLUMNS)}`.")
-    found: dict[Key, Price] = {}
+    header = set(rows.fieldnames or ())
+    if not header.issuperset(BY_THE_HOUR) and not header.issuperset(GENERAL):
+        nearest = BY_THE_HOUR if "instance_type" in header else GENERAL
+        missing = next(column for column in nearest if column not in header)
+        raise Invalid(f"{origin}: no column {missing!r}. It needs a first line `{','.join(nearest)}`.")
+    is_hourly = header.issuperset(BY_THE_HOUR)
+    found = Prices({}, {})
     for row in rows:
-        key, price = _instance(row, f"{origin}, line {rows.line_num}")
-        found[key] = price
+        where = f"{origin}, line {rows.line_num}"
+        cells = {name: (row[name] or "").strip() for name in (BY_THE_HOUR if is_hourly else GENERAL)}
+        if is_hourly:
+            cells |= {"item": cells["instance_type"], "unit": "hour"}
+        _add(found, cells, where, "usd_per_hour" if is_hourly else "usd_per_unit", is_hourly=is_hourly)
     return found
 
 
-def _instance(row: Mapping[str, str | None], where: str) -> tuple[Key, Price]:
-    kind, service, region = ((row[column] or "").strip() for column in COLUMNS[:3])
-    if not kind or not region:
-        raise Invalid(f"{where}: instance_type and region must not be empty.")
-    use = _USES.get(service)
-    if use is None:
-        raise Invalid(f"{where}: service {service!r} is none of {', '.join(_USES)}.")
-    as_of, source = (row["as_of"] or "").strip(), (row["source"] or "").strip()
+def _add(found: Prices, cells: Mapping[str, str], where: str, amount: str, *, is_hourly: bool) -> None:
+    service, item, region, unit = cells["service"], cells["item"], cells["region"], cells["unit"]
+    if not item or not region or not service or not unit:
+        raise Invalid(f"{where}: only the source may be empty.")
     price = Price(
-        item=kind,
-        unit="hour",
+        item=item,
+        unit=unit,
         region=region,
-        usd=usd_of(row["usd_per_hour"] or "", f"{where}, usd_per_hour"),
-        as_of=checked_day(as_of, where),
-        source=source,
-        is_derived=source.startswith("derived"),
+        usd=usd_of(cells[amount], f"{where}, {amount}"),
+        as_of=checked_day(cells["as_of"], where),
+        source=cells["source"],
+        is_derived=cells["source"].startswith("derived"),
     )
-    return (kind, use, region), price
-
-
-def other_prices(text: str) -> dict[tuple[str, str, str], Price]:
-    """By service, item and region."""
-    return {
-        (row["service"], row["item"], row["region"]): Price(
-            item=row["item"],
-            unit=row["unit"],
-            region=row["region"],
-            usd=Decimal(row["usd_per_unit"]),
-            as_of=row["as_of"],
-            source=row["source"],
-            is_derived=row["source"].startswith("derived"),
-        )
-        for row in csv.DictReader(text.splitlines())
-    }
+    use = _USES.get(service)
+    if use is None and is_hourly:
+        raise Invalid(f"{where}: service {service!r} is none of {', '.join(_USES)}.")
+    if use is not None and unit == "hour":
+        found.instances[item, use, region] = price
+    else:
+        found.others[service, item, region] = price
 
 
 @cache
@@ -150,13 +158,13 @@ def checked_day(text: str, where: str) -> str:
     return text
 
 
-def written(prices: Iterable[tuple[Key, Price]]) -> str:
-    """The CSV that `instance_prices` reads."""
-    import io
-
+def written(prices: Prices) -> str:
+    """The CSV that `read` reads, in the columns GENERAL."""
+    rows = [(SERVICES[use], kind, region, price) for (kind, use, region), price in prices.instances.items()]
+    rows += [(service, item, region, price) for (service, item, region), price in prices.others.items()]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for (kind, use, region), price in sorted(prices, key=lambda pair: pair[0]):
-        writer.writerow([kind, SERVICES[use], region, format(price.usd, "f"), price.as_of, price.source])
+    writer.writerow(GENERAL)
+    for service, item, region, price in sorted(rows, key=lambda row: row[:3]):
+        writer.writerow([service, item, region, price.unit, format(price.usd, "f"), price.as_of, price.source])
     return out.getvalue()

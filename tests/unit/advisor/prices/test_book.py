@@ -173,6 +173,12 @@ def test_a_newer_list_replaces_prices_and_what_was_derived_from_them(
         ("p.toml", "[hardware.local\n", "line 1"),
         ("p.toml", "hardware = 3\n", "[hardware.NAME]"),
         ("p.csv", "instance_type,price\n", "no column 'service'"),
+        ("p.csv", "service,price\n", "no column 'item'"),
+        (
+            "p.csv",
+            "service,item,region,unit,usd_per_unit,as_of,source\necr,,us-east-1,GB,1,2026,x\n",
+            "line 2: only the source",
+        ),
         (
             "p.csv",
             "instance_type,service,region,usd_per_hour,as_of,source\nml.a,sagemaker,us-east-1,1,2026-01-01,x\n",
