@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from trimtab.advisor.audit.account import Account, Variant
 from trimtab.advisor.audit.findings import CHECKS
+from trimtab.advisor.audit.findings.training import Family, families, month
 from trimtab.advisor.audit.money import Prices, instances_month
+from trimtab.advisor.audit.resilience import kept
 from trimtab.advisor.finding import Audit, Finding
 
 
 def audited(account: Account, prices: Prices) -> Audit:
     """All that the checks find, dearest first; what it all costs a month as it is now."""
-    findings = [finding for check in CHECKS for finding in check(account, prices)]
+    findings = kept((finding for check in CHECKS for finding in check(account, prices)), account)
     running = [_month(variant, account, prices) for _, variant in account.variants()]
+    running += [_trained(family, account, prices) for family in families(account.training or ())]
     notes = sorted({note for _, note in running if note} | {each.price_note for each in findings if each.price_note})
     return Audit(
         account=account.account,
@@ -35,3 +38,9 @@ def _month(variant: Variant, account: Account, prices: Prices) -> tuple[int, str
         return 0, ""
     money = instances_month(prices, variant.instance_type, variant.count, region=account.region, at_s=account.at_s)
     return money.micro_usd or 0, money.note
+
+
+def _trained(family: Family, account: Account, prices: Prices) -> tuple[int, str]:
+    """A month of its runs, if it goes on as it did."""
+    money = month(family, account, prices)
+    return money.micro_usd or 0, money.note if family.billed_s else ""

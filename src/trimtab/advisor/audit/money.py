@@ -48,7 +48,7 @@ class Money(Struct, frozen=True):
 
 
 def instances_month(
-    prices: Prices, instance_type: str, count: float, *, region: str, at_s: float, use: str = "hosting"
+    prices: Prices, instance_type: str, count: float | Fraction, *, region: str, at_s: float, use: str = "hosting"
 ) -> Money:
     """So many instances, all month long; a mean count may be a fraction."""
     price = prices.instance(instance_type, use, region)
