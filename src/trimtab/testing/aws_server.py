@@ -25,7 +25,7 @@ _SCALING_PAGE = 50
 
 
 class AwsServer:
-    """A running server. `denied` operations (`DescribeModel`) are refused, one call in `throttle_every` is throttled."""
+    """`denied` operations (`DescribeModel`) are refused; one call in `throttle_every` is throttled."""
 
     def __init__(self) -> None:
         self.url = ""

@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 
 from trimtab.advisor.audit.account import Account
 from trimtab.advisor.audit.findings import CHECKS
+from trimtab.advisor.audit.findings.training import families, month
 from trimtab.advisor.audit.findings.usage import month_of
+from trimtab.advisor.audit.resilience import kept
 from trimtab.advisor.finding import Audit, Finding
 from trimtab.advisor.prices.book import Book
 
@@ -14,8 +16,9 @@ from trimtab.advisor.prices.book import Book
 def audited(account: Account, book: Book) -> Audit:
     """All that the checks find, dearest first; what it all costs a month as it is now."""
     book = book.fresh()
-    findings = [finding for check in CHECKS for finding in check(account, book)]
+    findings = kept((finding for check in CHECKS for finding in check(account, book)), account)
     running = [month_of(account, variant, book) for _, variant in account.variants()]
+    running += [month(family, account, book) for family in families(account.training or ())]
     return Audit(
         account=account.account,
         region=account.region,

@@ -50,7 +50,7 @@ class Money(Struct, frozen=True):
 
 
 def instances_month(
-    book: Book, instance_type: str, count: float, *, region: str, at_s: float, use: Use = "hosting"
+    book: Book, instance_type: str, count: float | Fraction, *, region: str, at_s: float, use: Use = "hosting"
 ) -> Money:
     """So many instances, all month long; a mean count may be a fraction."""
     price = book.instance(instance_type, use, region)
@@ -69,7 +69,7 @@ def serverless_month(book: Book, memory_mib: int, busy_s: float, *, region: str,
     return Money(_micro(price.usd, busy_s), f"serverless inference: {note}" if note else "")
 
 
-def _micro(usd: Decimal, times: float) -> int:
+def _micro(usd: Decimal, times: float | Fraction) -> int:
     return int(Fraction(usd) * Fraction(times) * MICRO)
 
 

@@ -11,15 +11,24 @@ from typing import Final
 
 from trimtab.advisor.audit.account import Account
 from trimtab.advisor.audit.findings import (
+    checkpoints_kept,
     cooldown,
+    flat_artifacts,
     gpu_use,
     idle,
+    image_tags,
+    images_unscanned,
+    images_untagged,
     no_scaling,
     schedule,
     shared,
     slow_calls,
     slow_metric,
     sporadic,
+    too_few_instances,
+    training_checkpoints,
+    training_spot,
+    unversioned_artifacts,
 )
 from trimtab.advisor.finding import Finding
 from trimtab.advisor.prices.book import Book
@@ -36,5 +45,14 @@ CHECKS: Final[tuple[Check, ...]] = (
     slow_calls.find,
     sporadic.find,
     schedule.find,
+    too_few_instances.find,
+    training_spot.find,
+    training_checkpoints.find,
+    checkpoints_kept.find,
+    unversioned_artifacts.find,
+    flat_artifacts.find,
+    images_untagged.find,
+    images_unscanned.find,
+    image_tags.find,
 )
 """All of them, in the order in which a reader should meet them."""

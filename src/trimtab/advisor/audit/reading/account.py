@@ -9,7 +9,10 @@ from msgspec.structs import replace
 
 from trimtab.advisor.audit.account import Account, Endpoint, Scaling, Variant
 from trimtab.advisor.audit.reading import payloads
+from trimtab.advisor.audit.reading.buckets import read_buckets, used
 from trimtab.advisor.audit.reading.hosting import read_endpoints
+from trimtab.advisor.audit.reading.images import read_repositories
+from trimtab.advisor.audit.reading.jobs import read_training, read_transforms
 from trimtab.advisor.audit.reading.login import Login
 from trimtab.advisor.audit.reading.metrics import MINUTE_S, Key, read_metrics, read_minutes
 from trimtab.advisor.audit.reading.reader import Reader
@@ -33,12 +36,23 @@ def read_account(login: Login, *, days: int, now_s: float, progress: Progress = 
     identity = reader.call("sts", "get_caller_identity", "The account's number")
     progress("endpoints")
     endpoints = _endpoints(reader, days, now_s, progress)
+    progress("jobs")
+    training = read_training(reader, days=days, now_s=now_s)
+    transforms = read_transforms(reader, days=days, now_s=now_s)
+    progress("buckets")
+    buckets = read_buckets(reader, used(endpoints, training or ()), now_s=now_s)
+    progress("images")
+    repositories = read_repositories(reader)
     return Account(
         account=(identity or {}).get("Account", "") or _account_of(endpoints),
         region=reader.region,
         at_s=now_s,
         days=days,
         endpoints=endpoints,
+        training=training,
+        transforms=transforms,
+        buckets=buckets,
+        repositories=repositories,
         unseen=reader.unseen,
     )
 
