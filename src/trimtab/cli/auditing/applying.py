@@ -29,7 +29,7 @@ def named(audit: Audit, name: str) -> Finding:
     for finding in audit.findings:
         if finding.id == name:
             return finding
-    kind, _, rest = name.partition(":")
+    kind, _, rest = name.partition("/")
     near = [one.id for one in audit.findings if one.kind == kind or (rest and rest in one.id)][:5]
     hint = f"There are {', '.join(near)}." if near else "`trimtab audit` lists what there is."
     raise CliError(f"The audit finds no {name!r}: it was mended, or never there.", hint)

@@ -42,7 +42,7 @@ def _sums(audit: Audit, together: Totals) -> list[str]:
     count = len(audit.findings)
     lines = [
         f"account {audit.account or '(unknown)'}, {audit.region}: {_many(audit.endpoints, 'endpoint')}, "
-        f"{usd(audit.month_micro_usd)} a month as it runs now; {_many(count, 'finding')} in {audit.days} days of metrics"
+        f"{usd(audit.month_micro_usd)} a month as it runs now; {_many(count, 'finding')} in {audit.days} days"
     ]
     if together.counted:
         besides = (

@@ -17,7 +17,7 @@ class AccountCaller:
         self._login = login
 
     def call(self, call: Call) -> Answer:
-        """What was answered. Refused: by whom and why. Invalid: botocore knows no such call, or not these parameters."""
+        """What was answered. Refused: by the account. Invalid: botocore knows no such call, or not these parameters."""
         client = self._login.client(call.service)
         try:
             answer: Answer = getattr(client, call.operation)(**call.parameters)
