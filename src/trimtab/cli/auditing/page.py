@@ -26,11 +26,11 @@ def show(audit: Audit) -> None:
 
 
 def amount(one: Finding) -> str:
-    """What mending it does to the month's bill: `-$420`, `+$537`; `?` where nobody knows."""
+    """What mending it does to the month's bill: `-$420`, `+$537`; `?` where nobody knows; `-` where nothing."""
     saves = one.saves_micro_usd_per_month
     if saves is None:
         return "?"
-    return usd(0) if not saves else f"{'-' if saves > 0 else '+'}{usd(abs(saves))}"
+    return "-" if not saves else f"{'-' if saves > 0 else '+'}{usd(abs(saves))}"
 
 
 def _row(one: Finding) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from trimtab.advisor.audit.reading.login import Login
 from trimtab.advisor.audit.reading.metrics import MINUTE_S, Key, read_metrics, read_minutes
 from trimtab.advisor.audit.reading.reader import Reader
 from trimtab.advisor.audit.reading.scaling import read_scaling
+from trimtab.advisor.audit.reading.tags import with_tags
 from trimtab.errors import Invalid
 
 MOST_DAYS: Final = 15
@@ -57,7 +58,7 @@ def read_account(login: Login, *, days: int, now_s: float, progress: Progress = 
 
 
 def _endpoints(reader: Reader, days: int, now_s: float, progress: Progress) -> tuple[Endpoint, ...]:
-    bare = read_endpoints(reader)
+    bare = with_tags(reader, read_endpoints(reader) or ())
     if not bare:
         return ()
     progress(f"scaling of {len(bare)} endpoints")
