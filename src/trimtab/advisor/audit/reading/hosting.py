@@ -58,6 +58,7 @@ def _model(reader: Reader, name: str) -> Model | None:
         containers=tuple(_container(document) for document in documents),
         role_arn=found.get("ExecutionRoleArn", ""),
         network=_digest([found.get("VpcConfig"), found.get("EnableNetworkIsolation", False)]),
+        is_isolated=bool(found.get("VpcConfig") or found.get("EnableNetworkIsolation")),
     )
 
 
