@@ -100,6 +100,7 @@ class Workload(Struct, frozen=True, kw_only=True):
     may_wait: bool = False  # answers may come later: asynchronous or batch would do
     memory_bytes: int = 0  # of its model, loaded
     load_s: float = 0.0  # into a replica that runs, the artifact being on its disk
+    container: str = ""  # image or the like: those that have the same one may share a multi-model endpoint
 
 
 # --- architectures --------------------------------------------------------------------------------------------------
