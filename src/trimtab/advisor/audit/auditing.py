@@ -8,6 +8,7 @@ from trimtab.advisor.audit.account import Account
 from trimtab.advisor.audit.findings import CHECKS
 from trimtab.advisor.audit.findings.training import families, month
 from trimtab.advisor.audit.findings.usage import month_of
+from trimtab.advisor.audit.observing import observed_workloads
 from trimtab.advisor.audit.resilience import kept
 from trimtab.advisor.finding import Audit, Finding
 from trimtab.advisor.prices.book import Book
@@ -18,7 +19,7 @@ def audited(account: Account, book: Book) -> Audit:
     book = book.fresh()
     findings = kept((finding for check in CHECKS for finding in check(account, book)), account)
     running = [month_of(account, variant, book) for _, variant in account.variants()]
-    running += [month(family, account, book) for family in families(account.training or ())]
+    running += [month(family, account, book) for family in families(account.training or ()) if family.billed_s]
     return Audit(
         account=account.account,
         region=account.region,
@@ -29,6 +30,7 @@ def audited(account: Account, book: Book) -> Audit:
         endpoints=len(account.endpoints),
         month_micro_usd=sum(money.micro_usd or 0 for money in running),
         price_notes=tuple(book.notes(datetime.fromtimestamp(account.at_s, UTC).date())),
+        observed=observed_workloads(account),
     )
 
 

@@ -16,8 +16,6 @@ from trimtab.resources.cost import MICRO
 MONTH_HOURS: Final = 730  # AWS: of an average month, as its calculator has it
 MONTH_S: Final = MONTH_HOURS * 3600
 
-Prices = Book
-
 
 class Money(Struct, frozen=True):
     """Micro-dollars a month; None: not known, and `note` says why. `note` also tells of derived and old prices."""

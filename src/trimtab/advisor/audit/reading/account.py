@@ -17,6 +17,7 @@ from trimtab.advisor.audit.reading.login import Login
 from trimtab.advisor.audit.reading.metrics import MINUTE_S, Key, read_metrics, read_minutes
 from trimtab.advisor.audit.reading.reader import Reader
 from trimtab.advisor.audit.reading.scaling import read_scaling
+from trimtab.advisor.audit.reading.tags import with_tags
 from trimtab.errors import Invalid
 
 MOST_DAYS: Final = 15
@@ -39,9 +40,8 @@ def read_account(login: Login, *, days: int, now_s: float, progress: Progress = 
     progress("jobs")
     training = read_training(reader, days=days, now_s=now_s)
     transforms = read_transforms(reader, days=days, now_s=now_s)
-    progress("buckets")
+    progress("buckets and images")
     buckets = read_buckets(reader, used(endpoints, training or ()), now_s=now_s)
-    progress("images")
     repositories = read_repositories(reader)
     return Account(
         account=(identity or {}).get("Account", "") or _account_of(endpoints),
@@ -58,7 +58,7 @@ def read_account(login: Login, *, days: int, now_s: float, progress: Progress = 
 
 
 def _endpoints(reader: Reader, days: int, now_s: float, progress: Progress) -> tuple[Endpoint, ...]:
-    bare = read_endpoints(reader)
+    bare = with_tags(reader, read_endpoints(reader) or ())
     if not bare:
         return ()
     progress(f"scaling of {len(bare)} endpoints")
