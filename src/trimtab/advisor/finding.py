@@ -7,6 +7,8 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from trimtab.advisor.observed import Observed
+
 
 class Risk(enum.StrEnum):
     """Of mending it."""
@@ -51,6 +53,7 @@ class Finding(Struct, frozen=True, kw_only=True):
     title: str
     evidence: dict[str, float | int | str] = field(default_factory=dict)
     saves_micro_usd_per_month: int | None = None  # negative: costs; None: not known, `price_note` says why
+    covers: tuple[str, ...] = ()  # resources whose cost the saving is a part of, where not `resource` alone
     price_note: str = ""  # of prices that are derived, old or missing
     risk: Risk = Risk.LOW
     confidence: Confidence = Confidence.MEDIUM
@@ -77,3 +80,4 @@ class Audit(Struct, frozen=True, kw_only=True):
     endpoints: int
     month_micro_usd: int
     price_notes: tuple[str, ...] = ()
+    observed: tuple[Observed, ...] = ()  # what `trimtab plan` begins with

@@ -1,0 +1,1 @@
+"""What an AWS account spends on inference without need: read it (`reading`), look for faults (`findings`), say so."""

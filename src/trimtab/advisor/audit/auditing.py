@@ -1,0 +1,38 @@
+"""From what is known of an account to what is wrong with it. Pure: the account and the prices come in."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from trimtab.advisor.audit.account import Account
+from trimtab.advisor.audit.findings import CHECKS
+from trimtab.advisor.audit.findings.training import families, month
+from trimtab.advisor.audit.findings.usage import month_of
+from trimtab.advisor.audit.observing import observed_workloads
+from trimtab.advisor.audit.resilience import kept
+from trimtab.advisor.finding import Audit, Finding
+from trimtab.advisor.prices.book import Book
+
+
+def audited(account: Account, book: Book) -> Audit:
+    """All that the checks find, dearest first; what it all costs a month as it is now."""
+    book = book.fresh()
+    findings = kept((finding for check in CHECKS for finding in check(account, book)), account)
+    running = [month_of(account, variant, book) for _, variant in account.variants()]
+    running += [month(family, account, book) for family in families(account.training or ()) if family.billed_s]
+    return Audit(
+        account=account.account,
+        region=account.region,
+        at_s=account.at_s,
+        days=account.days,
+        findings=tuple(sorted(findings, key=_dearest_first)),
+        unseen=account.unseen,
+        endpoints=len(account.endpoints),
+        month_micro_usd=sum(money.micro_usd or 0 for money in running),
+        price_notes=tuple(book.notes(datetime.fromtimestamp(account.at_s, UTC).date())),
+        observed=observed_workloads(account),
+    )
+
+
+def _dearest_first(finding: Finding) -> tuple[int, str]:
+    return (-(finding.saves_micro_usd_per_month or 0), finding.id)

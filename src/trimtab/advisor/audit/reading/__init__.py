@@ -1,0 +1,1 @@
+"""Reading an account: calls that change nothing, politely made, each refusal remembered."""

@@ -1,0 +1,71 @@
+"""Whose account, which region, and clients for its services, as any AWS program would find them."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Final
+
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ProfileNotFound
+
+from trimtab.errors import Invalid
+
+CONCURRENCY: Final = 8  # calls under way at once: a console's page makes as many
+_ATTEMPTS: Final = 10  # with botocore's adaptive back-off: minutes of throttling are waited out
+
+
+class Login:
+    """A profile's credentials and endpoints. AWS_ENDPOINT_URL and a profile's `endpoint_url` hold, as botocore has it.
+
+    Invalid: the profile, a region or credentials are missing.
+    """
+
+    def __init__(self, *, profile: str = "", region: str = "", attempts: int = _ATTEMPTS) -> None:
+        try:
+            self._session = botocore.session.Session(profile=profile or None)
+            self.region: str = region or self._session.get_config_variable("region") or ""
+            if not self.region:
+                raise Invalid("No region is set: give --region, or set AWS_REGION or the profile's region.")
+            if self._session.get_credentials() is None:
+                raise Invalid(
+                    "There are no AWS credentials: name a --profile, "
+                    "or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+                )
+        except ProfileNotFound as error:
+            raise Invalid(f"{error}. `aws configure list-profiles` lists what there is.") from error
+        except BotoCoreError as error:
+            raise Invalid(f"The AWS configuration cannot be used: {error}") from error
+        self._config = Config(
+            retries={"mode": "adaptive", "total_max_attempts": attempts},
+            connect_timeout=5,
+            read_timeout=60,
+            max_pool_connections=CONCURRENCY,
+            s3={"addressing_style": "path"},
+            user_agent_extra="trimtab-audit",
+        )
+        self._clients: dict[str, Any] = {}
+        self._making = threading.Lock()  # of a session: it is not for several threads, clients are
+
+    def client(self, service: str) -> Any:
+        """botocore's client of a service; Invalid where the region or an endpoint's URL cannot be one."""
+        with self._making:
+            if service not in self._clients:
+                try:
+                    self._clients[service] = self._session.create_client(
+                        service, region_name=self.region, config=self._config
+                    )
+                except (BotoCoreError, ValueError) as error:
+                    raise Invalid(f"Calls to {service} in region {self.region!r} cannot be made: {error}") from error
+                self._check_region(service)
+            return self._clients[service]
+
+    def _check_region(self, service: str) -> None:
+        """A region that AWS does not list is a slip of the pen, unless the endpoint is somebody's own."""
+        url = self._clients[service].meta.endpoint_url
+        if ".amazonaws." not in url:
+            return
+        partition = self._clients[service].meta.partition
+        known = self._session.get_available_regions("sagemaker", partition)
+        if known and self.region not in known:
+            raise Invalid(f"SageMaker has no region {self.region!r}; it has {', '.join(sorted(known))}.")

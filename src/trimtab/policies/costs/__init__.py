@@ -1,0 +1,1 @@
+"""What the time of replicas costs, and what each second of it was for. Pure."""
