@@ -30,9 +30,9 @@ RATES: dict[str, tuple[str, str, float, dict[str, str]]] = {
 
 def rows_of(file: str) -> list[dict[str, str]]:
     path = DATA / file
-    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
-    with opened as lines:
-        return list(csv.DictReader(lines))
+    data = path.read_bytes()
+    text = gzip.decompress(data) if path.suffix == ".gz" else data
+    return list(csv.DictReader(text.decode().splitlines()))
 
 
 def column(name: str, other: str = "") -> tuple[Floats, float]:

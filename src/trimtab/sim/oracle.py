@@ -32,7 +32,8 @@ was ready at r, sooner than start_s after the beginning, r + its length, which i
 R up to whole units keeps (1) if E and L are rounded up, too: what is done in a cell is whole, and ceil(x + k) =
 ceil(x) + k. (Work that is left out is rounded up by itself: one unit more of E.) As many lives begin with a cell as c
 rises by, or more. Of the problem that results (a whole number c and a backlog for each cell) dynamic programming
-finds the least cost exactly. `most` is not in it: rounding may put two replicas into a cell that followed each other;
+finds the least cost exactly. (Of more replicas than can be of use within a start's time, one could have ended, and
+another be started for it.) `most` is not in it: rounding may put two replicas into a cell that followed each other;
 it only tells what is out of reach.
 
 **Least billing.** A life costs max(m, x + start_s), which is at least (1 - p)(x + start_s) + p m for each 0 <= p <=
@@ -243,17 +244,30 @@ class _Many(Struct, frozen=True):
 
     earliest: Ints
     latest: Ints
-    most: int
+    useful: Ints  # replicas, in each cell
+    steps: float  # that the programme takes
 
 
-def _units(demand: _Demand, least: int) -> _Many:
+def _units(demand: _Demand, least: int, start_s: float) -> _Many:
     earliest = np.ceil(demand.earliest / demand.cell_s + _SLACK).astype(np.int64)
     latest = np.maximum(np.ceil(demand.latest / demand.cell_s - _SLACK).astype(np.int64), 0)
     earliest[0] = latest[0] = 0
     if demand.left_out_s > 0:
         earliest += 1
-    useful = int((earliest[1:] - latest[:-1]).max(initial=1))
-    return _Many(earliest, latest, max(useful, least))
+    useful = np.maximum(earliest[1:] - latest[:-1], least)
+    caps = _most_soon(useful, ceil(start_s / demand.cell_s))
+    steps = float(((earliest - latest + 1)[:-1] * (caps - least + 1)).sum())
+    return _Many(earliest, latest, useful, steps)
+
+
+def _most_soon(useful: Ints, ahead: int) -> Ints:
+    """The most of each cell and the `ahead` ones after it: who has more could end it, and start it anew for less."""
+    most, reach = useful.copy(), 1
+    while reach <= ahead:
+        move = min(reach, ahead + 1 - reach)
+        most[:-move] = np.maximum(most[:-move], most[move:]) if move < len(most) else most.max(initial=0)
+        reach += move
+    return most
 
 
 def _fluid(demand: _Demand, terms: Terms) -> float:
@@ -270,9 +284,8 @@ def _affordable(demand: _Demand, terms: Terms, factor: int | None) -> tuple[_Dem
     """The finest grid on which the programme ends in time; None where the start is too short for any such."""
     for times in (factor,) if factor else (1, 2, 3, 4, 6, 8, 12, 16, 20):
         coarse = _coarser(demand, times)
-        many = _units(coarse, terms.least)
-        widths = many.earliest - many.latest + 1
-        if factor or float(widths.sum()) * (many.most - terms.least + 1) <= _MOST_STEPS:
+        many = _units(coarse, terms.least, terms.start_s)
+        if factor or many.steps <= _MOST_STEPS:
             return coarse, many
     return demand, None
 
@@ -310,9 +323,12 @@ def _by_price(demand: _Demand, terms: Terms, many: _Many, part: float) -> float:
     up_costs = _up_costs(demand, terms, part)
     rest_s = (1 - part) * terms.least * (demand.length_s - (len(many.earliest) - 1) * demand.cell_s)
 
+    idle = float(up_costs.max(initial=0.0)) / max((1 - part) * demand.cell_s, 1e-12)  # cells that cost what a start does
+    caps = _most_soon(many.useful, ceil(min(idle, len(many.useful))) + 1)
+
     def cost(price: float) -> float:
         found: float = _kernels().cheapest(
-            many.earliest, many.latest, terms.least, many.most, (1 - part) * demand.cell_s, up_costs,
+            many.earliest, many.latest, terms.least, caps, (1 - part) * demand.cell_s, up_costs,
             price * demand.cell_s,
         )  # fmt: skip
         return found + rest_s
