@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from trimtab.advisor.audit.account import Account
 from trimtab.advisor.audit.findings import CHECKS
+from trimtab.advisor.audit.findings.checkpoints_kept import STANDARD
+from trimtab.advisor.audit.findings.images_untagged import IMAGES
 from trimtab.advisor.audit.findings.training import families, month
 from trimtab.advisor.audit.findings.usage import month_of
+from trimtab.advisor.audit.money import Money, storage_month
 from trimtab.advisor.audit.resilience import kept
 from trimtab.advisor.finding import Audit, Finding
 from trimtab.advisor.prices.book import Book
@@ -16,6 +19,7 @@ def audited(account: Account, book: Book) -> Audit:
     findings = kept((finding for check in CHECKS for finding in check(account, book)), account)
     running = [month_of(account, variant, book) for _, variant in account.variants()]
     running += [month(family, account, book) for family in families(account.training or ()) if family.billed_s]
+    running += _stored(account, book)
     notes = {money.note for money in running} | {finding.price_note for finding in findings}
     return Audit(
         account=account.account,
@@ -28,6 +32,20 @@ def audited(account: Account, book: Book) -> Audit:
         month_micro_usd=sum(money.micro_usd or 0 for money in running),
         price_notes=tuple(sorted(note for note in notes if note)),
     )
+
+
+def _stored(account: Account, book: Book) -> list[Money]:
+    """What findings are about: checkpoints and images, at the rate of what is used every day."""
+    folders = [folder for bucket in account.buckets for folder in bucket.checkpoints or ()]
+    images = [image for repository in account.repositories or () for image in repository.images or ()]
+    return [
+        storage_month(book, service, item, size_bytes, region=account.region, at_s=account.at_s)
+        for service, item, size_bytes in (
+            ("s3", STANDARD, sum(folder.size_bytes for folder in folders)),
+            ("ecr", IMAGES, sum(image.size_bytes for image in images)),
+        )
+        if size_bytes
+    ]
 
 
 def _dearest_first(finding: Finding) -> tuple[int, str]:
