@@ -7,8 +7,8 @@ from pprint import pformat
 from trimtab.advisor.finding import Call
 
 _UNITS = {
-    "usd_per_hour": "$ an hour", "usd_per_month": "$ a month", "usd": "$", "s": "s", "percent": "%", "bytes": "bytes", "mb": "MB",
-    "gb": "GB", "gib": "GiB", "days": "days", "per_s": "per s", "per_day": "a day",
+    "usd_per_hour": "$ an hour", "usd_per_month": "$ a month", "usd": "$", "s": "s", "percent": "%", "bytes": "bytes",
+    "mb": "MB", "gb": "GB", "gib": "GiB", "days": "days", "per_s": "per s", "per_day": "a day",
 }  # fmt: skip
 
 
