@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from fractions import Fraction
+from math import lcm
 from typing import Any, Final, TypeVar
 
 K = TypeVar("K", bound=Any)
@@ -44,15 +45,14 @@ def divided_among(total: int, weights: Mapping[K, float], *, rest: K) -> dict[K,
     if any(not 0 <= weight < float("inf") for weight in weights.values()):
         raise ValueError("weights are finite, and 0 or more")
     exact = {key: Fraction(weight) for key, weight in weights.items() if weight > 0}
-    whole = sum(exact.values(), Fraction(0))
-    if not whole:
-        return {rest: total} if total else {}
-    if len(exact) == 1:
-        return dict.fromkeys(exact, total) if total else {}
-    shares = {key: weight * total / whole for key, weight in exact.items()}
-    parts = {key: int(share) for key, share in shares.items()}
+    if len(exact) < 2:
+        return dict.fromkeys(exact or (rest,), total) if total else {}
+    scale = lcm(*(weight.denominator for weight in exact.values()))
+    whole = {key: weight.numerator * (scale // weight.denominator) for key, weight in exact.items()}
+    of = sum(whole.values())
+    parts = {key: total * weight // of for key, weight in whole.items()}
     left = total - sum(parts.values())
-    order = sorted(shares, key=lambda key: (parts[key] - shares[key], key))
+    order = sorted(whole, key=lambda key: (-(total * whole[key] % of), key)) if left else []
     for key in order[:left]:
         parts[key] += 1
     return {key: amount for key, amount in parts.items() if amount}
