@@ -112,19 +112,19 @@ def utilization(
 
 
 def billed_gb_s(client: Client, endpoint: LoadedEndpoint, start_s: float, end_s: float) -> float | None:
-    """What its serverless variants billed from `start_s` to `end_s`, by trimtab's BilledGBSeconds.
+    """GB-seconds that a request was billed on average from `start_s` to `end_s`, by trimtab's BilledGBSeconds.
 
-    None where it has no such variant, or nothing is known: AWS publishes no such metric.
+    None where no variant is serverless, or nothing is known: AWS publishes no such metric.
     """
     points = []
-    start, end = math.floor(start_s), math.ceil(end_s)  # a request of a second that is in part outside is billed, too
     try:
         for variant in endpoint.variants:
             if variant.memory_mb:
-                points += _points(client, endpoint.name, variant.name, _BILLED, start, end)
+                points += _points(client, endpoint.name, variant.name, _BILLED, start_s, end_s)
     except (CallFailed, Unreachable):
         return None
-    return sum(point["Average"] * point["SampleCount"] for point in points) if points else None
+    samples = sum(point["SampleCount"] for point in points)
+    return sum(point["Average"] * point["SampleCount"] for point in points) / samples if samples else None
 
 
 def _published(client: Client, endpoint: LoadedEndpoint, start_s: float, end_s: float) -> bool:

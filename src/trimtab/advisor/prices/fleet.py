@@ -39,13 +39,10 @@ def hosting_cost(instances: Iterable[tuple[str, int]], book: Book, region: str =
     return Cost(total, tuple(prices), tuple(missing)) if prices else None
 
 
-def with_serverless(
-    cost: Cost | None, gb_s: float, requests: int, book: Book, region: str = HOME_REGION
-) -> Cost | None:
-    """`cost` with what serverless variants billed for so many requests; None where nothing has a price."""
+def with_serverless(cost: Cost | None, gb_s: float, book: Book, region: str = HOME_REGION) -> Cost | None:
+    """`cost` with what each request is billed by serverless variants; None where nothing has a price."""
     price = book.serverless(_GB_MB, region)
-    if price is None or not requests:
+    if price is None:
         return cost
     known = cost or Cost(0.0)
-    per_1000 = float(price.usd) * gb_s / requests * 1000
-    return Cost(known.usd_per_hour, (*known.prices, price), known.missing, per_1000)
+    return Cost(known.usd_per_hour, (*known.prices, price), known.missing, float(price.usd) * gb_s * 1000)

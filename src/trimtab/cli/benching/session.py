@@ -173,7 +173,7 @@ class Session:
 
     def _report(self, client: Client, subject: Subject, outcome: Outcome) -> Report:
         use, unknown = subject.use(client, outcome.run)  # first: it waits until the run's metrics have been published
-        cost = subject.cost(client, outcome.run, outcome.tally.answered)
+        cost = subject.cost(client, outcome.run)
         return Report(subject, outcome, use, unknown, cost)
 
 

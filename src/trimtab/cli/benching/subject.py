@@ -23,14 +23,14 @@ class Subject(Struct, frozen=True, kw_only=True):
     region: str
     usd_per_hour: float | None = None
 
-    def cost(self, client: Client, run: Run, answered: int) -> Cost | None:
+    def cost(self, client: Client, run: Run) -> Cost | None:
         """What it costs by the hour, and serverless variants by what they billed; None where nobody knows."""
         if self.usd_per_hour is not None:
             return Cost(self.usd_per_hour)
         prices = book()
         instances = hosting_cost(self.endpoint.instances, prices, self.region)
         billed = billed_gb_s(client, self.endpoint, run.started_at_s, run.started_at_s + run.elapsed_s)
-        return instances if billed is None else with_serverless(instances, billed, answered, prices, self.region)
+        return instances if billed is None else with_serverless(instances, billed, prices, self.region)
 
     def check(self) -> None:
         """Raises CliError unless it can be invoked."""
