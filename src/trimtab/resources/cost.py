@@ -13,6 +13,9 @@ K = TypeVar("K", bound=Any)
 MICRO: Final = 1_000_000
 """Micro-dollars of a dollar."""
 
+_GOLDEN: Final = 0x9E3779B97F4A7C15  # 2**64 / the golden ratio: multiples of it fall evenly between 0 and 2**64
+_TURN: Final = 1 << 64
+
 
 class Part(enum.StrEnum):
     """What a part of a bill was for."""
@@ -56,3 +59,24 @@ def divided_among(total: int, weights: Mapping[K, float], *, rest: K) -> dict[K,
     for key in order[:left]:
         parts[key] += 1
     return {key: amount for key, amount in parts.items() if amount}
+
+
+def spread(total: int, weights: Mapping[K, int], *, rest: K, turn: int) -> dict[K, int]:
+    """As `divided_among`, for a total that comes in many small pieces: in the long run each key gets its share of all.
+
+    Largest remainders would give what is small the same nothing every time. Here the places where shares are rounded
+    move on with `turn`, the number of the piece: what a key has got of n pieces in a row is its share within a few.
+    """
+    whole = {key: weight for key, weight in weights.items() if weight > 0}
+    if len(whole) < 2:
+        return dict.fromkeys(whole or (rest,), total) if total else {}
+    of = sum(whole.values()) * _TURN
+    so_far = turn * _GOLDEN % _TURN * (of // _TURN)
+    parts: dict[K, int] = {}
+    given = 0
+    for key in sorted(whole):
+        so_far += total * whole[key] * _TURN
+        if (share := so_far // of - given) > 0:
+            parts[key] = share
+        given += share
+    return parts

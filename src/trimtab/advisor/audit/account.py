@@ -36,6 +36,7 @@ class Model(Struct, frozen=True, kw_only=True):
     containers: tuple[Container, ...]
     role_arn: str = ""
     network: str = ""  # a digest of its VpcConfig and isolation
+    is_isolated: bool = False  # it has a VPC, or no network
 
     @property
     def is_multi_model(self) -> bool:

@@ -62,6 +62,7 @@ class Charge(Struct, frozen=True):
     end_us: int
     micro_usd: int
     is_priced: bool
+    turn: int  # for `resources.cost.spread`
     weights: dict[tuple[Part, str], int]
 
 
@@ -98,10 +99,9 @@ class Account(Struct, array_like=True):
 
     def worked(self, work: Work) -> None:
         """A report has come. What comes too late counts for the next stretch instead: no work is lost."""
-        late_us = self.through_us - work.start_us
-        if late_us > 0:
-            keep_us = max(work.end_us - self.through_us, min(SECOND_US, work.end_us - work.start_us))
-            work = Work(self.through_us, self.through_us + keep_us, work.busy_us, work.wasted_us)
+        if work.start_us < self.through_us:
+            takes_us = max(work.end_us - self.through_us, -(-work.busy_us // self.lanes))
+            work = Work(self.through_us, self.through_us + takes_us, work.busy_us, work.wasted_us)
         self.work.append(work)
 
     def charge(self, to_us: int, shares: Shares = NO_SHARES, cuts: Sequence[int] = ()) -> Iterator[Charge]:
@@ -156,6 +156,7 @@ class Account(Struct, array_like=True):
             end_us,
             self._cost(end_us) - self._cost(start_us),
             self.rate is not None,
+            self.base_us + start_us // SECOND_US,
             _by_model(parts, shares, loads if stage is Stage.READY else {}),
         )
 

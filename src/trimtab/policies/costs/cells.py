@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from msgspec import Struct, field
 
 from trimtab.policies.costs.account import Charge
-from trimtab.resources.cost import Part, divided_among
+from trimtab.resources.cost import Part, divided_among, spread
 
 HOUR_S: Final = 3600
 DAY_S: Final = 86_400
@@ -75,7 +75,7 @@ def entries(charge: Charge, endpoint: str, variant: str, shift_us: int) -> Itera
     hour_s = (charge.start_us - shift_us) // (HOUR_S * 1_000_000) * HOUR_S
     span_us = charge.end_us - charge.start_us
     rest = min(charge.weights, default=(Part.IDLE, ""))
-    amounts = divided_among(charge.micro_usd, charge.weights, rest=rest)
+    amounts = spread(charge.micro_usd, charge.weights, rest=rest, turn=charge.turn)
     times = divided_among(span_us, charge.weights, rest=rest)
     for part, model in sorted(charge.weights):
         us = times.get((part, model), 0)

@@ -8,9 +8,10 @@ from fractions import Fraction
 from typing import Any, Final
 
 from trimtab.advisor.audit.account import Account
-from trimtab.advisor.audit.money import Money, Prices
+from trimtab.advisor.audit.money import Money
 from trimtab.advisor.audit.stored import Bucket, Folder, Rule
 from trimtab.advisor.finding import Call, Confidence, Finding, Fix, Risk
+from trimtab.advisor.prices.book import Book
 from trimtab.resources.cost import MICRO
 
 KIND: Final = "checkpoints-kept"
@@ -27,14 +28,14 @@ _NOTE: Final = (
 )
 
 
-def find(account: Account, prices: Prices) -> Iterator[Finding]:
+def find(account: Account, book: Book) -> Iterator[Finding]:
     """Buckets with folders that training jobs write checkpoints to, for which there is no such rule."""
     for bucket in account.buckets:
         if bucket.rules is None:
             continue
         kept = [folder for folder in bucket.checkpoints or () if not covering(bucket.rules, folder.prefix)]
         if kept:
-            yield _finding(bucket, kept, account, prices)
+            yield _finding(bucket, kept, account, book)
 
 
 def covering(rules: tuple[Rule, ...], prefix: str) -> list[Rule]:
@@ -46,13 +47,13 @@ def covering(rules: tuple[Rule, ...], prefix: str) -> list[Rule]:
     ]
 
 
-def _finding(bucket: Bucket, kept: list[Folder], account: Account, prices: Prices) -> Finding:
-    saves = _saves(kept, account, prices)
+def _finding(bucket: Bucket, kept: list[Folder], account: Account, book: Book) -> Finding:
+    saves = _saves(kept, account, book)
     ages = [account.at_s - folder.oldest_s for folder in kept if folder.oldest_s is not None]
     is_whole = all(folder.is_whole for folder in kept)
     objects = sum(folder.objects for folder in kept)
     return Finding(
-        id=f"{KIND}:{bucket.name}",
+        id=f"{KIND}/{bucket.name}",
         kind=KIND,
         resource=f"arn:aws:s3:::{bucket.name}",
         title=f"Checkpoints in {_where(bucket, kept)} never expire, nor move to colder storage",
@@ -76,9 +77,9 @@ def _where(bucket: Bucket, kept: list[Folder]) -> str:
     return f"s3://{bucket.name}/{kept[0].prefix}{more}"
 
 
-def _saves(kept: list[Folder], account: Account, prices: Prices) -> Money:
-    warm = prices.other("s3", _STANDARD, account.region)
-    cold = prices.other("s3", _COLDER, account.region)
+def _saves(kept: list[Folder], account: Account, book: Book) -> Money:
+    warm = book.other("s3", _STANDARD, account.region)
+    cold = book.other("s3", _COLDER, account.region)
     if warm is None or cold is None:
         return Money(None, f"S3's prices in {account.region} are not known")
     today = datetime.fromtimestamp(account.at_s, UTC).date()

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from trimtab.advisor.audit.account import Account
-from trimtab.advisor.audit.money import Prices
 from trimtab.advisor.audit.stored import Bucket
 from trimtab.advisor.finding import Confidence, Finding, Fix, Risk
+from trimtab.advisor.prices.book import Book
 
 KIND: Final = "flat-artifact-keys"
 _FOLDERS: Final = 2  # the model's, and the version's (or the job's)
@@ -18,7 +18,7 @@ _SHOWN: Final = 5
 _ENDINGS: Final = (".tar.gz", ".tgz", ".tar", ".zip")
 
 
-def find(account: Account, prices: Prices) -> Iterator[Finding]:
+def find(account: Account, book: Book) -> Iterator[Finding]:
     """Buckets with artifacts that lie in fewer than two folders."""
     for bucket in account.buckets:
         flat = [key for key in bucket.artifacts if is_flat(key)]
@@ -37,7 +37,7 @@ def _finding(bucket: Bucket, flat: list[str]) -> Finding:
     plural = "" if len(flat) == 1 else "s"
     more = f"\n    ... and {len(flat) - 20} more" if len(flat) > 20 else ""
     return Finding(
-        id=f"{KIND}:{bucket.name}",
+        id=f"{KIND}/{bucket.name}",
         kind=KIND,
         resource=f"arn:aws:s3:::{bucket.name}",
         title=f"{len(flat)} artifact{plural} in {bucket.name} without folders of model and version",

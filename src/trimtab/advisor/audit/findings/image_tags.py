@@ -8,9 +8,9 @@ from typing import Final
 
 from trimtab.advisor.audit.account import Account
 from trimtab.advisor.audit.findings.images import repositories_in_use
-from trimtab.advisor.audit.money import Prices
 from trimtab.advisor.audit.stored import Image, Repository
 from trimtab.advisor.finding import Confidence, Finding, Fix, Risk
+from trimtab.advisor.prices.book import Book
 
 KIND: Final = "image-tags"
 _SHOWN: Final = 6
@@ -26,7 +26,7 @@ _WORD: Final = re.compile(r"([a-z]*?)v?((?:\d+(?:\.\d+)*)?)")  # xgboost1.7, v3,
 _COMMIT: Final = re.compile(r"(?=.*[a-f])(?=.*\d)[0-9a-f]{7,40}")  # of the model's source: it will do, too
 
 
-def find(account: Account, prices: Prices) -> Iterator[Finding]:
+def find(account: Account, book: Book) -> Iterator[Finding]:
     """Repositories that models or training jobs are run from, with tagged images of which no tag says both."""
     used = repositories_in_use(account)
     for repository in account.repositories or ():
@@ -68,7 +68,7 @@ def _finding(repository: Repository, vague: list[Image]) -> Finding:
         "        --image-manifest file://manifest.json"
     )
     return Finding(
-        id=f"{KIND}:{repository.name}",
+        id=f"{KIND}/{repository.name}",
         kind=KIND,
         resource=repository.arn,
         title=f"{repository.name} has {count} image{'' if count == 1 else 's'} whose tags do not say what is in them",

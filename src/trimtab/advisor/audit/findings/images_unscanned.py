@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from typing import Final
 
 from trimtab.advisor.audit.account import Account
-from trimtab.advisor.audit.money import Prices
 from trimtab.advisor.audit.stored import Image, Repository
 from trimtab.advisor.finding import Call, Confidence, Finding, Fix, Risk
+from trimtab.advisor.prices.book import Book
 
 KIND: Final = "images-unscanned"
 _SCANNED_AT_ONCE: Final = 10  # images that the fix starts a scan of: the newest; ECR scans each once a day
 
 
-def find(account: Account, prices: Prices) -> Iterator[Finding]:
+def find(account: Account, book: Book) -> Iterator[Finding]:
     """Repositories that do not scan what is pushed, with images that were never scanned."""
     for repository in account.repositories or ():
         unscanned = [image for image in repository.images or () if not image.is_scanned]
@@ -44,7 +44,7 @@ def _finding(repository: Repository, unscanned: list[Image]) -> Finding:
     ]
     count = len(unscanned)
     return Finding(
-        id=f"{KIND}:{repository.name}",
+        id=f"{KIND}/{repository.name}",
         kind=KIND,
         resource=repository.arn,
         title=f"Repository {repository.name} scans nothing: {count} image{'' if count == 1 else 's'} never looked into",

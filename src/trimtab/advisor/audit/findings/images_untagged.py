@@ -10,9 +10,10 @@ from typing import Final
 
 from trimtab.advisor.audit.account import Account
 from trimtab.advisor.audit.findings.images import digests_in_use
-from trimtab.advisor.audit.money import Money, Prices
+from trimtab.advisor.audit.money import Money
 from trimtab.advisor.audit.stored import Image, Repository
 from trimtab.advisor.finding import Call, Confidence, Finding, Fix, Risk
+from trimtab.advisor.prices.book import Book
 from trimtab.resources.cost import MICRO
 
 KIND: Final = "images-untagged"
@@ -21,7 +22,7 @@ _GB: Final = 2**30
 _STORAGE: Final = "private repository storage"
 
 
-def find(account: Account, prices: Prices) -> Iterator[Finding]:
+def find(account: Account, book: Book) -> Iterator[Finding]:
     """Repositories with images that have had no tag for over 14 days, that nothing runs by its digest, and that no
     policy lets expire. ECR tells when an image was pushed, not when it lost its tag: the first is what counts here."""
     used = digests_in_use(account)
@@ -35,15 +36,15 @@ def find(account: Account, prices: Prices) -> Iterator[Finding]:
             if not image.tags and image.digest not in used and account.at_s - image.pushed_s > DAYS * 86_400
         ]
         if old:
-            yield _finding(repository, old, account, prices)
+            yield _finding(repository, old, account, book)
 
 
-def _finding(repository: Repository, old: list[Image], account: Account, prices: Prices) -> Finding:
+def _finding(repository: Repository, old: list[Image], account: Account, book: Book) -> Finding:
     size_bytes = sum(image.size_bytes for image in old)
-    saves = _saves(size_bytes, account, prices)
+    saves = _saves(size_bytes, account, book)
     count = len(old)
     return Finding(
-        id=f"{KIND}:{repository.name}",
+        id=f"{KIND}/{repository.name}",
         kind=KIND,
         resource=repository.arn,
         title=f"{count} image{'' if count == 1 else 's'} in {repository.name} without a tag for over {DAYS} days",
@@ -61,8 +62,8 @@ def _finding(repository: Repository, old: list[Image], account: Account, prices:
     )
 
 
-def _saves(size_bytes: int, account: Account, prices: Prices) -> Money:
-    price = prices.other("ecr", _STORAGE, account.region)
+def _saves(size_bytes: int, account: Account, book: Book) -> Money:
+    price = book.other("ecr", _STORAGE, account.region)
     if price is None:
         return Money(None, f"ECR's price in {account.region} is not known")
     today = datetime.fromtimestamp(account.at_s, UTC).date()

@@ -5,27 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trimtab.advisor.audit.account import Account, Endpoint, Variant
-from trimtab.advisor.audit.money import Money, Prices, instances_month
+from trimtab.advisor.audit.money import Money, instances_month
 from trimtab.advisor.audit.resilience import KIND, TWO, asked_by, promised
 from trimtab.advisor.finding import Call, Confidence, Finding, Fix, Risk
+from trimtab.advisor.prices.book import Book
 
 
-def find(account: Account, prices: Prices) -> Iterator[Finding]:
+def find(account: Account, book: Book) -> Iterator[Finding]:
     """Variants that may be left with fewer than two, where two are asked for."""
     for endpoint, variant in account.variants():
         reason = asked_by(endpoint, account.resilient)
         if reason and variant.instance_type and variant.weight > 0 and promised(variant) < TWO:
-            yield _finding(account, prices, endpoint, variant, reason)
+            yield _finding(account, book, endpoint, variant, reason)
 
 
-def _finding(account: Account, prices: Prices, endpoint: Endpoint, variant: Variant, reason: str) -> Finding:
+def _finding(account: Account, book: Book, endpoint: Endpoint, variant: Variant, reason: str) -> Finding:
     fewest = promised(variant)
-    each = instances_month(prices, variant.instance_type, 1, region=account.region, at_s=account.at_s)
+    each = instances_month(book, variant.instance_type, 1, region=account.region, at_s=account.at_s)
     costs = Money(None if each.micro_usd is None else -each.micro_usd * (TWO - fewest), each.note)
     target = variant.scaling.target if variant.scaling else None
     said = f"may go down to {fewest}" if target or variant.managed else f"has {fewest}"
     return Finding(
-        id=f"{KIND}:{endpoint.name}/{variant.name}",
+        id=f"{KIND}/{endpoint.name}/{variant.name}",
         kind=KIND,
         resource=endpoint.arn,
         title=f"{endpoint.name} is to have two instances and {said}",

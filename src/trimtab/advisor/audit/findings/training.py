@@ -10,7 +10,8 @@ from msgspec import Struct
 
 from trimtab.advisor.audit.account import Account
 from trimtab.advisor.audit.jobs import TrainingJob
-from trimtab.advisor.audit.money import Money, Prices, instances_month
+from trimtab.advisor.audit.money import Money, instances_month
+from trimtab.advisor.prices.book import Book
 
 
 class Family(Struct, frozen=True):
@@ -40,9 +41,9 @@ def families(jobs: Iterable[TrainingJob]) -> list[Family]:
     ]
 
 
-def month(family: Family, account: Account, prices: Prices) -> Money:
+def month(family: Family, account: Account, book: Book) -> Money:
     """What its runs cost a month, if it goes on as in the days that were looked at."""
     instances = Fraction(family.billed_s) / (account.days * 86_400)
     return instances_month(
-        prices, family.newest.instance_type, instances, region=account.region, at_s=account.at_s, use="training"
+        book, family.newest.instance_type, instances, region=account.region, at_s=account.at_s, use="training"
     )

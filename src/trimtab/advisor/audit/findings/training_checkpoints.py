@@ -7,14 +7,14 @@ from typing import Final
 
 from trimtab.advisor.audit.account import Account
 from trimtab.advisor.audit.findings.training import Family, families
-from trimtab.advisor.audit.money import Prices
 from trimtab.advisor.finding import Confidence, Finding, Fix, Risk
+from trimtab.advisor.prices.book import Book
 
 KIND: Final = "training-without-checkpoints"
 _LONG_S: Final = 3600.0  # a shorter run is begun anew for little
 
 
-def find(account: Account, prices: Prices) -> Iterator[Finding]:
+def find(account: Account, book: Book) -> Iterator[Finding]:
     """Families whose last run wrote none, where that may lose work: on spot, or longer than an hour."""
     for family in families(account.training or ()):
         job = family.newest
@@ -34,7 +34,7 @@ def _finding(family: Family, longest_s: float) -> Finding:
     )
     why = "on spot instances, " if job.is_spot else ""
     return Finding(
-        id=f"{KIND}:{family.name}/{job.instance_type}",
+        id=f"{KIND}/{family.name}/{job.instance_type}",
         kind=KIND,
         resource=job.arn,
         title=f"Training {family.name} runs {why}without checkpoints: interrupted, it begins anew",

@@ -9,28 +9,28 @@ from typing import Final
 
 from trimtab.advisor.audit.account import Account
 from trimtab.advisor.audit.findings.training import Family, families, month
-from trimtab.advisor.audit.money import Prices
 from trimtab.advisor.finding import Confidence, Finding, Fix, Risk
+from trimtab.advisor.prices.book import Book
 
 KIND: Final = "training-without-spot"
 
 
-def find(account: Account, prices: Prices) -> Iterator[Finding]:
+def find(account: Account, book: Book) -> Iterator[Finding]:
     """Families whose last run was not on spot instances."""
     for family in families(account.training or ()):
         if not family.newest.is_spot:
-            yield _finding(family, account, prices)
+            yield _finding(family, account, book)
 
 
-def _finding(family: Family, account: Account, prices: Prices) -> Finding:
+def _finding(family: Family, account: Account, book: Book) -> Finding:
     job = family.newest
-    costs = month(family, account, prices)
-    share, note = _saving(account, prices, job.instance_type)
+    costs = month(family, account, book)
+    share, note = _saving(account, book, job.instance_type)
     saves = int(costs.micro_usd * share) if costs.micro_usd is not None and share is not None else None
     if not family.billed_s:
         saves, note = None, "how long the jobs took is not known"
     return Finding(
-        id=f"{KIND}:{family.name}/{job.instance_type}",
+        id=f"{KIND}/{family.name}/{job.instance_type}",
         kind=KIND,
         resource=job.arn,
         title=f"Training {family.name} runs on demand, not on spot instances",
@@ -51,10 +51,10 @@ def _finding(family: Family, account: Account, prices: Prices) -> Finding:
     )
 
 
-def _saving(account: Account, prices: Prices, instance_type: str) -> tuple[Decimal | None, str]:
+def _saving(account: Account, book: Book, instance_type: str) -> tuple[Decimal | None, str]:
     """The part of the bill that spot saves, and where that is known from."""
-    spot = prices.instance(instance_type, "ec2-spot", account.region)
-    full = prices.instance(instance_type, "ec2", account.region)
+    spot = book.instance(instance_type, "ec2-spot", account.region)
+    full = book.instance(instance_type, "ec2", account.region)
     if spot is None or full is None or not full.usd:
         return None, f"what spot saves on {instance_type} is not known (AWS: up to 90 %)"
     share = max(Decimal(0), 1 - spot.usd / full.usd)

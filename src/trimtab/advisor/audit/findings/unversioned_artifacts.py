@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from trimtab.advisor.audit.account import Account
-from trimtab.advisor.audit.money import Prices
 from trimtab.advisor.audit.stored import Bucket
 from trimtab.advisor.finding import Call, Confidence, Finding, Fix, Risk
+from trimtab.advisor.prices.book import Book
 
 KIND: Final = "no-versioning"
 
 
-def find(account: Account, prices: Prices) -> Iterator[Finding]:
+def find(account: Account, book: Book) -> Iterator[Finding]:
     """Buckets that artifacts of endpoints' models lie in, whose versioning is not on."""
     for bucket in account.buckets:
         if bucket.artifacts and bucket.versioning is not None and bucket.versioning != "Enabled":
@@ -27,7 +27,7 @@ def _finding(bucket: Bucket) -> Finding:
         parameters={"Bucket": bucket.name, "VersioningConfiguration": {"Status": "Enabled"}},
     )
     return Finding(
-        id=f"{KIND}:{bucket.name}",
+        id=f"{KIND}/{bucket.name}",
         kind=KIND,
         resource=f"arn:aws:s3:::{bucket.name}",
         title=f"Bucket {bucket.name} keeps no versions of the artifacts that endpoints run",
