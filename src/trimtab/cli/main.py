@@ -38,6 +38,7 @@ VERBS: dict[str, Verb] = {
     "replay": Verb("trimtab.cli.replay:replay", "Scaling again: what another policy would have done."),
     "instances": Verb("trimtab.cli.instances:instances", "Instance types: what fits, price, what to try first."),
     "cost": Verb("trimtab.cli.cost:cost", "Dollars: what was spent, and what for."),
+    "audit": Verb("trimtab.cli.audit:audit", "An AWS account: what is paid for and not needed."),
     "prices": Verb("trimtab.cli.prices:prices", "Prices: list, show, renew from a file or from AWS."),
     "top": Verb("trimtab.cli.top:top", "Rates, latencies, CPU and memory, live."),
     "logs": Verb("trimtab.cli.logs:logs", "Show what an endpoint's replicas wrote."),
