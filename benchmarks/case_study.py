@@ -37,7 +37,7 @@ from benchmarks import openloop
 from benchmarks.case_models import CaseModel, eleven
 from benchmarks.model_swaps import workers
 from trimtab.advisor.model_costs import time_usd
-from trimtab.advisor.prices import hosting_prices
+from trimtab.advisor.prices.book import book
 from trimtab.engines.local.proc import private_bytes, proportional_bytes
 from trimtab.jobs.loadtest.traces import read_trace
 from trimtab.testing.server import Trimtab, serving
@@ -340,7 +340,8 @@ def ms(values: Sequence[float], q: float) -> str:
 
 def told(made: Sequence[CaseModel], results: dict[str, Result]) -> str:
     """A Markdown table."""
-    price = hosting_prices()[INSTANCE]
+    price = book().instance(INSTANCE)
+    assert price is not None
     classes = {
         "hot": {index for index, model in enumerate(made) if model.hot},
         "cold": {index for index, model in enumerate(made) if not model.hot},
@@ -364,7 +365,7 @@ def told(made: Sequence[CaseModel], results: dict[str, Result]) -> str:
         ("memory of all of trimtab (PSS), MiB", [f"{one.memory_mib['all']:,.0f}" for one in two]),
         ("models' own memory, most in the day, MiB", [f"{max(m for _, m in one.private_mib):,.0f}" for one in two]),
         ("replica-hours a day", [f"{hours:,.0f}" for hours in days]),
-        (f"a day at ${price.usd_per_hour} ({price.as_of})", [f"${hours * price.usd_per_hour:,.2f}" for hours in days]),
+        (f"a day at ${price.usd} ({price.as_of})", [f"${hours * float(price.usd):,.2f}" for hours in days]),
         (f"a day at the published ${PUBLISHED_USD:.2f}", [f"${hours * PUBLISHED_USD:,.2f}" for hours in days]),
         (
             "1,000 requests, of that",

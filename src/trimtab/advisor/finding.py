@@ -7,6 +7,8 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from trimtab.advisor.observed import Observed
+
 
 class Risk(enum.StrEnum):
     """Of mending it."""
@@ -78,3 +80,4 @@ class Audit(Struct, frozen=True, kw_only=True):
     endpoints: int
     month_micro_usd: int
     price_notes: tuple[str, ...] = ()
+    observed: tuple[Observed, ...] = ()  # what `trimtab plan` begins with

@@ -35,7 +35,7 @@ def test_a_test_is_told_to_people(trimtab, world, endpoint) -> None:
     assert world.models.requests[0]["TargetVariant"] == "blue"
     assert result.stdout.lstrip().startswith("mean")
     for said in ("latency ", "service time", "throughput:", "10 answered, 0 failed", "utilization: not measured (",
-                 "cost:        $", "ml.m5.large in us-east-1", "generator:"):  # fmt: skip
+                 "cost:        $", "ml.m5.large in eu-west-1", "derived: us-east-1's price", "generator:"):  # fmt: skip
         assert said in result.stdout
     assert "10 requests in 500 ms" in result.stderr
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
+from datetime import date
 
 from msgspec import Struct
 
@@ -188,9 +189,12 @@ def _cost(subject: Subject, achieved_per_s: float) -> str:
     if not cost.prices:
         return f"{shown}, ${cost.usd_per_hour:,.4g} per hour as told"
     of = " + ".join(f"{count} x {kind}" for kind, count in subject.endpoint.instances if kind not in cost.missing)
+    where = f" in {cost.prices[0].region}" if cost.prices[0].region else ""
     oldest = min(price.as_of for price in cost.prices)
+    noted = dict.fromkeys(note for price in cost.prices if (note := price.note(date.today())))
+    notes = "".join(f"\n             {note}" for note in noted)
     left_out = f"; no price of {', '.join(cost.missing)}" if cost.missing else ""
-    return f"{shown}, ${cost.usd_per_hour:,.4g} per hour ({of} in {cost.prices[0].region}, {oldest}){left_out}"
+    return f"{shown}, ${cost.usd_per_hour:,.4g} per hour ({of}{where}, {oldest}){left_out}{notes}"
 
 
 def words_of(metric: str) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from trimtab.advisor.prices import Cost, hosting_cost
+from trimtab.advisor.prices.book import book
+from trimtab.advisor.prices.fleet import Cost, hosting_cost
 from trimtab.aws.client import Client
 from trimtab.aws.loaded_endpoint import LoadedEndpoint, Use, utilization
 from trimtab.cli.render import CliError
@@ -15,7 +16,7 @@ from trimtab.jobs.loadtest.crew import Run
 
 
 class Subject(Struct, frozen=True, kw_only=True):
-    """An endpoint. `usd_per_hour` is what the user says that its hardware costs; without it AWS's prices count."""
+    """An endpoint. `usd_per_hour` is what the user says that its hardware costs; without it the price book counts."""
 
     endpoint: LoadedEndpoint
     url: str
@@ -27,7 +28,7 @@ class Subject(Struct, frozen=True, kw_only=True):
         """What it costs by the hour; None where nobody knows."""
         if self.usd_per_hour is not None:
             return Cost(self.usd_per_hour)
-        return hosting_cost(self.endpoint.instances)
+        return hosting_cost(self.endpoint.instances, book(), self.region)
 
     def check(self) -> None:
         """Raises CliError unless it can be invoked."""
@@ -59,8 +60,8 @@ class Subject(Struct, frozen=True, kw_only=True):
             "usd_per_hour": round(cost.usd_per_hour, 6),
             "usd_per_1000_requests": None if per_1000 is None else float(f"{per_1000:.6g}"),
             "prices": [
-                {"instance_type": p.instance_type, "region": p.region, "usd_per_hour": p.usd_per_hour,
-                 "as_of": p.as_of, "source": p.source}
+                {"instance_type": p.item, "region": p.region, "usd_per_hour": float(p.usd),
+                 "as_of": p.as_of, "source": p.source, "is_derived": p.is_derived}
                 for p in cost.prices
             ],
             "without_a_price": list(cost.missing),

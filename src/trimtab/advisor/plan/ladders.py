@@ -1,0 +1,339 @@
+"""Endpoints that could serve a group of workloads, one way of scaling each: a ladder from the cheapest to the safest.
+
+A rung that keeps the SLOs is looked for by galloping up and halving back: with n rungs, about 2 log2 n simulations.
+That a dearer rung is the safer one holds nearly always; where it does not, a dearer rung than needed may be taken, but
+never one that breaks an SLO.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from math import ceil
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from trimtab.advisor.plan.demand import Demand, busy, each_s, most_busy, work_on
+from trimtab.advisor.plan.limits import (
+    ASYNC_S,
+    MIB,
+    REAL_TIME_S,
+    SERVERLESS_MB,
+    SERVERLESS_MOST,
+    SERVERLESS_S,
+    Limits,
+    forbidden,
+    least_replicas,
+    usual,
+)
+from trimtab.advisor.plan.signals import Signal, Where, signal_of, tracked
+from trimtab.advisor.plan.trials import Trial
+from trimtab.sim.world import Mode, Serving, Work, Workload
+
+Search = Generator[Serving, Trial | None, Trial | None]
+"""Yields an endpoint to try; is sent its trial, or None where it cannot be the cheapest; returns the best one."""
+
+_SHARES: Final = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)  # of a replica's time that a policy keeps it busy
+_SAFE: Final = (0.5, 0.3)  # with more replicas at the least
+_SCALE_IN_S: Final = {Signal.EVENT: 60.0}
+_PROVISIONED: Final = (0, 1, 2, 4, 8)
+_SPARE_MEMORY: Final = 1.5  # of a serverless environment: times its model
+_PIN_ROUNDS: Final = 3
+_ONE_MINUTE: Final = 60
+
+
+class Way(Struct, frozen=True):
+    """A way of serving a group: the rungs, cheapest first."""
+
+    name: str
+    rungs: tuple[Serving, ...]
+
+
+class Place(Struct, frozen=True, kw_only=True):
+    """Who is to be served, and what is known of them."""
+
+    name: str
+    workloads: tuple[Workload, ...]
+    demands: Mapping[str, Demand]
+    before: Serving | None = None  # what serves them now, where one endpoint does
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The workloads'."""
+        return tuple(workload.name for workload in self.workloads)
+
+    def endpoint(self, mode: Mode) -> str:
+        """Its name. One that is served otherwise is another endpoint: AWS changes no endpoint's mode."""
+        if self.before is None or self.before.mode is mode:
+            return self.name
+        return f"{self.name[: 62 - len(mode)]}-{mode}"
+
+    def works(self, instance_type: str) -> dict[str, Work] | None:
+        """What requests take on a type; None where that is not known of all."""
+        found = {workload.name: work_on(workload, instance_type) for workload in self.workloads}
+        known = {name: work for name, work in found.items() if work is not None}
+        return known if len(known) == len(found) else None
+
+
+def ways(place: Place, mode: Mode, instance_type: str, limits: Limits) -> list[Way]:
+    """Every way of serving the group in a mode, on instances of a type ("" for serverless)."""
+    if any(forbidden(workload, mode) for workload in place.workloads):
+        return []
+    works = place.works(instance_type or "serverless")
+    is_served_so = place.before is not None and place.before.mode is mode
+    if works is None or (mode is not Mode.MULTI_MODEL and len(place.workloads) > 1 and not is_served_so):
+        return []
+    if mode is Mode.SERVERLESS:
+        return _serverless(place, works, limits)
+    if mode is Mode.MULTI_MODEL and not _fits(place, instance_type, limits):
+        return []
+    longest_s = max(work.quantiles_s[-1] for work in works.values())
+    if longest_s > (ASYNC_S if mode in (Mode.ASYNC, Mode.BATCH) else REAL_TIME_S):
+        return []
+    if mode is Mode.BATCH:
+        return _batch(place, works, instance_type, limits)
+    return _replicas(place, works, mode, instance_type, limits)
+
+
+def _fits(place: Place, instance_type: str, limits: Limits) -> bool:
+    room = limits.model_bytes.get(instance_type, 0)
+    return all(workload.memory_bytes <= room for workload in place.workloads)
+
+
+def _replicas(place: Place, works: Mapping[str, Work], mode: Mode, instance_type: str, limits: Limits) -> list[Way]:
+    """A fixed number, then each signal."""
+    load = busy(place.demands, works)
+    bin_s = next(iter(place.demands.values())).bin_s
+    peak = max(1, ceil(most_busy(load, ceil(_ONE_MINUTE / bin_s))))
+    most = min(limits.max_replicas, max(2 * peak + 2, limits.min_replicas, 4))
+    base = Serving(
+        name=place.endpoint(mode),
+        mode=mode,
+        workloads=place.names,
+        instance_type=instance_type,
+        start_s=usual(place.before, limits),
+        timeout_s=ASYNC_S if mode is Mode.ASYNC else REAL_TIME_S,
+        queue=10**9 if mode is Mode.ASYNC else 10_000,
+        models_bytes=limits.model_bytes.get(instance_type, 0) if mode is Mode.MULTI_MODEL else 0,
+    )
+    mean = max(1, ceil(float(load.mean())))
+    least = max(1, least_replicas(limits, mode))
+    few, many = range(least, min(most, least + 8)), range(least, most + 1, max(1, most // 24))
+    counts = sorted({*few, *many, mean, peak, most})
+    fixed = [replace(base, min_replicas=n, max_replicas=n, initial_replicas=n) for n in counts if least <= n <= most]
+    found = [Way(f"{mode} {instance_type} fixed", tuple(fixed))]
+    signals = limits.signals
+    if mode is Mode.ASYNC and limits.where is Where.AWS:
+        signals = (Signal.BACKLOG,)
+    for signal in signals:
+        found.append(Way(f"{mode} {instance_type} {signal}", tuple(_tracked(base, works, signal, peak, most, limits))))
+    return found
+
+
+def _tracked(
+    base: Serving, works: Mapping[str, Work], signal: Signal, peak: int, most: int, limits: Limits
+) -> list[Serving]:
+    """By how busy replicas are kept; then with more of them at the least."""
+    unit = _unit(works, signal)
+    least = least_replicas(limits, base.mode)
+    if signal is not Signal.EVENT and base.mode is not Mode.ASYNC:
+        least = max(1, least)  # alarms cannot wake an endpoint
+    mins = [least, max(1, least)] if least == 0 else [least]
+    pairs = [(n, share) for n in mins for share in (_SHARES if n == mins[-1] else _SHARES[:3])]
+    more = sorted({max(1, least) + 1, ceil(peak / 2), peak})
+    pairs += [(n, share) for n in more if n > max(1, least) for share in _SAFE]
+    scale_in_s = _SCALE_IN_S.get(signal, 300.0)
+    return [
+        replace(
+            base,
+            min_replicas=n,
+            max_replicas=most,
+            initial_replicas=max(n, 1),
+            policies=(tracked(base.name, signal, unit * share, scale_in_s=scale_in_s),),
+        )
+        for n, share in pairs
+        if n <= most
+    ]
+
+
+def _unit(works: Mapping[str, Work], signal: Signal) -> float:
+    """The signal's value of a replica that is always busy and has no queue. Of several works: the mean's."""
+    slots = sum(work.slots for work in works.values()) / len(works)
+    batch = sum(work.batch for work in works.values()) / len(works)
+    if signal is Signal.MINUTE:
+        return _ONE_MINUTE * slots / (sum(each_s(work) for work in works.values()) / len(works))
+    return slots * max(1.0, batch / 2)
+
+
+def _serverless(place: Place, works: Mapping[str, Work], limits: Limits) -> list[Way]:
+    """The least memory that its model fits in; provisioned environments where cold starts break the SLO."""
+    workload, work = place.workloads[0], works[place.names[0]]
+    if work.quantiles_s[-1] > SERVERLESS_S:
+        return []
+    needed_mb = max(workload.memory_bytes * _SPARE_MEMORY / MIB, 1.0)
+    memory_mb = next((size for size in SERVERLESS_MB if size >= needed_mb), None)
+    if memory_mb is None:
+        return []
+    together = most_busy(busy(place.demands, works) * work.slots, 1)
+    most = min(SERVERLESS_MOST, max(5, ceil(2 * together) + 2))
+    base = Serving(
+        name=place.endpoint(Mode.SERVERLESS),
+        mode=Mode.SERVERLESS,
+        workloads=place.names,
+        start_s=max(usual(place.before, limits), workload.load_s) if limits.where is Where.TRIMTAB else limits.start_s,
+        memory_mb=memory_mb,
+        max_concurrency=most,
+        max_replicas=most,
+        min_replicas=0,
+        keep_warm="learned" if limits.where is Where.TRIMTAB else "600",
+    )
+    rungs = [replace(base, provisioned=count) for count in _PROVISIONED if count <= most]
+    return [Way(f"serverless {memory_mb} MB", tuple(rungs))]
+
+
+def _batch(place: Place, works: Mapping[str, Work], instance_type: str, limits: Limits) -> list[Way]:
+    """Runs at fixed times, seldom first; no seldomer than the SLO lets its requests wait."""
+    workload = place.workloads[0]
+    within_s = workload.slo.within_s if workload.slo is not None else 86_400.0
+    base = Serving(
+        name=place.endpoint(Mode.BATCH),
+        mode=Mode.BATCH,
+        workloads=place.names,
+        instance_type=instance_type,
+        start_s=usual(place.before, limits),
+        timeout_s=max(within_s, ASYNC_S),
+        queue=10**9,
+    )
+    every = [("cron(0 0 * * ? *)", 86_400.0), ("cron(0 0/6 * * ? *)", 21_600.0), ("cron(0 * * * ? *)", 3600.0)]
+    rungs = [
+        replace(base, runs_at=cron, min_replicas=n, max_replicas=n)
+        for cron, period_s in every
+        if period_s < within_s
+        for n in (1, 2, 4, 8)
+        if n <= limits.max_replicas
+    ]
+    return [Way(f"batch {instance_type}", tuple(rungs))] if rungs else []
+
+
+def climb(way: Way, place: Place) -> Search:
+    """The cheapest rung that keeps the SLOs; where none does, the one that comes nearest."""
+    best: Trial | None = None
+    low, high, step, index = -1, len(way.rungs), 1, 0
+    while low + 1 < high:
+        trial = yield from _pinned(way.rungs[index], place)
+        if trial is None:  # too dear, and so is all above
+            high = index
+            step = 0
+        else:
+            best = _better(best, trial)
+            if trial.kept:
+                high, step = index, 0
+            else:
+                low = index
+        index = min(low + step, high - 1) if step else (low + high) // 2
+        step *= 2
+    return best
+
+
+def _pinned(serving: Serving, place: Place) -> Search:
+    """Of a shared endpoint: pin the models whose SLO is broken while they are cold, as long as that helps."""
+    trial = yield serving
+    if serving.mode is not Mode.MULTI_MODEL or trial is None:
+        return trial
+    best = trial
+    for _ in range(_PIN_ROUNDS):
+        if best.kept:
+            break
+        pins = _more_pins(best, place)
+        if pins == best.serving.pinned:
+            break
+        trial = yield replace(best.serving, pinned=pins)
+        if trial is None or trial.rank >= best.rank:
+            break
+        best = trial
+    return best
+
+
+def _more_pins(trial: Trial, place: Place) -> tuple[str, ...]:
+    """Models that miss their SLO and were found cold, the most asked for first; the largest of the others must fit."""
+    by_name = {workload.name: workload for workload in place.workloads}
+    pins = set(trial.serving.pinned)
+    hot = sorted(trial.outcome.served, key=lambda served: -served.requests)
+    for served in hot:
+        workload = by_name[served.workload]
+        slo = workload.slo
+        misses = slo is not None and served.within_slo is not None and served.within_slo < slo.kept
+        if not misses or not served.cold or served.workload in pins:
+            continue
+        wanted = pins | {served.workload}
+        bytes_pinned = sum(by_name[name].memory_bytes for name in wanted)
+        largest = max((w.memory_bytes for w in place.workloads if w.name not in wanted), default=0)
+        if bytes_pinned + largest <= trial.serving.models_bytes:
+            pins = wanted
+    return tuple(sorted(pins))
+
+
+def _better(best: Trial | None, trial: Trial) -> Trial:
+    return trial if best is None or trial.rank < best.rank else best
+
+
+def polish(best: Trial, place: Place, limits: Limits) -> Search:
+    """One thing at a time: a replica fewer at the least, a shorter memory, a higher target; kept where it saves."""
+    current = best
+    for change in (_fewer, _quicker, _busier):
+        while True:
+            serving = change(current.serving, limits)
+            if serving is None or serving == current.serving:
+                break
+            trial = yield serving
+            if trial is None or trial.rank >= current.rank:
+                break
+            current = trial
+    return current
+
+
+def _fewer(serving: Serving, limits: Limits) -> Serving | None:
+    least = least_replicas(limits, serving.mode)
+    if not serving.policies or serving.min_replicas <= least:
+        return None
+    return replace(serving, min_replicas=serving.min_replicas - 1)
+
+
+def _quicker(serving: Serving, limits: Limits) -> Serving | None:
+    """In sooner: a shorter cooldown, and with events a shorter stable window."""
+    tracking = serving.policies[0].tracking if serving.policies else None
+    if tracking is None or tracking.scale_in_cooldown_s <= 0:
+        return None
+    signal = _signal(serving)
+    if signal is None:
+        return None
+    stable_s = 30.0 if signal is Signal.EVENT else 60.0
+    policy = tracked(serving.name, signal, tracking.target_value, scale_in_s=0.0, stable_s=stable_s)
+    return replace(serving, policies=(policy,))
+
+
+def _busier(serving: Serving, limits: Limits) -> Serving | None:
+    tracking = serving.policies[0].tracking if serving.policies else None
+    signal = _signal(serving)
+    if tracking is None or signal is None or (tracking.stat is not None and _stable(serving) is None):
+        return None
+    policy = tracked(
+        serving.name, signal, tracking.target_value * 1.12,
+        scale_in_s=tracking.scale_in_cooldown_s, stable_s=_stable(serving) or 60.0,
+    )  # fmt: skip
+    return replace(serving, policies=(policy,))
+
+
+def _signal(serving: Serving) -> Signal | None:
+    try:
+        return Signal(signal_of(serving.policies))
+    except ValueError:
+        return None
+
+
+def _stable(serving: Serving) -> float | None:
+    tracking = serving.policies[0].tracking
+    if tracking is None or tracking.stat is None:
+        return 60.0
+    return float(dict(tracking.stat.dimensions).get("StableWindowSeconds", "60"))

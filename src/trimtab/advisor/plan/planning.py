@@ -1,0 +1,191 @@
+"""From a scenario to a plan: stages of more and more freedom, each beginning with what the one before it found."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from trimtab.advisor.plan.demand import demands_of
+from trimtab.advisor.plan.ladders import Place
+from trimtab.advisor.plan.limits import STAGES, Freedom, Limits
+from trimtab.advisor.plan.result import Plan, Side, Step, misses_of
+from trimtab.advisor.plan.search import Searcher, total
+from trimtab.advisor.plan.sharing import Cluster, merged
+from trimtab.advisor.plan.trials import Pricing, SimulateFn, Trial, Trials
+from trimtab.errors import Invalid
+from trimtab.sim.world import Architecture, Scenario, Slo, Workload
+
+PLANNED: Final = "plan"
+WAIT_S: Final = 3600.0  # what may wait, and says not for how long
+_KEPT: Final = 0.99
+
+Say = Callable[[str], None]
+
+
+def plan(
+    scenario: Scenario,
+    pricing: Pricing,
+    simulate: SimulateFn,
+    limits: Limits,
+    *,
+    slo: Slo | None = None,
+    workers: int | None = None,
+    say: Say | None = None,
+) -> Plan:
+    """The cheapest architecture that keeps every SLO, or the one that comes nearest.
+
+    The scenario's first architecture is what there is. `slo` holds for workloads that have none of their own. Those
+    that then have none must not be slower than they are now. Invalid for what cannot be planned, which says why.
+    """
+    tell = say or (lambda text: None)
+    _check(scenario)
+    before = scenario.architectures[0] if scenario.architectures else None
+    side = None
+    if before is not None:
+        tell("simulating what there is")
+        outcome = simulate(scenario, before)
+        side = Side(architecture=before, outcome=outcome, cost=pricing.micro_usd(outcome))
+    asked = scenario
+    scenario, notes = with_slos(scenario, side, slo)
+    limits = _limits(limits, before)
+    tell("reading the workloads")
+    demands = demands_of(scenario.workloads, scenario.seed)
+    with Trials(scenario, pricing, simulate, workers=workers, told=_counted(tell)) as trials:
+        searcher = Searcher(trials, trials.workloads, demands, limits)
+        steps: list[Step] = []
+        if before is None:
+            found = _from_nothing(searcher, scenario.workloads)
+        else:
+            found, steps = _stages(searcher, before, tell)
+    architecture = Architecture(name=PLANNED, endpoints=tuple(trial.serving for trial in found))
+    tell("simulating the plan as a whole")
+    whole = simulate(replace(scenario, architectures=(*scenario.architectures, architecture)), architecture)
+    after = Side(architecture=architecture, outcome=whole, cost=pricing.micro_usd(whole))
+    if side is not None and scenario.workloads != asked.workloads:  # so that it says of the same SLOs how they are kept
+        side = replace(side, outcome=simulate(scenario, side.architecture))
+    notes += [f"{name} has no price in {scenario.region} and was left out" for name in sorted(searcher.unpriced)]
+    return Plan(
+        scenario=scenario.name,
+        region=scenario.region,
+        where=limits.where,
+        workloads=scenario.workloads,
+        before=side,
+        after=after,
+        steps=tuple(steps),
+        misses=misses_of(scenario.workloads, whole),
+        simulated=trials.simulated,
+        spared=searcher.pruned,
+        notes=tuple(notes),
+    )
+
+
+def _check(scenario: Scenario) -> None:
+    if not scenario.workloads:
+        raise Invalid("The scenario has no workload: there is nothing to plan for.")
+    names = [workload.name for workload in scenario.workloads]
+    if len(set(names)) < len(names):
+        raise Invalid("Two workloads of the scenario have the same name.")
+    for workload in scenario.workloads:
+        if not workload.work:
+            raise Invalid(f"The workload {workload.name} does not say what a request takes (work).")
+
+
+def _limits(limits: Limits, before: Architecture | None) -> Limits:
+    """Memory for models as endpoints that are there have it, and the longest of their start times for new ones."""
+    endpoints = before.endpoints if before is not None else ()
+    known = dict(limits.model_bytes)
+    for endpoint in endpoints:
+        if endpoint.models_bytes:
+            known[endpoint.instance_type] = max(endpoint.models_bytes, 0)
+    start_s = limits.start_s or max((endpoint.start_s for endpoint in endpoints), default=0.0)
+    return replace(limits, model_bytes=known, start_s=start_s)
+
+
+def with_slos(scenario: Scenario, now: Side | None, given: Slo | None) -> tuple[Scenario, list[str]]:
+    """The scenario, each workload with an SLO; and what was assumed. Invalid where there is nothing to go by."""
+    made, notes = [], []
+    for workload in scenario.workloads:
+        slo = workload.slo or given
+        if slo is None:
+            slo, note = _assumed(workload, now)
+            notes.append(note)
+        made.append(replace(workload, slo=slo))
+    return replace(scenario, workloads=tuple(made)), notes
+
+
+def _assumed(workload: Workload, now: Side | None) -> tuple[Slo, str]:
+    if workload.may_wait:
+        return Slo(within_s=WAIT_S, kept=_KEPT), f"{workload.name}: no SLO is given; its answers may take an hour"
+    if now is None:
+        raise Invalid(f"{workload.name} has no SLO, and no endpoint yet. Say what must be kept: --slo p99=1s")
+    served = now.served(workload.name)
+    if not served.answered:
+        raise Invalid(f"Nothing of {workload.name} is answered now, so that says no SLO. Give one: --slo p99=1s")
+    kept = _KEPT * served.answered / served.requests
+    within_s = float(f"{served.p99_s * 1.02:.3g}")  # the histogram's bins are 1.2 % wide
+    return (
+        Slo(within_s=within_s, kept=kept),
+        f"{workload.name}: no SLO is given; {kept:.2%} must be answered within {within_s:g} s, as now",
+    )
+
+
+def _counted(tell: Say) -> Callable[[int, int], None]:
+    def told(done: int, _: int) -> None:
+        tell(f"endpoints simulated: {done:,}")
+
+    return told
+
+
+def _stages(searcher: Searcher, before: Architecture, tell: Say) -> tuple[list[Trial], list[Step]]:
+    """What each stage finds for the endpoints that are there; the last one may join them."""
+    places = [searcher.place(endpoint.workloads, endpoint) for endpoint in before.endpoints]
+    trials = searcher.trials.of(before.endpoints)
+    steps = [Step(name="now", cost=total(trials), kept=all(trial.kept for trial in trials))]
+    known = {place.name: trial for place, trial in zip(places, trials, strict=True)}
+    for name, freedom in STAGES:
+        tell(f"searching: {name}")
+        if freedom.sharing:
+            found = _shared(searcher, places, known, freedom)
+        else:
+            found = searcher.best(places, freedom, known)
+            known = {place.name: trial for place, trial in zip(places, found, strict=True)}
+        steps.append(Step(name=name, cost=total(found), kept=all(trial.kept for trial in found)))
+    return found, steps
+
+
+def _shared(searcher: Searcher, places: Sequence[Place], known: dict[str, Trial], freedom: Freedom) -> list[Trial]:
+    """The best of: as grouped now, and all apart; each with what merging saves."""
+    grouped = [Cluster(place, known[place.name]) for place in places]
+    chosen = [merged(grouped, searcher)]
+    if any(len(place.workloads) > 1 for place in places):
+        with contextlib.suppress(LookupError):
+            chosen.append(merged(_apart(searcher, places, known, freedom), searcher))
+    best = min(chosen, key=lambda clusters: (_misses(clusters), sum(cluster.trial.cost for cluster in clusters)))
+    return [cluster.trial for cluster in sorted(best, key=lambda cluster: cluster.place.name)]
+
+
+def _misses(clusters: Sequence[Cluster]) -> float:
+    return sum(cluster.trial.miss for cluster in clusters if not cluster.trial.kept)
+
+
+def _apart(searcher: Searcher, places: Sequence[Place], known: dict[str, Trial], freedom: Freedom) -> list[Cluster]:
+    """Each workload by itself."""
+    kept = [Cluster(place, known[place.name]) for place in places if len(place.workloads) == 1]
+    singles = [searcher.place((name,)) for place in places if len(place.workloads) > 1 for name in place.names]
+    return kept + [Cluster(place, trial) for place, trial in zip(singles, searcher.best(singles, freedom), strict=True)]
+
+
+def _from_nothing(searcher: Searcher, workloads: Sequence[Workload]) -> list[Trial]:
+    freedom = STAGES[-1][1]
+    places = [searcher.place((workload.name,)) for workload in workloads]
+    try:
+        trials = searcher.best(places, freedom)
+    except LookupError as error:
+        raise Invalid(
+            f"There is no way to serve {error}: no instance type that has both a price and a work of it."
+        ) from error
+    clusters = [Cluster(place, trial) for place, trial in zip(places, trials, strict=True)]
+    return [cluster.trial for cluster in merged(clusters, searcher)]

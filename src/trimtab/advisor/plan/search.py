@@ -1,0 +1,182 @@
+"""The search: for each group of workloads the cheapest endpoint that keeps their SLOs, ways tried side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from trimtab.advisor.plan.bounds import floor_of
+from trimtab.advisor.plan.demand import Demand
+from trimtab.advisor.plan.ladders import Place, Search, Way, climb, polish, ways
+from trimtab.advisor.plan.limits import Freedom, Limits
+from trimtab.advisor.plan.trials import Trial, Trials
+from trimtab.sim.world import Mode, Serving, Workload
+
+_ANY_COST: Final = 2**63
+
+
+class Sought(Struct):
+    """One place whose best endpoint is looked for."""
+
+    place: Place
+    waiting: list[Way]  # cheapest first
+    best: Trial | None = None
+    below: int = _ANY_COST  # micro-dollars: what costs as much is of no use
+    tried: int = 0
+    pruned: int = 0
+
+    @property
+    def limit(self) -> int:
+        """What a trial must cost less than."""
+        return min(self.below, self.best.cost) if self.best is not None and self.best.kept else self.below
+
+
+class Searcher:
+    """Looks for endpoints among what limits and a freedom allow."""
+
+    def __init__(
+        self, trials: Trials, workloads: Mapping[str, Workload], demands: Mapping[str, Demand], limits: Limits
+    ) -> None:
+        self.trials = trials
+        self.workloads = workloads
+        self.demands = demands
+        self.limits = limits
+        self.pruned = 0
+        self.unpriced: set[str] = set()
+
+    def place(self, names: Sequence[str], before: Serving | None = None) -> Place:
+        """The place of a group. Its name says who is in it."""
+        ordered = tuple(sorted(names))
+        return Place(
+            name=before.name if before is not None else _name_of(ordered),
+            workloads=tuple(self.workloads[name] for name in ordered),
+            demands={name: self.demands[name] for name in ordered},
+            before=before,
+        )
+
+    def floor(self, serving: Serving) -> int | None:
+        """The least that it can cost; None: not known."""
+        return floor_of(serving, self.workloads, self.demands, self.trials.pricing)
+
+    def ways(self, place: Place, freedom: Freedom) -> list[Way]:
+        """All that are allowed, by the least that their cheapest rung can cost."""
+        found: list[tuple[int, str, Way]] = []
+        for mode in self.modes(place, freedom):
+            for instance_type in ("",) if mode is Mode.SERVERLESS else self.types(place, freedom):
+                for way in ways(place, mode, instance_type, self.limits):
+                    floor = self.floor(way.rungs[0]) if way.rungs else None
+                    if floor is None:
+                        self.unpriced.add(instance_type or "serverless inference")
+                    else:
+                        found.append((floor, way.name, way))
+        return [way for _, _, way in sorted(found, key=lambda one: one[:2])]
+
+    def modes(self, place: Place, freedom: Freedom) -> tuple[Mode, ...]:
+        """That may be tried."""
+        if len(place.workloads) > 1:
+            return (place.before.mode if place.before is not None else Mode.MULTI_MODEL,)
+        if place.before is not None and not freedom.modes:
+            return (place.before.mode,)
+        return tuple(mode for mode in self.limits.modes if mode is not Mode.MULTI_MODEL)
+
+    def types(self, place: Place, freedom: Freedom) -> tuple[str, ...]:
+        """That may be tried, in alphabetical order."""
+        if place.before is not None and not freedom.types and place.before.instance_type:
+            return (place.before.instance_type,)
+        named = {name for workload in place.workloads for name in workload.work if name.startswith("ml.")}
+        named |= set(self.limits.types)
+        if place.before is not None and place.before.instance_type:
+            named.add(place.before.instance_type)
+        allowed = set(self.limits.types) or named
+        return tuple(sorted(name for name in named if name in allowed))
+
+    def best(self, places: Sequence[Place], freedom: Freedom, known: Mapping[str, Trial] | None = None) -> list[Trial]:
+        """For each place the best endpoint. `known`: what was found with less freedom, by the place's name.
+
+        LookupError where there is no way of serving a place at all.
+        """
+        sought = [Sought(place, self.ways(place, freedom), (known or {}).get(place.name)) for place in places]
+        self.seek(sought)
+        found = []
+        for one in sought:
+            if one.best is None:
+                raise LookupError(", ".join(one.place.names))
+            found.append(one.best)
+        return found
+
+    def seek(self, sought: Sequence[Sought]) -> None:
+        """Try the ways of all of them, as many at a time as keep the cores busy."""
+        running: list[tuple[Sought, Search, Serving]] = []
+        wide = max(2, self.trials.width)
+        while True:
+            for one in sought:
+                mine = sum(1 for other, _, _ in running if other is one)
+                while one.waiting and len(running) < max(wide, len(sought)) and mine < wide:
+                    search = climb(one.waiting.pop(0), one.place)
+                    if self._on(running, one, search, None, first=True):
+                        mine += 1
+            if not running:
+                break
+            self._turn(running)
+        for one in sought:
+            if one.best is not None and one.best.kept:
+                self._on(running, one, polish(one.best, one.place, self.limits), None, first=True)
+        while running:
+            self._turn(running)
+
+    def _turn(self, running: list[tuple[Sought, Search, Serving]]) -> None:
+        """Simulate what each of them asks for, and let it go on."""
+        asked = list(running)
+        running.clear()
+        for (one, search, _), trial in zip(asked, self.trials.of([serving for _, _, serving in asked]), strict=True):
+            one.tried += 1
+            if one.best is None or trial.rank < one.best.rank:
+                one.best = trial
+            self._on(running, one, search, trial)
+
+    def _on(
+        self,
+        running: list[tuple[Sought, Search, Serving]],
+        one: Sought,
+        search: Search,
+        trial: Trial | None,
+        *,
+        first: bool = False,
+    ) -> bool:
+        """To the next endpoint that is worth a simulation. False: the search has ended."""
+        try:
+            serving = next(search) if first else search.send(trial)
+            while not self._is_worth_it(one, serving):
+                one.pruned += 1
+                self.pruned += 1
+                serving = search.send(None)
+        except StopIteration:
+            return False
+        running.append((one, search, serving))
+        return True
+
+    def _is_worth_it(self, one: Sought, serving: Serving) -> bool:
+        floor = self.floor(serving)
+        return floor is not None and floor < one.limit
+
+
+def _name_of(names: Sequence[str]) -> str:
+    """Of an endpoint that serves these: SageMaker's names have 63 letters, digits and hyphens at most."""
+    if len(names) == 1:
+        return _clean(names[0])
+    import hashlib
+
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:8]
+    return f"shared-{len(names)}-{digest}"
+
+
+def _clean(name: str) -> str:
+    kept = "".join(char if char.isalnum() and char.isascii() else "-" for char in name).strip("-")
+    return kept[:63].rstrip("-") or "endpoint"
+
+
+def total(trials: Iterable[Trial]) -> int:
+    """Micro-dollars."""
+    return sum(trial.cost for trial in trials)

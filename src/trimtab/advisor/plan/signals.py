@@ -1,0 +1,96 @@
+"""The scaling policies that a plan chooses among, with the documents that PutScalingPolicy takes."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Final
+
+from trimtab.resources.metric_query import MetricStat
+from trimtab.resources.scaling import SIGNAL_EVENT, SIGNAL_NAMESPACE, ScalingPolicy, TargetTracking
+
+VARIANT: Final = "AllTraffic"
+BACKLOG: Final = "ApproximateBacklogSizePerInstance"
+_PREDEFINED: Final = {
+    "60s": "SageMakerVariantInvocationsPerInstance",
+    "10s": "SageMakerVariantConcurrentRequestsPerModelHighResolution",
+}
+
+
+class Where(enum.StrEnum):
+    """What a plan is built on: it decides what there is to choose from."""
+
+    TRIMTAB = "trimtab"
+    AWS = "aws"
+
+
+class Signal(enum.StrEnum):
+    """What replicas are counted by."""
+
+    FIXED = "fixed"  # by nothing
+    MINUTE = "60s"  # AWS's default: invocations per instance
+    TEN = "10s"  # AWS's high resolution: concurrent requests
+    BACKLOG = "backlog"  # AWS's, of asynchronous endpoints
+    EVENT = "event"  # trimtab's: every change of what is in hand
+
+
+def tracked(
+    endpoint: str, signal: Signal, target: float, *, scale_in_s: float = 300.0, stable_s: float = 60.0
+) -> ScalingPolicy:
+    """A target-tracking policy by `signal`; `stable_s` is of EVENT alone. ValueError for FIXED, which has none.
+
+    `target` is in the signal's own unit: invocations a minute and instance, or requests in hand per replica.
+    """
+    if signal is Signal.FIXED:
+        raise ValueError("a fixed number of replicas has no policy")
+    target = round(target, 6)
+    predefined = _PREDEFINED.get(signal, "")
+    stat = None if predefined else _stat(endpoint, signal, stable_s)
+    name = f"{endpoint}-{signal}"
+    return ScalingPolicy(
+        name=name,
+        arn=f"policy:{name}",
+        endpoint=endpoint,
+        variant=VARIANT,
+        created_s=0.0,
+        tracking=TargetTracking(target_value=target, predefined=predefined, stat=stat, scale_in_cooldown_s=scale_in_s),
+        document=_document(predefined, stat, target, scale_in_s),
+    )
+
+
+def _stat(endpoint: str, signal: Signal, stable_s: float) -> MetricStat:
+    if signal is Signal.BACKLOG:
+        return MetricStat("AWS/SageMaker", BACKLOG, (("EndpointName", endpoint),), 60, "Average")
+    dimensions: tuple[tuple[str, str], ...] = (("EndpointName", endpoint), ("VariantName", VARIANT))
+    if stable_s != 60.0:
+        dimensions = (*dimensions, ("StableWindowSeconds", f"{stable_s:g}"))
+    return MetricStat(SIGNAL_NAMESPACE, SIGNAL_EVENT, dimensions, 0, "Average")
+
+
+def _document(predefined: str, stat: MetricStat | None, target: float, scale_in_s: float) -> dict[str, Any]:
+    document: dict[str, Any] = {"TargetValue": target, "ScaleInCooldown": int(scale_in_s)}
+    if stat is None:
+        return document | {"PredefinedMetricSpecification": {"PredefinedMetricType": predefined}}
+    return document | {
+        "CustomizedMetricSpecification": {
+            "Namespace": stat.namespace,
+            "MetricName": stat.name,
+            "Dimensions": [{"Name": name, "Value": value} for name, value in stat.dimensions],
+            "Statistic": stat.stat,
+        }
+    }
+
+
+def signal_of(policies: tuple[ScalingPolicy, ...]) -> str:
+    """In a word, for a table."""
+    for policy in policies:
+        tracking = policy.tracking
+        if tracking is None:
+            return "steps" if policy.step is not None else "forecast"
+        if tracking.is_event:
+            return Signal.EVENT
+        for signal, name in _PREDEFINED.items():
+            if tracking.predefined == name:
+                return signal
+        if tracking.stat is not None:
+            return Signal.BACKLOG if tracking.stat.name == BACKLOG else tracking.stat.name
+    return Signal.FIXED

@@ -1,0 +1,189 @@
+"""Endpoints tried: each simulated alone on the real arrivals, priced, and held against the SLOs of whom it serves.
+
+Endpoints share nothing, so what one costs and how it answers does not depend on the others: an architecture is the sum
+of its endpoints, and each of them needs to be simulated once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager
+from multiprocessing import get_context
+from types import TracebackType
+from typing import Final, Protocol, Self
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from trimtab.sim.world import Architecture, Mode, Outcome, Scenario, Served, Serving, Workload
+
+SimulateFn = Callable[[Scenario, Architecture], Outcome]
+_NEARLY: Final = 1e-12
+
+
+class Pricing(Protocol):
+    """What things cost, in one region."""
+
+    def usd_per_hour(self, instance_type: str, mode: Mode, *, is_spot: bool = False) -> float | None:
+        """Of one instance; None: not known."""
+        ...
+
+    def usd_per_serverless_s(self, memory_mb: int) -> float | None:
+        """Of an environment of so much memory that works; None: not known."""
+        ...
+
+    def micro_usd(self, outcome: Outcome) -> int:
+        """What all of it costs. Invalid where something has no price."""
+        ...
+
+
+class Trial(Struct, frozen=True, kw_only=True):
+    """One endpoint and what became of it. `miss`: by what part of requests an SLO is missed, at most; 0: all kept."""
+
+    serving: Serving
+    cost: int  # micro-dollars, over the simulated time
+    miss: float
+    outcome: Outcome
+
+    @property
+    def kept(self) -> bool:
+        """Whether every SLO is."""
+        return self.miss <= _NEARLY
+
+    @property
+    def rank(self) -> tuple[float, int]:
+        """Smaller is better: those that keep the SLOs by cost, then the others by how near they come."""
+        return (self.miss if not self.kept else 0.0, self.cost)
+
+
+def missed_by(served: Served, workload: Workload) -> float:
+    """The part of all requests that should have been within the SLO and was not; 0 without an SLO, or requests."""
+    slo = workload.slo
+    if slo is None or served.within_slo is None or not served.requests:
+        return 0.0
+    return max(0.0, slo.kept - served.within_slo)
+
+
+def alone(scenario: Scenario, serving: Serving) -> Scenario:
+    """The same world with those workloads only that this endpoint serves.
+
+    A fault of the architecture that there is hits whatever endpoint serves the same workloads in its place.
+    """
+    struck = {
+        endpoint.name: set(endpoint.workloads)
+        for architecture in scenario.architectures
+        for endpoint in architecture.endpoints
+    }
+    return replace(
+        scenario,
+        workloads=tuple(workload for workload in scenario.workloads if workload.name in serving.workloads),
+        architectures=(),
+        faults=tuple(
+            replace(fault, endpoint=serving.name)
+            for fault in scenario.faults
+            if fault.endpoint == serving.name or not struck.get(fault.endpoint, set()).isdisjoint(serving.workloads)
+        ),
+    )
+
+
+class Trials(AbstractContextManager["Trials"]):
+    """Simulates what it is asked for, in as many processes as there are cores; nothing twice."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        pricing: Pricing,
+        simulate: SimulateFn,
+        *,
+        workers: int | None = None,
+        told: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.scenario = scenario
+        self.pricing = pricing
+        self.workloads = {workload.name: workload for workload in scenario.workloads}
+        self.simulated = 0
+        self._simulate = simulate
+        self._workers = workers or len(os.sched_getaffinity(0))
+        self._told = told
+        self._done: dict[bytes, Trial] = {}
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    @property
+    def width(self) -> int:
+        """Simulations that run at the same time."""
+        return self._workers
+
+    def of(self, servings: Sequence[Serving]) -> list[Trial]:
+        """One for each, in order. Invalid where something cannot be simulated or has no price."""
+        keys = [_bytes(serving) for serving in servings]
+        new = {key: serving for key, serving in zip(keys, servings, strict=True) if key not in self._done}
+        for (key, serving), outcome in zip(new.items(), self._outcomes(list(new.values())), strict=True):
+            self._done[key] = self._trial(serving, outcome)
+            self.simulated += 1
+            if self._told is not None:
+                self._told(self.simulated, len(new))
+        return [self._done[key] for key in keys]
+
+    def _outcomes(self, servings: list[Serving]) -> Iterable[Outcome]:
+        if self._workers == 1 or len(servings) < 2:
+            return (_one(self._simulate, self.scenario, serving) for serving in servings)
+        if self._pool is None:
+            # Not forked: this process may have threads. Each gets the scenario once.
+            self._pool = ProcessPoolExecutor(
+                self._workers, get_context("spawn"), initializer=_begin, initargs=(self._simulate, self.scenario)
+            )
+        return self._pool.map(_in_pool, servings)
+
+    def _trial(self, serving: Serving, outcome: Outcome) -> Trial:
+        misses = [missed_by(served, self.workloads[served.workload]) for served in outcome.served]
+        return Trial(
+            serving=serving,
+            cost=self.pricing.micro_usd(outcome),
+            miss=max(misses, default=0.0),
+            outcome=outcome,
+        )
+
+
+def _bytes(serving: Serving) -> bytes:
+    return msgspec.msgpack.encode(serving)
+
+
+def _one(simulate: SimulateFn, scenario: Scenario, serving: Serving) -> Outcome:
+    """Simulated, without what only plots need: some thousand of these are kept."""
+    outcome = simulate(alone(scenario, serving), Architecture(name=serving.name, endpoints=(serving,)))
+    return replace(outcome, used=tuple(replace(used, decisions=(), series=None) for used in outcome.used))
+
+
+_given: tuple[SimulateFn, Scenario] | None = None
+
+
+def _begin(simulate: SimulateFn, scenario: Scenario) -> None:
+    global _given
+    _given = (simulate, scenario)
+
+
+def _in_pool(serving: Serving) -> Outcome:
+    assert _given is not None
+    return _one(*_given, serving)
+
+
+def outcomes_sum(trials: Iterable[Trial]) -> int:
+    """Micro-dollars of all."""
+    return sum(trial.cost for trial in trials)
+
+
+def served_of(trials: Iterable[Trial]) -> Iterator[Served]:
+    """Of every workload."""
+    for trial in trials:
+        yield from trial.outcome.served

@@ -1,0 +1,1 @@
+"""The price book: instances, serverless seconds, storage, transfer; each price with its date and source."""

@@ -1,0 +1,187 @@
+"""Book: every price that is known, AWS's list under the user's own; it remembers what it was asked for.
+
+prices = book()
+price = prices.instance("ml.g5.xlarge", "hosting", "us-east-1")   # None where nobody knows
+prices.notes(date.today())                                        # what was derived, is old, was missing
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import date
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from msgspec.structs import replace
+
+from trimtab.advisor.prices import tables
+from trimtab.advisor.prices.hardware import own_prices
+from trimtab.advisor.prices.price import ANYWHERE, Price, Use
+
+HOME_REGION: Final = "us-east-1"
+"""Where most prices of the list that comes with trimtab are from, and where those of other regions are derived from."""
+
+SERVERLESS: Final = "sagemaker-serverless"
+HOSTING: Final = "sagemaker-hosting"
+DATA_PROCESSED: Final = "request and response data processed"
+GB_BYTES: Final = 2**30
+"""A gigabyte as AWS bills data."""
+
+_GB_MB: Final = 1024
+_LISTED_MB: Final = 3 * _GB_MB  # the only size whose price is listed: the others are proportional to memory
+_AS_HOSTING: Final = ("training", "async", "batch-transform")
+
+
+def memory_item(memory_mb: int) -> str:
+    """What the price of serverless inference is called, for whole gigabytes."""
+    return f"inference compute, {memory_mb // _GB_MB} GB memory"
+
+
+class Book:
+    """Prices by what is asked for. `own`: the user's own hardware, by instance type, in every region and use."""
+
+    def __init__(
+        self,
+        instances: Mapping[tables.Key, Price],
+        others: Mapping[tuple[str, str, str], Price],
+        own: Mapping[str, Price] | None = None,
+    ) -> None:
+        self._instances = instances
+        self._others = others
+        self._own = own or {}
+        self._asked: dict[Price, None] = {}
+        self._missing: dict[str, None] = {}
+
+    def instance(self, instance_type: str, use: Use = "hosting", region: str = HOME_REGION) -> Price | None:
+        """By the hour; None where nobody knows. SageMaker's types begin with `ml.`; EC2's are found with it or without.
+
+        Where a region's list is not known, but EC2's price there is: SageMaker's price at home in the same proportion;
+        without that, the price at home as it is. Training, asynchronous and batch use without a price of their own cost
+        what hosting costs. All of these are said to be derived.
+        """
+        price = self._own.get(instance_type) or self._listed(instance_type, use, region)
+        return self._told(price, f"{instance_type} ({use}, {region})")
+
+    def serverless(self, memory_mb: int, region: str = HOME_REGION) -> Price | None:
+        """By the second of one environment with so much memory (AWS: in proportion to memory, by the millisecond)."""
+        what = f"serverless inference ({region})"
+        if memory_mb % _GB_MB == 0 and (price := self._others.get((SERVERLESS, memory_item(memory_mb), region))):
+            return self._told(price, what)
+        listed = self._other(SERVERLESS, memory_item(_LISTED_MB), region)
+        if listed is None or memory_mb == _LISTED_MB:
+            return self._told(listed, what)
+        price = replace(
+            listed,
+            item=f"inference compute, {memory_mb} MB memory",
+            usd=listed.usd * memory_mb / _LISTED_MB,
+            source=f"derived: in proportion to memory from the price of {_LISTED_MB // _GB_MB} GB; {listed.source}",
+            is_derived=True,
+        )
+        return self._told(price, what)
+
+    def other(self, service: str, item: str, region: str = HOME_REGION) -> Price | None:
+        """Storage, requests, transfer, by the names of data/other_prices.csv."""
+        return self._told(self._other(service, item, region), f"{service}, {item} ({region})")
+
+    def notes(self, today: date) -> list[str]:
+        """Of all that was asked for until now: prices that are derived or old, and what had none. One sentence each."""
+        said = []
+        for price in self._asked:
+            if note := price.note(today):
+                said.append(f"{price.item} in {price.region or 'any region'}: {note}")
+        return said + [f"{what}: no price is known, so it is left out" for what in self._missing]
+
+    def is_own(self, instance_type: str) -> bool:
+        """Whether it is hardware of the user's own: AWS charges nothing beside it."""
+        return instance_type in self._own
+
+    def own_types(self) -> tuple[str, ...]:
+        """Names of the user's own hardware."""
+        return tuple(self._own)
+
+    def instances(self) -> Iterator[tuple[tables.Key, Price]]:
+        """Every price by the hour that stands in a list, the user's own hardware first (use `hosting`)."""
+        for name, price in self._own.items():
+            yield (name, "hosting", ANYWHERE), price
+        yield from self._instances.items()
+
+    def others(self) -> Iterator[tuple[tuple[str, str, str], Price]]:
+        """Every other price, by service, item and region."""
+        yield from self._others.items()
+
+    def under(self, newer: tables.Prices, own: Mapping[str, Price]) -> Book:
+        """These prices with newer ones laid over them. What was derived from a price that is renewed goes with it."""
+        renewed = {(kind, region) for kind, _, region in newer.instances}
+        services = {(service, region) for service, _, region in newer.others}
+        instances = {k: p for k, p in self._instances.items() if not (p.is_derived and (k[0], k[2]) in renewed)}
+        others = {k: p for k, p in self._others.items() if not (p.is_derived and (k[0], k[2]) in services)}
+        return Book(instances | newer.instances, others | newer.others, own)
+
+    def fresh(self) -> Book:
+        """The same prices, asked for nothing yet."""
+        return Book(self._instances, self._others, self._own)
+
+    def _told(self, price: Price | None, what: str) -> Price | None:
+        if price is None:
+            self._missing[what] = None
+        else:
+            self._asked[price] = None
+        return price
+
+    def _listed(self, instance_type: str, use: Use, region: str) -> Price | None:
+        plain = instance_type.removeprefix("ml.")
+        if use.startswith("ec2"):
+            there = self._instances.get((plain, use, region))
+            return there or _moved(self._instances.get((plain, use, HOME_REGION)), region)
+        kind = f"ml.{plain}"
+        if price := self._instances.get((kind, use, region)):
+            return price
+        if use in _AS_HOSTING and (hosting := self._listed(kind, "hosting", region)):
+            note = hosting.source if hosting.is_derived else f"derived: {use} at the rate of hosting; {hosting.source}"
+            return replace(hosting, source=note, is_derived=True)
+        return self._from_home(kind, use, region)
+
+    def _from_home(self, kind: str, use: Use, region: str) -> Price | None:
+        """SageMaker's price at home, in the proportion of EC2's prices where both are known."""
+        plain = kind.removeprefix("ml.")
+        home = self._instances.get((kind, use, HOME_REGION))
+        there = self._instances.get((plain, "ec2", region))
+        here = self._instances.get((plain, "ec2", HOME_REGION))
+        if home is None or there is None or here is None or not here.usd:
+            return _moved(home, region)
+        usd = (home.usd * there.usd / here.usd).quantize(Decimal("0.0001"))
+        source = f"derived: {HOME_REGION}'s price in the proportion of EC2's, {there.usd} / {here.usd}"
+        return replace(home, region=region, usd=usd, as_of=min(home.as_of, there.as_of), source=source, is_derived=True)
+
+    def _other(self, service: str, item: str, region: str) -> Price | None:
+        there = self._others.get((service, item, region))
+        return there or _moved(self._others.get((service, item, HOME_REGION)), region)
+
+
+def _moved(home: Price | None, region: str) -> Price | None:
+    """A price at home where that of a region is not known."""
+    if home is None or region == HOME_REGION:
+        return home
+    source = f"derived: {HOME_REGION}'s price, since none of {region} is known; {home.source}"
+    return replace(home, region=region, source=source, is_derived=True)
+
+
+@cache
+def aws_list() -> Book:
+    """The list that comes with trimtab, alone."""
+    listed = tables.read(tables.own("prices.csv"), "prices.csv").instances
+    others = tables.read(tables.own("other_prices.csv"), "other_prices.csv").others
+    return Book(dict(tables.spot_estimates()) | listed, others)
+
+
+def book(path: Path | None = None) -> Book:
+    """AWS's list under the user's files. `path`: one of them, instead of `$TRIMTAB_PRICES` or the usual place.
+
+    Two files of one name lie beside each other: `prices.csv` (a newer list, as `trimtab prices update` writes it) and
+    `prices.toml` (hardware of the user's own). Either may be missing. Raises Invalid, saying where, for what is wrong
+    in them, or where a file that was named is not there.
+    """
+    newer, own = own_prices(path)
+    return aws_list().under(newer, own)

@@ -1,0 +1,210 @@
+"""The price book: each price with its date and source; what is derived, old or missing is said."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from trimtab.advisor.prices.book import aws_list, book
+from trimtab.advisor.prices.fleet import Cost, hosting_cost
+from trimtab.advisor.prices.price import Use
+from trimtab.errors import Invalid
+
+
+@pytest.fixture(autouse=True)
+def _no_files_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("TRIMTAB_PRICES", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+def test_every_price_says_where_and_when_it_was_read() -> None:
+    found = list(aws_list().instances())
+    assert len(found) > 900
+    for (kind, use, _), price in found:
+        assert kind.startswith("ml.") != use.startswith("ec2")
+        assert 0 < price.usd < 200
+        assert price.as_of[:2] == "20"
+        assert price.source.startswith(("listed:", "derived:"))
+        assert price.is_derived == price.source.startswith("derived:")
+
+
+def test_sagemaker_and_ec2_have_prices_of_their_own_and_names_with_and_without_ml_are_one() -> None:
+    prices = book()
+    hosting, plain, ec2 = (
+        prices.instance("ml.g5.xlarge"),
+        prices.instance("g5.xlarge"),
+        prices.instance("ml.g5.xlarge", "ec2"),
+    )
+    assert hosting is not None
+    assert ec2 is not None
+    assert plain == hosting
+    assert hosting.usd == Decimal("1.408")
+    assert ec2.usd == Decimal("1.006")
+
+
+def test_in_a_region_without_a_list_the_price_follows_ec2s_and_says_so() -> None:
+    price = book().instance("ml.g5.xlarge", "async", "eu-central-1")
+    assert price is not None
+    assert price.is_derived
+    assert price.region == "eu-central-1"
+    assert price.usd == Decimal("1.7607")  # 1.408 x 1.258 / 1.006
+    assert "1.258 / 1.006" in price.source
+
+
+def test_an_unknown_type_has_no_price_and_that_is_said() -> None:
+    prices = book()
+    assert prices.instance("ml.unheard.of") is None
+    assert prices.other("s3", "goodwill") is None
+    assert prices.notes(date(2026, 8, 1)) == [
+        "ml.unheard.of (hosting, us-east-1): no price is known, so it is left out",
+        "s3, goodwill (us-east-1): no price is known, so it is left out",
+    ]
+
+
+@pytest.mark.parametrize("use", ["hosting", "training", "async", "batch-transform", "ec2", "ec2-spot", "ec2-reserved"])
+def test_in_an_unknown_region_everything_costs_what_it_costs_at_home_and_says_so(use: Use) -> None:
+    prices = book()
+    for here, there in (
+        (prices.instance("ml.g5.xlarge", use), prices.instance("ml.g5.xlarge", use, "mars-north-1")),
+        (prices.serverless(2048), prices.serverless(2048, "mars-north-1")),
+        (prices.other("ecr", "private repository storage"), prices.other("ecr", "private repository storage", "mars")),
+    ):
+        assert here is not None
+        assert there is not None
+        assert there.usd == here.usd
+        assert there.is_derived
+        assert "since none of mars" in there.source
+
+
+def test_notes_tell_of_what_was_asked_for_and_is_derived_or_old_and_of_nothing_else() -> None:
+    prices = book()
+    prices.instance("ml.g5.xlarge")
+    assert prices.notes(date(2026, 8, 1)) == []
+    prices.instance("ml.c6i.large")
+    prices.instance("ml.g4dn.xlarge")
+    derived, old = prices.notes(date(2026, 8, 1))
+    assert derived.startswith("ml.c6i.large in us-east-1: derived: EC2")
+    assert old.startswith("ml.g4dn.xlarge in us-east-1: as of 2025-01-26, 552 days ago")
+    assert prices.fresh().notes(date(2026, 8, 1)) == []
+
+
+def test_serverless_costs_in_proportion_to_memory() -> None:
+    prices = book()
+    three, one, six = prices.serverless(3072), prices.serverless(1024), prices.serverless(6144)
+    assert three is not None
+    assert one is not None
+    assert six is not None
+    assert not three.is_derived
+    assert one.is_derived
+    assert (one.usd, three.usd, six.usd) == (Decimal("0.00002"), Decimal("0.00006"), Decimal("0.00012"))
+    assert one.micro_usd(1_000_000) == 20_000_000
+
+
+def test_costs_add_up_and_say_what_they_leave_out() -> None:
+    cost = hosting_cost([("ml.m5.large", 2), ("ml.g5.xlarge", 1), ("ml.unheard.of", 3)], book())
+    assert cost is not None
+    assert cost.usd_per_hour == pytest.approx(2 * 0.115 + 1.408)
+    assert cost.missing == ("ml.unheard.of",)
+
+
+def test_nothing_is_said_of_instances_without_a_price() -> None:
+    assert hosting_cost([("local", 1)], book()) is None
+    assert hosting_cost([], book()) is None
+
+
+def test_a_thousand_requests_cost_what_their_time_costs() -> None:
+    assert Cost(3.6).per_1000_requests(1000) == pytest.approx(0.001)
+    assert Cost(3.6).per_1000_requests(0) is None
+
+
+def test_hardware_of_the_users_own_costs_what_they_say(tmp_path: Path) -> None:
+    path = tmp_path / "prices.toml"
+    path.write_text(
+        '[hardware.local]\nusd_per_hour = 0.35\n[hardware."my-a6000"]\npurchase_usd = 6574.5\nyears = 3\n'
+        "power_w = 500\nusd_per_kwh = 0.30\nhours_per_day = 12\nas_of = 2026-03-01\n"
+    )
+    prices = book(path)
+    local, bought = prices.instance("local"), prices.instance("my-a6000", "async", "eu-west-1")
+    assert local is not None
+    assert bought is not None
+    assert local.usd == Decimal("0.35")
+    assert bought.usd == Decimal("0.65")  # 6574.5 / (3 x 365.25 x 12) = 0.50, and half a kilowatt at 0.30
+    assert bought.as_of == "2026-03-01"
+    assert prices.is_own("local")
+    assert not prices.is_own("ml.g5.xlarge")
+
+
+def test_a_newer_list_replaces_prices_and_what_was_derived_from_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ours.csv"
+    path.write_text(
+        "instance_type,service,region,usd_per_hour,as_of,source\n"
+        "ml.g5.xlarge,sagemaker-hosting,us-east-1,1.5,2026-10-01,our contract\n"
+    )
+    monkeypatch.setenv("TRIMTAB_PRICES", str(path))
+    prices = book()
+    hosting, asynchronous, other = (
+        prices.instance("ml.g5.xlarge"),
+        prices.instance("ml.g5.xlarge", "async"),
+        prices.instance("ml.m5.large"),
+    )
+    assert hosting is not None
+    assert asynchronous is not None
+    assert other is not None
+    assert (hosting.usd, asynchronous.usd, other.usd) == (Decimal("1.5"), Decimal("1.5"), Decimal("0.115"))
+    assert asynchronous.source == "derived: async at the rate of hosting; our contract"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("p.toml", "[hardware.local]\nusd_per_hour = 'much'\n", "usd_per_hour must be a number"),
+        ("p.toml", "[hardware.local]\nusd_per_hour = -1\n", "'-1' is no number of dollars"),
+        ("p.toml", "[hardware.local]\nyears = 3\n", "purchase_usd is missing"),
+        ("p.toml", "[hardware.local]\npurchase_usd = 100\nyears = 0\n", "years must be more than 0"),
+        ("p.toml", "[hardware.local]\npurchase_usd = 100\nyears = 1\nhours_per_day = 25\n", "at most 24"),
+        ("p.toml", "[hardware.local]\npurchase_usd = 100\nyears = 1\npower_w = 300\n", "usd_per_kwh is missing"),
+        ("p.toml", "[hardware.local]\nprice = 1\n", "unknown key 'price'"),
+        ("p.toml", "[local]\nusd_per_hour = 1\n", "unknown table 'local'"),
+        ("p.toml", "[hardware.local\n", "line 1"),
+        ("p.toml", "hardware = 3\n", "[hardware.NAME]"),
+        ("p.csv", "instance_type,price\n", "no column 'service'"),
+        ("p.csv", "service,price\n", "no column 'item'"),
+        (
+            "p.csv",
+            "service,item,region,unit,usd_per_unit,as_of,source\necr,,us-east-1,GB,1,2026,x\n",
+            "line 2: only the source",
+        ),
+        (
+            "p.csv",
+            "instance_type,service,region,usd_per_hour,as_of,source\nml.a,sagemaker,us-east-1,1,2026-01-01,x\n",
+            "line 2: service 'sagemaker' is none of",
+        ),
+        (
+            "p.csv",
+            "instance_type,service,region,usd_per_hour,as_of,source\nml.a,ec2,us-east-1,x,2026-01-01,x\n",
+            "line 2, usd_per_hour: 'x'",
+        ),
+        (
+            "p.csv",
+            "instance_type,service,region,usd_per_hour,as_of,source\nml.a,ec2,us-east-1,1,yesterday,x\n",
+            "as_of 'yesterday' is no date",
+        ),
+        ("p.txt", "", "must end in .csv"),
+    ],
+)
+def test_what_is_wrong_in_the_users_file_is_named(tmp_path: Path, name: str, text: str, message: str) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(Invalid) as raised:
+        book(path)
+    assert message in str(raised.value)
+
+
+def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="is there"):
+        book(tmp_path / "prices.toml")
