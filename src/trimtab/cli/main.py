@@ -36,6 +36,9 @@ VERBS: dict[str, Verb] = {
     "models": Verb("trimtab.cli.models:models", "Models of a multi-model endpoint; pin them, bound them."),
     "queue": Verb("trimtab.cli.queue:queue", "Queue of an asynchronous endpoint; redrive, purge."),
     "replay": Verb("trimtab.cli.replay:replay", "Scaling again: what another policy would have done."),
+    "simulate": Verb(
+        "trimtab.cli.simulate:simulate", "A scenario's traffic through other architectures: costs, latencies."
+    ),
     "top": Verb("trimtab.cli.top:top", "Rates, latencies, CPU and memory, live."),
     "logs": Verb("trimtab.cli.logs:logs", "Show what an endpoint's replicas wrote."),
     "keys": Verb("trimtab.cli.keys:keys", "Access keys, also with limits."),
