@@ -39,6 +39,8 @@ VERBS: dict[str, Verb] = {
     "simulate": Verb(
         "trimtab.cli.simulate:simulate", "A scenario's traffic through other architectures: costs, latencies."
     ),
+    "cost": Verb("trimtab.cli.cost:cost", "Dollars: what was spent, and what for."),
+    "prices": Verb("trimtab.cli.prices:prices", "Prices: list, show, renew from a file or from AWS."),
     "top": Verb("trimtab.cli.top:top", "Rates, latencies, CPU and memory, live."),
     "logs": Verb("trimtab.cli.logs:logs", "Show what an endpoint's replicas wrote."),
     "keys": Verb("trimtab.cli.keys:keys", "Access keys, also with limits."),

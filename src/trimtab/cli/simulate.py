@@ -29,7 +29,7 @@ def simulate(
 ) -> None:
     """Run the scenario's requests through its architectures, side by side: cost, latencies, SLOs, cold starts.
 
-    The policies are the live ones; time is virtual. The same file and seed give the same answer. docs/guides/simulating.md
+    The policies are the live ones; time is virtual. The same file and seed give the same answer.
     """
     from trimtab.cli.simulating import report
     from trimtab.cli.simulating.running import loaded, run

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from msgspec import Struct, field
 
+from trimtab.errors import Invalid
 from trimtab.policies.models.actions import Action, FetchModel, Load, Refuse, Unload
 from trimtab.policies.models.cache import ModelCache
 from trimtab.policies.models.copies import Copies, Seen
@@ -21,9 +22,8 @@ from trimtab.resources.hosting import ModelSetting
 from trimtab.sim import books as b
 from trimtab.sim import hosting as h
 from trimtab.sim import queue
-from trimtab.sim.load import Floats
 from trimtab.sim.station import QUIET_S, Feed, work_on
-from trimtab.sim.world import Ints, Serving, Workload
+from trimtab.sim.world import Serving, Workload
 
 FETCH_S: Final = 0.005  # the artifact is on the disk
 UNLOAD_S: Final = 0.05  # from the last answer until the memory is back
@@ -58,7 +58,9 @@ class _Model(Struct):
 class HostedStation:
     """`ready` replicas serve from the start, at `start_s`; all models together have `models_bytes` of each."""
 
-    def __init__(self, serving: Serving, workloads: Sequence[Workload], requests: Feed, start_s: float, end_s: float) -> None:
+    def __init__(
+        self, serving: Serving, workloads: Sequence[Workload], requests: Feed, start_s: float, end_s: float
+    ) -> None:
         works = [work_on(one, serving.instance_type) for one in workloads]
         like = b.books(
             slots=max(work.slots for work in works),
@@ -75,6 +77,9 @@ class HostedStation:
         whole[b.QUEUE_MOST] = serving.queue
         seconds[b.WAIT_LIMIT] = seconds[b.ANSWER_LIMIT] = serving.timeout_s
         self.serving, self.workloads = serving, workloads
+        for one in workloads:
+            if one.memory_bytes > serving.models_bytes:
+                raise Invalid(f"The model of {one.name} has no room on {serving.name}, not even alone.")
         self.start_s, self.drain_s = serving.start_s, serving.drain_s
         self.starting: list[float] = []
         self.loads = self.evictions = 0
@@ -259,6 +264,10 @@ class HostedStation:
         self._forget(replica)
         h.leave(self.books, replica)
         self._hold()
+        return self.is_draining(replica)
+
+    def is_draining(self, replica: int) -> bool:
+        """Whether it finishes what it has."""
         return bool(self.books.state[replica] == b.IS_DRAINING)
 
     def _forget(self, replica: int) -> None:
@@ -453,5 +462,3 @@ class HostedStation:
             refused = set(of.refused)
             of.refused.clear()
             self._want(model, coming | holders | refused, "hot")
-
-

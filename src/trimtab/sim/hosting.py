@@ -8,7 +8,7 @@ does stops the run, so that the model is asked for. A slot takes one request at 
 from __future__ import annotations
 
 from math import inf
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -45,9 +45,8 @@ from trimtab.sim.books import (
 )
 from trimtab.sim.compiled import compiled
 from trimtab.sim.heap import drop, push
-from trimtab.sim.latency import BINS
 from trimtab.sim.load import Floats
-from trimtab.sim.queue import DONE, MORE, SETTLED, TRIPPED, _answer, _out_of_hand, advance
+from trimtab.sim.queue import DONE, MORE, SETTLED, TRIPPED, advance, answer, out_of_hand
 from trimtab.sim.world import Ints
 
 MISSED: Final = 10  # a request waits for a model that nobody holds: `Hosts.what`
@@ -107,6 +106,7 @@ class Hosts(NamedTuple):
 
 def hosts(like: Books, *, models: int, replicas: int = 8, nodes: int = 4096) -> Hosts:
     """Empty ones, with the figures of `like`."""
+
     def numbers(*shape: int, value: int = 0) -> Ints:
         return np.full(shape, value, dtype=np.int64)
 
@@ -129,7 +129,7 @@ def with_nodes(old: Hosts, most: int) -> Hosts:
     """The same with room for `most` requests in hand. All of `old`'s nodes are taken, or there are none."""
     had = len(old.node_at)
 
-    def longer(array: Ints | Floats) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+    def longer(array: Any) -> Any:
         return np.concatenate([array, np.zeros(most - had, dtype=array.dtype)])
 
     names = ("node_at", "node_takes", "node_model", "node_where", "node_next", "ends", "ends_node")
@@ -142,7 +142,7 @@ def with_nodes(old: Hosts, most: int) -> Hosts:
 def with_replicas(old: Hosts, most: int) -> Hosts:
     """The same with room for `most` replicas."""
     more = most - len(old.state)
-    changed: dict[str, Ints] = {}
+    changed: dict[str, Any] = {}
     for name in ("state", "load", "all_hand", "watched", "loads", "reloads"):
         changed[name] = np.pad(getattr(old, name), (0, more))
     for name in ("head", "tail"):
@@ -206,7 +206,7 @@ def _begin(h: Hosts, replica: int) -> None:
             h.hand[replica, model] -= 1
             h.all_hand[replica] -= 1
             _free(h, node)
-            _out_of_hand(h, 1)
+            out_of_hand(h, 1)
             continue
         if h.load[replica] == 0:
             i[BUSY] += 1
@@ -258,7 +258,7 @@ def refuse(h: Hosts, model: int) -> None:
         h.i[QUEUED] -= 1
         h.counts[model, FAILED] += 1
         _free(h, node)
-        _out_of_hand(h, 1)
+        out_of_hand(h, 1)
     h.wait_tail[model] = NOBODY
 
 
@@ -295,14 +295,14 @@ def kill(h: Hosts, replica: int) -> None:
         f[WASTED_S] += max(0.0, h.node_takes[node] * f[FACTOR] - (end_s - f[NOW]))
         h.counts[h.node_model[node], FAILED] += 1
         _free(h, node)
-        _out_of_hand(h, 1)
+        out_of_hand(h, 1)
     while h.head[replica] != NOBODY:
         node = h.head[replica]
         h.head[replica] = h.node_next[node]
         i[QUEUED] -= 1
         h.counts[h.node_model[node], FAILED] += 1
         _free(h, node)
-        _out_of_hand(h, 1)
+        out_of_hand(h, 1)
     h.tail[replica] = NOBODY
     if h.load[replica] > 0:
         i[BUSY] -= 1
@@ -324,9 +324,9 @@ def _finish(h: Hosts) -> int:
         h.counts[model, FAILED] += 1
         f[WASTED_S] += h.node_takes[node] * f[FACTOR]
     else:
-        _answer(h, model, took_s)
+        answer(h, model, took_s)
     _free(h, node)
-    _out_of_hand(h, 1)
+    out_of_hand(h, 1)
     h.load[replica] -= 1
     h.all_hand[replica] -= 1
     h.hand[replica, model] -= 1

@@ -138,7 +138,9 @@ class _Run:
             came, ready_s, there_s = (now - then for now, then in zip(after, before, strict=True))
             before = after
             lately = self.account.lately
-            rows.append((came / step_s, ready_s / step_s, there_s / step_s, quantile(lately, 0.99) if lately.any() else np.nan))
+            rows.append(
+                (came / step_s, ready_s / step_s, there_s / step_s, quantile(lately, 0.99) if lately.any() else np.nan)
+            )
             lately[:] = 0.0
             progress(point / POINTS)
         there_s = float(seconds[e.THERE_S])

@@ -26,7 +26,14 @@ def serving(**more):
 
 
 def ran(arrivals, serving, work_s=0.1, faults=(), seed=1, slo=None):
-    workload = Workload(name="echo", arrivals=arrivals, work={"*": Work(quantiles_s=(work_s,))}, slo=slo, request_bytes=10, answer_bytes=5)
+    workload = Workload(
+        name="echo",
+        arrivals=arrivals,
+        work={"*": Work(quantiles_s=(work_s,))},
+        slo=slo,
+        request_bytes=10,
+        answer_bytes=5,
+    )
     architecture = Architecture(name="a", endpoints=(serving,))
     scenario = Scenario(name="s", workloads=(workload,), architectures=(architecture,), faults=faults)
     outcome = simulate(scenario, architecture, seed=seed)
@@ -80,7 +87,9 @@ def test_a_timer_is_learned():
 
 
 def test_one_that_takes_too_long_fails_and_is_billed():
-    served, used = ran(times(10, lasting_s=100), serving(timeout_s=1.0, keep_warm="600"), work_s=3.0, slo=Slo(within_s=9.0))
+    served, used = ran(
+        times(10, lasting_s=100), serving(timeout_s=1.0, keep_warm="600"), work_s=3.0, slo=Slo(within_s=9.0)
+    )
     assert (served.failed, served.answered, served.within_slo) == (1, 0, 0.0)
     assert used.parts == {Part.RETRIES: 2.0}
 
@@ -118,7 +127,9 @@ def test_the_machine_code_decides_as_the_policy_does(gaps_s, keep_warm):
     arrivals = times(*at_s.tolist(), lasting_s=float(at_s[-1]) + 1000)
     endpoint = serving(keep_warm=keep_warm, start_s=0.0, max_concurrency=200)
     served, used = ran(arrivals, endpoint, work_s=0.25)
-    environments = Environments(rules=Serverless(memory_mib=2048, max_concurrency=200), keep_warm=keep_warm_of(endpoint))
+    environments = Environments(
+        rules=Serverless(memory_mib=2048, max_concurrency=200), keep_warm=keep_warm_of(endpoint)
+    )
     environments.made(1, 0.0)
     tally = replay([(float(one), 0.25) for one in at_s], environments, float(at_s[-1]) + 1000)
     assert served.cold == tally.cold

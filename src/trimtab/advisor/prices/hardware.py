@@ -48,8 +48,8 @@ def own_prices(path: Path | None = None) -> tuple[tables.Prices, dict[str, Price
         if path or os.environ.get(VARIABLE):
             raise Invalid(f"Neither {listed} nor {hardware} is there; {path or f'${VARIABLE}'} names them.")
         return tables.Prices({}, {}), {}
-    newer = tables.read(_text(listed), str(listed)) if listed.exists() else tables.Prices({}, {})
-    return newer, (hardware_prices(_text(hardware), hardware) if hardware.exists() else {})
+    newer = tables.read(tables.text_of(listed), str(listed)) if listed.exists() else tables.Prices({}, {})
+    return newer, (hardware_prices(tables.text_of(hardware), hardware) if hardware.exists() else {})
 
 
 def hardware_prices(text: str, origin: Path) -> dict[str, Price]:
@@ -99,10 +99,3 @@ def _number(table: dict[str, Any], key: str, where: str, *, default: Decimal | N
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise Invalid(f"{where}: {key} must be a number, not {value!r}.")
     return tables.usd_of(str(value), f"{where}, {key}")
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise Invalid(f"{path} is no text in UTF-8.") from None

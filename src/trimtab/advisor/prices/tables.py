@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from msgspec import Struct
@@ -168,3 +169,11 @@ def written(prices: Prices) -> str:
     for service, item, region, price in sorted(rows, key=lambda row: row[:3]):
         writer.writerow([service, item, region, price.unit, format(price.usd, "f"), price.as_of, price.source])
     return out.getvalue()
+
+
+def text_of(path: Path) -> str:
+    """The text of a file. Raises Invalid where it is none."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise Invalid(f"{path} is no text in UTF-8.") from None

@@ -13,7 +13,10 @@ from trimtab.cli.simulating.running import Simulated, Tried
 if TYPE_CHECKING:
     from trimtab.sim.load import Floats
 
-_HOURS: Final = 3600.0
+_UNITS: Final = (
+    (600, 1.0, "seconds"), (4 * 3600, 60.0, "minutes"), (5 * 86_400, 3600.0, "hours"), (math.inf, 86_400.0, "days"),
+)  # fmt: skip
+"""Up to how many seconds, how long one is, and its name."""
 
 
 def charts_of(done: Simulated) -> list[Chart]:
@@ -24,7 +27,7 @@ def charts_of(done: Simulated) -> list[Chart]:
     span_s = len(first.requests) * first.step_s
     unit_s, unit = next(
         (size, name)
-        for most, size, name in ((600, 1.0, "seconds"), (4 * _HOURS, 60.0, "minutes"), (5 * 86_400, _HOURS, "hours"), (math.inf, 86_400.0, "days"))
+        for most, size, name in _UNITS
         if span_s <= most
     )  # fmt: skip
     xs = [float(at) for at in (np.arange(len(first.requests)) + 0.5) * first.step_s / unit_s]

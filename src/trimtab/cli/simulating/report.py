@@ -19,8 +19,8 @@ def show(done: Simulated) -> None:
     requests = sum(one.requests for one in done.tried[0].outcome.served)
     span_s = done.tried[0].outcome.end_s - done.tried[0].outcome.start_s
     emit(
-        f"{done.scenario.name}: {requests:,} requests in {seconds_text(span_s)}, seed {done.seed}, prices of {done.region}"
-        f" (simulated in {seconds_text(done.took_s)})\n"
+        f"{done.scenario.name}: {requests:,} requests in {seconds_text(span_s)}, seed {done.seed},"
+        f" prices of {done.region} (simulated in {seconds_text(done.took_s)})\n"
     )
     _show_architectures(done)
     if len(done.scenario.workloads) > 1:

@@ -123,7 +123,7 @@ def _check_span(document: Document, workloads: dict[str, Workload]) -> float:
             day, other = (datetime.fromtimestamp(one, UTC).date().isoformat() for one in (start_s, until_s))
             raise document.fault(
                 ("workloads", name),
-                f"its requests begin on {day}, after those of {latest} end ({other}): `start: DATE` puts them together.",
+                f"its requests begin on {day}, after those of {latest} end ({other}): say `start: DATE`.",
             )
         if end_s > until_s:
             until_s, latest = end_s, name

@@ -14,12 +14,6 @@ from trimtab.advisor.prices.price import Use
 from trimtab.errors import Invalid
 
 
-@pytest.fixture(autouse=True)
-def _no_files_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("TRIMTAB_PRICES", raising=False)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-
-
 def test_every_price_says_where_and_when_it_was_read() -> None:
     found = list(aws_list().instances())
     assert len(found) > 900
