@@ -20,7 +20,10 @@ def apply(audit: Audit, ids: Sequence[str], caller: Caller, *, yes: bool = False
 
     CliError: there is no such finding, it is not one to carry out, or the account refused.
     """
-    for finding in [named(audit, name) for name in ids]:
+    findings = [named(audit, name) for name in ids]
+    for finding in findings:  # all of them, before the first is changed
+        _looked(finding, caller)
+    for finding in findings:
         _apply(finding, caller, yes=yes)
 
 
@@ -36,10 +39,7 @@ def named(audit: Audit, name: str) -> Finding:
 
 
 def _apply(finding: Finding, caller: Caller, *, yes: bool) -> None:
-    try:
-        changes = look(finding, caller)
-    except Refused as error:
-        raise CliError(f"{finding.id}: what is there now cannot be seen: {error.code}: {error}") from error
+    changes = _looked(finding, caller)
     _show(finding, changes)
     if all(change.is_done for change in changes):
         emit("nothing to change: it is so already")
@@ -57,6 +57,13 @@ def _apply(finding: Finding, caller: Caller, *, yes: bool) -> None:
             f"{finding.id}: {call.service} {call.operation} was refused: {failed.failed}",
             "What was changed before it stands above, with the calls that undo it. Applying again goes on from there.",
         )
+
+
+def _looked(finding: Finding, caller: Caller) -> tuple[Change, ...]:
+    try:
+        return look(finding, caller)
+    except Refused as error:
+        raise CliError(f"{finding.id}: what is there now cannot be seen: {error.code}: {error}") from error
 
 
 def _show(finding: Finding, changes: Sequence[Change]) -> None:
