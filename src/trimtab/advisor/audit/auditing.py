@@ -6,8 +6,11 @@ from datetime import UTC, datetime
 
 from trimtab.advisor.audit.account import Account
 from trimtab.advisor.audit.findings import CHECKS
+from trimtab.advisor.audit.findings.checkpoints_kept import STANDARD
+from trimtab.advisor.audit.findings.images_untagged import IMAGES
 from trimtab.advisor.audit.findings.training import families, month
 from trimtab.advisor.audit.findings.usage import month_of
+from trimtab.advisor.audit.money import Money, storage_month
 from trimtab.advisor.audit.observing import observed_workloads
 from trimtab.advisor.audit.resilience import kept
 from trimtab.advisor.finding import Audit, Finding
@@ -20,6 +23,7 @@ def audited(account: Account, book: Book) -> Audit:
     findings = kept((finding for check in CHECKS for finding in check(account, book)), account)
     running = [month_of(account, variant, book) for _, variant in account.variants()]
     running += [month(family, account, book) for family in families(account.training or ()) if family.billed_s]
+    running += _stored(account, book)
     return Audit(
         account=account.account,
         region=account.region,
@@ -32,6 +36,20 @@ def audited(account: Account, book: Book) -> Audit:
         price_notes=tuple(book.notes(datetime.fromtimestamp(account.at_s, UTC).date())),
         observed=observed_workloads(account),
     )
+
+
+def _stored(account: Account, book: Book) -> list[Money]:
+    """What findings are about: checkpoints and images, at the rate of what is used every day."""
+    folders = [folder for bucket in account.buckets for folder in bucket.checkpoints or ()]
+    images = [image for repository in account.repositories or () for image in repository.images or ()]
+    return [
+        storage_month(book, service, item, size_bytes, region=account.region, at_s=account.at_s)
+        for service, item, size_bytes in (
+            ("s3", STANDARD, sum(folder.size_bytes for folder in folders)),
+            ("ecr", IMAGES, sum(image.size_bytes for image in images)),
+        )
+        if size_bytes
+    ]
 
 
 def _dearest_first(finding: Finding) -> tuple[int, str]:
