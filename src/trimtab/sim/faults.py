@@ -86,7 +86,7 @@ class Faults:
     def _notice(self, count: int) -> None:
         """They take nothing more, and others are ordered; what they have in hand they may answer."""
         for replica in self._chosen(count):
-            queue.dismiss(self._station.books, replica)
+            queue.dismiss(self._station.books, replica, self._station.now_s)
             if self._station.books.replica[replica, b.STATE] == b.IS_DRAINING:
                 self._doomed.append(replica)
             self._replace()
