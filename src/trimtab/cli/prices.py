@@ -13,7 +13,7 @@ from trimtab.cli.options import AsJson
 from trimtab.cli.render import CliError, emit, emit_json, say, table
 
 if TYPE_CHECKING:
-    from trimtab.advisor.prices.price import Price
+    from trimtab.advisor.prices.price import Price, Use
     from trimtab.advisor.prices.tables import Prices
     from trimtab.advisor.prices.updates import Change
 
@@ -37,10 +37,10 @@ def list_prices(
 ) -> None:
     """List every price that stands in a list or is your own, with its date."""
     from trimtab.advisor.prices.book import book
-    from trimtab.advisor.prices.tables import SERVICES
+    from trimtab.advisor.prices.tables import use_of
 
-    if use and use not in SERVICES:
-        raise CliError(f"There is no use {use!r}.", f"It is one of {', '.join(SERVICES)}.")
+    if use:
+        use_of(use)
     known = book()
     rows: list[tuple[str, str, Price]] = [(key[0], key[1], price) for key, price in known.instances()]
     if not use:
@@ -74,12 +74,13 @@ def show(
 ) -> None:
     """Show what an instance type has and costs in every use, with the source of each price."""
     from trimtab.advisor.prices.book import book
+    from trimtab.advisor.prices.hardware import own_shapes
     from trimtab.advisor.prices.shapes import shape_of
     from trimtab.advisor.prices.tables import SERVICES
 
-    known, shape = book(), shape_of(instance_type)
-    uses = ["hosting"] if known.is_own(instance_type) else list(SERVICES)
-    found = [(use, known.instance(instance_type, use, region)) for use in uses]  # type: ignore[arg-type]
+    known, shape = book(), own_shapes().get(instance_type) or shape_of(instance_type)
+    uses: list[Use] = ["hosting"] if known.is_own(instance_type) else list(SERVICES)
+    found = [(use, known.instance(instance_type, use, region)) for use in uses]
     priced = [(use, price) for use, price in found if price is not None]
     if not priced and shape is None:
         raise CliError(f"The instance type {instance_type!r} is not known.", "`trimtab prices list` shows what is.")
