@@ -182,12 +182,12 @@ def aws_list() -> Book:
     return Book(dict(tables.spot_estimates()) | listed, others)
 
 
-def book(path: Path | None = None) -> Book:
+def book(path: Path | None = None, *, must_exist: bool = True) -> Book:
     """AWS's list under the user's files. `path`: one of them, instead of `$TRIMTAB_PRICES` or the usual place.
 
     Two files of one name lie beside each other: `prices.csv` (a newer list, as `trimtab prices update` writes it) and
     `prices.toml` (hardware of the user's own). Either may be missing. Raises Invalid, saying where, for what is wrong
-    in them, or where a file that was named is not there.
+    in them, and, with `must_exist`, where files were named of which neither is there.
     """
-    newer, own = own_prices(path)
+    newer, own = own_prices(path, must_exist=must_exist)
     return aws_list().under(newer, own)
