@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
@@ -49,7 +49,9 @@ DRAINING_S: Final = 12
 IDLE_S: Final = 13  # up to when each began anew, or `queue.idle` was called
 WORKED_S: Final = 14  # slot-seconds, of what is done
 WASTED_S: Final = 15  # of these, on what nobody was answered
-_FLOATS: Final = 16
+QUIET_AFTER: Final = 16  # multi-model endpoints: nothing in hand for so long, and all replicas are idle,
+QUIET_FROM: Final = 17  # from then on
+_FLOATS: Final = 18
 
 # A row for each workload, in `Books.counts`.
 REQUESTS: Final = 0
@@ -75,6 +77,25 @@ IS_READY: Final = 1
 IS_DRAINING: Final = 2
 
 NOBODY: Final = -1
+
+
+class Counted(Protocol):
+    """What all books have: figures, counts and latencies."""
+
+    @property
+    def i(self) -> Ints: ...
+    @property
+    def f(self) -> Floats: ...
+    @property
+    def counts(self) -> Ints: ...
+    @property
+    def sums(self) -> Floats: ...
+    @property
+    def histogram(self) -> Floats: ...
+    @property
+    def lately(self) -> Floats: ...
+    @property
+    def within_s(self) -> Floats: ...
 
 
 class Books(NamedTuple):
@@ -115,14 +136,15 @@ def books(*, slots: int, batch: Ints, row_s: Floats, within_s: Floats, replicas:
     seconds = np.zeros(_FLOATS)
     seconds[FACTOR] = 1.0
     seconds[[WAIT_LIMIT, ANSWER_LIMIT, WORK_LIMIT, IDLE_AFTER]] = np.inf
+    nobody, nothing = np.zeros(0, dtype=np.int64), np.zeros(0)
     made = Books(
-        i=whole, f=seconds, replica=np.zeros((0, 4), dtype=np.int64), may_go=np.zeros(0),
-        idle_from=np.zeros(0), heads=np.full(2 * slots, NOBODY, dtype=np.int64), free_replicas=np.zeros(0, dtype=np.int64), ends=np.zeros(0),
-        ends_slot=np.zeros(0, dtype=np.int64), free=np.zeros(0, dtype=np.int64), slot=np.zeros((0, 3), dtype=np.int64),
-        begun=np.zeros(0), members=np.zeros((0, width)), takes=np.zeros((0, width)), queue_at=np.zeros(queue),
-        queue_takes=np.zeros(queue), queue_work=np.zeros(queue, dtype=np.int64),
-        counts=np.zeros((count, _COUNTS), dtype=np.int64), sums=np.zeros((count, 2)),
-        histogram=np.zeros((count, BINS)), lately=np.zeros(BINS), batch=batch, row_s=row_s, within_s=within_s,
+        i=whole, f=seconds, replica=np.zeros((0, 4), dtype=np.int64), may_go=nothing, idle_from=nothing,
+        heads=np.full(2 * slots, NOBODY, dtype=np.int64), free_replicas=nobody, ends=nothing, ends_slot=nobody,
+        free=nobody, slot=np.zeros((0, 3), dtype=np.int64), begun=nothing, members=np.zeros((0, width)),
+        takes=np.zeros((0, width)), queue_at=np.zeros(queue), queue_takes=np.zeros(queue),
+        queue_work=np.zeros(queue, dtype=np.int64), counts=np.zeros((count, _COUNTS), dtype=np.int64),
+        sums=np.zeros((count, 2)), histogram=np.zeros((count, BINS)), lately=np.zeros(BINS), batch=batch, row_s=row_s,
+        within_s=within_s,
     )  # fmt: skip
     return with_replicas(made, replicas)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from typing import cast
 
 from msgspec.structs import replace
 
@@ -11,6 +12,7 @@ from trimtab.clock import ManualClock
 from trimtab.control.costs import notes as names
 from trimtab.control.costs.asking import CostBook
 from trimtab.control.costs.ledger import Ledger
+from trimtab.engines.engine import Engine
 from trimtab.metrics.store import Sample
 from trimtab.policies.costs.cells import Cell, CellKey
 from trimtab.policies.costs.variant import unpacked_cell
@@ -20,6 +22,7 @@ from trimtab.resources.endpoint_config import VariantSpec
 from trimtab.resources.replica import ReplicaState, ReplicaStatus
 from trimtab.resources.runtime import Runtime
 from trimtab.resources.serverless import Serverless
+from trimtab.store.store import Store
 from trimtab.testing.store import a_model
 from trimtab.wire.reports import Report, VariantReport, VersionReport
 
@@ -30,7 +33,7 @@ UID = "0000aaaa"
 class GivenPrices:
     """By instance type; what is not in it has none."""
 
-    def __init__(self, **hourly: str) -> None:
+    def __init__(self) -> None:
         self.hourly = {LARGE: Fraction("0.115"), OTHER: Fraction("1.408")}
         self.serverless: Fraction | None = Fraction("0.00002")
         self.provisioned: Fraction | None = Fraction("0.00001")
@@ -115,8 +118,14 @@ class LedgerWorld:
             self.told[place] = dict(totals)
 
         return Ledger(
-            self.store, engine=self, records=self, prices=self.prices, clock=self.clock, boot=self.boot, spent=told
-        )  # type: ignore[arg-type]
+            self.store,
+            engine=cast(Engine, self),
+            records=cast(Store, self),
+            prices=self.prices,
+            clock=self.clock,
+            boot=self.boot,
+            spent=told,
+        )
 
     @staticmethod
     def _record(instance_type: str, serverless: Serverless | None) -> EndpointRecord:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from trimtab.advisor.audit.account import Account
 from trimtab.advisor.audit.findings import CHECKS
+from trimtab.advisor.audit.findings.checkpoints_kept import STANDARD
+from trimtab.advisor.audit.findings.images_untagged import IMAGES
 from trimtab.advisor.audit.findings.training import families, month
 from trimtab.advisor.audit.findings.usage import month_of
+from trimtab.advisor.audit.money import Money, storage_month
+from trimtab.advisor.audit.observing import observed_workloads
 from trimtab.advisor.audit.resilience import kept
 from trimtab.advisor.finding import Audit, Finding
 from trimtab.advisor.prices.book import Book
@@ -13,10 +19,11 @@ from trimtab.advisor.prices.book import Book
 
 def audited(account: Account, book: Book) -> Audit:
     """All that the checks find, dearest first; what it all costs a month as it is now."""
+    book = book.fresh()
     findings = kept((finding for check in CHECKS for finding in check(account, book)), account)
     running = [month_of(account, variant, book) for _, variant in account.variants()]
     running += [month(family, account, book) for family in families(account.training or ()) if family.billed_s]
-    notes = {money.note for money in running} | {finding.price_note for finding in findings}
+    running += _stored(account, book)
     return Audit(
         account=account.account,
         region=account.region,
@@ -26,8 +33,23 @@ def audited(account: Account, book: Book) -> Audit:
         unseen=account.unseen,
         endpoints=len(account.endpoints),
         month_micro_usd=sum(money.micro_usd or 0 for money in running),
-        price_notes=tuple(sorted(note for note in notes if note)),
+        price_notes=tuple(book.notes(datetime.fromtimestamp(account.at_s, UTC).date())),
+        observed=observed_workloads(account),
     )
+
+
+def _stored(account: Account, book: Book) -> list[Money]:
+    """What findings are about: checkpoints and images, at the rate of what is used every day."""
+    folders = [folder for bucket in account.buckets for folder in bucket.checkpoints or ()]
+    images = [image for repository in account.repositories or () for image in repository.images or ()]
+    return [
+        storage_month(book, service, item, size_bytes, region=account.region, at_s=account.at_s)
+        for service, item, size_bytes in (
+            ("s3", STANDARD, sum(folder.size_bytes for folder in folders)),
+            ("ecr", IMAGES, sum(image.size_bytes for image in images)),
+        )
+        if size_bytes
+    ]
 
 
 def _dearest_first(finding: Finding) -> tuple[int, str]:

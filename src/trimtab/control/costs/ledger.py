@@ -35,9 +35,9 @@ from trimtab.errors import NotFound
 from trimtab.logs import fields
 from trimtab.metrics.store import Sample
 from trimtab.policies.costs.account import SECOND_US, Rate, Work
-from trimtab.policies.costs.cells import HOUR_S, Cell, CellKey
+from trimtab.policies.costs.cells import HOUR_S, Cell, CellKey, add_charge
 from trimtab.policies.costs.steady import Mark, SteadyTime
-from trimtab.policies.costs.variant import VariantCosts, cells_of, packed, packed_cell, unpacked, unpacked_cell
+from trimtab.policies.costs.variant import VariantCosts, packed, packed_cell, unpacked, unpacked_cell
 from trimtab.resources.deployment import EndpointRecord
 from trimtab.resources.names import key_of
 from trimtab.resources.replica import ReplicaStatus
@@ -132,9 +132,11 @@ class Ledger:
             costs = self._variants.get(place)
             if costs is None:
                 costs = self._variants[place] = VariantCosts()
+            wasted = _wasted(of)
             for replica_id, busy_s in of.busy_s.items():
-                work = Work(start_us, start_us + report.span_s * SECOND_US, int(busy_s * SECOND_US))
-                costs.worked(replica_id, work)
+                busy_us = int(busy_s * SECOND_US)
+                end_us = start_us + report.span_s * SECOND_US
+                costs.worked(replica_id, Work(start_us, end_us, busy_us, int(busy_us * wasted)))
             cells = self._counted(place, costs, of, report.start_s // HOUR_S * HOUR_S)
             samples += self._enter(place, costs, cells, report.start_s, written)
         return samples, written
@@ -146,17 +148,25 @@ class Ledger:
         for version in of.versions:
             cell = cells.setdefault(CellKey(hour_s, *place, version.version), Cell())
             if of.models is None:
-                cell.requests += version.ended
+                cell.add(
+                    Cell(
+                        requests=version.ended,
+                        input_tokens=version.input_tokens,
+                        output_tokens=version.output_tokens,
+                    )
+                )
             if rules is not None and version.billed_ms.count:
                 price = self._prices.serverless_usd_per_s(rules.memory_mib)
                 cell.add(costs.bill(round(version.billed_ms.sum), rules.memory_mib, rate_of(price)))
                 cell.instance_type = rules.instance_type
-        if of.models is not None and of.models.models:
+        if (models := of.models) is not None:
             version = max(of.versions, key=lambda version: version.ended, default=VersionReport(version=""))
             newest = version.version or next((a.version for a in costs.accounts.values()), "")
-            for model, counts in of.models.models.items():
-                cells.setdefault(CellKey(hour_s, *place, newest, model), Cell()).requests += sum(counts)
-                costs.used[model] = costs.used.get(model, 0) + sum(counts)
+            for model in {*models.models, *models.busy_s, *models.tokens}:
+                told, busy_us = models.tokens.get(model, (0, 0)), int(models.busy_s.get(model, 0.0) * SECOND_US)
+                cell = Cell(requests=sum(models.models.get(model, ())), input_tokens=told[0], output_tokens=told[1])
+                cells.setdefault(CellKey(hour_s, *place, newest, model), Cell()).add(cell)
+                costs.used[model] = costs.used.get(model, 0) + max(busy_us, cell.requests)
         return cells
 
     def _serverless(self, of: VariantReport) -> Serverless | None:
@@ -306,9 +316,8 @@ class Ledger:
         """Charge a variant through a moment, and write that down."""
         self._charged_us[place] = to_us
         cells: dict[CellKey, Cell] = {}
-        for charge, _ in costs.charge(to_us, shift_us, self._held):
-            for key, cell in cells_of(charge, *place, shift_us).items():
-                cells.setdefault(key, Cell()).add(cell)
+        for charge in costs.charge(to_us, shift_us, self._held):
+            add_charge(cells, charge, *place, shift_us)
         written = Written()
         samples = self._enter(place, costs, cells, (to_us - shift_us) // SECOND_US, written)
         if written:
@@ -386,6 +395,13 @@ class Ledger:
     def prices(self) -> Prices:
         """Those that are charged."""
         return self._prices
+
+
+def _wasted(of: VariantReport) -> float:
+    """Which part of the work was on attempts that nobody had an answer of."""
+    wasted_us = sum(version.wasted_us for version in of.versions)
+    answered_us = sum(version.model_latency.sum for version in of.versions)
+    return wasted_us / (wasted_us + answered_us) if wasted_us > 0 else 0.0
 
 
 def _serverless_of(record: EndpointRecord, variant: str) -> Serverless | None:

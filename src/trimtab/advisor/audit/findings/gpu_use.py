@@ -109,11 +109,15 @@ def _holds(shape: Shape, has: Shape, variant: Variant, percent: Series) -> bool:
             return False
     elif shape.accelerators < has.accelerators:
         return False
-    memory = variant.series(Measure.GPU_MEMORY)
-    held_gib = (memory.peak or 0.0) / 100 * has.accelerator_gib_each if memory else has.accelerator_gib
-    host = variant.series(Measure.MEMORY)
-    host_gib = (host.peak or 0.0) / 100 * has.memory_gib if host else has.memory_gib
-    return shape.accelerator_gib >= held_gib * _ROOM and shape.memory_gib >= host_gib * _ROOM
+    on_gpu, on_host = variant.series(Measure.GPU_MEMORY), variant.series(Measure.MEMORY)
+    gpu_gib, host_gib = _held(on_gpu, has.accelerator_gib_each, has.accelerator_gib), _held(on_host, has.memory_gib)
+    return shape.accelerator_gib >= gpu_gib and shape.memory_gib >= host_gib
+
+
+def _held(percent: Series | None, of_gib: float, all_gib: float | None = None) -> float:
+    """What must be there for what was held at the peak; where that was not seen, as much as there is now."""
+    everything = of_gib if all_gib is None else all_gib
+    return everything if percent is None else min(everything, (percent.peak or 0.0) / 100 * of_gib * _ROOM)
 
 
 def _smaller_fix(endpoint: Endpoint, variant: Variant, choice: Choice | None) -> Fix:

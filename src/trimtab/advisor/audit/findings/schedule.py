@@ -136,7 +136,7 @@ def _fix(endpoint: Endpoint, variant: Variant, schedule: Schedule) -> Fix:
         document=(
             f"Have EventBridge Scheduler call CreateTransformJob at {schedule.cron} with ModelName {model}, "
             f"{max(1, variant.count)} x {variant.instance_type}, the inputs in S3 and BatchStrategy MultiRecord; read "
-            f"the results from its output path, then delete endpoint {endpoint.name}. Who calls the endpoint now writes "
-            "its inputs to S3 instead."
+            f"the results from its output path, then delete endpoint {endpoint.name}. Who calls the endpoint now "
+            "writes its inputs to S3 instead."
         ),
     )

@@ -65,9 +65,9 @@ def find(account: Account, book: Book) -> Iterator[Finding]:
         model = variant.model
         key = (container.image, container.settings, model.role_arn, model.network, variant.instance_type)
         groups[key].append(Member(endpoint, variant, requests, busy, month_of(account, variant, book)))
-    for key, members in groups.items():
+    for (image, *_), members in groups.items():
         if len(members) > 1:
-            yield from _finding(account, key[0], members, book)
+            yield from _finding(account, image, members, book)
 
 
 def _alone(endpoint: Endpoint, variant: Variant) -> Container | None:
@@ -157,8 +157,8 @@ def _fix(members: Sequence[Member], image: str, pinned: Sequence[str], count: in
     config = {"VariantName": "all", "InstanceType": variant.instance_type, "InitialInstanceCount": count}
     check = "" if _is_known(image, variant.instance_type) else f"First see that the image has the label {_LABEL}. "
     keep = (
-        f"Keep {', '.join(pinned)} loaded: on trimtab `trimtab models NAME pin MODEL`; on AWS, which pins nothing, send "
-        "each a request every few minutes, or leave it an endpoint of its own. "
+        f"Keep {', '.join(pinned)} loaded: on trimtab `trimtab models NAME pin MODEL`; on AWS, which pins nothing, "
+        "send each a request every few minutes, or leave it an endpoint of its own. "
         if pinned
         else ""
     )

@@ -113,9 +113,9 @@ def _fix(endpoint: Endpoint, variant: Variant) -> Fix:
         document=(
             f"Make a config with variant {variant.name} ({model}, {variant.instance_type}) and "
             'AsyncInferenceConfig={"OutputConfig": {"S3OutputPath": "s3://BUCKET/results/", "NotificationConfig": '
-            '{"SuccessTopic": ..., "ErrorTopic": ...}}}, an endpoint of it, a scalable target from 0, target tracking on '
-            "ApproximateBacklogSizePerInstance, and a step policy of +1 on HasBacklogWithoutCapacity. Callers put the "
-            "input into S3, call InvokeEndpointAsync, and take the answer from S3 or the topic: payloads up to 1 GB, "
-            f"an hour's work. Then delete {endpoint.name}."
+            '{"SuccessTopic": ..., "ErrorTopic": ...}}}, an endpoint of it, a scalable target from 0, target tracking '
+            "on ApproximateBacklogSizePerInstance, and a step policy of +1 on HasBacklogWithoutCapacity. Callers put "
+            "the input into S3, call InvokeEndpointAsync, and take the answer from S3 or the topic: up to 1 GB and "
+            f"one hour of work. Then delete {endpoint.name}."
         ),
     )

@@ -20,6 +20,7 @@ KIND: Final = "slow-metric-on-spiky-traffic"
 _RISE: Final = 3.0  # times the ten minutes before
 _BEFORE: Final = 10  # minutes
 _LEAST: Final = 30  # requests a minute more than before: less is noise of few requests
+_KNOWN: Final = 0.5  # of the minutes: an endpoint may publish as rarely as every 5 minutes (AWS: MetricsConfig)
 _A_DAY: Final = 1.0  # such rises, to be called spiky
 _ALARM_PERIODS: Final = 3  # AWS: target tracking scales out after three
 _HIGH_S: Final = 10
@@ -47,15 +48,17 @@ def find(account: Account, book: Book) -> Iterator[Finding]:
 
 
 def spikes_of(minutes: Series) -> Spikes | None:
-    """How often and how much the requests of a minute outgrow the ten before; None where there are too few minutes."""
-    counts = minutes.filled
-    if len(counts) <= _BEFORE:
+    """How often and how much the requests of a minute outgrow the ten before; None where too few minutes are known."""
+    counts, is_known = minutes.filled, np.isfinite(minutes.values)
+    if len(counts) <= _BEFORE or is_known.mean() < _KNOWN:
         return None
-    before = np.convolve(counts, np.ones(_BEFORE) / _BEFORE, mode="valid")[:-1]
+    window = np.ones(_BEFORE)
+    known = np.convolve(is_known, window, mode="valid")[:-1]
+    before = np.convolve(counts, window, mode="valid")[:-1] / np.maximum(known, 1.0)
     now = counts[_BEFORE:]
-    is_spike = (now >= _RISE * before) & (now - before >= _LEAST)
+    is_spike = (known >= _BEFORE / 2) & (now >= _RISE * before) & (now - before >= _LEAST)
     begins = is_spike & ~np.concatenate(([False], is_spike[:-1]))
-    days = len(counts) * minutes.period_s / DAY_S
+    days = is_known.sum() * minutes.period_s / DAY_S
     times = now[is_spike] / np.maximum(before[is_spike], 1.0)
     return Spikes(float(begins.sum() / days), float(times.max()) if len(times) else 0.0)
 
