@@ -232,20 +232,31 @@ def scale(autoscaling: Any, case: Case) -> None:
 
 def send_metrics(clients: Clients, now_s: float, *, days: int = 14, cases: tuple[Case, ...] = CASES) -> None:
     """What CloudWatch would have of the last days, and what data capture would have written."""
-    end_s = int(now_s // HOUR_S * HOUR_S)
     for case in cases:
-        random = np.random.default_rng(zlib.crc32(case.name.encode()))
-        first_s = end_s - days * DAY_S
-        midnight_s = first_s // DAY_S * DAY_S
-        counts = case.traffic(days + 1, random)[(first_s - midnight_s) // STEP_S :][: days * DAY_S // STEP_S]
-        for namespace, data in (
-            ("AWS/SageMaker", list(_traffic_data(case, counts, first_s, random))),
-            ("/aws/sagemaker/Endpoints", list(_machine_data(case, counts, first_s))),
-        ):
+        for namespace, data in metric_data(case, now_s, days).items():
             for at in range(0, len(data), _CALL_DATA):
                 clients("cloudwatch").put_metric_data(Namespace=namespace, MetricData=data[at : at + _CALL_DATA])
         if case.payload_bytes:
+            counts, first_s, _ = _drawn(case, now_s, days)
             _capture(clients("s3"), case, counts, first_s)
+
+
+def metric_data(case: Case, now_s: float, days: int) -> dict[str, list[dict[str, Any]]]:
+    """PutMetricData's MetricData by namespace."""
+    counts, first_s, random = _drawn(case, now_s, days)
+    return {
+        "AWS/SageMaker": list(_traffic_data(case, counts, first_s, random)),
+        "/aws/sagemaker/Endpoints": list(_machine_data(case, counts, first_s)),
+    }
+
+
+def _drawn(case: Case, now_s: float, days: int) -> tuple[Floats, int, np.random.Generator]:
+    """Requests in each 300 s until the last whole hour, since when, and what to draw the rest from."""
+    random = np.random.default_rng(zlib.crc32(case.name.encode()))
+    first_s = int(now_s // HOUR_S * HOUR_S) - days * DAY_S
+    midnight_s = first_s // DAY_S * DAY_S
+    counts = case.traffic(days + 1, random)[(first_s - midnight_s) // STEP_S :][: days * DAY_S // STEP_S]
+    return counts, first_s, random
 
 
 def _datum(case: Case, metric: str, at_s: float, **value: Any) -> dict[str, Any]:
