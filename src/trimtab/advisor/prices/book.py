@@ -32,6 +32,7 @@ GB_BYTES: Final = 2**30
 
 _GB_MB: Final = 1024
 _SIZES_MB: Final = tuple(gb * _GB_MB for gb in (3, 1, 2, 4, 5, 6))  # 3 GB first: its price is listed, not derived
+_ESTIMATED: Final = "ec2-spot"  # a month's average: no other price makes it untrue
 _AS_HOSTING: Final = ("training", "async", "batch-transform")
 
 
@@ -109,10 +110,19 @@ class Book:
 
     def under(self, newer: tables.Prices, own: Mapping[str, Price]) -> Book:
         """These prices with newer ones laid over them. What was derived from a price that is renewed goes with it."""
-        renewed = {(kind, region) for kind, _, region in newer.instances}
-        services = {(service, region) for service, _, region in newer.others}
-        instances = {k: p for k, p in self._instances.items() if not (p.is_derived and (k[0], k[2]) in renewed)}
-        others = {k: p for k, p in self._others.items() if not (p.is_derived and (k[0], k[2]) in services)}
+        renewed = {(kind.removeprefix("ml."), region) for kind, _, region in newer.instances}
+        serverless = {region for service, _, region in newer.others if service == SERVERLESS}
+
+        def is_instance_kept(key: tables.Key, price: Price) -> bool:
+            kind, use, region = key
+            return not price.is_derived or use == _ESTIMATED or (kind.removeprefix("ml."), region) not in renewed
+
+        instances = {key: price for key, price in self._instances.items() if is_instance_kept(key, price)}
+        others = {
+            (service, item, region): price
+            for (service, item, region), price in self._others.items()
+            if not (price.is_derived and service == SERVERLESS and region in serverless)
+        }
         return Book(instances | newer.instances, others | newer.others, own)
 
     def fresh(self) -> Book:
