@@ -159,13 +159,8 @@ def _rate(value: float | None) -> str:
 
 
 def _mark(place: Place) -> str:
-    from trimtab.advisor.prices.price import OLD_DAYS
-
-    marks = [place.caveat] if place.caveat else []
-    marks += ["derived price"] if place.price.is_derived else []
-    if place.price.age_days(date.today()) > OLD_DAYS:
-        marks.append(f"price of {place.price.as_of}")
-    return ", ".join(marks)
+    mark = place.price.mark(date.today())
+    return ", ".join(filter(None, (place.caveat, f"price {mark}" if mark else "")))
 
 
 def _held_document(place: Place) -> dict[str, Any]:
