@@ -29,7 +29,14 @@ from trimtab.errors import Invalid
 from trimtab.resources.alarm import Watched
 from trimtab.resources.cost import Part
 from trimtab.resources.metric_query import MetricStat
-from trimtab.resources.scaling import ScalingPolicy, ScheduledAction, StepAdjustment, StepScaling, TargetTracking
+from trimtab.resources.scaling import (
+    Predictive,
+    ScalingPolicy,
+    ScheduledAction,
+    StepAdjustment,
+    StepScaling,
+    TargetTracking,
+)
 from trimtab.sim.simulate import simulate
 from trimtab.sim.world import Architecture, Fault, Mode, Outcome, OwnAlarm, Scenario, Serving, Work
 
@@ -388,3 +395,26 @@ def test_no_batch_is_run_for_nothing() -> None:
 def test_a_batch_without_a_schedule_that_can_be_read_is_refused(more: dict[str, str]) -> None:
     with pytest.raises(Invalid):
         simulated(steady(1, 10), 0.1, mode=Mode.BATCH, **more)
+
+
+def test_a_predictive_policy_has_replicas_ready_before_a_rush_that_came_the_days_before() -> None:
+    from trimtab.sim.arrivals import Rates
+
+    hours = np.full(24, 1.0)
+    hours[9:12] = 60.0
+    arrivals = Rates(rate=np.tile(hours, 4), step_s=3600.0, start_s=T0 - T0 % 86_400)
+    policy = ScalingPolicy(
+        name="foresees", arn="arn:f", endpoint="e", variant="AllTraffic", created_s=T0,
+        predictive=Predictive(
+            target_value=600.0, predefined="SageMakerVariantInvocationsPerInstance", mode="ForecastAndScale"
+        ),
+    )  # fmt: skip
+    found = simulated(arrivals, 0.05, max_replicas=10, start_s=120.0, policies=(*policies(EVERY_MINUTE), policy)).used[
+        0
+    ]
+    outs = [
+        change.at_s % 86_400 - 9 * 3600
+        for change in found.decisions
+        if change.wanted > change.before and change.policy == "foresees"
+    ]
+    assert any(-360 <= before <= -240 for before in outs)
