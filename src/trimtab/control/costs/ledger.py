@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -59,12 +59,18 @@ _unpack_mark = msgspec.msgpack.Decoder(Mark).decode
 Written = dict[str, bytes | None]
 
 
+class CostStore(Keeps, Protocol):
+    """What keeps notes by name can tell those of a range of names, too (`metrics/sqlite.py`)."""
+
+    def notes_between(self, first: str, until: str) -> dict[str, bytes]: ...
+
+
 class Ledger:
     """`open` before anything is reported; `tick` once a second. On the event loop."""
 
     def __init__(
         self,
-        store: Keeps,
+        store: CostStore,
         *,
         engine: Engine,
         records: Store,
@@ -82,7 +88,9 @@ class Ledger:
         self._boot = boot
         self._spent = spent
         self._variants: dict[Place, VariantCosts] = {}
-        self._cells: dict[CellKey, Cell] = {}  # of the last two hours
+        self._cells: dict[
+            CellKey, Cell
+        ] = {}  # since the hour before this one, those of hours to come included: the wall clock may have gone back
         self._charged_us: dict[Place, int] = {}
         self._held: dict[str, dict[str, int]] = {}  # replica -> model -> bytes
         self._rates: dict[str, Rate | None] = {}  # of one look
@@ -98,11 +106,10 @@ class Ledger:
         self._looked = self._announced = False
         for name, value in self._store.notes(names.VARIANTS).items():
             self._variants[names.place_of(name)] = unpacked(value)
-        this_s = wall_us // SECOND_US // HOUR_S * HOUR_S
-        for hour_s in (this_s - HOUR_S, this_s):
-            for name, value in self._store.notes(names.since(names.HOURS, hour_s) + "/").items():
-                self._cells[names.cell_key(name)] = unpacked_cell(value)
-        self._known_from_s = this_s - HOUR_S
+        self._known_from_s = wall_us // SECOND_US // HOUR_S * HOUR_S - HOUR_S
+        first = names.since(names.HOURS, self._known_from_s)
+        for name, value in self._store.notes_between(first, names.HOURS + names.LAST).items():
+            self._cells[names.cell_key(name)] = unpacked_cell(value)
 
     # --- time --------------------------------------------------------------------------------------------------------
 

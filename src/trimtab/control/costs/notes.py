@@ -12,6 +12,7 @@ from typing import Final
 
 from trimtab.policies.costs.cells import CellKey
 
+LAST: Final = "\U0010ffff"  # behind whatever a name can go on with
 TIME: Final = "cost/time"
 VARIANTS: Final = "cost/variant/"
 HOURS: Final = "cost/hour/"

@@ -31,23 +31,26 @@ class PayPerUse(Struct, array_like=True):
 
 
 class VariantCosts(Struct, array_like=True):
-    """One variant. `totals`: micro-dollars by Part since it exists; `used`: requests by model since it was charged."""
+    """One variant. `totals`: micro-dollars by Part since it exists; `used`: how much each model worked since it was
+    charged, in microseconds, `lately`: before that. Reports come later than the time that they are of."""
 
     accounts: dict[str, Account] = field(default_factory=dict)  # by replica
     totals: dict[str, int] = field(default_factory=dict)
     used: dict[str, int] = field(default_factory=dict)
     pay: PayPerUse | None = None
+    lately: dict[str, int] = field(default_factory=dict)
     evicted: dict[str, None] = field(default_factory=dict)  # models that were here and are not: the oldest first
 
     def charge(self, to_us: int, shift_us: int, held: Mapping[str, Mapping[str, int]]) -> Iterator[Charge]:
         """Charge every replica through `to_us`; those that are over are forgotten. `held`: the bytes of models by
         replica, where they have several."""
         for replica_id, account in list(self.accounts.items()):
-            shares = Shares(self.used, held[replica_id]) if replica_id in held else NO_SHARES
+            shares = Shares(self.used or self.lately, held[replica_id]) if replica_id in held else NO_SHARES
             yield from account.charge(to_us, shares, hours(account.through_us, to_us, shift_us))
             if account.is_over:
                 del self.accounts[replica_id]
-        self.used = {}
+        if self.used:
+            self.lately, self.used = self.used, {}
 
     def paid(self, parts: Mapping[str, int]) -> None:
         """Count what was charged."""
