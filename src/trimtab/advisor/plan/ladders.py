@@ -29,6 +29,7 @@ from trimtab.advisor.plan.limits import (
 )
 from trimtab.advisor.plan.signals import Signal, Where, signal_of, tracked
 from trimtab.advisor.plan.trials import Trial
+from trimtab.advisor.prices.shapes import shape_of
 from trimtab.sim.world import Mode, Serving, Work, Workload
 
 Search = Generator[Serving, Trial | None, Trial | None]
@@ -80,12 +81,12 @@ def ways(place: Place, mode: Mode, instance_type: str, limits: Limits) -> list[W
     """Every way of serving the group in a mode, on instances of a type ("" for serverless)."""
     if any(forbidden(workload, mode) for workload in place.workloads):
         return []
-    works = place.works(instance_type or "serverless")
+    works = place.works(instance_type)
     is_served_so = place.before is not None and place.before.mode is mode
     if works is None or (mode is not Mode.MULTI_MODEL and len(place.workloads) > 1 and not is_served_so):
         return []
     if mode is Mode.SERVERLESS:
-        return _serverless(place, works, limits)
+        return [] if _needs_accelerator(place) else _serverless(place, works, limits)
     if mode is Mode.MULTI_MODEL and not _fits(place, instance_type, limits):
         return []
     longest_s = max(work.quantiles_s[-1] for work in works.values())
@@ -94,6 +95,15 @@ def ways(place: Place, mode: Mode, instance_type: str, limits: Limits) -> list[W
     if mode is Mode.BATCH:
         return _batch(place, works, instance_type, limits)
     return _replicas(place, works, mode, instance_type, limits)
+
+
+def _needs_accelerator(place: Place) -> bool:
+    """Whether what is said of any machine was measured on one with an accelerator, which serverless has not."""
+    if place.before is None or not place.before.instance_type:
+        return False
+    shape = shape_of(place.before.instance_type)
+    is_measured_there = all(place.before.instance_type in workload.work for workload in place.workloads)
+    return shape is not None and bool(shape.accelerator) and not is_measured_there
 
 
 def _fits(place: Place, instance_type: str, limits: Limits) -> bool:

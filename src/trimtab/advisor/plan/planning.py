@@ -168,7 +168,7 @@ def _shared(searcher: Searcher, places: Sequence[Place], known: dict[str, Trial]
 
 
 def _misses(clusters: Sequence[Cluster]) -> float:
-    return sum(cluster.trial.miss for cluster in clusters if not cluster.trial.kept)
+    return sum(cluster.trial.rank[0] for cluster in clusters if not cluster.trial.kept)
 
 
 def _apart(searcher: Searcher, places: Sequence[Place], known: dict[str, Trial], freedom: Freedom) -> list[Cluster]:
