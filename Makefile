@@ -7,7 +7,7 @@ TORCH := torch==2.13.0
 CLIENTS := .venvs/sagemaker2 .venvs/sagemaker3 .venvs/awscli
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-documents test test-quick lint types imports docs bench soak clients torch-env lock wheel clean
+.PHONY: help demo demo-documents test test-quick test-docs lint types imports docs bench soak clients torch-env lock wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,11 +56,14 @@ demo: $(BIN)/.ready ## deploy a fraud model with boto3, score real card payments
 demo-documents: .venvs/documents/.ready ## read page images through asynchronous inference, from zero replicas and back to zero
 	@.venvs/documents/bin/python examples/documents/demo.py
 
-test: $(BIN)/.ready clients ## all tests that need no GPU
+test: $(BIN)/.ready clients ## all tests that need no GPU (of the documentation: test-docs)
 	@$(BIN)/python .ci/halves
 
 test-quick: $(BIN)/.ready ## unit and conformance tests
 	@$(BIN)/python -m pytest tests/unit tests/conformance
+
+test-docs: $(BIN)/.ready clients .venvs/documents/.ready ## what the documentation says: its blocks are run
+	@$(BIN)/python -m pytest tests/docs
 
 lint: $(BIN)/.ready ## style
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -215,6 +215,7 @@ def queue_store(config: Config, house: str) -> QueueStore:
 
 async def control(config: Config, stop: asyncio.Event) -> None:
     """The control plane: AWS's APIs, the store, the engine, and the loop that makes intent true."""
+    from trimtab.advisor.charging import ChargedPrices
     from trimtab.aws.auth import Authenticator
     from trimtab.aws.keys import KeyRing, paging_secret
     from trimtab.aws.messaging import Messaging
@@ -227,6 +228,8 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     from trimtab.control.alarms import Alarms
     from trimtab.control.async_queues import AsyncQueues
     from trimtab.control.backlogs import Backlogs
+    from trimtab.control.costs.asking import CostBook
+    from trimtab.control.costs.ledger import Ledger
     from trimtab.control.dropped_notices import DroppedNotices
     from trimtab.control.exposition import Exposition
     from trimtab.control.hosts.files import Disk
@@ -276,11 +279,15 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         parts.callback(metrics.close)
         store = open_sqlite(paths.database)
         dropped = DroppedNotices(store.add_events, clock)
-        metering = Metering(metrics, lambda: publisher.book.table, clock, dropped=dropped.note)
+        metering = Metering(
+            metrics,
+            lambda: publisher.book.table,
+            clock,
+            dropped=dropped.note,
+            also=lambda report: ledger.taken(report),
+        )
         metrics.watch(metering.watch)
         reports = ReportServer(paths.reports_socket, metering)
-        parts.push_async_callback(reports.close)
-        await reports.open()
         objects = open_object_store(paths.objects, clock)
         parts.push_async_callback(objects.close)
         await objects.start()
@@ -306,6 +313,18 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             house=os.environ[HOUSE_VARIABLE],
             supervisor_pid=os.getppid(),
         )
+        ledger = Ledger(
+            metrics,
+            engine=engine,
+            records=store,
+            prices=ChargedPrices(config.region, now_s=clock.now_s),
+            clock=clock,
+            boot=boot_id(),
+            spent=metering.spent,
+        )
+        engine.on_change(ledger.look)
+        parts.push_async_callback(reports.close)
+        await reports.open()
         queue_client = QueueClient(paths.queues_socket)
         queue_client.open()
         parts.push_async_callback(queue_client.close)
@@ -365,7 +384,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             gateways=config.gateways + 1,  # and the consumer, of asynchronous endpoints
             hears=environments.hear,
         )
-        host_meter = HostMeter(metrics, clock)
+        host_meter = HostMeter(metrics, clock, also=ledger.noted, holding=ledger.holds)
         hosts = ModelHosts(
             paths.hosts_socket,
             store=store,
@@ -393,13 +412,18 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         authenticator = Authenticator(keys, region=config.region, clock=clock, required=signed)
         exposition = Exposition(metering)
         prometheus = Prometheus(exposition, keys, authenticator, required=signed)
-        overview = Overview(plane, metrics, lambda: sampler.usages, clock, host_meter.models, backlogs.size)
+        overview = Overview(
+            plane, metrics, lambda: sampler.usages, clock, host_meter.models, backlogs.size, ledger.usd_per_hour
+        )
         alarm_loop = AlarmLoop(alarms, metrics, clock)
         messaging = Messaging(config, queue_client, clock, Pager(paging_secret(paths.keys)))
         handlers = aws_handlers(config, plane, objects, metrics, alarms, scaling.api, messaging.handlers)
         history = ScalingHistory(journal, scaling.api)
+        costs = CostBook(ledger, metrics, clock)
         desk = QueueDesk(queue_client, lambda name: plane.get_endpoint(name).endpoint.name)
-        handler = control_handler(config, plane, overview, history, handlers, authenticator, prometheus, hosts, desk)
+        handler = control_handler(
+            config, plane, overview, history, handlers, authenticator, prometheus, hosts, desk, costs
+        )
         server = HttpServer(messaging.before(handler))
         await server.start(unix_listener(paths.control_socket))
         parts.push_async_callback(server.stop, grace_s=5.0)
@@ -407,8 +431,22 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         tell_ready()
         watch = keys.watch(publisher.set_keys)
         works = (plane.run(), metering.run(), exposition.run(), sampler.run(), alarm_loop.run(), scaling.run(), watch)
-        more = (async_queues.run(), backlogs.run(), hosts.run(), host_meter.run(), environments.run())
+        more = (
+            async_queues.run(),
+            backlogs.run(),
+            hosts.run(),
+            host_meter.run(),
+            environments.run(),
+            ledger.run(),
+            costs.run(),
+        )
         await until_stopped(stop, *works, *more, *messaging.works())
+
+
+def boot_id() -> str:
+    """Names this life of the machine."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as told:
+        return told.read().strip()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
     GET /_trimtab/v1/endpoints                     every endpoint in short
     GET /_trimtab/v1/endpoints/NAME                replicas, start budgets, failures, events with their reasons
     GET /_trimtab/v1/top                           rates, latencies, CPU, memory (aws/native_top.py)
+    GET /_trimtab/v1/costs                         what was spent, and on what (aws/native_costs.py)
     GET /_trimtab/v1/endpoints/NAME/logs           log lines as JSON Lines; variant=, replica=, tail=N, follow=true
     GET /_trimtab/v1/endpoints/NAME/scaling        what autoscaling saw and decided (aws/native_scaling.py)
     GET /_trimtab/v1/endpoints/NAME/models         models of a multi-model endpoint; settings of them can be changed
@@ -31,6 +32,7 @@ from msgspec.structs import replace
 
 import trimtab
 from trimtab.aws.http import Handler, HttpRequest, HttpResponse
+from trimtab.aws.native_costs import cost_query
 from trimtab.aws.native_logs import LogFiles, LogLine
 from trimtab.aws.native_models import METHODS as MODELS_METHODS
 from trimtab.aws.native_models import answer_models
@@ -42,12 +44,14 @@ from trimtab.aws.native_top import top_query
 from trimtab.aws.permissions import check_action, check_endpoints
 from trimtab.aws.registry import Authenticate
 from trimtab.control.api import ControlApi
+from trimtab.control.costs.asking import CostBook
 from trimtab.control.fleet import wanted_of
 from trimtab.control.hosts.api import ModelsApi
 from trimtab.control.queue_desk import QueueDesk
 from trimtab.control.top import Overview, Top
 from trimtab.errors import Denied, Invalid, NotFound, RequestError, TrimtabError, Unavailable
 from trimtab.logs import fields
+from trimtab.policies.costs.report import CostReport
 from trimtab.resources.endpoint import Endpoint, EndpointView
 from trimtab.resources.replica import ReplicaState
 from trimtab.resources.routing import AccessKey
@@ -69,12 +73,13 @@ def native_api(
     scaling: ScalingHistory | None = None,
     models: ModelsApi | None = None,
     queues: QueueDesk | None = None,
+    costs: CostBook | None = None,
 ) -> Handler:
     """The handler of every path below `PREFIX`. `logs` is `Paths.logs`; `about` (region, ...) is told by `health`.
 
-    Without `scaling`, `models` or `queues`, there are no paths for it.
+    Without `scaling`, `models`, `queues` or `costs`, there are no paths for it.
     """
-    api = _Api(control, overview, logs, about, scaling, models, queues)
+    api = _Api(control, overview, logs, about, scaling, models, queues, costs)
 
     async def handle(request: HttpRequest) -> HttpResponse:
         try:
@@ -99,10 +104,12 @@ class _Api:
         scaling: ScalingHistory | None,
         models: ModelsApi | None,
         queues: QueueDesk | None,
+        costs: CostBook | None,
     ) -> None:
         self._control = control
         self._models = models
         self._queues = queues
+        self._costs = costs
         self._scaling = scaling
         self._overview = overview
         self._logs = logs
@@ -125,6 +132,8 @@ class _Api:
                 return self._endpoints(key)
             case ["top"]:
                 return await self._top(key, request.query)
+            case ["costs"] if self._costs is not None:
+                return await self._spent(self._costs, key, request.query)
             case ["endpoints", name]:
                 _require(key, "sagemaker", "DescribeEndpoint", name)
                 return _json(200, endpoint_document(self._control.get_endpoint(name)))
@@ -168,6 +177,14 @@ class _Api:
         else:
             check_action(key, "sagemaker", "ListEndpoints", caller=_caller(key))
         return _json(200, await self._overview.top(asked, lambda name: _sees(key, name)))
+
+    async def _spent(self, costs: CostBook, key: AccessKey | None, query: str) -> HttpResponse:
+        asked = cost_query(query)
+        if asked.endpoint:
+            _require(key, "sagemaker", "DescribeEndpoint", asked.endpoint)
+        else:
+            check_action(key, "sagemaker", "ListEndpoints", caller=_caller(key))
+        return _json(200, await costs.report(asked, lambda name: _sees(key, name)))
 
     def _view(self, endpoint: Endpoint) -> EndpointView | None:
         try:
@@ -287,7 +304,7 @@ def _not_allowed(request: HttpRequest) -> HttpResponse:
     return _json(405, {"error": {"code": "Invalid", "message": f"{request.method} is not allowed here."}})
 
 
-def _json(status: int, document: Mapping[str, Any] | Top) -> HttpResponse:
+def _json(status: int, document: Mapping[str, Any] | Top | CostReport) -> HttpResponse:
     return HttpResponse(
         status=status, headers=[("Content-Type", "application/json")], body=msgspec.json.encode(document) + b"\n"
     )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from trimtab.aws.registry import Authenticate, Handlers
     from trimtab.control.alarms import Alarms
     from trimtab.control.api import ControlApi
+    from trimtab.control.costs.asking import CostBook
     from trimtab.control.hosts.api import ModelsApi
     from trimtab.control.queue_desk import QueueDesk
     from trimtab.control.scaling.api import ScalingApi
@@ -32,6 +33,7 @@ def control_handler(
     prometheus: Handler,
     models: ModelsApi | None = None,
     queues: QueueDesk | None = None,
+    costs: CostBook | None = None,
 ) -> Handler:
     """Everything that is not data plane: Prometheus's scrapes, trimtab's own API, then AWS's services."""
     from trimtab.aws.dispatch import Dispatcher
@@ -41,7 +43,7 @@ def control_handler(
 
     about = {"region": config.region, "account": config.account}
     aws = Dispatcher(handlers, authenticate, **about)
-    native = native_api(plane, overview, authenticate, config.paths.logs, about, history, models, queues)
+    native = native_api(plane, overview, authenticate, config.paths.logs, about, history, models, queues, costs)
 
     async def handle(request: HttpRequest) -> HttpResponse:
         if is_scrape(request):

@@ -59,6 +59,11 @@ def size(value: float) -> str:
     return f"{value:.{0 if value >= 99.5 else 1 if value >= 9.95 else 2}f}{unit}"
 
 
+def usd(value: float) -> str:
+    """Dollars that may be far below a cent: `0.0123`, `4.5e-5`."""
+    return short(value) if value >= 0.01 or value == 0 else f"{value:.4f}" if value >= 0.0001 else f"{value:.0e}"
+
+
 COLUMNS = (
     Column("REQ/S", 5, 90, "rate_per_s", short),
     Column("ERR/S", 5, 80, "errors_per_s", short),
@@ -76,6 +81,8 @@ COLUMNS = (
     Column("MEM", 5, 72, "memory_bytes", size),
     Column("GPU", 5, 74, "gpu_percent", percent),
     Column("GPUMEM", 6, 71, "gpu_memory_bytes", size),
+    Column("$/H", 5, 65, "usd_per_hour", short),
+    Column("$/1k", 6, 55, "usd_per_1000", usd),
 )
 
 

@@ -119,12 +119,14 @@ def _rows(rows: Sequence[Row], width: int) -> Iterator[Line]:
     has_gpus = any(row.figures.get("gpu_percent") is not None or row.figures.get("gpu_memory_bytes") for row in rows)
     has_models = any(row.figures.get("models_loaded") is not None for row in rows)
     has_queues = any(row.figures.get("backlog") is not None for row in rows)
+    has_prices = any(row.figures.get("usd_per_hour") is not None for row in rows)
     columns = [
         column
         for column in COLUMNS
         if (has_gpus or not column.title.startswith("GPU"))
         and (has_models or column.title not in ("MODELS", "HIT"))
         and (has_queues or column.title != "BACKLOG")
+        and (has_prices or not column.title.startswith("$"))
     ]
     taken = STATE_WIDTH + READY_WIDTH + 2 * GAP
     chosen = fitting(columns, width, taken=taken)

@@ -19,6 +19,7 @@ from trimtab.control.metering import Metering, Place, Variant
 from trimtab.control.totals import Sum, VersionTotals
 from trimtab.metrics import families as f
 from trimtab.metrics.families import BOUNDS_S, FAMILIES, SAMPLED, Family
+from trimtab.resources.cost import MICRO
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +120,8 @@ def rendered(place: Place, variant: Variant) -> tuple[str, ...]:
             row[_AT[family.name]] = f"{family.name}{{{labels}}} {total.sum!r}\n"
         else:
             row[_AT[family.name]] = _summary(family, labels, total)
+    for part, micro_usd in variant.costs.items():
+        row[_AT[f.COST.name]] += f'{f.COST.name}{{{labels},part="{part}"}} {micro_usd / MICRO!r}\n'
     for name, version in totals.versions.items():
         _put_version(row, f'{labels},version="{escaped(name)}"', version)
     return tuple(row)

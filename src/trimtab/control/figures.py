@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from trimtab.metrics import names
 from trimtab.metrics.sketch import Sketch
@@ -32,6 +33,8 @@ class Figures(Struct, frozen=True, kw_only=True, omit_defaults=True):
     gpu_memory_bytes: int | None = None
     models_loaded: int | None = None  # of multi-model variants, all replicas together
     model_hit_percent: float | None = None  # requests whose model was loaded when they came
+    usd_per_hour: float | None = None  # of all replicas, where a price is known
+    usd_per_1000: float | None = None  # requests, at this rate
 
 
 # member of Reading -> where its samples are, and which sort needs them
@@ -171,6 +174,14 @@ def figures(readings: Sequence[Reading], usages: Sequence[ReplicaUsage], models:
         models_loaded=taken.models_loaded,
         model_hit_percent=None if hits is None else 100.0 * hits,
     )
+
+
+def priced(of: Figures, usd_per_hour: float | None) -> Figures:
+    """With what it costs: by the hour, and of 1,000 requests at the rate of the window."""
+    if usd_per_hour is None:
+        return of
+    per_1000 = usd_per_hour / 3.6 / of.rate_per_s if of.rate_per_s else None
+    return replace(of, usd_per_hour=usd_per_hour, usd_per_1000=per_1000)
 
 
 def usage_figures(usages: Sequence[ReplicaUsage], models: Sequence[int] = ()) -> Figures:

@@ -58,6 +58,10 @@ class Keeps(Protocol):
     def notes(self, prefix: str = "") -> dict[str, bytes]: ...
 
 
+Also = Callable[[Report], tuple[Sequence[Sample], Mapping[str, bytes | None]]]
+"""Samples and notes that a report brings, beside those of Metering."""
+
+
 class Variant(Struct):
     """What is known of one variant of the route table now."""
 
@@ -70,6 +74,7 @@ class Variant(Struct):
     reported_s: int = 0  # start of the newest report
     sampled: dict[str, float] = field(default_factory=dict)  # gauges by metric name
     newest: dict[str, tuple[int, VariantReport]] = field(default_factory=dict)  # by gateway, when there are several
+    costs: dict[str, int] = field(default_factory=dict)  # micro-dollars since it exists, by part
 
 
 class Metering:
@@ -82,10 +87,13 @@ class Metering:
         clock: Clock,
         *,
         dropped: Callable[[str], None] = lambda endpoint: None,
+        also: Also = lambda report: ((), {}),
     ) -> None:
-        """`dropped` hears of an endpoint whose tasks' notices were dropped."""
+        """`dropped` hears of an endpoint whose tasks' notices were dropped. `also` says what else is written together
+        with a report, of one that was not taken before."""
         self._store = store
         self._dropped = dropped
+        self._also = also
         self._table = table
         self._clock = clock
         self._maker = SampleMaker()
@@ -178,7 +186,8 @@ class Metering:
                 variant.totals.add(of)
                 self._show(place, variant, whole, report)
                 notes[_note(place)] = totals_of.packed(variant.totals)
-        self._store.record(samples, notes=notes, committed=acknowledged)
+        more, noted = self._also(report)
+        self._store.record([*samples, *more], notes={**notes, **noted}, committed=acknowledged)
 
     def _together(self, gateway: str, start_s: int, of: VariantReport, variant: Variant | None) -> VariantReport:
         """`of` with the gauges of all gateways: what is in hand and busy adds up over them."""
@@ -277,6 +286,12 @@ class Metering:
         if gone:
             logger.info("metering: variants gone %s", fields(count=len(gone)))
             self._store.record((), notes={_note(place): None for place in gone})
+
+    def spent(self, place: Place, costs: Mapping[str, int]) -> None:
+        """What a variant has cost since it exists, in micro-dollars by part."""
+        if (variant := self.variants.get(place)) is not None:
+            variant.costs = dict(costs)
+            self.changed.add(place)
 
     # --- what others record ----------------------------------------------------------------------------------------
 

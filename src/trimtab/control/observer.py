@@ -11,9 +11,10 @@ from trimtab.clock import Clock
 from trimtab.control.route_book import RouteBook
 from trimtab.control.seen import Seen, Settings
 from trimtab.engines.engine import Engine
-from trimtab.errors import NotFound
+from trimtab.errors import NoCapacity, NotFound
 from trimtab.policies.serverless.environments import Wanted
 from trimtab.resources.deployment import EndpointRecord
+from trimtab.resources.endpoint import EndpointStatus
 from trimtab.resources.hosting import ModelSetting
 from trimtab.resources.names import key_of
 from trimtab.resources.replica import Failure, ReplicaSpec, ReplicaState, ReplicaStatus
@@ -27,6 +28,8 @@ EnvironmentsSeen = Callable[[str, EndpointRecord | None, Sequence[ReplicaStatus]
 ModelSettings = Callable[[str], Sequence[ModelSetting]]
 """(endpoint): what users have set of its models since it was made."""
 
+_TAKES_ROOM = (ReplicaState.STARTING, ReplicaState.READY, ReplicaState.DRAINING)
+_RUNS_NOTHING = (EndpointStatus.DELETING, EndpointStatus.FAILED)
 _PATIENCE_S = 5.0  # after which an order without effect is given again, and a replica never listed counts as lost
 
 
@@ -60,6 +63,7 @@ class Observer:
         self._known: dict[str, ReplicaStatus] = {}  # last seen, or made up from the order to start
         self._unlisted_since_s: dict[str, float] = {}  # ordered, not listed by the engine yet (monotonic)
         self._refused: set[str] = set()  # the engine refused to start it: listed by nobody but us
+        self._early: set[str] = set()  # of these, for want of room, while others were about to leave
         self._alive: set[str] = set()  # ids that the engine listed when it was last asked for room
         self._room_s = 0.0
         self._sound: set[str] = set()  # of these, what had not failed
@@ -87,7 +91,7 @@ class Observer:
         if freed:
             self._freed_s = self._room_s
         records = self._store.list_endpoints()
-        return {key_of(r.endpoint.name) for r in records if any(c.reason == "NoCapacity" for c in r.crashes)}
+        return {key_of(r.endpoint.name) for r in records if any(c.reason == NoCapacity.reason for c in r.crashes)}
 
     @property
     def freed_s(self) -> float:
@@ -113,6 +117,7 @@ class Observer:
             stopped=frozenset(self._stopped.keys() & ids),
             token=secrets.token_hex(4),
             room_s=self._room_s,
+            room_coming=not self._early.isdisjoint(ids),
             signals=self._signalling(record),
             model_settings=tuple(self._model_settings(record.endpoint.name)) if record and record.multi_model else (),
             environments=self._environments(key, record, replicas),
@@ -131,6 +136,8 @@ class Observer:
         """The engine refused the order: it is shown as a failed replica until it is stopped."""
         self._known[spec.id] = replace(_made_up(spec, ReplicaState.FAILED, self._clock.now_s()), failure=failure)
         self._refused.add(spec.id)
+        if failure.reason == NoCapacity.reason and self._is_room_coming():
+            self._early.add(spec.id)
 
     def drained(self, replica_id: str) -> None:
         """A drain was ordered."""
@@ -139,6 +146,16 @@ class Observer:
     def stopped(self, replica_id: str) -> None:
         """A stop was ordered."""
         self._stopped[replica_id] = self._clock.monotonic_s()
+
+    def _is_room_coming(self) -> bool:
+        """Whether something runs that will end as soon as gateways have let go of it."""
+        kept = {
+            key_of(record.endpoint.name)
+            for record in self._store.list_endpoints()
+            if record.endpoint.status not in _RUNS_NOTHING
+        }
+        running = (replica for replica in self._engine.observe() if replica.state in _TAKES_ROOM)
+        return any(r.id in self._draining or r.id in self._stopped or key_of(r.endpoint) not in kept for r in running)
 
     def _record(self, key: str) -> EndpointRecord | None:
         try:
@@ -202,6 +219,7 @@ class Observer:
         self._known.pop(replica_id, None)
         self._unlisted_since_s.pop(replica_id, None)
         self._refused.discard(replica_id)
+        self._early.discard(replica_id)
         self._draining.pop(replica_id, None)
         self._stopped.pop(replica_id, None)
 

@@ -41,6 +41,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     stopped: frozenset[str] = frozenset()
     token: str = ""
     room_s: float = 0.0  # wall time when a replica last left the machine, and made room; 0: not seen
+    room_coming: bool = False  # a start has found no room while others were about to leave
     signals: frozenset[str] = frozenset()  # variants of which control wants to know at once what gateways have in hand
     model_settings: tuple[ModelSetting, ...] = ()  # what users have set of the endpoint's models since it was made
     environments: Mapping[str, Wanted] = {}  # by name of serverless variant; times are monotonic

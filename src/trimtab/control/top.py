@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from trimtab.clock import Clock
 from trimtab.control.api import ControlApi
-from trimtab.control.figures import Figures, Reading, Window, figures, rank, usage_figures
+from trimtab.control.figures import Figures, Reading, Window, figures, priced, rank, usage_figures
 from trimtab.control.fleet import wanted_of
 from trimtab.errors import Invalid, NotFound
 from trimtab.metrics.store import MetricStore
@@ -127,14 +127,17 @@ class Overview:
         clock: Clock,
         models: Callable[[], Mapping[str, int]] = dict,
         backlog: Callable[[str], int | None] = lambda endpoint: None,
+        costs: Callable[[str], Mapping[str, float]] = lambda endpoint: {},
     ) -> None:
         """`models`: how many models each replica of a multi-model variant has loaded, by its id. `backlog`: how many
-        requests wait or are worked on at an asynchronous endpoint; None of any other."""
+        requests wait or are worked on at an asynchronous endpoint; None of any other. `costs`: dollars an hour of each
+        of an endpoint's variants whose replicas have a price."""
         self._control = control
         self._metrics = metrics
         self._usages = usages
         self._models = models
         self._backlog = backlog
+        self._costs = costs
         self._clock = clock
 
     async def top(self, query: TopQuery, sees: Callable[[str], bool] = lambda name: True) -> Top:
@@ -151,7 +154,8 @@ class Overview:
         rows = []
         for number, endpoint in enumerate(page, 1):
             events = self._control.get_events(endpoint.name, last=query.events) if query.events else ()
-            rows.append(asked.endpoint(endpoint, events, self._backlog(endpoint.name)))
+            costs = self._costs(endpoint.name)
+            rows.append(asked.endpoint(endpoint, events, self._backlog(endpoint.name), costs))
             if number % _AT_A_TIME == 0:
                 await asyncio.sleep(0)
         wanted = {key_of(endpoint.name) for endpoint in found}
@@ -207,7 +211,13 @@ class _Asked:
             self._taken(self._replicas.get(key_of(endpoint.name), ())),
         )
 
-    def endpoint(self, endpoint: Endpoint, events: Sequence[Event], backlog: int | None = None) -> EndpointTop:
+    def endpoint(
+        self,
+        endpoint: Endpoint,
+        events: Sequence[Event],
+        backlog: int | None = None,
+        costs: Mapping[str, float] = {},
+    ) -> EndpointTop:
         replicas = self._replicas.get(key_of(endpoint.name), ())
         names = _variant_names(endpoint, replicas)
         readings = {name: self._reading(endpoint, name) for name in names}
@@ -217,15 +227,20 @@ class _Asked:
             status=endpoint.status.value,
             replicas_ready=_ready(replicas),
             replicas_desired=_desired(endpoint, replicas),
-            figures=found if backlog is None else replace(found, backlog=backlog),
-            variants=tuple(self._variant(endpoint, name, replicas, readings[name]) for name in names),
+            figures=priced(replace(found, backlog=backlog), sum(costs.values()) if costs else None),
+            variants=tuple(self._variant(endpoint, name, replicas, readings[name], costs.get(name)) for name in names),
             failure_reason=endpoint.failure_reason,
             errors_by_reason=self._window.errors_by_reason(endpoint.name, since_s=endpoint.created_s),
             events=tuple(events),
         )
 
     def _variant(
-        self, endpoint: Endpoint, name: str, replicas: Sequence[ReplicaStatus], reading: Reading
+        self,
+        endpoint: Endpoint,
+        name: str,
+        replicas: Sequence[ReplicaStatus],
+        reading: Reading,
+        usd_per_hour: float | None = None,
     ) -> VariantTop:
         mine = sorted((r for r in replicas if r.variant == name), key=lambda r: (r.started_s, r.id))
         states = [state for state in (*endpoint.pending_variants, *endpoint.variants) if state.name == name]
@@ -234,7 +249,7 @@ class _Asked:
             weight=states[0].desired_weight if states else 0.0,
             replicas_ready=_ready(mine),
             replicas_desired=wanted_of(states[0], endpoint.name, mine) if states else 0,
-            figures=figures([reading], self._taken(mine), self._held(mine)),
+            figures=priced(figures([reading], self._taken(mine), self._held(mine)), usd_per_hour),
             replicas=tuple(self._replica(replica) for replica in mine),
         )
 

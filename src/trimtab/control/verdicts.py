@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from trimtab.control.fleet import Crew, Loss
 from trimtab.control.turn import Turn
+from trimtab.errors import NoCapacity
 from trimtab.policies.restart import streak
 from trimtab.policies.rollout import has_failed
 from trimtab.resources.deployment import Crash, Deployment
@@ -21,8 +22,13 @@ def hopeless(turn: Turn, deployment: Deployment) -> Loss | None:
 
 
 def hopeless_crew(turn: Turn, crew: Crew, crashes: Sequence[Crash]) -> Loss | None:
-    """The same of one variant, by those of its `crashes` that speak of what is under way."""
+    """The same of one variant, by those of its `crashes` that speak of what is under way.
+
+    That there was no room is no reason while others are leaving: the plan starts it again when they have left.
+    """
     losses = [loss for loss in turn.fleet.losses if loss.demand == crew.demand]
+    if turn.seen.room_coming:
+        crashes = [crash for crash in crashes if crash.reason != NoCapacity.reason]
     return losses[-1] if losses and has_failed(crashes, count=crew.demand.count) else None
 
 

@@ -101,10 +101,18 @@ MODEL_WAIT: Final = Family(
     "Multi-model: how long requests waited for their model; of those that did.",
 )
 
+COST: Final = Family(
+    "trimtab_cost_usd_total",
+    "counter",
+    "US dollars that the variant has cost since it exists, by part: serving, headroom, idle, cold-starts, reloads, "
+    "retries, shadow, rollout.",
+    (*VARIANT_LABELS, "part"),
+)
+
 GATEWAY_FAMILIES: Final = (
     INVOCATIONS, THROTTLED, RETRIES, CLIENTS_GONE, ERRORS, MODEL_ERRORS, STREAM_ERRORS, DURATION, MODEL_DURATION,
     QUEUE_DURATION, COMPUTE_DURATION, FIRST_CHUNK, BATCH_SIZE, IN_PROGRESS, QUEUED, UTILIZATION, READY,
-    MODEL_HITS, MODEL_MISSES, MODEL_WAIT,
+    MODEL_HITS, MODEL_MISSES, MODEL_WAIT, COST,
 )  # fmt: skip
 
 

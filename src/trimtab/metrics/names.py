@@ -20,6 +20,7 @@ VERSION: Final = "ModelVersion"  # the deployment that a variant's replicas were
 REPLICA: Final = "ReplicaId"
 DIRECTION: Final = "Direction"  # of a scaling decision: Out, In
 CAUSE: Final = "Cause"  # of a start: Deployment, Restart, ScaleOut, OnDemand; of a model's load or unload: Asked, ...
+PART: Final = "Part"  # of a cost: serving, headroom, idle, cold-starts, reloads, retries, shadow, rollout
 REASON: Final = "Reason"  # of an error: `TrimtabError.reason`
 
 PER_VARIANT: Final = (ENDPOINT, VARIANT)
@@ -249,6 +250,14 @@ METRICS: Final = (
         "Of these, those that the kernel killed for memory, that took more than their instance type has, or whose "
         "model raised MemoryError while it was loaded. One that does so in a request fails that request: Errors with "
         "Reason OutOfMemory.",
+    ),
+    Metric(
+        TRIMTAB,
+        "Cost",
+        "None",
+        "US dollars, charged some seconds after the time that they are for; Sum is what was spent. Nothing is "
+        "published where no price is known. docs/guides/costs.md says what the parts are.",
+        (PER_VARIANT, PER_VERSION, (ENDPOINT, VARIANT, PART)),
     ),
     Metric(
         TRIMTAB,

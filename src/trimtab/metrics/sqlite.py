@@ -386,14 +386,16 @@ class SqliteMetricStore:
 
     def notes(self, prefix: str = "") -> dict[str, bytes]:
         """The notes whose names begin with `prefix`, committed or not."""
+        return self.notes_between(prefix, prefix + "\U0010ffff")
+
+    def notes_between(self, first: str, until: str) -> dict[str, bytes]:
+        """The notes whose names are in [first, until), in the order of code points, committed or not."""
         with self._reading, self._lock:
-            rows = self._reader.execute(
-                "SELECT name, value FROM notes WHERE name>=? AND name<?", (prefix, prefix + "\U0010ffff")
-            )
+            rows = self._reader.execute("SELECT name, value FROM notes WHERE name>=? AND name<?", (first, until))
             found: dict[str, bytes | None] = dict(rows.fetchall())
             for batch in (self._under_way, self._batch):
                 if batch is not None:
-                    found.update({name: value for name, value in batch.notes.items() if name.startswith(prefix)})
+                    found.update({name: value for name, value in batch.notes.items() if first <= name < until})
         return {name: value for name, value in found.items() if value is not None}
 
 

@@ -231,11 +231,14 @@ class Batching:
         """The bound after a batch: down at once when it took too long, to half at most; up to at most the double.
 
         Two batches must fit into the target. The line says how large they may be, but is believed only near sizes that
-        have been seen; a full batch within its share of the target is what allows a larger one.
+        have been seen; a full batch within its share of the target is what allows a larger one. Where sizes do not tell
+        the line's slope, one batch may have been quick by chance: their mean must be within that share, too.
         """
         budget_s = self.limits.latency_s * _OWN_SHARE
         fits = self.line.fits(budget_s)
         if took_s > budget_s:
             return max(1, min(self.rows, max(rows // 2, int(min(fits, rows * budget_s / took_s)))))
+        if not self.line.row_s and self.line.cost_s(rows) > budget_s:
+            fits = rows
         proven = max(rows, int(min(fits, MOST_ROWS)))
         return max(1, min(self.limits.rows, 2 * rows, proven) if rows >= self.rows else min(self.rows, proven))

@@ -5,12 +5,16 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from fractions import Fraction
+from math import lcm
 from typing import Any, Final, TypeVar
 
 K = TypeVar("K", bound=Any)
 
 MICRO: Final = 1_000_000
 """Micro-dollars of a dollar."""
+
+_GOLDEN: Final = 0x9E3779B97F4A7C15  # 2**64 / the golden ratio: multiples of it fall evenly between 0 and 2**64
+_TURN: Final = 1 << 64
 
 
 class Part(enum.StrEnum):
@@ -44,15 +48,35 @@ def divided_among(total: int, weights: Mapping[K, float], *, rest: K) -> dict[K,
     if any(not 0 <= weight < float("inf") for weight in weights.values()):
         raise ValueError("weights are finite, and 0 or more")
     exact = {key: Fraction(weight) for key, weight in weights.items() if weight > 0}
-    whole = sum(exact.values(), Fraction(0))
-    if not whole:
-        return {rest: total} if total else {}
-    if len(exact) == 1:
-        return dict.fromkeys(exact, total) if total else {}
-    shares = {key: weight * total / whole for key, weight in exact.items()}
-    parts = {key: int(share) for key, share in shares.items()}
+    if len(exact) < 2:
+        return dict.fromkeys(exact or (rest,), total) if total else {}
+    scale = lcm(*(weight.denominator for weight in exact.values()))
+    whole = {key: weight.numerator * (scale // weight.denominator) for key, weight in exact.items()}
+    of = sum(whole.values())
+    parts = {key: total * weight // of for key, weight in whole.items()}
     left = total - sum(parts.values())
-    order = sorted(shares, key=lambda key: (parts[key] - shares[key], key))
+    order = sorted(whole, key=lambda key: (-(total * whole[key] % of), key)) if left else []
     for key in order[:left]:
         parts[key] += 1
     return {key: amount for key, amount in parts.items() if amount}
+
+
+def spread(total: int, weights: Mapping[K, int], *, rest: K, turn: int) -> dict[K, int]:
+    """As `divided_among`, for a total that comes in many small pieces: in the long run each key gets its share of all.
+
+    Largest remainders would give what is small the same nothing every time. Here the places where shares are rounded
+    move on with `turn`, the number of the piece: what a key has got of n pieces in a row is its share within a few.
+    """
+    whole = {key: weight for key, weight in weights.items() if weight > 0}
+    if len(whole) < 2:
+        return dict.fromkeys(whole or (rest,), total) if total else {}
+    of = sum(whole.values()) * _TURN
+    so_far = turn * _GOLDEN % _TURN * (of // _TURN)
+    parts: dict[K, int] = {}
+    given = 0
+    for key in sorted(whole):
+        so_far += total * whole[key] * _TURN
+        if (share := so_far // of - given) > 0:
+            parts[key] = share
+        given += share
+    return parts

@@ -16,9 +16,10 @@ from trimtab.sim.load import Floats
 
 SLOW_S: Final = 0.2
 _PARTS: Final = 12  # points that a tail is told by
-_BINS_PER_DECADE: Final = 200
-_LEAST_S: Final = 1e-5
-_DECADES: Final = 10
+BINS_PER_DECADE: Final = 200
+LEAST_S: Final = 1e-5
+DECADES: Final = 10
+BINS: Final = DECADES * BINS_PER_DECADE
 _SMOOTH: Final = 11  # steps over which a rate is taken: a step's own count is chance
 
 
@@ -122,9 +123,9 @@ def summed(points: Told) -> Latencies:
 
 def histogram_of(points: Told) -> Floats:
     """Weights by latency, in bins that are 1.2 % wide."""
-    bins = np.log10(np.maximum(points.seconds, _LEAST_S) / _LEAST_S) * _BINS_PER_DECADE
-    index = np.clip(bins.astype(np.int64), 0, _DECADES * _BINS_PER_DECADE - 1)
-    made: Any = np.bincount(index.ravel(), weights=points.weights.ravel(), minlength=_DECADES * _BINS_PER_DECADE)
+    bins = np.log10(np.maximum(points.seconds, LEAST_S) / LEAST_S) * BINS_PER_DECADE
+    index = np.clip(bins.astype(np.int64), 0, BINS - 1)
+    made: Any = np.bincount(index.ravel(), weights=points.weights.ravel(), minlength=BINS)
     return np.asarray(made, dtype=np.float64)
 
 
@@ -134,4 +135,4 @@ def quantile(histogram: Floats, part: float) -> float:
     if not len(sums) or sums[-1] <= 0:
         return 0.0
     index: Any = np.searchsorted(sums, sums[-1] * part)
-    return float(_LEAST_S * 10 ** ((int(index) + 0.5) / _BINS_PER_DECADE))
+    return float(LEAST_S * 10 ** ((int(index) + 0.5) / BINS_PER_DECADE))

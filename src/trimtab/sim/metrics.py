@@ -29,18 +29,44 @@ class Sample(Struct, frozen=True):
     ready: int
     wanted: int
     span_s: float
+    least_hand: float = -1.0  # in hand at any moment of it; below 0: not known, `in_hand` stands for it
+    most_hand: float = -1.0
 
 
-# What a step adds: a value, and how many samples have it.
-_METRICS: Final[dict[tuple[str, str], Callable[[Sample], tuple[float, float]]]] = {
-    (SAGEMAKER, "Invocations"): lambda s: (1.0, s.arrivals),
-    (SAGEMAKER, "InvocationsPerInstance"): lambda s: (1.0 / max(1, s.ready), s.arrivals),
-    (SAGEMAKER, "ConcurrentRequestsPerModel"): lambda s: (s.in_hand / max(1, s.ready), s.span_s),
-    (TRIMTAB, SIGNAL_1S): lambda s: (s.in_hand / max(1, s.wanted), s.span_s),
-    (TRIMTAB, SIGNAL_10S): lambda s: (s.in_hand / max(1, s.wanted), s.span_s),
-    (TRIMTAB, "QueueDepth"): lambda s: (s.waiting, s.span_s),
-    (TRIMTAB, "Utilization"): lambda s: (100 * s.busy_s / max(1e-9, s.ready * s.span_s), s.span_s),
-    (INSTANCES, "CPUUtilization"): lambda s: (100 * s.busy_s / max(1e-9, s.ready * s.span_s), s.span_s),
+Added = tuple[float, float, float, float]
+"""Values: their mean, how many samples have it, the least and the most."""
+
+
+def _one(value: float, count: float) -> Added:
+    return value, count, value, value
+
+
+def _in_hand(s: Sample) -> Added:
+    """As live metering has it: least and most of each second, of which CloudWatch takes the Maximum."""
+    each = 1 / max(1, s.ready)
+    if s.most_hand < 0:
+        return _one(s.in_hand * each, s.span_s)
+    return (s.least_hand + s.most_hand) / 2 * each, s.span_s, s.least_hand * each, s.most_hand * each
+
+
+def _backlog(s: Sample) -> Added:
+    """AWS: of an asynchronous endpoint; what is in work counts."""
+    return _one(s.in_hand / max(1, s.ready), s.span_s)
+
+
+# What a step adds.
+_METRICS: Final[dict[tuple[str, str], Callable[[Sample], Added]]] = {
+    (SAGEMAKER, "Invocations"): lambda s: _one(1.0, s.arrivals),
+    (SAGEMAKER, "InvocationsPerInstance"): lambda s: _one(1.0 / max(1, s.ready), s.arrivals),
+    (SAGEMAKER, "ConcurrentRequestsPerModel"): _in_hand,
+    (SAGEMAKER, "ApproximateBacklogSize"): lambda s: _one(s.in_hand, s.span_s),
+    (SAGEMAKER, "ApproximateBacklogSizePerInstance"): _backlog,
+    (SAGEMAKER, "HasBacklogWithoutCapacity"): lambda s: _one(float(s.in_hand > 0 and s.ready == 0), s.span_s),
+    (TRIMTAB, SIGNAL_1S): lambda s: _one(s.in_hand / max(1, s.wanted), s.span_s),
+    (TRIMTAB, SIGNAL_10S): lambda s: _one(s.in_hand / max(1, s.wanted), s.span_s),
+    (TRIMTAB, "QueueDepth"): lambda s: _one(s.waiting, s.span_s),
+    (TRIMTAB, "Utilization"): lambda s: _one(100 * s.busy_s / max(1e-9, s.ready * s.span_s), s.span_s),
+    (INSTANCES, "CPUUtilization"): lambda s: _one(100 * s.busy_s / max(1e-9, s.ready * s.span_s), s.span_s),
 }
 _STATISTICS: Final = ("Sum", "Average", "Maximum", "Minimum", "SampleCount")
 
@@ -55,13 +81,13 @@ class _Bucket:
         self.total = self.count = 0.0
         self.least, self.most = float("inf"), float("-inf")
 
-    def add(self, value: float, count: float) -> None:
-        self.total += value * count
+    def add(self, mean: float, count: float, least: float, most: float) -> None:
+        self.total += mean * count
         self.count += count
-        if value < self.least:
-            self.least = value
-        if value > self.most:
-            self.most = value
+        if least < self.least:
+            self.least = least
+        if most > self.most:
+            self.most = most
 
 
 class SimAlarm:

@@ -58,7 +58,7 @@ from trimtab.sim.load import Floats
 from trimtab.sim.world import Ints, Serving, Work, Workload
 
 _MOST_CELLS: Final = 4_000_000
-_MOST_STEPS: Final = 500_000_000  # of the dynamic programme
+_MOST_STEPS: Final = 150_000_000  # of the dynamic programme
 _STARTS_A_CELL: Final = 40  # cells in a start, where that can be afforded
 _SLACK: Final = 1e-6  # of a unit: sums are rounded in the bound's disfavour
 _LEAST_CELL_S: Final = 0.01

@@ -15,26 +15,18 @@ from trimtab.policies.scaling.decisions import Decision, Rules
 from trimtab.policies.scaling.inputs import AlarmFired, Bounds, Finished, Forecast, Input, Load, Scheduled
 from trimtab.policies.scaling.reducer import step
 from trimtab.policies.scaling.state import State
-from trimtab.resources.alarm import Watched
 from trimtab.resources.scaling import PolicyAlarm, ScalingPolicy
 from trimtab.sim.latency import Latencies, Told, summed, told
 from trimtab.sim.load import Floats, LoadShape
 from trimtab.sim.metrics import Sample, SimAlarm
 from trimtab.sim.plant import Machine, Plant, Seen
+from trimtab.sim.world import OwnAlarm
 
 _LONGEST_STEP_S: Final = 10.0
 _ROUNDING_S: Final = 1e-9
 
 
 Note = Callable[[Rules, State, Input, tuple[Decision, ...], State], None]
-
-
-class OwnAlarm(Struct, frozen=True):
-    """An alarm that a caller made for a step policy."""
-
-    policy: str  # name
-    watched: Watched
-    is_high: bool = True
 
 
 class Run(Struct, frozen=True, kw_only=True):

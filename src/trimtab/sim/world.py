@@ -14,6 +14,7 @@ import numpy as np
 from msgspec import Struct, field
 
 from trimtab.policies.scaling.decisions import Decision
+from trimtab.resources.alarm import Watched
 from trimtab.resources.cost import Part
 from trimtab.resources.scaling import ScalingPolicy, ScheduledAction
 from trimtab.sim.load import Floats
@@ -105,6 +106,14 @@ class Workload(Struct, frozen=True, kw_only=True):
 # --- architectures --------------------------------------------------------------------------------------------------
 
 
+class OwnAlarm(Struct, frozen=True):
+    """An alarm that a caller made for a step policy."""
+
+    policy: str  # name
+    watched: Watched
+    is_high: bool = True
+
+
 class Serving(Struct, frozen=True, kw_only=True):
     """One endpoint: who is served, how, and on what."""
 
@@ -118,6 +127,7 @@ class Serving(Struct, frozen=True, kw_only=True):
     start_s: float = 0.0  # from a decision until the replica takes requests
     drain_s: float | None = None  # None: until it has answered what it has
     policies: tuple[ScalingPolicy, ...] = ()
+    alarms: tuple[OwnAlarm, ...] = ()  # of step policies
     schedule: tuple[ScheduledAction, ...] = ()
     queue: int = 10_000  # requests that may wait, all together; more are refused
     timeout_s: float = 60.0  # of waiting and work together; then it is a failure

@@ -37,12 +37,14 @@ def bare(monkeypatch, tmp_path) -> Trimtab:
         "AWS_ACCESS_KEY_ID",
         "TRIMTAB_DEBUG",
         "AWS_SESSION_TOKEN",
+        "TRIMTAB_PRICES",
     ):
         monkeypatch.delenv(name, raising=False)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
     monkeypatch.setenv("TRIMTAB_DATA_DIR", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

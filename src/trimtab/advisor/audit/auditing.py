@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from trimtab.advisor.audit.account import Account, Variant
+from datetime import UTC, datetime
+
+from trimtab.advisor.audit.account import Account
 from trimtab.advisor.audit.findings import CHECKS
-from trimtab.advisor.audit.money import Prices, instances_month
+from trimtab.advisor.audit.findings.checkpoints_kept import STANDARD
+from trimtab.advisor.audit.findings.images_untagged import IMAGES
+from trimtab.advisor.audit.findings.training import families, month
+from trimtab.advisor.audit.findings.usage import month_of
+from trimtab.advisor.audit.money import Money, storage_month
+from trimtab.advisor.audit.observing import observed_workloads
+from trimtab.advisor.audit.resilience import kept
 from trimtab.advisor.finding import Audit, Finding
+from trimtab.advisor.prices.book import Book
 
 
-def audited(account: Account, prices: Prices) -> Audit:
+def audited(account: Account, book: Book) -> Audit:
     """All that the checks find, dearest first; what it all costs a month as it is now."""
-    findings = [finding for check in CHECKS for finding in check(account, prices)]
-    running = [_month(variant, account, prices) for _, variant in account.variants()]
-    notes = sorted({note for _, note in running if note} | {each.price_note for each in findings if each.price_note})
+    book = book.fresh()
+    findings = kept((finding for check in CHECKS for finding in check(account, book)), account)
+    running = [month_of(account, variant, book) for _, variant in account.variants()]
+    running += [month(family, account, book) for family in families(account.training or ()) if family.billed_s]
+    running += _stored(account, book)
     return Audit(
         account=account.account,
         region=account.region,
@@ -21,17 +32,25 @@ def audited(account: Account, prices: Prices) -> Audit:
         findings=tuple(sorted(findings, key=_dearest_first)),
         unseen=account.unseen,
         endpoints=len(account.endpoints),
-        month_micro_usd=sum(micro_usd for micro_usd, _ in running),
-        price_notes=tuple(notes),
+        month_micro_usd=sum(money.micro_usd or 0 for money in running),
+        price_notes=tuple(book.notes(datetime.fromtimestamp(account.at_s, UTC).date())),
+        observed=observed_workloads(account),
     )
+
+
+def _stored(account: Account, book: Book) -> list[Money]:
+    """What findings are about: checkpoints and images, at the rate of what is used every day."""
+    folders = [folder for bucket in account.buckets for folder in bucket.checkpoints or ()]
+    images = [image for repository in account.repositories or () for image in repository.images or ()]
+    return [
+        storage_month(book, service, item, size_bytes, region=account.region, at_s=account.at_s)
+        for service, item, size_bytes in (
+            ("s3", STANDARD, sum(folder.size_bytes for folder in folders)),
+            ("ecr", IMAGES, sum(image.size_bytes for image in images)),
+        )
+        if size_bytes
+    ]
 
 
 def _dearest_first(finding: Finding) -> tuple[int, str]:
     return (-(finding.saves_micro_usd_per_month or 0), finding.id)
-
-
-def _month(variant: Variant, account: Account, prices: Prices) -> tuple[int, str]:
-    if not variant.instance_type:
-        return 0, ""
-    money = instances_month(prices, variant.instance_type, variant.count, region=account.region, at_s=account.at_s)
-    return money.micro_usd or 0, money.note

@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
-from typing import Final, Protocol
+from typing import Final
 
 from msgspec import Struct
 
+from trimtab.advisor.prices.book import Book
+from trimtab.advisor.prices.price import Use
 from trimtab.resources.cost import MICRO
 
 MONTH_HOURS: Final = 730  # AWS: of an average month, as its calculator has it
-
-
-class Priced(Protocol):
-    """One price, as `advisor.prices` has it."""
-
-    @property
-    def usd(self) -> Decimal: ...
-
-    def note(self, today: date) -> str: ...
-
-
-class Prices(Protocol):
-    """What findings ask of the price book (`advisor.prices.book.Book`). None where nobody knows."""
-
-    def instance(self, instance_type: str, use: str = ..., region: str = ...) -> Priced | None: ...
-
-    def serverless(self, memory_mb: int, region: str = ...) -> Priced | None: ...
-
-    def other(self, service: str, item: str, region: str = ...) -> Priced | None: ...
+MONTH_S: Final = MONTH_HOURS * 3600
+_GB_BYTES: Final = 2**30  # AWS: of storage
 
 
 class Money(Struct, frozen=True):
@@ -41,18 +26,61 @@ class Money(Struct, frozen=True):
 
     def minus(self, other: Money) -> Money:
         """What is saved by going from this to `other`."""
-        note = "; ".join(dict.fromkeys(part for part in (self.note, other.note) if part))
+        note = _both(self.note, other.note)
         if self.micro_usd is None or other.micro_usd is None:
             return Money(None, note)
         return Money(self.micro_usd - other.micro_usd, note)
 
+    def plus(self, other: Money) -> Money:
+        """Both together."""
+        note = _both(self.note, other.note)
+        if self.micro_usd is None or other.micro_usd is None:
+            return Money(None, note)
+        return Money(self.micro_usd + other.micro_usd, note)
+
+    def times(self, factor: float) -> Money:
+        """A part of it, or a multiple."""
+        return self if self.micro_usd is None else Money(round(self.micro_usd * factor), self.note)
+
+    @property
+    def usd(self) -> float:
+        """Dollars, for evidence; 0 where they are not known."""
+        return round((self.micro_usd or 0) / MICRO, 2)
+
 
 def instances_month(
-    prices: Prices, instance_type: str, count: float, *, region: str, at_s: float, use: str = "hosting"
+    book: Book, instance_type: str, count: float | Fraction, *, region: str, at_s: float, use: Use = "hosting"
 ) -> Money:
     """So many instances, all month long; a mean count may be a fraction."""
-    price = prices.instance(instance_type, use, region)
+    price = book.instance(instance_type, use, region)
     if price is None:
         return Money(None, f"no price of {instance_type} in {region} is known")
-    usd = Fraction(price.usd) * MONTH_HOURS * Fraction(count)
-    return Money(int(usd * MICRO), price.note(datetime.fromtimestamp(at_s, UTC).date()))
+    note = price.note(datetime.fromtimestamp(at_s, UTC).date())
+    return Money(_micro(price.usd, MONTH_HOURS * count), f"{instance_type}: {note}" if note else "")
+
+
+def serverless_month(book: Book, memory_mib: int, busy_s: float, *, region: str, at_s: float) -> Money:
+    """`busy_s` seconds a month of environments with so much memory."""
+    price = book.serverless(memory_mib, region)
+    if price is None:
+        return Money(None, f"no price of serverless inference in {region} is known")
+    note = price.note(datetime.fromtimestamp(at_s, UTC).date())
+    return Money(_micro(price.usd, busy_s), f"serverless inference: {note}" if note else "")
+
+
+def storage_month(book: Book, service: str, item: str, size_bytes: int, *, region: str, at_s: float) -> Money:
+    """So much stored all month long, at a price by the GB (2^30 bytes) and month."""
+    price = book.other(service, item, region)
+    if price is None:
+        return Money(None, f"no price of {service}, {item}, in {region} is known")
+    note = price.note(datetime.fromtimestamp(at_s, UTC).date())
+    usd = Fraction(price.usd) * Fraction(size_bytes, _GB_BYTES)
+    return Money(int(usd * MICRO), f"{service}, {item}: {note}" if note else "")
+
+
+def _micro(usd: Decimal, times: float | Fraction) -> int:
+    return int(Fraction(usd) * Fraction(times) * MICRO)
+
+
+def _both(*notes: str) -> str:
+    return "; ".join(dict.fromkeys(note for note in notes if note))

@@ -1,4 +1,4 @@
-"""Bars as SVG: from here to there, each with a label on the left and its figure beside it. A waterfall is such a chart."""
+"""Bars as SVG: from here to there, each with a label on its left and its figure beside it; also as a waterfall."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CHARS: Final = 46  # that fit into the labels
 
 
 class Bar(Struct, frozen=True):
-    """From `start` to `end`, in the chart's unit. `tone` is a colour's name in the style: now, less, more, after, ..."""
+    """From `start` to `end`, in the chart's unit. `tone` is a colour of the style: now, less, more, after"""
 
     label: str
     start: float

@@ -17,6 +17,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from trimtab.advisor.prices import tables
+from trimtab.advisor.prices.derived import marked_up
 from trimtab.advisor.prices.hardware import own_prices
 from trimtab.advisor.prices.price import ANYWHERE, Price, Use
 
@@ -59,7 +60,7 @@ class Book:
 
         Where a region's list is not known, but EC2's price there is: SageMaker's price at home in the same proportion;
         without that, the price at home as it is. Training, asynchronous and batch use without a price of their own cost
-        what hosting costs. All of these are said to be derived.
+        what hosting costs; a type that no list of SageMaker has follows EC2's price. All these are said to be derived.
         """
         price = self._own.get(instance_type) or self._listed(instance_type, use, region)
         return self._told(price, f"{instance_type} ({use}, {region})")
@@ -141,7 +142,12 @@ class Book:
         if use in _AS_HOSTING and (hosting := self._listed(kind, "hosting", region)):
             note = hosting.source if hosting.is_derived else f"derived: {use} at the rate of hosting; {hosting.source}"
             return replace(hosting, source=note, is_derived=True)
-        return self._from_home(kind, use, region)
+        return self._from_home(kind, use, region) or self._marked_up(plain, region)
+
+    def _marked_up(self, plain: str, region: str) -> Price | None:
+        return marked_up(plain, self._instances.get((plain, "ec2", region))) or _moved(
+            marked_up(plain, self._instances.get((plain, "ec2", HOME_REGION))), region
+        )
 
     def _from_home(self, kind: str, use: Use, region: str) -> Price | None:
         """SageMaker's price at home, in the proportion of EC2's prices where both are known."""

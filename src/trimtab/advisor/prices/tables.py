@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from msgspec import Struct
@@ -138,6 +139,14 @@ def spot_estimates() -> Iterator[tuple[Key, Price]]:
             )
 
 
+def use_of(name: str) -> Use:
+    """`name` where it is a use. Raises Invalid."""
+    for use in SERVICES:
+        if use == name:
+            return use
+    raise Invalid(f"There is no use {name!r}: it is one of {', '.join(SERVICES)}.")
+
+
 def usd_of(text: str, where: str) -> Decimal:
     """Dollars, 0 or more. Raises Invalid naming `where`."""
     try:
@@ -168,3 +177,11 @@ def written(prices: Prices) -> str:
     for service, item, region, price in sorted(rows, key=lambda row: row[:3]):
         writer.writerow([service, item, region, price.unit, format(price.usd, "f"), price.as_of, price.source])
     return out.getvalue()
+
+
+def text_of(path: Path) -> str:
+    """The text of a file. Raises Invalid where it is none."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise Invalid(f"{path} is no text in UTF-8.") from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -87,7 +87,17 @@ def held_samples(place: Place, held: Iterable[Held], start_s: int) -> Iterator[S
 class HostMeter:
     """Writes what hosts tell. `tick` once a second. On the event loop."""
 
-    def __init__(self, store: Keeps, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Keeps,
+        clock: Clock,
+        also: Callable[[str, Place, Sequence[ModelEvent]], Mapping[str, bytes | None]] = lambda *_: {},
+        holding: Callable[[str, Holding], None] = lambda *_: None,
+    ) -> None:
+        """`also` says which notes are written together with the events of a replica that are counted. `holding` hears
+        what a replica holds."""
+        self._also = also
+        self._holding = holding
         self._store = store
         self._clock = clock
         self._numbers: dict[str, int] = {}  # last event that was counted, by replica
@@ -131,7 +141,8 @@ class HostMeter:
             return
         self._numbers[replica_id] = fresh[-1].seq
         samples = [sample for event in fresh for sample in event_samples(place, event)]
-        self._store.record(samples, notes=self._notes([replica_id]), committed=committed)
+        noted = {**self._notes([replica_id]), **self._also(replica_id, place, fresh)}
+        self._store.record(samples, notes=noted, committed=committed)
 
     def _notes(self, replica_ids: Iterable[str]) -> dict[str, bytes | None]:
         """What is known to be counted of each: its last event, and the minute of its last LoadedModelCount."""
@@ -144,6 +155,7 @@ class HostMeter:
         """What a connected host holds now."""
         self._places[replica_id] = place
         self._held[replica_id] = held_of(holding)
+        self._holding(replica_id, holding)
 
     def left(self, replica_id: str) -> None:
         """A host is not connected any more: it publishes no gauges."""

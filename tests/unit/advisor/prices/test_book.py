@@ -9,15 +9,9 @@ from pathlib import Path
 import pytest
 
 from trimtab.advisor.prices.book import aws_list, book
-from trimtab.advisor.prices.fleet import Cost, hosting_cost
+from trimtab.advisor.prices.fleet import Cost, hosting_cost, with_serverless
 from trimtab.advisor.prices.price import Use
 from trimtab.errors import Invalid
-
-
-@pytest.fixture(autouse=True)
-def _no_files_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("TRIMTAB_PRICES", raising=False)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
 
 
 def test_every_price_says_where_and_when_it_was_read() -> None:
@@ -118,6 +112,15 @@ def test_nothing_is_said_of_instances_without_a_price() -> None:
 def test_a_thousand_requests_cost_what_their_time_costs() -> None:
     assert Cost(3.6).per_1000_requests(1000) == pytest.approx(0.001)
     assert Cost(3.6).per_1000_requests(0) is None
+
+
+def test_serverless_requests_cost_what_each_is_billed_whatever_the_rate() -> None:
+    cost = with_serverless(None, 0.5, book())
+    assert cost is not None
+    assert cost.per_1000_requests(7.0) == cost.per_1000_requests(70.0) == pytest.approx(0.01)
+    both = with_serverless(Cost(3.6), 0.5, book())
+    assert both is not None
+    assert both.per_1000_requests(1000) == pytest.approx(0.011)
 
 
 def test_hardware_of_the_users_own_costs_what_they_say(tmp_path: Path) -> None:

@@ -10,11 +10,49 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from trimtab.advisor.audit.account import Account
-from trimtab.advisor.audit.findings import no_scaling
-from trimtab.advisor.audit.money import Prices
+from trimtab.advisor.audit.findings import (
+    checkpoints_kept,
+    cooldown,
+    flat_artifacts,
+    gpu_use,
+    idle,
+    image_tags,
+    images_unscanned,
+    images_untagged,
+    no_scaling,
+    schedule,
+    shared,
+    slow_calls,
+    slow_metric,
+    sporadic,
+    too_few_instances,
+    training_checkpoints,
+    training_spot,
+    unversioned_artifacts,
+)
 from trimtab.advisor.finding import Finding
+from trimtab.advisor.prices.book import Book
 
-Check = Callable[[Account, Prices], Iterable[Finding]]
+Check = Callable[[Account, Book], Iterable[Finding]]
 
-CHECKS: Final[tuple[Check, ...]] = (no_scaling.find,)
+CHECKS: Final[tuple[Check, ...]] = (
+    idle.find,
+    no_scaling.find,
+    cooldown.find,
+    slow_metric.find,
+    gpu_use.find,
+    shared.find,
+    slow_calls.find,
+    sporadic.find,
+    schedule.find,
+    too_few_instances.find,
+    training_spot.find,
+    training_checkpoints.find,
+    checkpoints_kept.find,
+    unversioned_artifacts.find,
+    flat_artifacts.find,
+    images_untagged.find,
+    images_unscanned.find,
+    image_tags.find,
+)
 """All of them, in the order in which a reader should meet them."""

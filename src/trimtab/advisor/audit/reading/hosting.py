@@ -58,6 +58,7 @@ def _model(reader: Reader, name: str) -> Model | None:
         containers=tuple(_container(document) for document in documents),
         role_arn=found.get("ExecutionRoleArn", ""),
         network=_digest([found.get("VpcConfig"), found.get("EnableNetworkIsolation", False)]),
+        is_isolated=bool(found.get("VpcConfig") or found.get("EnableNetworkIsolation")),
     )
 
 
@@ -90,8 +91,15 @@ def _made(found: Answer, config: Answer | None, models: Mapping[str, Model | Non
         shadows=tuple(_variant(each, {}, models) for each in (config or {}).get("ShadowProductionVariants", ())),
         is_async=bool(found.get("AsyncInferenceConfig") or (config or {}).get("AsyncInferenceConfig")),
         capture_uri=capture.get("DestinationS3Uri", "") if capture.get("EnableCapture") else "",
-        capture_percent=capture.get("CurrentSamplingPercentage", 0) if capture.get("EnableCapture") else 0,
+        capture_percent=_capture_percent(capture, (config or {}).get("DataCaptureConfig") or {}),
     )
+
+
+def _capture_percent(running: Mapping[str, Any], declared: Mapping[str, Any]) -> int:
+    """Of the requests; 0: nothing is captured."""
+    if not running.get("EnableCapture") or running.get("CaptureStatus") == "Stopped":
+        return 0
+    return int(running.get("CurrentSamplingPercentage") or declared.get("InitialSamplingPercentage") or 0)
 
 
 def _undeclared(running: Iterable[Mapping[str, Any]]) -> list[Answer]:

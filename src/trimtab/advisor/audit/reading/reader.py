@@ -13,7 +13,9 @@ from trimtab.advisor.audit.reading.login import CONCURRENCY, Login
 from trimtab.advisor.finding import Unseen
 
 _THROTTLED: Final = frozenset({"Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded"})
-_UNSUPPORTED: Final = frozenset({"UnknownOperationException", "NotSupported", "NotImplemented", "InvalidAction"})
+_UNSUPPORTED: Final = frozenset(
+    {"UnknownOperationException", "UnsupportedOperationException", "NotSupported", "NotImplemented", "InvalidAction"}
+)
 _ACTIONS: Final = {  # where IAM's name of an action is not its operation's
     "s3:ListBuckets": "s3:ListAllMyBuckets",
     "s3:ListObjectsV2": "s3:ListBucket",

@@ -1,0 +1,79 @@
+"""How large requests are. CloudWatch has no metric of it; data capture's files tell, by their sizes alone.
+
+The files are listed, never read: what callers have sent is nobody else's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Final
+
+from msgspec.structs import replace
+
+from trimtab.advisor.audit.account import Endpoint, Payload, Variant
+from trimtab.advisor.audit.reading.reader import Reader
+from trimtab.advisor.audit.series import HOUR_S, Series
+
+_HOURS: Final = 6  # of the hours with requests, the newest: each is one listing
+_OBJECTS: Final = 2000  # at most, of one hour
+_ENCODED: Final = 4 / 3  # AWS: data capture keeps bytes that are no text in base64
+_FEWEST: Final = 10  # captured requests, for a mean to mean something
+
+
+def with_payload(reader: Reader, endpoint: Endpoint) -> Endpoint:
+    """The endpoint with the mean size of its requests and answers, where data capture is on and has caught some."""
+    if not (endpoint.capture_uri and endpoint.capture_percent and endpoint.is_real_time):
+        return endpoint
+    size_bytes = requests = 0.0
+    for variant in endpoint.variants:
+        for hour_s, count in _busiest(variant.requests):
+            captured = _listed_bytes(reader, endpoint, variant, hour_s)
+            if captured is None:
+                return endpoint
+            if captured:
+                size_bytes += captured / _ENCODED
+                requests += count * endpoint.capture_percent / 100
+    if requests < _FEWEST:
+        return endpoint
+    return replace(endpoint, payload=Payload(mean_bytes=size_bytes / requests, requests=round(requests), how="capture"))
+
+
+def _busiest(requests: Series | None) -> list[tuple[float, float]]:
+    """The newest hours with requests: their start, and how many there were."""
+    if requests is None:
+        return []
+    hours = requests.summed(HOUR_S)
+    asked = [(hours.start_s + i * HOUR_S, count) for i, count in enumerate(hours.filled) if count > 0]
+    return asked[-_HOURS:]
+
+
+def _listed_bytes(reader: Reader, endpoint: Endpoint, variant: Variant, hour_s: float) -> int | None:
+    bucket, _, prefix = endpoint.capture_uri.removeprefix("s3://").partition("/")
+    hour = datetime.fromtimestamp(hour_s, UTC)
+    # AWS: {destination}/{endpoint}/{variant}/yyyy/mm/dd/hh/filename.jsonl
+    folder = "/".join(filter(None, (prefix.strip("/"), endpoint.name, variant.name, f"{hour:%Y/%m/%d/%H}/")))
+    listed = reader.pages(
+        "s3",
+        "list_objects_v2",
+        "Contents",
+        "Sizes of captured requests",
+        absent=("NoSuchBucket",),
+        at_most=_OBJECTS,
+        Bucket=bucket,
+        Prefix=folder,
+    )
+    return None if listed is None else sum(entry["Size"] for entry in listed)
+
+
+def note_unknown(reader: Reader, endpoints: Iterable[Endpoint]) -> None:
+    """Say of how many real-time endpoints nothing tells the size of their requests."""
+    unknown = [
+        each.name for each in endpoints if each.is_real_time and each.payload is None and each.status == "InService"
+    ]
+    if unknown:
+        shown = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
+        reader.note(
+            f"Sizes of requests of {len(unknown)} real-time endpoints ({shown})",
+            "CloudWatch has no metric of it, and data capture is off or has caught too few",
+        )

@@ -1,0 +1,77 @@
+"""Renewing prices: what a newer list changes, and laying it over the user's own list."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from decimal import Decimal
+from pathlib import Path
+
+from msgspec import Struct
+
+from trimtab.advisor.prices import tables
+from trimtab.advisor.prices.book import Book
+from trimtab.advisor.prices.hardware import user_files
+from trimtab.advisor.prices.offers import offer_file
+from trimtab.advisor.prices.price import Price
+from trimtab.advisor.prices.tables import Prices
+from trimtab.errors import Invalid
+
+
+class Change(Struct, frozen=True):
+    """A price that is another now. `before`: None for one that was not listed, or only derived from others."""
+
+    after: Price
+    use: str  # or the service, of what is no instance
+    before: Price | None
+
+    @property
+    def ratio(self) -> Decimal | None:
+        """1.1: 10 % dearer than before."""
+        return self.after.usd / self.before.usd if self.before is not None and self.before.usd else None
+
+
+def read_list(path: Path) -> Prices:
+    """A newer list: CSV in trimtab's columns, or JSON as AWS publishes it. Raises Invalid."""
+    if not path.is_file():
+        raise Invalid(f"There is no file {path}.")
+    if path.suffix == ".json":
+        found = offer_file(path.read_bytes(), str(path))
+    elif path.suffix == ".csv":
+        found = tables.read(tables.text_of(path), str(path))
+    else:
+        raise Invalid(f"{path} must end in .csv (columns {','.join(tables.GENERAL)}) or .json (an offer file of AWS).")
+    if not found.instances and not found.others:
+        raise Invalid(f"{path} holds no price of a SageMaker or EC2 instance, nor of serverless inference.")
+    return found
+
+
+def changes(book: Book, newer: Prices) -> list[Change]:
+    """What is new or different in `newer`; a price that is listed again, the same, is none."""
+    listed, others = dict(book.instances()), dict(book.others())
+    found = [Change(price, key[1], listed.get(key)) for key, price in newer.instances.items()]
+    found += [Change(price, other[0], others.get(other)) for other, price in newer.others.items()]
+    return [change for change in found if change.before is None or change.before.usd != change.after.usd]
+
+
+def save(newer: Prices, path: Path | None = None) -> Path:
+    """Lay `newer` over the user's list and write that, whole or not at all. Returns its path.
+
+    `path`: one of the user's files instead of `$TRIMTAB_PRICES` or the usual place. Raises Invalid for what is wrong in
+    the list that is there, OSError where it cannot be written.
+    """
+    listed, _ = user_files(path)
+    present = tables.read(tables.text_of(listed), str(listed)) if listed.exists() else Prices({}, {})
+    merged = Prices(present.instances | newer.instances, present.others | newer.others)
+    listed.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{listed.name}.", dir=listed.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(tables.written(merged))
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(listed)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return listed

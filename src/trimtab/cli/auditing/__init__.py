@@ -1,0 +1,1 @@
+"""What `trimtab audit` shows, and how it has a finding mended."""

@@ -1,0 +1,107 @@
+"""`--apply ID`: show what a fix would change, ask, carry it out, say how to undo it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from trimtab.advisor.audit.applying.apply import Done, carry_out, look, undoing
+from trimtab.advisor.audit.applying.change import Caller, Change, Refused
+from trimtab.advisor.audit.words import as_python
+from trimtab.advisor.finding import Audit, Finding
+from trimtab.cli.auditing.page import amount
+from trimtab.cli.render import CliError, emit, say
+
+
+def apply(audit: Audit, ids: Sequence[str], caller: Caller, *, yes: bool = False) -> None:
+    """Carry out the fixes of these findings, each after it was shown and agreed to (`yes`: agreed to beforehand).
+
+    CliError: there is no such finding, it is not one to carry out, or the account refused.
+    """
+    findings = [named(audit, name) for name in ids]
+    for finding in findings:  # all of them, before the first is changed
+        _looked(finding, caller)
+    for finding in findings:
+        _apply(finding, caller, yes=yes)
+
+
+def named(audit: Audit, name: str) -> Finding:
+    """The finding of this id. CliError, with those that sound like it, where there is none."""
+    for finding in audit.findings:
+        if finding.id == name:
+            return finding
+    kind, _, rest = name.partition("/")
+    near = [one.id for one in audit.findings if one.kind == kind or (rest and rest in one.id)][:5]
+    hint = f"There are {', '.join(near)}." if near else "`trimtab audit` lists what there is."
+    raise CliError(f"The audit finds no {name!r}: it was mended, or never there.", hint)
+
+
+def _apply(finding: Finding, caller: Caller, *, yes: bool) -> None:
+    changes = _looked(finding, caller)
+    _show(finding, changes)
+    if all(change.is_done for change in changes):
+        emit("nothing to change: it is so already")
+        return
+    if not yes:
+        _ask()
+    done = []
+    for one in carry_out(changes, caller):
+        done.append(one)
+        emit(_told(one))
+    _show_undo(done)
+    if failed := next((one for one in done if one.failed), None):
+        call = failed.change.call
+        raise CliError(
+            f"{finding.id}: {call.service} {call.operation} was refused: {failed.failed}",
+            "What was changed before it stands above, with the calls that undo it. Applying again goes on from there.",
+        )
+
+
+def _looked(finding: Finding, caller: Caller) -> tuple[Change, ...]:
+    try:
+        return look(finding, caller)
+    except Refused as error:
+        raise CliError(f"{finding.id}: what is there now cannot be seen: {error.code}: {error}") from error
+
+
+def _show(finding: Finding, changes: Sequence[Change]) -> None:
+    emit(f"{finding.title}  ({amount(finding)} a month, risk {finding.risk})")
+    if finding.fix is not None:
+        emit(f"{finding.fix.title}:")
+    for change in changes:
+        emit("")
+        emit(f"  now: {change.before}{'; nothing to change' if change.is_done else ''}")
+        if not change.is_done:
+            emit(_indented(as_python(change.call)))
+    emit("")
+
+
+def _ask() -> None:
+    if not sys.stdin.isatty():
+        raise CliError("Nobody is there to ask whether to make these calls.", "--yes makes them without asking.")
+    if not typer.confirm("Make these calls?", default=False, err=True):
+        raise CliError("Nothing was changed.")
+
+
+def _told(one: Done) -> str:
+    what = f"{one.change.call.service} {one.change.call.operation}"
+    if one.failed:
+        return f"refused: {what}: {one.failed}"
+    return f"done: {what}{'' if one.is_seen else ' (answered, but not yet to be seen)'}"
+
+
+def _show_undo(done: Sequence[Done]) -> None:
+    calls = undoing(done)
+    if calls:
+        emit("")
+        emit("to undo it:")
+        for call in calls:
+            emit(_indented(as_python(call)))
+    for note in dict.fromkeys(one.change.undo_note for one in done if one.change.undo_note and not one.failed):
+        say(f"note: {note}")
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())

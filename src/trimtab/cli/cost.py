@@ -1,0 +1,51 @@
+"""`trimtab cost`: what endpoints have cost, and what for."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from typing import Annotated
+
+import typer
+
+from trimtab.cli.options import AsJson, DataDir
+from trimtab.cli.render import CliError, emit_json
+
+_READ_TIMEOUT_S = 15.0  # gateways hold a call for 5 s while control is away
+_BY = "endpoint,variant"
+
+
+def cost(
+    name: Annotated[str, typer.Argument(metavar="[ENDPOINT]", help="Only this endpoint.", show_default=False)] = "",
+    since: Annotated[str, typer.Option(help="Since: 7d, 1h (ago), 2026-03-01T12:00, 12:00.")] = "7d",
+    until: Annotated[str, typer.Option(help="Until.", show_default="now")] = "",
+    by: Annotated[
+        str, typer.Option(help="A row for each: of endpoint, variant, version, model, instance-type, hour, day.")
+    ] = _BY,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Show dollars by what they were spent for, per 1,000 requests, and per 1,000,000 tokens where models tell tokens.
+
+    Whole hours are told. The parts of a row sum to it, and the rows to the total, in micro-dollars (--json). Prices are
+    those of `trimtab prices`.
+    """
+    from trimtab.cli.connect import connect
+    from trimtab.cli.costing.page import show
+    from trimtab.cli.times import moment
+
+    now_s = time.time()
+    since_s = moment(since, "--since", now_s)
+    asked = {"since": f"{since_s:.0f}", "by": by}
+    if until:
+        until_s = moment(until, "--until", now_s)
+        if until_s <= since_s:
+            raise CliError("--since must be before --until.")
+        asked["until"] = f"{until_s:.0f}"
+    if name:
+        asked["endpoint"] = name
+    document = connect(data_dir, read_timeout_s=_READ_TIMEOUT_S).get("costs", **asked)
+    if as_json:
+        emit_json(document)
+    else:
+        show(document, shutil.get_terminal_size((160, 50)).columns, endpoint=name)

@@ -1,0 +1,1 @@
+"""What `trimtab cost` prints."""

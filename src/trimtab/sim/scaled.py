@@ -1,0 +1,252 @@
+"""One endpoint under its policies, on a virtual clock: what live control would be told, and what it would order.
+
+The reducer is the live one. It hears of load once a second (a sixth of a shorter panic window), and at the moment when
+more is in hand than its policies want; of alarms when CloudWatch would evaluate them; of changes when they are over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import ceil, inf
+from typing import Final
+
+import numpy as np
+from msgspec.structs import replace
+
+from trimtab.policies.scaling import tracking
+from trimtab.policies.scaling.decisions import Decision, Rules
+from trimtab.policies.scaling.inputs import AlarmFired, Bounds, Finished, Input, Load, Scheduled
+from trimtab.policies.scaling.reducer import step
+from trimtab.policies.scaling.schedule import next_after
+from trimtab.policies.scaling.state import State
+from trimtab.policies.scaling.windows import windows_of
+from trimtab.resources.scaling import PolicyAlarm, ScalableTarget, ScalingPolicy, ScheduledAction
+from trimtab.sim import books as b
+from trimtab.sim import queue
+from trimtab.sim.faults import Faults
+from trimtab.sim.metrics import SimAlarm
+from trimtab.sim.sampling import Curves, Sampler, Watch
+from trimtab.sim.station import Station
+from trimtab.sim.world import Fault, Serving
+
+_NEVER: Final = np.iinfo(np.int64).max
+_LOOK_S: Final = 0.02  # live: gateways look so often at what they have in hand,
+_TELL_S: Final = 0.1  # and tell it, unless it has changed by
+_PART: Final = 4  # one in so many
+_MOST_LOOKS: Final = 2_000_000  # of a run: a longer one is looked at more rarely
+_LONGEST_LOOK_S: Final = 4.0  # windows.UNSEEN_S: after 5 s the policy believes that nobody looked
+
+Note = Callable[[Rules, State, Input, tuple[Decision, ...], State], None]
+
+
+def rules_of(serving: Serving, created_s: float) -> Rules:
+    """Its target and policies."""
+    target = ScalableTarget(
+        endpoint=serving.name, variant="AllTraffic", min_capacity=serving.min_replicas,
+        max_capacity=serving.max_replicas, created_s=created_s,
+    )  # fmt: skip
+    return Rules(target=target, policies=serving.policies)
+
+
+class Scaled:
+    """`run` once."""
+
+    def __init__(
+        self,
+        serving: Serving,
+        station: Station,
+        end_s: float,
+        *,
+        faults: Sequence[Fault] = (),
+        chance: np.random.Generator,
+        look_s: float | None = None,
+        note: Note | None = None,
+        told: Callable[[float], None] | None = None,
+    ) -> None:
+        """`look_s`: how finely the run looks at what is in hand; without: as live gateways do, unless the run is long.
+        `told` hears how far the run is, now and then."""
+        self.station = station
+        self.end_s = end_s
+        self.rules, watches = _with_alarms(rules_of(serving, station.now_s), serving)
+        self.wanted = serving.min_replicas if serving.initial_replicas is None else serving.initial_replicas
+        self.decisions: list[Decision] = []
+        self.curves = Curves(station, station.now_s, end_s)
+        self._state = State()
+        self._note, self._progress = note, told
+        self._sampler = Sampler(station, watches)
+        self._faults = Faults(faults, station, chance)
+        self._changing = self._failed = False
+        self._events = [p for p in self.rules.policies if p.tracking is not None and p.tracking.is_event]
+        self._tick_s, self._fine_s = self._paces(end_s - station.now_s, look_s)
+        self._schedule = [(self._due(action, station.now_s), action) for action in serving.schedule]
+        self._told_s = -inf  # when load was told last,
+        self._looked_s = -inf  # when it was looked at last,
+        self._told_hand = 0  # what was in hand then,
+        self._told_hand_s = 0.0  # and the request-seconds until then
+        self._tick_at_s = station.now_s
+
+    def _paces(self, span_s: float, look_s: float | None) -> tuple[float, float]:
+        """How often an event policy is told of load at least; and at most."""
+        steps = [windows_of(p.tracking).step_s for p in self._events if p.tracking is not None]
+        tick_s = min(max(min([1.0, *steps]), span_s / _MOST_LOOKS), _LONGEST_LOOK_S)
+        if look_s is not None:
+            return max(tick_s, min(look_s, _LONGEST_LOOK_S)), look_s
+        fine_s = max(_LOOK_S, self.station.start_s / 4, span_s / _MOST_LOOKS)
+        return tick_s, min(fine_s, tick_s)
+
+    @staticmethod
+    def _due(action: ScheduledAction, after_s: float) -> float:
+        due_s = next_after(action, after_s)
+        return inf if due_s is None else due_s
+
+    # --- time
+
+    def run(self) -> None:
+        """Until the end."""
+        station = self.station
+        station.add(self.wanted)
+        self.curves.wants(self.wanted)
+        self.give(Bounds(at_s=station.now_s, capacity=self.wanted))
+        while station.now_s < self.end_s:
+            self._arm()
+            why = station.run(min(self._next_s(), self.end_s))
+            self._after(why)
+        self._sampler.cut(self.wanted)
+
+    def _next_s(self) -> float:
+        now_s = self.station.now_s
+        tick_s = self._tick_at_s if self._events else inf
+        due_s = min((at_s for at_s, _ in self._schedule), default=inf)
+        return min(
+            self.station.next_s, tick_s, due_s, self._faults.next_s, self._sampler.next_s(now_s), self.curves.next_s
+        )
+
+    def _arm(self) -> None:
+        """With how much in hand the run is to stop at once."""
+        whole, seconds = self.station.books.i, self.station.books.f
+        whole[b.TRIP] = _NEVER
+        if self.wanted == 0:
+            whole[b.TRIP], seconds[b.EARLIEST] = 0, self._looked_s + _TELL_S
+        elif self._events and self._fine_s < self._tick_s:
+            whole[b.TRIP] = min(self._content(policy) for policy in self._events)
+            seconds[b.EARLIEST] = self._looked_s + self._fine_s
+
+    def _content(self, policy: ScalingPolicy) -> int:
+        """With so much in hand an event policy wants no more than there is (see policies.scaling.event)."""
+        seen = self._state.events.get(policy.arn)
+        if policy.tracking is None or seen is None:
+            return 0
+        there = min(self.wanted, max(ceil(seen.levels.stand - 1e-9), 1))
+        return int(policy.tracking.target_value * there)
+
+    def _after(self, why: int) -> None:
+        """What is told at this moment, in the order in which live control would hear of it."""
+        station = self.station
+        now_s = station.now_s
+        if station.next_s <= now_s:
+            self._sampler.cut(self.wanted)
+            station.turn()
+        if self._faults.next_s <= now_s:
+            self._sampler.cut(self.wanted)
+            self._faults.strike()
+        if now_s >= self.curves.next_s:
+            self.curves.cut()
+            if self._progress is not None:
+                self._progress(now_s)
+        if self._changing and station.is_settled:
+            self._changing = False
+            self.give(Finished(at_s=now_s, capacity=self.wanted, ok=not self._failed))
+        self._scheduled(now_s)
+        self._load(now_s, is_trip=why == queue.TRIPPED)
+        if self._sampler.watches:
+            self._alarms(now_s)
+
+    def _scheduled(self, now_s: float) -> None:
+        for number, (due_s, action) in enumerate(self._schedule):
+            if due_s <= now_s:
+                self._schedule[number] = (self._due(action, now_s), action)
+                self.give(
+                    Scheduled(
+                        at_s=now_s, capacity=self.wanted, action=action.name, min_capacity=action.min_capacity,
+                        max_capacity=action.max_capacity,
+                    )
+                )  # fmt: skip
+
+    def _load(self, now_s: float, *, is_trip: bool) -> None:
+        if self._events and now_s >= self._tick_at_s:
+            self._tick_at_s = now_s + self._tick_s
+        elif not is_trip:
+            return
+        self._looked_s = now_s
+        if is_trip and now_s < min(self._told_s + _TELL_S, self._tick_at_s):
+            change = abs(int(self.station.books.i[b.HAND]) - self._told_hand)
+            if change == 0 or change * _PART < self._told_hand:
+                return
+        self._tell(now_s)
+
+    def _tell(self, now_s: float) -> None:
+        whole, seconds = self.station.books.i, self.station.books.f
+        hand_s, span_s = float(seconds[b.HAND_S]), now_s - self._told_s
+        mean = (hand_s - self._told_hand_s) / span_s if 0 < span_s < inf else float(whole[b.HAND])
+        self._told_s, self._told_hand, self._told_hand_s = now_s, int(whole[b.HAND]), hand_s
+        self.give(
+            Load(
+                at_s=now_s, capacity=self.wanted, ready=self.station.ready, in_hand=mean, now=int(whole[b.HAND]),
+                waiting=int(whole[b.QUEUED]), arrived=int(whole[b.ARRIVED]), ended=int(whole[b.ENDED]),
+                work_s=float(seconds[b.BUSY_S]), start_s=self.station.start_s,
+            )
+        )  # fmt: skip
+
+    def _alarms(self, now_s: float) -> None:
+        if now_s.is_integer():
+            self._sampler.cut(self.wanted)
+        for policy, alarm, is_high in self._sampler.watches:
+            if alarm.fires(now_s):
+                self.give(
+                    AlarmFired(
+                        at_s=now_s, capacity=self.wanted, policy=policy, alarm=alarm.name, is_high=is_high,
+                        value=alarm.value, threshold=alarm.watched.threshold,
+                    )
+                )  # fmt: skip
+
+    # --- decisions
+
+    def give(self, given: Input) -> None:
+        """Let the reducer decide, and carry it out."""
+        before = self._state
+        self._state, decisions = step(self.rules, before, given)
+        if self._note is not None:
+            self._note(self.rules, before, given, decisions, self._state)
+        for decision in decisions:
+            if decision.bounds is not None:
+                least, most = decision.bounds
+                target = replace(self.rules.target, min_capacity=least, max_capacity=most)
+                self.rules = replace(self.rules, target=target)
+            if decision.made:
+                self.decisions.append(decision)
+                self._carry_out(decision.wanted)
+
+    def _carry_out(self, wanted: int) -> None:
+        self._sampler.cut(self.wanted)
+        self._failed = wanted > self.station.capacity and self._faults.is_outage
+        if not self._failed:
+            self.station.scale(wanted)
+            self.wanted = wanted
+        self.curves.wants(self.wanted)
+        self._changing = True
+
+
+def _with_alarms(rules: Rules, serving: Serving) -> tuple[Rules, list[Watch]]:
+    """The rules, each tracking policy with alarms of its own; and what these watch."""
+    policies: list[ScalingPolicy] = []
+    watches: list[Watch] = []
+    for policy in rules.policies:
+        made = tracking.alarms_of(policy, "high", "low")
+        watches += [(policy.arn, SimAlarm(alarm.watched, alarm.name), alarm.is_high) for alarm in made]
+        policies.append(replace(policy, alarms=tuple(PolicyAlarm(alarm.name, alarm.name) for alarm in made)))
+        watches += [
+            (policy.arn, SimAlarm(alarm.watched, f"{policy.name}-{number}"), alarm.is_high)
+            for number, alarm in enumerate(serving.alarms)
+            if alarm.policy == policy.name
+        ]
+    return replace(rules, policies=tuple(policies)), watches
