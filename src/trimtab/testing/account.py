@@ -188,7 +188,7 @@ def populate(clients: Clients, now_s: float, *, days: int = 14, cases: tuple[Cas
 def create(clients: Clients, case: Case) -> None:
     """The endpoint of one case with its model, its config and its policy."""
     sagemaker, name = clients("sagemaker"), case.name
-    container = {"Image": case.image or f"company/{name}:1", "ModelDataUrl": f"s3://{BUCKET}/{name}/model.tar.gz"}
+    container = {"Image": case.image or f"company/{name}:1", "ModelDataUrl": f"s3://{BUCKET}/{name}/1/model.tar.gz"}
     sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
     config: dict[str, Any] = {"EndpointConfigName": name, "ProductionVariants": [_variant(case)]}
     if case.payload_bytes:

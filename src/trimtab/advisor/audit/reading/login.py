@@ -44,6 +44,7 @@ class Login:
             s3={"addressing_style": "path"},
             user_agent_extra="trimtab-audit",
         )
+        self._impatient = self._config.merge(Config(retries={"mode": "standard", "total_max_attempts": 2}))
         self._clients: dict[str, Any] = {}
         self._making = threading.Lock()  # of a session: it is not for several threads, clients are
 
@@ -52,8 +53,10 @@ class Login:
         with self._making:
             if service not in self._clients:
                 try:
+                    # The first call is to sts: that nobody is there should be told at once.
+                    config = self._impatient if service == "sts" else self._config
                     self._clients[service] = self._session.create_client(
-                        service, region_name=self.region, config=self._config
+                        service, region_name=self.region, config=config
                     )
                 except (BotoCoreError, ValueError) as error:
                     raise Invalid(f"Calls to {service} in region {self.region!r} cannot be made: {error}") from error
