@@ -67,14 +67,15 @@ class Searcher:
         for mode in self.modes(place, freedom):
             for instance_type in ("",) if mode is Mode.SERVERLESS else self.types(place, freedom):
                 for way in ways(place, mode, instance_type, self.limits):
-                    guessed = self._guess(way, place)
+                    guessed = self.guess(way, place)
                     if guessed is None:
                         self.unpriced.add(instance_type or "serverless inference")
                     else:
                         found.append((guessed, way.name, way))
         return [way for _, _, way in sorted(found, key=lambda one: one[:2])]
 
-    def _guess(self, way: Way, place: Place) -> float | None:
+    def guess(self, way: Way, place: Place) -> float | None:
+        """What its likely rung costs, about; None: not known."""
         works = place.works(way.rungs[0].instance_type)
         assert works is not None
         rung = way.rungs[likely(way.rungs, place.demands, works)]

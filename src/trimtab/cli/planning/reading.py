@@ -22,10 +22,10 @@ def scenario_from(path: Path) -> tuple[Scenario, list[str]]:
             f"{path.name} is neither AUDIT.json nor WORKLOAD.yaml.",
             "`trimtab audit --json > audit.json` writes the one; docs/guides/simulating.md tells of the other.",
         )
-    from trimtab.cli.replaying.trial import policy_from
+    from trimtab.aws.autoscaling.declared import policy_of
     from trimtab.sim.scenario.loading import load
 
-    loaded = load(path, read_policy=policy_from)
+    loaded = load(path, read_policy=policy_of)
     return loaded.scenario, list(loaded.notes)
 
 
