@@ -26,6 +26,9 @@ def plan(
     ] = "",
     on: Annotated[str, typer.Option(help="Where it will be built: trimtab or aws.")] = "trimtab",
     commit: Annotated[bool, typer.Option("--commit", help="Size a commitment on what is always needed.")] = False,
+    discount: Annotated[
+        float | None, typer.Option(min=0.01, max=0.99, help="Of the commitment: 0.3.", show_default="EC2's average")
+    ] = None,
     migration_usd: Annotated[
         float | None, typer.Option(min=0, help="What the change costs once: when is it paid for?", show_default=False)
     ] = None,
@@ -62,10 +65,8 @@ def plan(
     if seed is not None:
         scenario = replace(scenario, seed=seed)
     limits = _limits(scenario, on, instance_type or [], min_replicas, max_replicas, to_zero=not no_zero)
-    found = _planned(scenario, limits, given, workers, quiet=as_json)
+    found = _planned(scenario, limits, given, workers, discount if commit else 0.0, quiet=as_json)
     found = replace(found, migration_usd=migration_usd, notes=(*notes, *found.notes))
-    if commit:
-        raise CliError("--commit is not there yet.")
     _write(found, write, html)
     if as_json:
         from trimtab.advisor.plan.result import document
@@ -111,11 +112,16 @@ def _limits(
     )
 
 
-def _planned(scenario: Scenario, limits: Limits, slo: Slo | None, workers: int | None, *, quiet: bool) -> Plan:
+def _planned(
+    scenario: Scenario, limits: Limits, slo: Slo | None, workers: int | None, discount: float | None, *, quiet: bool
+) -> Plan:
+    """The plan. `discount` of a commitment: None the usual one, 0 no commitment."""
     from datetime import UTC, datetime
 
     from msgspec.structs import replace
 
+    from trimtab.advisor.plan.committing import usual_discount, with_commitment
+    from trimtab.advisor.plan.optimum import with_bound
     from trimtab.advisor.plan.planning import plan as planned
     from trimtab.advisor.plan.pricing import BookPricing
     from trimtab.advisor.prices.book import book
@@ -128,9 +134,13 @@ def _planned(scenario: Scenario, limits: Limits, slo: Slo | None, workers: int |
         def say(text: str) -> None:
             (progress.update if "simulated" in text else progress.step)(text)
 
-        found = planned(
-            scenario, BookPricing(prices, scenario.region), simulate, limits, slo=slo, workers=workers, say=say
-        )
+        pricing = BookPricing(prices, scenario.region)
+        found = planned(scenario, pricing, simulate, limits, slo=slo, workers=workers, say=say)
+        progress.step("looking how little anybody could pay")
+        found = with_bound(found, pricing, scenario.seed)
+    if discount != 0.0:
+        off, source = (discount, "") if discount else usual_discount()
+        found = with_commitment(found, pricing, off, source=source)
     return replace(found, notes=(*found.notes, *prices.notes(datetime.now(UTC).date())))
 
 
