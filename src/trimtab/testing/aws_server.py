@@ -225,14 +225,14 @@ def _result(backend: Any, query: Any, start_s: float, end_s: float) -> tuple[str
     while at < end:
         period = times[at] // period_s * period_s
         after = bisect.bisect_left(times, period + period_s, at, end)
-        value = _statistic(stat, data[at:after])
+        value = statistic(stat, data[at:after])
         if value is not None:
             points.append((datetime.fromtimestamp(period, UTC), value))
         at = after
     return query["Id"], f"{metric['MetricName']} {stat}", points
 
 
-def _statistic(stat: str, data: Sequence[Any]) -> float | None:
+def statistic(stat: str, data: Sequence[Any]) -> float | None:
     """Of plain values, and of statistic sets; percentiles of plain values alone, as CloudWatch has it."""
     sets = [datum for datum in data if hasattr(datum, "sample_count")]
     values = [datum.value for datum in data if hasattr(datum, "value")]
