@@ -16,6 +16,7 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     # name: module, arguments
     "dataplane": ("dataplane", []),
     "metering": ("metering", []),
+    "cost_ledger": ("cost_ledger", []),
     "gateway_cpu": ("gateway_cpu", []),
     "model_dispatch": ("model_dispatch", []),
     "reports": ("reports", []),
