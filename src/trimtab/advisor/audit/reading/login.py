@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any, Final
 
@@ -24,7 +25,9 @@ class Login:
     def __init__(self, *, profile: str = "", region: str = "", attempts: int = _ATTEMPTS) -> None:
         try:
             self._session = botocore.session.Session(profile=profile or None)
-            self.region: str = region or self._session.get_config_variable("region") or ""
+            self.region: str = (
+                region or os.environ.get("AWS_REGION", "") or self._session.get_config_variable("region") or ""
+            )
             if not self.region:
                 raise Invalid("No region is set: give --region, or set AWS_REGION or the profile's region.")
             if self._session.get_credentials() is None:
