@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-from trimtab.advisor.prices.book import SERVERLESS, Book, aws_list, book, memory_item
+from trimtab.advisor.prices.book import Book, aws_list, book
 from trimtab.advisor.prices.hardware import user_files
 from trimtab.errors import Invalid
 from trimtab.logs import fields
@@ -42,8 +42,8 @@ class ChargedPrices:
         return None if price is None else price.exact
 
     def provisioned_usd_per_s(self, memory_mib: int) -> Fraction | None:
-        """See Prices. Looked up under the name of the size with `provisioned` before it."""
-        price = self._here().other(SERVERLESS, f"provisioned {memory_item(memory_mib)}", self._region)
+        """See Prices."""
+        price = self._here().provisioned(memory_mib, self._region)
         return None if price is None else price.exact
 
     def notes(self) -> Sequence[str]:

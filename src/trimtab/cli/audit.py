@@ -13,6 +13,7 @@ from trimtab.cli.options import AsJson
 from trimtab.cli.render import CliError, emit, emit_json, say
 
 if TYPE_CHECKING:
+    from trimtab.advisor.audit.account import Account
     from trimtab.advisor.finding import Audit
 
 _NUMBERS: Final = re.compile(r"\[\s+(-?\d[^\[\]{}\"]*?)\s+\]")
@@ -54,14 +55,14 @@ def audit(
         return
     if yes and not ids:
         raise CliError("--yes goes with --apply.")
-    found = _read(profile, region, days, tuple(resilient or ()))
+    found, account = _read(profile, region, days, tuple(resilient or ()))
     if html is not None:
         from trimtab.advisor.audit.report import report
 
         html.write_text(report(found), encoding="utf-8")
         say(f"the report is in {html}")
     if ids:
-        _apply(found, ids, profile, region, yes=yes)
+        _apply(found, account, ids, profile, region, yes=yes)
     elif as_json:
         emit(as_text(found))
     else:
@@ -70,7 +71,7 @@ def audit(
         show(found)
 
 
-def _read(profile: str, region: str, days: int, resilient: tuple[str, ...]) -> Audit:
+def _read(profile: str, region: str, days: int, resilient: tuple[str, ...]) -> tuple[Audit, Account]:
     from msgspec.structs import replace
 
     from trimtab.advisor.audit.auditing import audited
@@ -85,15 +86,18 @@ def _read(profile: str, region: str, days: int, resilient: tuple[str, ...]) -> A
         account = read_account(
             login, days=days, now_s=time.time(), progress=lambda step: progress.step(f"reading {step}")
         )
-    return audited(replace(account, resilient=resilient), prices)
+    account = replace(account, resilient=resilient)
+    return audited(account, prices), account
 
 
-def _apply(found: Audit, ids: list[str], profile: str, region: str, *, yes: bool) -> None:
+def _apply(found: Audit, account: Account, ids: list[str], profile: str, region: str, *, yes: bool) -> None:
+    from trimtab.advisor.audit.account import names
     from trimtab.advisor.audit.applying.caller import AccountCaller
     from trimtab.advisor.audit.reading.login import Login
     from trimtab.cli.auditing.applying import apply
 
-    apply(found, ids, AccountCaller(Login(profile=profile, region=region)), yes=yes)
+    caller = AccountCaller(Login(profile=profile, region=region))
+    apply(found, ids, caller, yes=yes, looked_at=names(account))
 
 
 def as_text(found: Audit) -> str:

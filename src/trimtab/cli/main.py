@@ -36,6 +36,9 @@ VERBS: dict[str, Verb] = {
     "models": Verb("trimtab.cli.models:models", "Models of a multi-model endpoint; pin them, bound them."),
     "queue": Verb("trimtab.cli.queue:queue", "Queue of an asynchronous endpoint; redrive, purge."),
     "replay": Verb("trimtab.cli.replay:replay", "Scaling again: what another policy would have done."),
+    "simulate": Verb(
+        "trimtab.cli.simulate:simulate", "A scenario's traffic through other architectures: costs, latencies."
+    ),
     "instances": Verb("trimtab.cli.instances:instances", "Instance types: what fits, price, what to try first."),
     "cost": Verb("trimtab.cli.cost:cost", "Dollars: what was spent, and what for."),
     "audit": Verb("trimtab.cli.audit:audit", "An AWS account: what is paid for and not needed."),

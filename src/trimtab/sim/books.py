@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
@@ -77,6 +77,25 @@ IS_READY: Final = 1
 IS_DRAINING: Final = 2
 
 NOBODY: Final = -1
+
+
+class Counted(Protocol):
+    """What all books have: figures, counts and latencies."""
+
+    @property
+    def i(self) -> Ints: ...
+    @property
+    def f(self) -> Floats: ...
+    @property
+    def counts(self) -> Ints: ...
+    @property
+    def sums(self) -> Floats: ...
+    @property
+    def histogram(self) -> Floats: ...
+    @property
+    def lately(self) -> Floats: ...
+    @property
+    def within_s(self) -> Floats: ...
 
 
 class Books(NamedTuple):

@@ -65,6 +65,7 @@ from trimtab.sim.books import (
     WORKED_S,
     WORKING,
     Books,
+    Counted,
 )
 from trimtab.sim.compiled import compiled
 from trimtab.sim.latency import BINS, BINS_PER_DECADE, LEAST_S
@@ -93,7 +94,7 @@ def taken(uniform: Floats, which: Ints, points: Floats, sizes: Ints) -> Floats:
 
 
 @compiled
-def advance(b: Books, to_s: float) -> None:
+def advance(b: Counted, to_s: float) -> None:
     """Let time pass until then, in which nothing happens."""
     i, f = b.i, b.f
     span_s = to_s - f[NOW]
@@ -224,7 +225,8 @@ def _begin(b: Books, replica: int) -> None:
 
 
 @compiled
-def _answer(b: Books, workload: int, took_s: float) -> None:
+def answer(b: Counted, workload: int, took_s: float) -> None:
+    """A request of a workload is answered, after so long."""
     counts = b.counts[workload]
     counts[ANSWERED] += 1
     if took_s <= b.within_s[workload]:
@@ -240,7 +242,8 @@ def _answer(b: Books, workload: int, took_s: float) -> None:
 
 
 @compiled
-def _out_of_hand(b: Books, count: int) -> None:
+def out_of_hand(b: Counted, count: int) -> None:
+    """So many requests are answered, or have failed."""
     i = b.i
     i[ENDED] += count
     i[HAND] -= count
@@ -265,11 +268,11 @@ def _finish(b: Books) -> bool:
         if took_s > f[ANSWER_LIMIT] or work_s >= f[WORK_LIMIT]:
             failed += 1
         else:
-            _answer(b, workload, took_s)
+            answer(b, workload, took_s)
     if failed > 0:
         b.counts[workload, FAILED] += failed
         f[WASTED_S] += work_s * failed / count
-    _out_of_hand(b, count)
+    out_of_hand(b, count)
     load = b.replica[replica, LOAD] - 1
     b.replica[replica, LOAD] = load
     if load == 0:
@@ -303,7 +306,7 @@ def _drop(b: Books) -> None:
     b.counts[b.queue_work[head], FAILED] += 1
     i[QUEUE_HEAD] = head + 1 if head + 1 < len(b.queue_at) else 0
     i[QUEUED] -= 1
-    _out_of_hand(b, 1)
+    out_of_hand(b, 1)
 
 
 @compiled
@@ -457,7 +460,7 @@ def kill(b: Books, replica: int) -> int:
             _again(b, slot, count, workload)
         else:
             b.counts[workload, FAILED] += count
-            _out_of_hand(b, count)
+            out_of_hand(b, count)
     if b.replica[replica, LOAD] > 0:
         b.replica[replica, LOAD] = 0
         i[BUSY] -= 1
@@ -473,7 +476,7 @@ def _again(b: Books, slot: int, count: int, workload: int) -> None:
     for member in range(count - 1, -1, -1):
         if i[QUEUED] == ring:
             b.counts[workload, FAILED] += 1
-            _out_of_hand(b, 1)
+            out_of_hand(b, 1)
             continue
         head = i[QUEUE_HEAD] - 1 if i[QUEUE_HEAD] > 0 else ring - 1
         b.queue_at[head] = b.members[slot, member]

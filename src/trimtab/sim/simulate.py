@@ -38,9 +38,23 @@ def _replicas() -> Simulates:
     return simulate_replicas
 
 
+def _serverless() -> Simulates:
+    from trimtab.sim.serverless import simulate_serverless
+
+    return simulate_serverless
+
+
+def _models() -> Simulates:
+    from trimtab.sim.multi_model import simulate_models
+
+    return simulate_models
+
+
 MODES: dict[Mode, Callable[[], Simulates]] = {
     Mode.REAL_TIME: _replicas,
     Mode.ASYNC: _replicas,
+    Mode.SERVERLESS: _serverless,
+    Mode.MULTI_MODEL: _models,
 }
 """How each mode is simulated; imported when it is needed."""
 

@@ -196,3 +196,21 @@ class Station:
         queue.leave(self.books, count, may_go_s)
         if may_go_s > self.now_s:
             self.releases_s = min(self.releases_s, may_go_s)
+
+    def chosen(self, count: int, chance: np.random.Generator) -> list[int]:
+        """So many ready replicas, by chance."""
+        ready = np.flatnonzero(self.books.replica[:, b.STATE] == b.IS_READY)
+        return [int(replica) for replica in chance.choice(ready, size=min(count, len(ready)), replace=False)]
+
+    def kill(self, replica: int) -> None:
+        """It is dead at once; what it had in hand is tried again, or lost."""
+        queue.kill(self.books, replica)
+
+    def dismiss(self, replica: int) -> bool:
+        """It takes nothing more. Whether it still has something in hand."""
+        queue.dismiss(self.books, replica)
+        return self.is_draining(replica)
+
+    def is_draining(self, replica: int) -> bool:
+        """Whether it finishes what it has."""
+        return bool(self.books.replica[replica, b.STATE] == b.IS_DRAINING)

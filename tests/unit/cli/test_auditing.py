@@ -147,6 +147,14 @@ def test_a_finding_that_there_is_not_is_an_error_that_names_those_that_there_are
     assert caught.value.hint == "There are no-versioning/models."
 
 
+def test_what_was_mended_meanwhile_is_no_error_and_the_rest_is_carried_out(capsys: pytest.CaptureFixture[str]) -> None:
+    bucket = Bucket()
+    ids = ["no-versioning/other", "gpu-underused/pay/main", VERSIONS.id]
+    apply(audit(VERSIONS), ids, bucket, yes=True, looked_at=("other", "pay"))
+    assert "the audit does not find no-versioning/other (any more)" in capsys.readouterr().out
+    assert bucket.made == 1
+
+
 def test_all_names_are_checked_before_anything_is_changed() -> None:
     bucket = Bucket()
     with pytest.raises(CliError):

@@ -35,9 +35,9 @@ from trimtab.errors import NotFound
 from trimtab.logs import fields
 from trimtab.metrics.store import Sample
 from trimtab.policies.costs.account import SECOND_US, Rate, Work
-from trimtab.policies.costs.cells import HOUR_S, Cell, CellKey
+from trimtab.policies.costs.cells import HOUR_S, Cell, CellKey, add_charge
 from trimtab.policies.costs.steady import Mark, SteadyTime
-from trimtab.policies.costs.variant import VariantCosts, cells_of, packed, packed_cell, unpacked, unpacked_cell
+from trimtab.policies.costs.variant import VariantCosts, packed, packed_cell, unpacked, unpacked_cell
 from trimtab.resources.deployment import EndpointRecord
 from trimtab.resources.names import key_of
 from trimtab.resources.replica import ReplicaStatus
@@ -316,9 +316,8 @@ class Ledger:
         """Charge a variant through a moment, and write that down."""
         self._charged_us[place] = to_us
         cells: dict[CellKey, Cell] = {}
-        for charge, _ in costs.charge(to_us, shift_us, self._held):
-            for key, cell in cells_of(charge, *place, shift_us).items():
-                cells.setdefault(key, Cell()).add(cell)
+        for charge in costs.charge(to_us, shift_us, self._held):
+            add_charge(cells, charge, *place, shift_us)
         written = Written()
         samples = self._enter(place, costs, cells, (to_us - shift_us) // SECOND_US, written)
         if written:

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct, field
 
 from trimtab.policies.costs.account import NO_SHARES, Account, Charge, Load, Rate, Shares, Work
-from trimtab.policies.costs.cells import HOUR_S, Cell, CellKey, entries
+from trimtab.policies.costs.cells import HOUR_S, Cell
 from trimtab.resources.cost import Part, micro_usd
 
 _EVICTED_KEPT: Final = 5_000  # names
@@ -39,15 +39,12 @@ class VariantCosts(Struct, array_like=True):
     pay: PayPerUse | None = None
     evicted: dict[str, None] = field(default_factory=dict)  # models that were here and are not: the oldest first
 
-    def charge(
-        self, to_us: int, shift_us: int, held: Mapping[str, Mapping[str, int]]
-    ) -> Iterator[tuple[Charge, Account]]:
+    def charge(self, to_us: int, shift_us: int, held: Mapping[str, Mapping[str, int]]) -> Iterator[Charge]:
         """Charge every replica through `to_us`; those that are over are forgotten. `held`: the bytes of models by
         replica, where they have several."""
         for replica_id, account in list(self.accounts.items()):
             shares = Shares(self.used, held[replica_id]) if replica_id in held else NO_SHARES
-            for charge in account.charge(to_us, shares, hours(account.through_us, to_us, shift_us)):
-                yield charge, account
+            yield from account.charge(to_us, shares, hours(account.through_us, to_us, shift_us))
             if account.is_over:
                 del self.accounts[replica_id]
         self.used = {}
@@ -108,14 +105,6 @@ def hours(from_us: int, to_us: int, shift_us: int) -> list[int]:
     first = (from_us - shift_us) // _HOUR_US + 1
     last = (to_us - shift_us - 1) // _HOUR_US
     return [hour * _HOUR_US + shift_us for hour in range(first, last + 1)]
-
-
-def cells_of(charge: Charge, endpoint: str, variant: str, shift_us: int) -> dict[CellKey, Cell]:
-    """What a charge adds, by cell."""
-    found: dict[CellKey, Cell] = {}
-    for key, cell in entries(charge, endpoint, variant, shift_us):
-        found.setdefault(key, Cell()).add(cell)
-    return found
 
 
 packed = msgspec.msgpack.Encoder().encode
