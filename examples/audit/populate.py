@@ -22,7 +22,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from trimtab.testing.account import BUCKET, CAPTURES, CASES, create, populate
+from trimtab.testing.account import CAPTURES, CASES, create, populate
 from trimtab.testing.account_stores import ACCOUNT, REGION, aged, populate_stores, run_both
 from trimtab.testing.aws_server import aws_server
 
@@ -65,7 +65,9 @@ def serve(days: int) -> None:
         fill(server.url, now_s, days=days)
         aged(ACCOUNT, REGION, now_s)
         print(f"export AWS_ENDPOINT_URL={server.url}")
-        print(f"export AWS_ACCESS_KEY_ID={KEYS['aws_access_key_id']} AWS_SECRET_ACCESS_KEY={KEYS['aws_secret_access_key']}")
+        print(
+            f"export AWS_ACCESS_KEY_ID={KEYS['aws_access_key_id']} AWS_SECRET_ACCESS_KEY={KEYS['aws_secret_access_key']}"
+        )
         print(f"export AWS_DEFAULT_REGION={REGION}", flush=True)
         signal.sigwait({signal.SIGINT, signal.SIGTERM})
 

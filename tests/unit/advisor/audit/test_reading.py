@@ -183,7 +183,7 @@ def test_every_page_of_metrics_is_read(account: AwsServer) -> None:
     paged = read()
     assert account.calls["GetMetricData"] > 8
     for before, after in zip(whole.endpoints, paged.endpoints, strict=True):
-        for measure in (Measure.REQUESTS, Measure.LATENCY_P99, Measure.CPU):
+        for measure in (Measure.REQUESTS, Measure.LATENCY_P99, Measure.CPU_SAMPLES):
             first, second = before.variants[0].series(measure), after.variants[0].series(measure)
             assert (first is None) == (second is None)
             if first is not None and second is not None:

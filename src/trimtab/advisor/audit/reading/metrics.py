@@ -18,6 +18,7 @@ from trimtab.advisor.audit.account import Endpoint, Variant
 from trimtab.advisor.audit.measures import COARSE_S, SOURCES, Measure, Source
 from trimtab.advisor.audit.reading.reader import Reader
 from trimtab.advisor.audit.series import DAY_S, Series
+from trimtab.advisor.prices.shapes import shape_of
 
 _QUERIES: Final = 500  # AWS: of one call
 _VALUES: Final = 100_800  # AWS: of one call
@@ -27,6 +28,7 @@ _WHAT: Final = "Metrics of endpoints"
 _MINUTE_SOURCE: Final = Source("AWS/SageMaker", "Invocations", "Sum", MINUTE_S)
 
 Key = tuple[str, str]  # endpoint, variant
+Point = tuple[float, float]  # seconds since the epoch (`Login` has CloudWatch's client read times so), value
 
 
 class _Asked(Struct, frozen=True):
@@ -66,10 +68,11 @@ def read_minutes(reader: Reader, keys: Sequence[Key], *, days: int, now_s: float
 
 
 def _applies(measure: Measure, endpoint: Endpoint, variant: Variant) -> bool:
-    if measure in (Measure.BACKLOG, Measure.PROCESSED):
+    if measure is Measure.PROCESSED:
         return endpoint.is_async
-    if measure is Measure.CACHE_HIT:
-        return variant.model is not None and variant.model.is_multi_model
+    if measure in (Measure.GPU, Measure.GPU_MEMORY):
+        shape = shape_of(variant.instance_type)
+        return bool(variant.instance_type) and (shape is None or shape.accelerators > 0)
     return True
 
 
@@ -95,9 +98,7 @@ def _parts(asked: Sequence[_Asked], span_s: float) -> Iterator[list[_Asked]]:
             yield alike[first : first + size]
 
 
-def _values(
-    reader: Reader, part: Sequence[_Asked], start_s: float, end_s: float
-) -> dict[str, list[tuple[datetime, float]]] | None:
+def _values(reader: Reader, part: Sequence[_Asked], start_s: float, end_s: float) -> dict[str, list[Point]] | None:
     results = reader.pages(
         "cloudwatch",
         "get_metric_data",
@@ -110,7 +111,7 @@ def _values(
     )
     if results is None:
         return None
-    found: defaultdict[str, list[tuple[datetime, float]]] = defaultdict(list)
+    found: defaultdict[str, list[Point]] = defaultdict(list)
     for result in results:
         if result.get("StatusCode") in ("Forbidden", "InternalError"):
             reader.note(_WHAT, f"CloudWatch answered {result['StatusCode']}", "cloudwatch:GetMetricData")
@@ -121,18 +122,17 @@ def _values(
 
 def _query(index: int, entry: _Asked) -> dict[str, Any]:
     source = entry.source
-    dimensions = [{"Name": "EndpointName", "Value": entry.key[0]}]
-    if source.of_variant:
-        dimensions.append({"Name": "VariantName", "Value": entry.key[1]})
+    names = zip(("EndpointName", "VariantName"), entry.key, strict=True)
+    dimensions = [{"Name": name, "Value": value} for name, value in names]
     metric = {"Namespace": source.namespace, "MetricName": source.metric, "Dimensions": dimensions}
     return {"Id": f"m{index}", "MetricStat": {"Metric": metric, "Period": source.period_s, "Stat": source.stat}}
 
 
-def _series(points: Iterable[tuple[datetime, float]], period_s: int, start_s: float, end_s: float) -> Series:
+def _series(points: Iterable[Point], period_s: int, start_s: float, end_s: float) -> Series:
     """Points out of order, twice or outside are no reason to fail: the last one said of a period counts."""
     values = np.full(round((end_s - start_s) / period_s), np.nan)
-    for moment, value in points:
-        index = int((moment.timestamp() - start_s) // period_s)
+    for at_s, value in points:
+        index = int((at_s - start_s) // period_s)
         if 0 <= index < len(values) and value is not None and math.isfinite(value):
             values[index] = value
     return Series(start_s, period_s, values)
