@@ -44,6 +44,7 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     "weekend": ("weekend", []),
     "shapes": ("shapes", []),
     "keep_warm": ("keep_warm", []),
+    "audit": ("audit", []),
     "streams": ("streams", []),
     "overload": ("overload", []),
     "endurance": ("endurance", ["--minutes", "5"]),

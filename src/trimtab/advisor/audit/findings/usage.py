@@ -15,9 +15,9 @@ from trimtab.advisor.prices.book import Book
 from trimtab.advisor.prices.shapes import shape_of
 
 MICROSECOND: Final = 1e-6
-_AWS_SAMPLES: Final = 60  # of CPUUtilization, by instance and hour
 HABIT_DAYS: Final = 3.0
 """An endpoint that was looked at for less has no habits yet that another mode could be chosen by."""
+_AWS_SAMPLES: Final = 60  # of CPUUtilization, by instance and hour
 _OWN_SAMPLES: Final = 3600  # trimtab publishes them by the second
 
 
@@ -91,9 +91,7 @@ def mean_count(variant: Variant) -> float:
     target = variant.scaling.target if variant.scaling else None
     most = max(variant.count, target.max_capacity if target else 0)
     peak, mean = samples.peak or 0.0, samples.mean or 0.0
-    each = _AWS_SAMPLES if peak <= _AWS_SAMPLES * most * 2 else HABIT_DAYS: Final = 3.0
-"""An endpoint that was looked at for less has no habits yet that another mode could be chosen by."""
-_OWN_SAMPLES
+    each = _AWS_SAMPLES if peak <= _AWS_SAMPLES * most * 2 else _OWN_SAMPLES
     return mean / each
 
 
