@@ -46,6 +46,8 @@ class Case(Struct, frozen=True, kw_only=True):
     payload_bytes: int = 0  # data capture catches a tenth of the requests, if not 0
     has_minutes: bool = False  # its last days by the minute
     is_async: bool = False
+    artifact: str = ""  # "": in folders of its own
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 # --- traffic, in requests of each 300 s -------------------------------------------------------------------------------
@@ -188,7 +190,8 @@ def populate(clients: Clients, now_s: float, *, days: int = 14, cases: tuple[Cas
 def create(clients: Clients, case: Case) -> None:
     """The endpoint of one case with its model, its config and its policy."""
     sagemaker, name = clients("sagemaker"), case.name
-    container = {"Image": case.image or f"company/{name}:1", "ModelDataUrl": f"s3://{BUCKET}/{name}/1/model.tar.gz"}
+    artifact = case.artifact or f"s3://{BUCKET}/{name}/1/model.tar.gz"
+    container = {"Image": case.image or f"company/{name}:1", "ModelDataUrl": artifact}
     sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
     config: dict[str, Any] = {"EndpointConfigName": name, "ProductionVariants": [_variant(case)]}
     if case.payload_bytes:
@@ -199,7 +202,8 @@ def create(clients: Clients, case: Case) -> None:
             "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
         }
     sagemaker.create_endpoint_config(**config)
-    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+    tags = [{"Key": key, "Value": value} for key, value in case.tags.items()]
+    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name, Tags=tags)
     if case.policy is not None:
         scale(clients("application-autoscaling"), case)
 

@@ -87,7 +87,7 @@ def test_the_table_tells_dollars_risk_and_which_can_be_carried_out(capsys: pytes
     assert lines[2].endswith("no-versioning/models *")
     assert "account 123456789012, us-east-1: 2 endpoints, $1,000 a month as it runs now; 3 findings" in lines[5]
     assert "$420 a month can be saved by 1 finding of different things" in lines
-    assert "$537 a month is what missing safety would cost" in lines
+    assert "$537 a month is what the instances that are missing would cost" in lines
 
 
 def test_what_was_not_seen_is_told_with_the_permission_that_it_needs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -63,7 +63,7 @@ def used(observed: Iterable[Observed]) -> Markup:
     return bars_svg(
         "How much of what is paid is used",
         [
-            Bar(one.endpoint, 0.0, min(1.0, part) * 100, f"{part * 100:.3g} %", "after", _counted(one))
+            Bar(one.endpoint, 0.0, min(1.0, part) * 100, _percent(part), "after", _counted(one))
             for part, one in parts[:_MOST_BARS]
         ],
     )
@@ -79,7 +79,7 @@ def traffic(observed: Iterable[Observed]) -> Markup:
     hours = np.zeros(int(np.ceil((end_s - start_s) / _HOUR_S)))
     for one in known:
         _add(hours, one, start_s)
-    return lines_svg("Requests", "requests a second", _HOUR_S, [Curve("all endpoints", hours.tolist(), "after")])
+    return lines_svg("Requests", "per s", _HOUR_S, [Curve("all endpoints", hours.tolist(), "after")])
 
 
 def _add(hours: Floats, one: Observed, start_s: float) -> None:
@@ -95,6 +95,10 @@ def _busy_part(one: Observed) -> float | None:
     grid = np.linspace(0.0, 100.0, 101)
     mean_s = float(np.interp(grid, [at for at, _ in points], [seconds for _, seconds in points]).mean())
     return float(sum(one.counts)) * mean_s / (len(one.counts) * one.step_s * one.replicas)
+
+
+def _percent(part: float) -> str:
+    return "< 0.1 %" if part < 0.001 else f"{part:.1%}".replace("%", " %")
 
 
 def _counted(one: Observed) -> str:

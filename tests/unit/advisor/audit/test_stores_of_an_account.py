@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -23,15 +22,17 @@ from trimtab.advisor.audit.reading.login import Login
 from trimtab.advisor.finding import Call, Finding
 from trimtab.advisor.prices.book import aws_list
 from trimtab.errors import Invalid
+from trimtab.testing.account import populate
 from trimtab.testing.account_stores import (
     ACCOUNT,
     LOOSE,
     OLD_CHECKPOINTS,
+    PRODUCTION,
     REGION,
     STORED_FAULTS,
     aged,
     populate_stores,
-    run_both,
+    quick,
 )
 from trimtab.testing.aws_server import AwsServer, aws_server
 
@@ -61,7 +62,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsServer]:
 def clients(server: AwsServer) -> Clients:
     made: Clients = cache(boto3.client)
     populate_stores(made)
-    run_both(made)
+    populate(quick(made), time.time(), cases=PRODUCTION)
     aged(ACCOUNT, REGION, time.time())
     return made
 
