@@ -12,6 +12,7 @@ from trimtab.advisor.plan.demand import Demand
 from trimtab.advisor.plan.guess import SLACK, cost_of, likely
 from trimtab.advisor.plan.ladders import Place, Search, Way, climb, polish, ways
 from trimtab.advisor.plan.limits import Freedom, Limits
+from trimtab.advisor.plan.signals import signal_of
 from trimtab.advisor.plan.trials import Trial, Trials
 from trimtab.sim.world import Mode, Serving, Workload
 
@@ -113,6 +114,19 @@ class Searcher:
                 raise LookupError(", ".join(one.place.names))
             found.append(one.best)
         return found
+
+    def safer(self, place: Place, trial: Trial) -> Trial:
+        """Of what breaks an SLO on these requests: the cheapest that keeps it, of the same mode, type and signal."""
+        there = self.place(place.names, place.before)
+        serving = trial.serving
+        same = [
+            way
+            for way in ways(there, serving.mode, serving.instance_type, self.limits)
+            if signal_of(way.rungs[0].policies) == signal_of(serving.policies)
+        ]
+        one = Sought(there, same, trial)
+        self.seek([one])
+        return one.best or trial
 
     def seek(self, sought: Sequence[Sought]) -> None:
         """Try the ways of all of them, the likely ones first, as many at a time as keep the cores busy."""
