@@ -64,7 +64,7 @@ class Searcher:
 
     def ways(self, place: Place, freedom: Freedom) -> list[Way]:
         """All that are allowed, by what their likely rung is guessed to cost."""
-        found: list[tuple[float, str, Way]] = []
+        found: list[tuple[float, bool, str, Way]] = []  # of equals, those without a policy come first
         for mode in self.modes(place, freedom):
             for instance_type in ("",) if mode is Mode.SERVERLESS else self.types(place, freedom):
                 for way in ways(place, mode, instance_type, self.limits):
@@ -72,8 +72,8 @@ class Searcher:
                     if guessed is None:
                         self.unpriced.add(instance_type or "serverless inference")
                     else:
-                        found.append((guessed, way.name, way))
-        return [way for _, _, way in sorted(found, key=lambda one: one[:2])]
+                        found.append((guessed, bool(way.rungs[0].policies), way.name, way))
+        return [way for *_, way in sorted(found, key=lambda one: one[:3])]
 
     def guess(self, way: Way, place: Place) -> float | None:
         """What its likely rung costs, about; None: not known."""
