@@ -16,6 +16,7 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     # name: module, arguments
     "dataplane": ("dataplane", []),
     "metering": ("metering", []),
+    "cost_ledger": ("cost_ledger", []),
     "gateway_cpu": ("gateway_cpu", []),
     "model_dispatch": ("model_dispatch", []),
     "reports": ("reports", []),
@@ -43,6 +44,9 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     "async_ocr": ("async_ocr", []),
     "weekend": ("weekend", []),
     "shapes": ("shapes", []),
+    "oracle": ("oracle", ["--hours", "6"]),
+    "commitments": ("commitments", []),
+    "advisor": ("advisor", ["--hours", "1"]),
     "keep_warm": ("keep_warm", []),
     "streams": ("streams", []),
     "overload": ("overload", []),

@@ -35,6 +35,7 @@ VERBS: dict[str, Verb] = {
     "explain": Verb("trimtab.cli.explain:explain", "Why there are as many replicas as there are."),
     "models": Verb("trimtab.cli.models:models", "Models of a multi-model endpoint; pin them, bound them."),
     "queue": Verb("trimtab.cli.queue:queue", "Queue of an asynchronous endpoint; redrive, purge."),
+    "plan": Verb("trimtab.cli.plan:plan", "The cheapest architecture that keeps every SLO."),
     "replay": Verb("trimtab.cli.replay:replay", "Scaling again: what another policy would have done."),
     "simulate": Verb(
         "trimtab.cli.simulate:simulate", "A scenario's traffic through other architectures: costs, latencies."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import cast
 
@@ -50,7 +50,7 @@ class GivenPrices:
         """See Prices."""
         return None if self.provisioned is None else self.provisioned * memory_mib / 1024
 
-    def notes(self) -> Sequence[str]:
+    def notes(self, instance_types: Iterable[str]) -> Sequence[str]:
         """See Prices."""
         return ("these prices are made up",)
 

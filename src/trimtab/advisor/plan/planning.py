@@ -12,7 +12,7 @@ from trimtab.advisor.plan.demand import demands_of
 from trimtab.advisor.plan.ladders import Place
 from trimtab.advisor.plan.limits import STAGES, Freedom, Limits
 from trimtab.advisor.plan.result import Plan, Side, Step, misses_of
-from trimtab.advisor.plan.search import Searcher, total
+from trimtab.advisor.plan.search import Searcher, Sought, total
 from trimtab.advisor.plan.sharing import Cluster, merged
 from trimtab.advisor.plan.trials import Pricing, SimulateFn, Trial, Trials
 from trimtab.errors import Invalid
@@ -163,12 +163,21 @@ def _shared(searcher: Searcher, places: Sequence[Place], known: dict[str, Trial]
     if any(len(place.workloads) > 1 for place in places):
         with contextlib.suppress(LookupError):
             chosen.append(merged(_apart(searcher, places, known, freedom), searcher))
-    best = min(chosen, key=lambda clusters: (_misses(clusters), sum(cluster.trial.cost for cluster in clusters)))
+    best = _polished(
+        searcher, min(chosen, key=lambda clusters: (_misses(clusters), sum(cluster.trial.cost for cluster in clusters)))
+    )
     return [cluster.trial for cluster in sorted(best, key=lambda cluster: cluster.place.name)]
 
 
+def _polished(searcher: Searcher, clusters: Sequence[Cluster]) -> list[Cluster]:
+    """The same, each endpoint with what small changes save."""
+    sought = [Sought(cluster.place, [], cluster.trial) for cluster in clusters]
+    searcher.polish(sought)
+    return [Cluster(one.place, one.best) for one in sought if one.best is not None]
+
+
 def _misses(clusters: Sequence[Cluster]) -> float:
-    return sum(cluster.trial.miss for cluster in clusters if not cluster.trial.kept)
+    return sum(cluster.trial.rank[0] for cluster in clusters if not cluster.trial.kept)
 
 
 def _apart(searcher: Searcher, places: Sequence[Place], known: dict[str, Trial], freedom: Freedom) -> list[Cluster]:
@@ -188,4 +197,4 @@ def _from_nothing(searcher: Searcher, workloads: Sequence[Workload]) -> list[Tri
             f"There is no way to serve {error}: no instance type that has both a price and a work of it."
         ) from error
     clusters = [Cluster(place, trial) for place, trial in zip(places, trials, strict=True)]
-    return [cluster.trial for cluster in merged(clusters, searcher)]
+    return [cluster.trial for cluster in _polished(searcher, merged(clusters, searcher))]
