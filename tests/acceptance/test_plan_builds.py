@@ -105,6 +105,25 @@ def test_what_the_program_builds_serves_and_is_built_once(trimtab: Trimtab, made
     assert set(WORKLOADS) <= models
 
 
+@pytest.mark.slow
+def test_an_asynchronous_endpoint_of_aws_leaves_zero_by_an_alarm(trimtab: Trimtab, made: Path) -> None:
+    endpoint = Serving(
+        name="woken",
+        mode=Mode.ASYNC,
+        workloads=("slow",),
+        instance_type="ml.m5.large",
+        min_replicas=0,
+        max_replicas=2,
+        policies=(tracked("woken", Signal.BACKLOG, 2.0),),
+    )
+    made.write_text(program(Architecture(name="plan", endpoints=(endpoint,)), "one", Where.AWS))
+    run(trimtab, made)
+    alarms = trimtab.client("cloudwatch").describe_alarms(AlarmNames=["woken-wake"])["MetricAlarms"]
+    assert alarms[0]["MetricName"] == "HasBacklogWithoutCapacity"
+    assert alarms[0]["AlarmActions"]
+    run(trimtab, made, "--delete")
+
+
 def _input(trimtab: Trimtab) -> str:
     return trimtab.upload(b"a page", "in/page")
 
