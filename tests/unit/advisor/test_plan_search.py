@@ -163,6 +163,23 @@ def test_a_fault_of_what_there_is_strikes_what_takes_its_place() -> None:
     assert all(len(faults) == 1 for faults in asked)
 
 
+def test_of_a_long_scenario_candidates_are_compared_on_the_busiest_day_and_the_chosen_ones_tried_on_all_of_it() -> None:
+    quiet, busy = (0,) * 8 + (2_000,) * 8 + (0,) * 8, (0,) * 8 + (14_000,) * 8 + (0,) * 8
+    spans = []
+
+    def spied(scenario, architecture):
+        outcome = simulate(scenario, architecture)
+        spans.append(round(outcome.end_s - outcome.start_s))
+        return outcome
+
+    scenario = a_scenario(a_workload(counts=quiet * 2 + busy + quiet), before=(an_endpoint(),))
+    found = plan(scenario, Prices(), spied, ONLY_REAL_TIME, workers=1)
+    assert spans.count(86_400) > 2 * spans.count(4 * 86_400)
+    assert not found.misses
+    assert found.before.span_s == found.after.span_s == 4 * 86_400.0
+    assert found.steps[-1].cost == found.after.cost
+
+
 def test_the_document_of_a_plan_says_all_of_it() -> None:
     found = document(planned(several(3, slo=Slo(within_s=3.0)), shared_limits()))
     assert found["keeps_every_slo"] is True
