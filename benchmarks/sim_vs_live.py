@@ -1,13 +1,13 @@
 """The simulator against what it is a model of: recorded scenarios, run live twice and then simulated.
 
-    python -m benchmarks.sim_vs_live [--cases step,diurnal,models,backlog] [--seconds 90] [--seeds 3] [--json FILE]
+    python -m benchmarks.sim_vs_live [--cases step,diurnal,models,backlog] [--seconds 180] [--seeds 3] [--json FILE]
 
 A real `trimtab serve` that asks for no signatures. Each case is driven twice by an open-loop client at the same moments
 (latency counts from when a request was due); then `trimtab record` makes a scenario of the first time, and that is
 simulated, once for each seed (where within a second requests come is drawn).
 
-  step      the fraud model behind a look-up of 20 ms; 10/s, then 90/s, then 10/s; 1 to 4 replicas by the event policy
-  diurnal   the same; one wave from 5/s to 80/s
+  step      the fraud model behind a look-up of 100 ms; 4/s, then 24/s, then 4/s; 1 to 4 replicas by the event policy
+  diurnal   the same; one wave from 2/s to 24/s
   models    eight models of which about four fit into memory, a load takes 0.3 s; Zipf, 6/s: evictions
   backlog   asynchronous, 0 to 4 replicas by the event policy; 25/s of 100 ms for a sixth of the time, then nothing
 
@@ -39,7 +39,7 @@ from benchmarks.scale_out import model as fraud
 from trimtab.cli.recorded.metrics import Metrics
 from trimtab.metrics.names import TRIMTAB
 from trimtab.testing.artifacts import archive, script
-from trimtab.testing.server import ROLE, Trimtab, serving
+from trimtab.testing.server import Trimtab, serving
 
 VARIANT = "blue"
 FRAUD = """
@@ -52,7 +52,7 @@ def model_fn(folder):
     return onnxruntime.InferenceSession(os.path.join(folder, "model.onnx"), options)
 
 def transform_fn(model, body, content_type, accept):
-    time.sleep(0.02)  # features are looked up
+    time.sleep(0.1)  # features are looked up
     rows = np.array(json.loads(body), dtype=np.float32)
     return json.dumps([float(one) for one in np.ravel(model.run(None, {model.get_inputs()[0].name: rows})[0])]), "application/json"
 """
@@ -78,6 +78,8 @@ def transform_fn(model, body, content_type, accept):
     time.sleep(0.1)
     return body, content_type
 """
+SETTLE_S = 12.0  # for a deployment
+PRICE_USD_PER_S = 0.115 / 3600  # ml.m5.large
 GOALS = {"usd": 0.02, "replica_s": 0.02, "p50_s": 0.05, "p99_s": 0.10}
 MODELS = 8
 
@@ -100,7 +102,7 @@ class Case(Struct):
     name: str
     deploy: Callable[[Trimtab, str], None]
     rates: Callable[[float], Sequence[tuple[float, float]]]  # of a length: (seconds, requests/s) one after the other
-    settle_s: float = 3.0
+    rest_s: float = 0.0  # beyond the load, to see it come to an end
     is_async: bool = False
     models: int = 0
 
@@ -180,15 +182,15 @@ def queued(trimtab: Trimtab, name: str) -> None:
 
 def wave(seconds: float) -> list[tuple[float, float]]:
     steps = 30
-    heights = [5 + 75 * (1 - math.cos(2 * math.pi * (step + 0.5) / steps)) / 2 for step in range(steps)]
+    heights = [2 + 22 * (1 - math.cos(2 * math.pi * (step + 0.5) / steps)) / 2 for step in range(steps)]
     return [(seconds / steps, height) for height in heights]
 
 
 CASES = {
-    "step": Case("step", one_model, lambda s: [(s / 3, 10.0), (s / 3, 90.0), (s / 3, 10.0)]),
+    "step": Case("step", one_model, lambda s: [(s / 3, 4.0), (s / 3, 24.0), (s / 3, 4.0)]),
     "diurnal": Case("diurnal", one_model, wave),
     "models": Case("models", many_models, lambda s: [(s, 6.0)], models=MODELS),
-    "backlog": Case("backlog", queued, lambda s: [(s / 6, 25.0), (s * 5 / 6, 0.0)], settle_s=15.0, is_async=True),
+    "backlog": Case("backlog", queued, lambda s: [(s / 6, 25.0), (s * 5 / 6, 0.0)], rest_s=15.0, is_async=True),
 }
 
 
@@ -215,14 +217,22 @@ def asks(case: Case, name: str) -> Iterator[bytes]:
         yield from itertools.repeat(openloop.request(f"/endpoints/{name}/invocations", body))
 
 
-def drive(trimtab: Trimtab, case: Case, name: str, seconds: float) -> tuple[float, float, openloop.Outcome]:
-    """One live run: from when to when, and what came back."""
+class Life(Struct):
+    """One endpoint, from before it was made until it was given up; and what came back to the client."""
+
+    name: str
+    start_s: float
+    end_s: float
+    outcome: openloop.Outcome
+
+
+def live_through(trimtab: Trimtab, case: Case, number: int, seconds: float) -> Life:
+    """Make an endpoint, drive it. Each life of a case lasts as long."""
     port = urlsplit(trimtab.url).port
     assert port is not None
-    time.sleep(case.settle_s)
-    while time.time() % 1 > 0.01:
-        time.sleep(0.002)
-    start_s = round(time.time())
+    name = f"sim-{case.name}-{number}"
+    start_s = time.time()
+    case.deploy(trimtab, name)
 
     async def run() -> openloop.Outcome:
         client = openloop.Client(port, asks(case, name), is_right=lambda body: True, most_connections=400)
@@ -230,66 +240,62 @@ def drive(trimtab: Trimtab, case: Case, name: str, seconds: float) -> tuple[floa
         client.close()
         return outcome
 
+    until(start_s + SETTLE_S)
     outcome = asyncio.run(run())
-    while time.time() < start_s + seconds:
-        time.sleep(0.05)
-    return float(start_s), float(round(start_s + seconds)), outcome
+    end_s = start_s + SETTLE_S + seconds + case.rest_s
+    until(end_s)
+    return Life(name, start_s, end_s, outcome)
 
 
-def live(trimtab: Trimtab, case: Case, name: str, span: tuple[float, float], outcome: openloop.Outcome) -> Seen:
-    """What it was, by the server's own figures. They are there a moment later."""
+def until(moment_s: float) -> None:
+    """Wait. A life that takes longer than planned is not like the other one."""
+    left_s = moment_s - time.time()
+    if left_s < 0:
+        print(f"  late by {-left_s:.1f} s", file=sys.stderr)
+    time.sleep(max(0.0, left_s))
+
+
+def seen_of(trimtab: Trimtab, case: Case, life: Life) -> Seen:
+    """What it was by the server's own figures. Deletes the endpoint: the ledger closes its account then."""
     from trimtab.cli.connect import connect
 
     client = connect(trimtab.data_dir)
-    start_s, end_s = span
-    metrics = Metrics(client, name, VARIANT, start_s, end_s, time.time())
-    replicas = metrics.series(TRIMTAB, "ReplicasDesired", "Average")
-    cost = metrics.series(TRIMTAB, "Cost", "Sum")
-    if case.is_async:
-        took = _total_times(client, name, start_s, end_s)
-    else:
-        took = sorted(outcome.ok_s)
-    lost = sum(count for status, count in outcome.statuses.items() if status not in (200, 202))
     loads = 0
     if case.models:
-        events = client.get(f"endpoints/{name}/models/events", last="100000", since=repr(start_s))["events"]
-        loads = sum(event["what"] == "loaded" and event["at_s"] < end_s for event in events)
+        events = client.get(f"endpoints/{life.name}/models/events", last="100000")["events"]
+        loads = sum(event["what"] == "loaded" for event in events)
+    trimtab.sagemaker.delete_endpoint(EndpointName=life.name)
+    micro_usd, same = -1, 0
+    while same < 6:  # charges come some seconds after the time that they are for
+        time.sleep(1.0)
+        total = client.get("costs", since=f"{life.start_s - 7200:.0f}", by="endpoint", endpoint=life.name)
+        now = sum(row["micro_usd"] for row in total["rows"])
+        same = same + 1 if now == micro_usd and now > 0 else 0
+        micro_usd = now
+    metrics = Metrics(client, life.name, VARIANT, life.start_s, life.end_s, time.time())
+    namespace, name, unit_s = TRIMTAB, "Latency", 1e6
+    if case.is_async:
+        namespace, name, unit_s = "AWS/SageMaker", "TotalProcessingTime", 1e3
+    p50, p99 = metrics.whole([(namespace, name, "p50"), (namespace, name, "p99")])
     return Seen(
-        usd=sum(value or 0.0 for value in cost), replica_s=_held(replicas), p50_s=_of(took, 0.5), p99_s=_of(took, 0.99),
-        requests=sum(outcome.statuses.values()), lost=lost, loads=loads,
+        usd=micro_usd / 1e6, replica_s=micro_usd / 1e6 / PRICE_USD_PER_S, p50_s=(p50 or math.nan) / unit_s,
+        p99_s=(p99 or math.nan) / unit_s, requests=sum(life.outcome.statuses.values()),
+        lost=sum(count for status, count in life.outcome.statuses.items() if status not in (200, 202)), loads=loads,
     )  # fmt: skip
-
-
-def _held(values: Sequence[float | None]) -> float:
-    """Replica-seconds of a level that is told each second; where it is not, it is as before."""
-    total, level = 0.0, next((value for value in values if value is not None), 0.0)
-    for value in values:
-        level = level if value is None else value
-        total += level
-    return total
-
-
-def _total_times(client: Any, name: str, start_s: float, end_s: float) -> list[float]:
-    metrics = Metrics(client, name, VARIANT, start_s, end_s, time.time())
-    parts = [part / 10 for part in range(1, 1000)]
-    asked = [("AWS/SageMaker", "TotalProcessingTime", f"p{part:g}") for part in parts]
-    return [(value or 0.0) / 1e3 for value in metrics.whole(asked)]
-
-
-def _of(took: Sequence[float], part: float) -> float:
-    return took[min(len(took) - 1, int(part * len(took)))] if took else math.nan
 
 
 # --- simulated
 
 
-def simulated(
-    trimtab: Trimtab, case: Case, name: str, span: tuple[float, float], folder: Path, seeds: int
-) -> list[Seen]:
-    """The scenario that `trimtab record` makes of the first live run, simulated with so many seeds."""
-    path = folder / f"{name}.yaml"
-    start_s, end_s = span
-    trimtab.cli("record", name, "--from", f"{start_s:.0f}", "--to", f"{end_s:.0f}", "-o", str(path), "--force")
+def recorded(trimtab: Trimtab, life: Life, folder: Path) -> Path:
+    """The scenario that `trimtab record` makes of a life."""
+    path = folder / f"{life.name}.yaml"
+    trimtab.cli("record", life.name, "--from", f"{life.start_s:.3f}", "--to", f"{life.end_s:.3f}", "-o", str(path))
+    return path
+
+
+def simulated(path: Path, seeds: int) -> list[Seen]:
+    """A scenario, with so many seeds."""
     from trimtab.cli.simulating.running import loaded, run
 
     scenario = loaded(path).scenario
@@ -331,23 +337,24 @@ def compared(first: Seen, second: Seen, made: Sequence[Seen]) -> dict[str, dict[
 def measure(case: Case, seconds: float, seeds: int) -> dict[str, Any]:
     """One case in a server of its own."""
     with serving("--auth", "none") as trimtab, tempfile.TemporaryDirectory() as folder:
-        name = f"sim-{case.name}"
-        case.deploy(trimtab, name)
-        spans, seen = [], []
-        for _ in range(2):
-            start_s, end_s, outcome = drive(trimtab, case, name, seconds)
-            spans.append((start_s, end_s))
+        seen, agrees = [], True
+        for number in range(2):
+            life = live_through(trimtab, case, number, seconds)
             time.sleep(4.0)  # until the last second's metrics are there
-            seen.append(live(trimtab, case, name, spans[-1], outcome))
-        made = simulated(trimtab, case, name, spans[0], Path(folder), seeds)
-        agrees = True
-        if case.models == 0:
-            told = json.loads(trimtab.cli("replay", name, "--last", "1h", "--json"))
-            agrees = bool(told["agrees"])
-        return {
-            "case": case.name, "live": [to_builtins(one) for one in seen], "simulated": [to_builtins(one) for one in made],
-            "compared": compared(seen[0], seen[1], made), "decisions_agree": agrees,
-        }  # fmt: skip
+            if number == 0:
+                path = recorded(trimtab, life, Path(folder))
+            if not case.models:
+                told = json.loads(trimtab.cli("replay", life.name, "--last", "1h", "--json"))
+                agrees = agrees and bool(told["agrees"])
+            seen.append(seen_of(trimtab, case, life))
+        made = simulated(path, seeds)
+    return {
+        "case": case.name,
+        "live": [to_builtins(one) for one in seen],
+        "simulated": [to_builtins(one) for one in made],
+        "compared": compared(seen[0], seen[1], made),
+        "decisions_agree": agrees,
+    }
 
 
 def report(found: dict[str, Any]) -> None:
@@ -368,7 +375,7 @@ def report(found: dict[str, Any]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", default=",".join(CASES))
-    parser.add_argument("--seconds", type=float, default=90.0)
+    parser.add_argument("--seconds", type=float, default=180.0)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

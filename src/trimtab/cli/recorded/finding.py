@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from trimtab.aws.client import Client
 
 _CONFIGURATIONS: Final = (
-    "TargetTrackingScalingPolicyConfiguration", "StepScalingPolicyConfiguration", "PredictiveScalingPolicyConfiguration",
-)  # fmt: skip
+    "TargetTrackingScalingPolicyConfiguration",
+    "StepScalingPolicyConfiguration",
+    "PredictiveScalingPolicyConfiguration",
+)
 
 
 class ModelFound(Struct, frozen=True):
@@ -67,9 +69,8 @@ def found_of(client: Client, endpoint: str, variant: str, metrics: Metrics) -> F
     current = next(one for one in described["ProductionVariants"] if one["VariantName"] == variant)
     models, models_bytes = _models(client, endpoint, variant) if mode is Mode.MULTI_MODEL else ((), 0)
     if mode is Mode.MULTI_MODEL:
-        notes.append(
-            "what a request takes is measured of all models together; shares are those of their requests so far"
-        )
+        notes.append("what a request takes is measured of all models together")
+        notes.append("which model a request was for is drawn by the models' shares of all requests so far")
     return Found(
         endpoint=endpoint,
         variant=variant,

@@ -40,7 +40,7 @@ class Metrics:
         """Of all the time together (of its last day, where it is longer), one value each."""
         first_s = max(math.floor(self.start_s / 60) * 60, math.ceil(self.end_s / 60) * 60 - _DAY_S)
         period_s = math.ceil((self.end_s - first_s) / 60) * 60
-        # A period of CloudWatch begins at a multiple of its length: two of them are looked at, and the fuller one counts.
+        # A period of CloudWatch begins at a multiple of its length: one is looked for that has all of the time in it.
         found: list[float | None] = []
         for begin in range(0, len(asked), _AT_ONCE):
             part = asked[begin : begin + _AT_ONCE]

@@ -66,8 +66,9 @@ class Recorded(Struct, frozen=True, kw_only=True):
         """As JSON."""
         found = self.found
         return {
-            "endpoint": found.endpoint, "variant": found.variant, "mode": found.mode.value, "requests": self.requests,
-            "from_s": self.start_s, "to_s": self.start_s + len(self.came) * self.period_s, "work_quantiles_s": self.took_s,
+            "endpoint": found.endpoint, "variant": found.variant, "mode": found.mode.value,
+            "requests": self.requests, "from_s": self.start_s, "to_s": self.start_s + len(self.came) * self.period_s,
+            "work_quantiles_s": self.took_s,
             "start_s": found.start_s, "notes": list(found.notes),
         }  # fmt: skip
 
@@ -106,9 +107,8 @@ def _trace(recorded: Recorded) -> str:
     shares = np.array([model.requests for model in models], dtype=np.float64)
     chosen = chance.choice(len(models), size=len(at_s), p=shares / shares.sum())
     rows.writerow(("timestamp", "model"))
-    rows.writerows(
-        (_stamp(moment), models[one].name) for moment, one in zip(at_s.tolist(), chosen.tolist(), strict=True)
-    )
+    for moment, one in zip(at_s.tolist(), chosen.tolist(), strict=True):
+        rows.writerow((_stamp(moment), models[one].name))
     return file.getvalue()
 
 
@@ -146,7 +146,7 @@ def _scenario(recorded: Recorded, trace: str, slo: str) -> str:
     }
     head = [
         f"# {found.endpoint} / {found.variant}: {recorded.requests:,} requests from {_stamp(recorded.start_s)} UTC.",
-        "# Measured: arrivals by the second (at random within it), service times, starts, loads. See `notes` of the verb:",
+        "# Measured: arrivals by the second (at random within it), service times, starts, loads.",
         *(f"# - {note}" for note in found.notes),
     ]
     text: str = yaml.dump(document, Dumper=_dumper(), sort_keys=False, width=110, default_flow_style=None)
