@@ -20,13 +20,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import itertools
 import json
 import math
+import re
 import sys
+import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,7 +40,7 @@ import numpy as np
 from msgspec import Struct, to_builtins
 
 from benchmarks import openloop
-from benchmarks.scale_out import model as fraud
+from benchmarks.scale_out import model
 from trimtab.cli.recorded.metrics import Metrics
 from trimtab.metrics.names import TRIMTAB
 from trimtab.testing.artifacts import archive, script
@@ -78,10 +83,13 @@ def transform_fn(model, body, content_type, accept):
     time.sleep(0.1)
     return body, content_type
 """
-SETTLE_S = 12.0  # for a deployment
+SETTLE_S = 20.0  # for a deployment
 PRICE_USD_PER_S = 0.115 / 3600  # ml.m5.large
 GOALS = {"usd": 0.02, "replica_s": 0.02, "p50_s": 0.05, "p99_s": 0.10}
 MODELS = 8
+
+
+fraud = cache(model)
 
 
 class Seen(Struct):
@@ -143,11 +151,7 @@ def scaled(trimtab: Trimtab, name: str, least: int, most: int, target: float) ->
 
 
 def one_model(trimtab: Trimtab, name: str) -> None:
-    with tempfile.TemporaryDirectory():
-        packed, _ = fraud()
-    import io
-    import tarfile
-
+    packed, _ = fraud()
     with tarfile.open(fileobj=io.BytesIO(packed)) as given:
         member = given.extractfile("model.onnx")
         assert member is not None
@@ -242,9 +246,8 @@ def live_through(trimtab: Trimtab, case: Case, number: int, seconds: float) -> L
 
     until(start_s + SETTLE_S)
     outcome = asyncio.run(run())
-    end_s = start_s + SETTLE_S + seconds + case.rest_s
-    until(end_s)
-    return Life(name, start_s, end_s, outcome)
+    until(start_s + SETTLE_S + seconds + case.rest_s)
+    return Life(name, start_s, time.time(), outcome)
 
 
 def until(moment_s: float) -> None:
@@ -255,8 +258,13 @@ def until(moment_s: float) -> None:
     time.sleep(max(0.0, left_s))
 
 
-def seen_of(trimtab: Trimtab, case: Case, life: Life) -> Seen:
-    """What it was by the server's own figures. Deletes the endpoint: the ledger closes its account then."""
+def stamp(moment_s: float) -> str:
+    """As a scenario has it."""
+    return datetime.fromtimestamp(moment_s, UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
+
+
+def seen_of(trimtab: Trimtab, case: Case, life: Life) -> tuple[float, Seen]:
+    """When it was deleted (the ledger closes its account then), and what it was by the server's own figures."""
     from trimtab.cli.connect import connect
 
     client = connect(trimtab.data_dir)
@@ -265,6 +273,7 @@ def seen_of(trimtab: Trimtab, case: Case, life: Life) -> Seen:
         events = client.get(f"endpoints/{life.name}/models/events", last="100000")["events"]
         loads = sum(event["what"] == "loaded" for event in events)
     trimtab.sagemaker.delete_endpoint(EndpointName=life.name)
+    gone_s = time.time()
     micro_usd, same = -1, 0
     while same < 6:  # charges come some seconds after the time that they are for
         time.sleep(1.0)
@@ -277,7 +286,7 @@ def seen_of(trimtab: Trimtab, case: Case, life: Life) -> Seen:
     if case.is_async:
         namespace, name, unit_s = "AWS/SageMaker", "TotalProcessingTime", 1e3
     p50, p99 = metrics.whole([(namespace, name, "p50"), (namespace, name, "p99")])
-    return Seen(
+    return gone_s, Seen(
         usd=micro_usd / 1e6, replica_s=micro_usd / 1e6 / PRICE_USD_PER_S, p50_s=(p50 or math.nan) / unit_s,
         p99_s=(p99 or math.nan) / unit_s, requests=sum(life.outcome.statuses.values()),
         lost=sum(count for status, count in life.outcome.statuses.items() if status not in (200, 202)), loads=loads,
@@ -346,7 +355,10 @@ def measure(case: Case, seconds: float, seeds: int) -> dict[str, Any]:
             if not case.models:
                 told = json.loads(trimtab.cli("replay", life.name, "--last", "1h", "--json"))
                 agrees = agrees and bool(told["agrees"])
-            seen.append(seen_of(trimtab, case, life))
+            gone_s, found = seen_of(trimtab, case, life)
+            seen.append(found)
+            if number == 0:  # it was there a little longer than was recorded: nothing more came
+                path.write_text(re.sub(r"until: \S+", f"until: '{stamp(gone_s)}'}}", path.read_text()))
         made = simulated(path, seeds)
     return {
         "case": case.name,

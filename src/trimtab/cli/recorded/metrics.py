@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 FINE_KEPT_S: Final = 3 * 3600.0 - 60  # AWS, and trimtab: points of less than a minute are kept so long
 _OF_ENDPOINT: Final = frozenset({"ApproximateBacklogSize"})
 _DAY_S: Final = 86_400
+_QUICK_US: Final = 2000.0
 _AT_ONCE: Final = 100  # queries in a call
 
 Asked = tuple[str, str, str]
@@ -102,19 +103,22 @@ def arrivals_of(metrics: Metrics, *, is_async: bool) -> list[float]:
 
 
 def service_s(metrics: Metrics, points: int) -> list[float] | None:
-    """Even quantiles of what a request took, without waiting for a replica: its time in the model, and what the way
-    there and back took when nothing was in its way. None where no request was answered."""
+    """Even quantiles of what a request took, without waiting for a replica: from when it was sent to one until its
+    answer was there, and what the gateway needs beside. None where no request was answered.
+
+    A quick model is sent requests ahead, which wait beside it: there its own time counts, and what the way there and
+    back takes when nothing is in its way.
+    """
     parts = [100 * place / (points - 1) for place in range(points)]
     stats = ["Minimum", *(f"p{part:g}" for part in parts[1:-1]), "Maximum"]
-    model = metrics.whole([(SAGEMAKER, "ModelLatency", stat) for stat in stats])
-    if any(value is None for value in model):
+    found = metrics.whole([(SAGEMAKER, "ModelLatency", stat) for stat in stats])
+    model_us = [value for value in found if value is not None]
+    if len(model_us) < points:
         return None
-    in_model = [value for value in model if value is not None]
-    compute = metrics.whole([(TRIMTAB, "ComputeTime", stat) for stat in stats])
-    (all_in_all,) = metrics.whole([(TRIMTAB, "Latency", "p1")])
-    floor_us = all_in_all if all_in_all is not None else in_model[1]
-    known = [value for value in compute if value is not None]
-    if len(known) < points:
-        return [max(value, 0.0) / 1e6 for value in in_model]
-    beside_us = max(0.0, floor_us - known[1])
-    return [(value + beside_us) / 1e6 for value in known]
+    (least_us,) = metrics.whole([(TRIMTAB, "Latency", "p1")])
+    beside_us = max(0.0, least_us - model_us[1]) if least_us is not None else 0.0
+    known = [value for value in metrics.whole([(TRIMTAB, "ComputeTime", stat) for stat in stats]) if value is not None]
+    if len(known) == points and known[points // 2] < _QUICK_US:
+        beside_us += max(0.0, model_us[1] - known[1])
+        model_us = known
+    return [(value + beside_us) / 1e6 for value in model_us]
