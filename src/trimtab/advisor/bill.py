@@ -107,8 +107,8 @@ def _serverless(used: Used, book: Book, region: str) -> Iterator[Line]:
     price = book.serverless(_GB_MB, region)
     yield _line(used, "serverless inference", Fraction(used.billed_gb_s), "GB-second", price, used.parts)
     if used.provisioned_gb_s:
-        held = Fraction(used.provisioned_gb_s)
-        yield _line(used, "provisioned concurrency", held, "GB-second", None, {Part.HEADROOM: 1.0})
+        held, kept = Fraction(used.provisioned_gb_s), book.provisioned(_GB_MB, region)
+        yield _line(used, "provisioned concurrency", held, "GB-second", kept, {Part.HEADROOM: 1.0})
 
 
 def _line(

@@ -23,10 +23,7 @@ def instances(
         str, typer.Option(help="The model: its size (8b, 350m) or a known name (llama-3.1-8b).", show_default=False)
     ] = "",
     dtype: Annotated[str, typer.Option(help="Of the weights: fp32, fp16, bf16, fp8, int8, int4.")] = "fp16",
-    context: Annotated[
-        int | None,
-        typer.Option(help="Tokens of a request and its answer; 0: it answers in one pass.", show_default="4096"),
-    ] = None,
+    context: Annotated[int, typer.Option(help="Tokens of a request and its answer; 0: it answers in one pass.")] = 4096,
     concurrency: Annotated[int, typer.Option(help="Requests at once.")] = 1,
     kv_dtype: Annotated[str, typer.Option(help="Of the KV cache.")] = "fp16",
     layers: Annotated[
@@ -55,8 +52,7 @@ def instances(
     need = None
     if params:
         architecture = architecture_of(params, layers=layers, kv_heads=kv_heads, head_dim=head_dim)
-        tokens = 4096 if context is None else context
-        need = need_of(architecture, dtype=dtype, context=tokens, concurrency=concurrency, kv_dtype=kv_dtype)
+        need = need_of(architecture, dtype=dtype, context=context, concurrency=concurrency, kv_dtype=kv_dtype)
     found = places(
         book(), region=region, use=use_of(use), need=need, max_usd_per_hour=max_usd_per_hour, own=own_shapes()
     )
@@ -159,13 +155,8 @@ def _rate(value: float | None) -> str:
 
 
 def _mark(place: Place) -> str:
-    from trimtab.advisor.prices.price import OLD_DAYS
-
-    marks = [place.caveat] if place.caveat else []
-    marks += ["derived price"] if place.price.is_derived else []
-    if place.price.age_days(date.today()) > OLD_DAYS:
-        marks.append(f"price of {place.price.as_of}")
-    return ", ".join(marks)
+    mark = place.price.mark(date.today())
+    return ", ".join(filter(None, (place.caveat, f"price {mark}" if mark else "")))
 
 
 def _held_document(place: Place) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def list_prices(
     table(
         ["item", "use", "region", "USD", "per", "as of", ""],
         [
-            [item, used, p.region or "any", f"{p.usd.normalize():f}", p.unit, p.as_of, _mark(p)]
+            [item, used, p.region or "any", f"{p.usd.normalize():f}", p.unit, p.as_of, p.mark(date.today())]
             for item, used, p in rows
         ],
         right=["USD"],
@@ -96,12 +96,7 @@ def show(
         )
         return
     if shape is not None:
-        gpu = (
-            f", {shape.accelerators:g} x {shape.accelerator} ({shape.accelerator_gib:g} GiB)"
-            if shape.accelerator
-            else ""
-        )
-        emit(f"{instance_type}: {shape.vcpus} vCPU, {shape.memory_gib:g} GiB{gpu}, {shape.network}\n")
+        emit(f"{instance_type}: {shape.words}\n")
     if not priced:
         emit("No price of it is known.")
     for use, price in priced:
@@ -134,7 +129,7 @@ def update(
     if (source is None) != from_aws:
         raise CliError("Say where from: --from FILE or --from-aws.", "`trimtab prices update --help`")
     newer = read_list(source) if source is not None else _asked(region or ["us-east-1"], profile)
-    known = book()
+    known = book(must_exist=False)  # the file that is named is perhaps the one that is written now
     found = changes(known, newer)
     path = None if dry_run else save(newer)
     count = len(newer.instances) + len(newer.others)
@@ -178,15 +173,6 @@ def _show_changes(found: list[Change]) -> None:
 
 def _is_of(price: Price, region: str) -> bool:
     return not region or price.region in (region, "")
-
-
-def _mark(price: Price) -> str:
-    from trimtab.advisor.prices.price import OLD_DAYS
-
-    marks = ["derived"] if price.is_derived else []
-    if price.age_days(date.today()) > OLD_DAYS:
-        marks.append("old")
-    return ", ".join(marks)
 
 
 def _document(price: Price, use: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 from msgspec import Struct, field
 
 from trimtab.errors import Invalid
+from trimtab.policies.costs.split import IDLE_AFTER_S
 from trimtab.policies.models.actions import Action, FetchModel, Load, Refuse, Unload
 from trimtab.policies.models.cache import ModelCache
 from trimtab.policies.models.copies import Copies, Seen
@@ -22,7 +23,7 @@ from trimtab.resources.hosting import ModelSetting
 from trimtab.sim import books as b
 from trimtab.sim import hosting as h
 from trimtab.sim import queue
-from trimtab.sim.station import QUIET_S, Feed, work_on
+from trimtab.sim.station import Feed, work_on
 from trimtab.sim.world import Serving, Workload
 
 FETCH_S: Final = 0.005  # the artifact is on the disk
@@ -73,7 +74,7 @@ class HostedStation:
         self.books = h.hosts(like, models=len(works))
         whole, seconds = self.books.i, self.books.f
         seconds[b.NOW] = start_s
-        seconds[b.QUIET_AFTER], seconds[b.QUIET_FROM] = QUIET_S, start_s + QUIET_S
+        seconds[b.QUIET_AFTER], seconds[b.QUIET_FROM] = IDLE_AFTER_S, start_s + IDLE_AFTER_S
         whole[b.QUEUE_MOST] = serving.queue
         seconds[b.WAIT_LIMIT] = seconds[b.ANSWER_LIMIT] = serving.timeout_s
         self.serving, self.workloads = serving, workloads
@@ -111,6 +112,10 @@ class HostedStation:
     def capacity(self) -> int:
         """Replicas that there are or will be."""
         return self.ready + len(self.starting)
+
+    def idle_s(self) -> float:
+        """Replica-seconds so far while the endpoint had had no request for long."""
+        return float(self.books.f[b.IDLE_S])
 
     @property
     def is_settled(self) -> bool:

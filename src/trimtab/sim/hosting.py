@@ -27,7 +27,6 @@ from trimtab.sim.books import (
     IS_DRAINING,
     IS_READY,
     MOST_HAND,
-    MOST_QUEUED,
     NOBODY,
     NOW,
     POSITION,
@@ -44,9 +43,10 @@ from trimtab.sim.books import (
     Books,
 )
 from trimtab.sim.compiled import compiled
+from trimtab.sim.counting import advance, answer, out_of_hand
 from trimtab.sim.heap import drop, push
 from trimtab.sim.load import Floats
-from trimtab.sim.queue import DONE, MORE, SETTLED, TRIPPED, advance, answer, out_of_hand
+from trimtab.sim.queue import DONE, MORE, SETTLED, TRIPPED
 from trimtab.sim.world import Ints
 
 MISSED: Final = 10  # a request waits for a model that nobody holds: `Hosts.what`
@@ -372,8 +372,6 @@ def _arrive(h: Hosts, at_s: float, takes: float, model: int) -> bool:
         if first:
             h.at[WHAT] = model
             return True
-    if i[QUEUED] > i[MOST_QUEUED]:
-        i[MOST_QUEUED] = i[QUEUED]
     return False
 
 

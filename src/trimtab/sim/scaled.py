@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from trimtab.policies.scaling import tracking
 from trimtab.policies.scaling.decisions import Decision, Rules
-from trimtab.policies.scaling.inputs import AlarmFired, Bounds, Finished, Input, Load, Scheduled
+from trimtab.policies.scaling.inputs import AlarmFired, Bounds, Finished, Forecast, Input, Load, Scheduled
 from trimtab.policies.scaling.reducer import step
 from trimtab.policies.scaling.schedule import next_after
 from trimtab.policies.scaling.state import State
@@ -24,6 +24,7 @@ from trimtab.resources.scaling import PolicyAlarm, ScalableTarget, ScalingPolicy
 from trimtab.sim import books as b
 from trimtab.sim import queue
 from trimtab.sim.faults import Faults
+from trimtab.sim.foresight import LOOK_EVERY_S, Foresight
 from trimtab.sim.metrics import SimAlarm
 from trimtab.sim.sampling import Curves, Sampler, Watch
 from trimtab.sim.station import Station
@@ -73,7 +74,10 @@ class Scaled:
         self.curves = Curves(station, station.now_s, end_s)
         self._state = State()
         self._note, self._progress = note, told
-        self._sampler = Sampler(station, watches)
+        self._foresees = [
+            Foresight(policy, station.now_s) for policy in self.rules.policies if policy.predictive is not None
+        ]
+        self._sampler = Sampler(station, watches, self._foresees)
         self._faults = Faults(faults, station, chance)
         self._changing = self._failed = False
         self._events = [p for p in self.rules.policies if p.tracking is not None and p.tracking.is_event]
@@ -158,6 +162,8 @@ class Scaled:
             self.give(Finished(at_s=now_s, capacity=self.wanted, ok=not self._failed))
         self._scheduled(now_s)
         self._load(now_s, is_trip=why == queue.TRIPPED)
+        if self._foresees:
+            self._forecasts(now_s)
         if self._sampler.watches:
             self._alarms(now_s)
 
@@ -196,6 +202,15 @@ class Scaled:
                 work_s=float(seconds[b.BUSY_S]), start_s=self.station.start_s,
             )
         )  # fmt: skip
+
+    def _forecasts(self, now_s: float) -> None:
+        if now_s % LOOK_EVERY_S:
+            return
+        self._sampler.cut(self.wanted)
+        for one in self._foresees:
+            wanted = one.look(now_s, self.rules.target.max_capacity)
+            if wanted is not None:
+                self.give(Forecast(at_s=now_s, capacity=self.wanted, policy=one.policy.arn, wanted=wanted))
 
     def _alarms(self, now_s: float) -> None:
         if now_s.is_integer():

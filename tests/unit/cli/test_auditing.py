@@ -87,7 +87,7 @@ def test_the_table_tells_dollars_risk_and_which_can_be_carried_out(capsys: pytes
     assert lines[2].endswith("no-versioning/models *")
     assert "account 123456789012, us-east-1: 2 endpoints, $1,000 a month as it runs now; 3 findings" in lines[5]
     assert "$420 a month can be saved by 1 finding of different things" in lines
-    assert "$537 a month is what missing safety would cost" in lines
+    assert "$537 a month is what the instances that are missing would cost" in lines
 
 
 def test_what_was_not_seen_is_told_with_the_permission_that_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,6 +145,14 @@ def test_a_finding_that_there_is_not_is_an_error_that_names_those_that_there_are
     with pytest.raises(CliError, match="finds no 'no-versioning/modles'") as caught:
         apply(audit(VERSIONS, IDLE), ["no-versioning/modles"], Bucket(), yes=True)
     assert caught.value.hint == "There are no-versioning/models."
+
+
+def test_what_was_mended_meanwhile_is_no_error_and_the_rest_is_carried_out(capsys: pytest.CaptureFixture[str]) -> None:
+    bucket = Bucket()
+    ids = ["no-versioning/other", "gpu-underused/pay/main", VERSIONS.id]
+    apply(audit(VERSIONS), ids, bucket, yes=True, looked_at=("other", "pay"))
+    assert "the audit does not find no-versioning/other (any more)" in capsys.readouterr().out
+    assert bucket.made == 1
 
 
 def test_all_names_are_checked_before_anything_is_changed() -> None:

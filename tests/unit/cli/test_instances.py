@@ -28,13 +28,13 @@ def test_json_has_the_sum_the_choice_and_every_type(bare) -> None:
 def test_without_a_model_it_lists_hardware_and_price(bare) -> None:
     shown = bare("instances", "--accelerator", "l4", "--max-usd-per-hour", "1.2").stdout
     lines = [" ".join(line.split()) for line in shown.splitlines()]
-    assert lines[1] == "ml.g6.xlarge 4 16 GiB 1 x L4, 22.35 GiB 1.127 0.0504 0.0093"
+    assert lines[1].startswith("ml.g6.xlarge 4 16 GiB 1 x L4, 22.35 GiB 1.127 0.0504 0.0093")
     assert "vCPU" in lines[0]
 
 
 def test_old_and_derived_prices_are_marked(bare) -> None:
     shown = bare("instances", "--accelerator", "t4", "--region", "eu-west-1").stdout
-    assert "derived price, price of 2025-01-26" in shown
+    assert "price derived, of 2025-01-26" in shown
 
 
 def test_ones_own_hardware_is_among_them(bare, tmp_path: Path, monkeypatch) -> None:

@@ -14,7 +14,8 @@ _UNITS = {
 
 def kind_words(kind: str) -> str:
     """`no-scaling-policy`: `No scaling policy`."""
-    return kind.replace("-", " ").capitalize()
+    words = kind.replace("-", " ").replace("gpu", "GPU")
+    return words[:1].upper() + words[1:]
 
 
 def evidence_words(name: str, value: float | int | str) -> tuple[str, str]:

@@ -20,6 +20,8 @@ _USES: Final[dict[Mode, Use]] = {
     Mode.BATCH: "batch-transform",
 }
 
+PROVISIONED: Final = "provisioned concurrency"  # as `bill` names it; AWS's list has no price of it here
+
 
 class BookPricing:
     """Prices of one region out of a book."""
@@ -39,11 +41,12 @@ class BookPricing:
         return self._second(memory_mb)
 
     def micro_usd(self, outcome: Outcome) -> int:
-        """What all of it costs. Invalid where something has no price."""
+        """What all of it costs, but provisioned concurrency. Invalid where something else has no price."""
         bill = bill_of(outcome, self.book, self.region)
-        if bill.missing:
+        missing = [item for item in bill.missing if item != PROVISIONED]
+        if missing:
             raise Invalid(
-                f"There is no price of {', '.join(bill.missing)} in {self.region}. Tell it: `trimtab prices` says how."
+                f"There is no price of {', '.join(missing)} in {self.region}. Tell it: `trimtab prices` says how."
             )
         return bill.micro_usd
 

@@ -23,14 +23,16 @@ def dollars(usd: float) -> str:
 
 
 def seconds(value_s: float) -> str:
-    """`12 ms`, `1.25 s`, `3.0 min`, `2.0 h`, `never`."""
+    """`12 ms`, `1.25 s`, `3.0 min`, `2.0 h`, `14 days`, `never`."""
     if isinf(value_s):
         return "never"
     if value_s < 1:
         return f"{value_s * 1e3:.3g} ms"
     if value_s < 120:
         return f"{value_s:.3g} s"
-    return f"{value_s / 60:.1f} min" if value_s < 7200 else f"{value_s / 3600:.1f} h"
+    if value_s < 7200:
+        return f"{value_s / 60:.1f} min"
+    return f"{value_s / 3600:.1f} h" if value_s < 2 * 86_400 else f"{value_s / 86_400:.3g} days"
 
 
 def slo_words(slo: Slo | None) -> str:

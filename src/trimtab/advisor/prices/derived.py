@@ -13,8 +13,13 @@ from msgspec.structs import replace
 from trimtab.advisor.prices.price import Price
 from trimtab.advisor.prices.shapes import shapes
 
-FAMILIES: Final = frozenset({"c7g", "c8g", "r6i", "r7i", "inf1", "g7e", "trn1n", "p5", "p6-b200", "p6-b300"})
-"""Of types that SageMaker hosts on, by its API's ProductionVariantInstanceType, without a listed price."""
+FAMILIES: Final = frozenset(
+    {
+        "c5", "c6i", "c7g", "c7i", "c8g", "g4dn", "g5", "g6", "g6e", "g7e", "inf1", "inf2", "m5", "m6i", "m7i",
+        "p4d", "p4de", "p5", "p5en", "p6-b200", "p6-b300", "r5", "r6i", "r7i", "trn1", "trn1n",
+    }
+)  # fmt: skip
+"""Families of types that SageMaker hosts on, by its API's ProductionVariantInstanceType."""
 
 
 def marked_up(plain: str, ec2: Price | None) -> Price | None:

@@ -43,11 +43,14 @@ def user_files(path: Path | None = None) -> tuple[Path, Path]:
     return named.with_suffix(".csv"), named.with_suffix(".toml")
 
 
-def own_prices(path: Path | None = None) -> tuple[tables.Prices, dict[str, Price]]:
-    """What the user's files say: a newer list, and hardware by name. Raises Invalid for what is wrong in them."""
+def own_prices(path: Path | None = None, *, must_exist: bool = True) -> tuple[tables.Prices, dict[str, Price]]:
+    """What the user's files say: a newer list, and hardware by name.
+
+    Raises Invalid for what is wrong in them, and, with `must_exist`, where files were named that are not there.
+    """
     listed, hardware = user_files(path)
     if not listed.exists() and not hardware.exists():
-        if path or os.environ.get(VARIABLE):
+        if must_exist and (path or os.environ.get(VARIABLE)):
             raise Invalid(f"Neither {listed} nor {hardware} is there; {path or f'${VARIABLE}'} names them.")
         return tables.Prices({}, {}), {}
     newer = tables.read(tables.text_of(listed), str(listed)) if listed.exists() else tables.Prices({}, {})

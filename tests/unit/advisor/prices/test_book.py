@@ -97,6 +97,26 @@ def test_serverless_costs_in_proportion_to_memory() -> None:
     assert one.micro_usd(1_000_000) == 20_000_000
 
 
+def test_provisioned_concurrency_has_the_price_that_the_user_says_in_proportion_to_memory(tmp_path: Path) -> None:
+    prices = book()
+    assert prices.provisioned(2048) is None
+    assert prices.notes(date(2026, 8, 1)) == [
+        "provisioned concurrency of serverless inference (us-east-1): no price is known, so it is left out"
+    ]
+    path = tmp_path / "prices.csv"
+    path.write_text(
+        "service,item,region,unit,usd_per_unit,as_of,source\n"
+        'sagemaker-serverless,"provisioned inference compute, 1 GB memory",us-east-1,second,0.000008,2026-10-01,bill\n'
+    )
+    prices = book(path)
+    two, usual = prices.provisioned(2048), prices.serverless(2048)
+    assert two is not None
+    assert usual is not None
+    assert two.usd == Decimal("0.000016")
+    assert two.is_derived
+    assert usual.usd == Decimal("0.00004")
+
+
 def test_costs_add_up_and_say_what_they_leave_out() -> None:
     cost = hosting_cost([("ml.m5.large", 2), ("ml.g5.xlarge", 1), ("ml.unheard.of", 3)], book())
     assert cost is not None

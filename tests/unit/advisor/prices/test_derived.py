@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 
 import botocore.session
 import pytest
 
-from trimtab.advisor.prices.book import aws_list, book
+from trimtab.advisor.prices.book import DATA_PROCESSED, HOSTING, aws_list, book
 from trimtab.advisor.prices.derived import FAMILIES, mark_up
+from trimtab.advisor.prices.shapes import shapes
 
 UNLIKE = {"p3", "inf2"}  # withdrawn; its xlarge is at 1.31
 
@@ -28,12 +30,29 @@ def test_the_mark_ups_are_those_of_the_listed_prices() -> None:
     assert compared > 40
 
 
-def test_every_family_is_one_that_sagemaker_hosts_on_and_none_is_listed() -> None:
+def test_every_family_is_one_that_sagemaker_hosts_on() -> None:
     model = botocore.session.get_session().get_service_model("sagemaker")
     hosted = {name.split(".")[1] for name in model.shape_for("ProductionVariantInstanceType").enum}
     assert hosted >= FAMILIES
-    listed = {kind.split(".")[1] for (kind, use, _), _ in aws_list().instances() if use == "hosting"}
-    assert not (FAMILIES - {"p5"}) & listed  # p5.4xlarge alone is not
+    known = {shape.family for shape in shapes().values()}
+    assert known & hosted - FAMILIES <= {"p3", "p3dn", "p5e"}  # withdrawn, or without a price on demand
+
+
+def test_a_renewed_price_of_ec2_renews_what_follows_it(tmp_path: Path) -> None:
+    path = tmp_path / "prices.csv"
+    path.write_text(
+        "service,item,region,unit,usd_per_unit,as_of,source\n"
+        "ec2,c6i.large,us-east-1,hour,0.1,2026-10-01,new\n"
+        "sagemaker-hosting,endpoint storage volume gp2,us-east-1,GB-month,0.15,2026-10-01,new\n"
+    )
+    prices = book(path)
+    hosting, training = prices.instance("ml.c6i.large"), prices.instance("ml.c6i.large", "training")
+    assert hosting is not None
+    assert training is not None
+    assert (hosting.usd, training.usd) == (Decimal("0.120"), Decimal("0.120"))
+    assert hosting.source.endswith("; new")
+    assert prices.instance("c6i.large", "ec2-spot") == book().instance("c6i.large", "ec2-spot") is not None
+    assert prices.other(HOSTING, DATA_PROCESSED) == book().other(HOSTING, DATA_PROCESSED) is not None
 
 
 @pytest.mark.parametrize("use", ["hosting", "async", "training", "batch-transform"])

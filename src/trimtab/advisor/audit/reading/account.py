@@ -11,6 +11,7 @@ from trimtab.advisor.audit.account import Account, Endpoint, Scaling, Variant
 from trimtab.advisor.audit.reading import payloads
 from trimtab.advisor.audit.reading.buckets import read_buckets, used
 from trimtab.advisor.audit.reading.hosting import read_endpoints
+from trimtab.advisor.audit.reading.identity import account_number
 from trimtab.advisor.audit.reading.images import read_repositories
 from trimtab.advisor.audit.reading.jobs import read_training, read_transforms
 from trimtab.advisor.audit.reading.login import Login
@@ -29,12 +30,12 @@ Progress = Callable[[str], None]
 def read_account(login: Login, *, days: int, now_s: float, progress: Progress = lambda step: None) -> Account:
     """One look at the account that `login` is of. Each subject is read by a file of its own beside this one.
 
-    Invalid: there is nothing to log in with, or `days` is more than CloudWatch has.
+    Invalid: `days` is more than CloudWatch has. Denied, Unavailable: see `account_number`.
     """
     if not 1 <= days <= MOST_DAYS:
         raise Invalid(f"--days is 1 to {MOST_DAYS}: CloudWatch keeps what is needed for {MOST_DAYS} days.")
+    number = account_number(login)
     reader = Reader(login)
-    identity = reader.call("sts", "get_caller_identity", "The account's number")
     progress("endpoints")
     endpoints = _endpoints(reader, days, now_s, progress)
     progress("jobs")
@@ -44,7 +45,7 @@ def read_account(login: Login, *, days: int, now_s: float, progress: Progress = 
     buckets = read_buckets(reader, used(endpoints, training or ()), now_s=now_s)
     repositories = read_repositories(reader)
     return Account(
-        account=(identity or {}).get("Account", "") or _account_of(endpoints),
+        account=number or _account_of(endpoints),
         region=reader.region,
         at_s=now_s,
         days=days,
