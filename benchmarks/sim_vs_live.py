@@ -247,7 +247,8 @@ def live_through(trimtab: Trimtab, case: Case, number: int, seconds: float) -> L
     until(start_s + SETTLE_S)
     outcome = asyncio.run(run())
     until(start_s + SETTLE_S + seconds + case.rest_s)
-    return Life(name, start_s, time.time(), outcome)
+    made = trimtab.sagemaker.describe_endpoint(EndpointName=name)["CreationTime"].timestamp()
+    return Life(name, made, time.time(), outcome)
 
 
 def until(moment_s: float) -> None:

@@ -72,7 +72,11 @@ def test_people_get_tables_and_a_page(tmp_path):
 @pytest.mark.parametrize(
     ("options", "text", "said"),
     [
-        (("--architecture", "none"), SCENARIO, "There is no architecture 'none'; there are always on, too small, serverless"),
+        (
+            ("--architecture", "none"),
+            SCENARIO,
+            "There is no architecture 'none'; there are always on, too small, serverless",
+        ),
         ((), SCENARIO.split("architectures")[0], "has no architecture to simulate"),
         ((), SCENARIO.replace("5,", "5x,"), "line 5: workloads.a.arrivals.rate"),
         (("--plot", "x.gif"), SCENARIO, "FILE.png or FILE.html"),

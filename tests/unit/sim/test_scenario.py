@@ -269,7 +269,10 @@ def test_a_trace_ends_when_it_is_said_to_although_nothing_comes_any_more(tmp_pat
 
 def test_policies_of_another_endpoint_are_for_this_ones_own_load(tmp_path):
     dimensions = "[{Name: EndpointName, Value: live}, {Name: VariantName, Value: blue}]"
-    metric = "{Namespace: trimtab/Endpoints, MetricName: ConcurrencyPerReplicaEvent, Statistic: Average, Dimensions: " + dimensions
+    metric = (
+        "{Namespace: trimtab/Endpoints, MetricName: ConcurrencyPerReplicaEvent, Statistic: Average, Dimensions: "
+        + dimensions
+    )
     policy = "{aws: {TargetValue: 1, CustomizedMetricSpecification: " + metric + "}}}"
     text = ONE.replace("ml.m5.large}", "ml.m5.large, start: 1s, policies: [" + policy + "]}")
     (endpoint,) = scenario(tmp_path, text).architectures[0].endpoints
