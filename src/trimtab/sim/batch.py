@@ -67,9 +67,7 @@ def simulate_batch(
 
 def _due(serving: Serving, span: tuple[float, float]) -> list[float]:
     if not serving.runs_at:
-        raise Invalid(
-            f"Endpoint {serving.name} is a batch transform: runs_at says when, cron(0 2 * * ? *) say."
-        )
+        raise Invalid(f"Endpoint {serving.name} is a batch transform: runs_at says when, cron(0 2 * * ? *) say.")
     action = ScheduledAction(
         name="run", arn="", endpoint=serving.name, variant="", schedule=serving.runs_at, created_s=span[0]
     )

@@ -22,7 +22,7 @@ from trimtab.policies.scaling.state import State
 from trimtab.policies.scaling.windows import windows_of
 from trimtab.resources.scaling import PolicyAlarm, ScalableTarget, ScalingPolicy, ScheduledAction
 from trimtab.sim import books as b
-from trimtab.sim import queue
+from trimtab.sim import queue, skipping
 from trimtab.sim.faults import Faults
 from trimtab.sim.foresight import LOOK_EVERY_S, Foresight
 from trimtab.sim.metrics import SimAlarm
@@ -61,10 +61,12 @@ class Scaled:
         faults: Sequence[Fault] = (),
         chance: np.random.Generator,
         look_s: float | None = None,
+        skips: bool = True,
         note: Note | None = None,
         told: Callable[[float], None] | None = None,
     ) -> None:
         """`look_s`: how finely the run looks at what is in hand; without: as live gateways do, unless the run is long.
+        `skips`: long times without requests are passed over, with the same outcome.
         `told` hears how far the run is, now and then."""
         self.station = station
         self.end_s = end_s
@@ -88,6 +90,9 @@ class Scaled:
         self._told_hand = 0  # what was in hand then,
         self._told_hand_s = 0.0  # and the request-seconds until then
         self._tick_at_s = station.now_s
+        stable_s = max((windows_of(p.tracking).stable_s for p in self._events if p.tracking is not None), default=0.0)
+        self._quiet_for_s = skipping.quiet_for_s(stable_s, self._tick_s) if skips else inf
+        self._quiet_s, self._quiet_arrived, self._leaps_s = station.now_s, -1, 0.0
 
     def _paces(self, span_s: float, look_s: float | None) -> tuple[float, float]:
         """How often an event policy is told of load at least; and at most."""
@@ -179,16 +184,39 @@ class Scaled:
                 )  # fmt: skip
 
     def _load(self, now_s: float, *, is_trip: bool) -> None:
-        if self._events and now_s >= self._tick_at_s:
-            self._tick_at_s = now_s + self._tick_s
-        elif not is_trip:
+        is_tick = bool(self._events) and now_s >= self._tick_at_s
+        if not is_tick and not is_trip:
             return
         self._looked_s = now_s
-        if is_trip and now_s < min(self._told_s + _TELL_S, self._tick_at_s):
+        if is_tick:
+            self._land()
+            self._tick_at_s = now_s + self._tick_s
+        elif now_s < self._told_s + _TELL_S:
             change = abs(int(self.station.books.i[b.HAND]) - self._told_hand)
             if change == 0 or change * _PART < self._told_hand:
                 return
         self._tell(now_s)
+        if is_tick:
+            self._leap(now_s)
+
+    def _leap(self, now_s: float) -> None:
+        """Where nothing has come for as long as anybody remembers, look again when something does."""
+        whole = self.station.books.i
+        if whole[b.HAND] or whole[b.ARRIVED] != self._quiet_arrived or not self.station.is_settled or self._changing:
+            self._quiet_arrived, self._quiet_s = int(whole[b.ARRIVED]), now_s
+        if now_s - self._quiet_s < self._quiet_for_s or self._sampler.watches or self._foresees:
+            return
+        due_s = min((at_s for at_s, _ in self._schedule), default=inf)
+        until_s = min(self.station.next_arrival_s, due_s, self._faults.next_s, self.station.next_s, self.end_s)
+        self._leaps_s = skipping.leap_s(now_s, until_s, self._tick_s)
+        self._tick_at_s += self._leaps_s
+
+    def _land(self) -> None:
+        """After a leap."""
+        if self._leaps_s:
+            self._state = skipping.later(self._state, self._leaps_s)
+            self._told_s += self._leaps_s
+            self._leaps_s = 0.0
 
     def _tell(self, now_s: float) -> None:
         whole, seconds = self.station.books.i, self.station.books.f
@@ -238,6 +266,7 @@ class Scaled:
                 target = replace(self.rules.target, min_capacity=least, max_capacity=most)
                 self.rules = replace(self.rules, target=target)
             if decision.made:
+                self._quiet_s = given.at_s
                 self.decisions.append(decision)
                 self._carry_out(decision.wanted)
 
