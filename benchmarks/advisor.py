@@ -96,7 +96,7 @@ def main() -> int:
         best = min(costs, key=lambda mode: costs[mode])
         picked[str(advice.mode)] += 1
         best_of[str(best)] += 1
-        ratio = costs[advice.mode] / costs[best] if advice.mode in costs else float("inf")
+        ratio = (costs[advice.mode] + 1) / (costs[best] + 1) if advice.mode in costs else float("inf")
         good += ratio <= WITHIN
         if ratio > WITHIN:
             worst.append((ratio, f"{past.name}: {advice.mode} ({ratio:.2f} x), best {best}; {advice.why}"))

@@ -5,7 +5,7 @@
 Every trace of benchmarks/data, as requests that keep 20 replicas busy on average (benchmarks/oracle_cases.py), in the
 simulator, on replicas that take `--start` seconds from order to first request (paid for), from 1 replica to 1.5 x static peak. SLO: 99.9 % answered in time.
 
-    event       trimtab's policy; its target and windows are chosen by trying some on the load (as `trimtab plan` does)
+    event       trimtab's policy; its target, windows and headroom are chosen by trying some on the load (as `trimtab plan` does)
     60 s, 10 s  AWS's target tracking at 70 %: InvocationsPerInstance each minute, concurrency each 10 s, cooldowns 300 s
     static      as many replicas all the time as keep the SLO
 
@@ -23,6 +23,7 @@ from math import ceil
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from benchmarks.oracle_cases import CASES, KEPT, Case
 from trimtab.resources.metric_query import MetricStat
@@ -42,13 +43,18 @@ class Setting(Struct, frozen=True):
     target: float
     stable_s: float
     panic_s: float
+    headroom: float = 0.95
 
     def __str__(self) -> str:
-        return f"{self.target:g}/{self.stable_s:g}/{self.panic_s:g}"
+        return f"{self.target:g}/{self.stable_s:g}/{self.panic_s:g}" + ("" if self.headroom else " no room")
 
     def policy(self) -> TargetTracking:
-        windows = (("PanicWindowSeconds", f"{self.panic_s:g}"), ("StableWindowSeconds", f"{self.stable_s:g}"))
-        stat = MetricStat(SIGNAL_NAMESPACE, SIGNAL_EVENT, DIMENSIONS + windows, 0, "Average")
+        settings = (
+            ("HeadroomQuantile", f"{self.headroom:g}"),
+            ("PanicWindowSeconds", f"{self.panic_s:g}"),
+            ("StableWindowSeconds", f"{self.stable_s:g}"),
+        )
+        stat = MetricStat(SIGNAL_NAMESPACE, SIGNAL_EVENT, DIMENSIONS + settings, 0, "Average")
         return TargetTracking(target_value=self.target, stat=stat, scale_out_cooldown_s=0.0, scale_in_cooldown_s=0.0)
 
 
@@ -59,8 +65,8 @@ class Done(Struct, frozen=True):
     changes: int
 
 
-TARGETS = (0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0)
-WINDOWS = ((60.0, 6.0), (60.0, 30.0), (20.0, 10.0), (10.0, 10.0), (5.0, 5.0), (2.0, 2.0), (180.0, 30.0))
+TARGETS = (0.8, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0)
+WINDOWS = ((60.0, 6.0), (60.0, 30.0), (20.0, 10.0), (10.0, 10.0), (5.0, 5.0))
 
 
 def by_minute(case: Case) -> TargetTracking:
@@ -110,21 +116,24 @@ def chosen(case: Case, start_s: float, most: int) -> Setting:
             known[setting] = (max(0.0, KEPT + 0.0002 - kept), replica_s)
         return known[setting]
 
-    best = Setting(3.0, 10.0, 10.0)
-    for _ in range(2):
-        before = best
-        best = min((Setting(best.target, *windows) for windows in WINDOWS), key=cost)
-        best = _climbed(best, cost)
-        if best == before:
-            break
-    return best
+    found = []
+    for headroom in (0.0, 0.95):
+        best = Setting(3.0, 20.0, 10.0, headroom)
+        for _ in range(2):
+            before = best
+            best = min((Setting(best.target, *windows, headroom) for windows in WINDOWS), key=cost)
+            best = _climbed(best, cost)
+            if best == before:
+                break
+        found.append(best)
+    return min(found, key=cost)
 
 
 def _climbed(best: Setting, cost: Callable[[Setting], tuple[float, float]]) -> Setting:
     """Along the targets, as long as it gets better."""
     for way in (1, -1):
         at = TARGETS.index(best.target) + way
-        while 0 <= at < len(TARGETS) and cost(other := Setting(TARGETS[at], best.stable_s, best.panic_s)) < cost(best):
+        while 0 <= at < len(TARGETS) and cost(other := replace(best, target=TARGETS[at])) < cost(best):
             best, at = other, at + way
     return best
 
