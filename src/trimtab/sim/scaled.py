@@ -13,13 +13,14 @@ from typing import Final
 import numpy as np
 from msgspec.structs import replace
 
+from trimtab.errors import Invalid
 from trimtab.policies.scaling import tracking
 from trimtab.policies.scaling.decisions import Decision, Rules
 from trimtab.policies.scaling.inputs import AlarmFired, Bounds, Finished, Forecast, Input, Load, Scheduled
 from trimtab.policies.scaling.reducer import step
 from trimtab.policies.scaling.schedule import next_after
 from trimtab.policies.scaling.state import State
-from trimtab.policies.scaling.windows import windows_of
+from trimtab.policies.scaling.windows import Windows, windows_of
 from trimtab.resources.scaling import PolicyAlarm, ScalableTarget, ScalingPolicy, ScheduledAction
 from trimtab.sim import books as b
 from trimtab.sim import queue, skipping
@@ -34,7 +35,7 @@ _NEVER: Final = np.iinfo(np.int64).max
 _LOOK_S: Final = 0.02  # live: gateways look so often at what they have in hand,
 _TELL_S: Final = 0.1  # and tell it, unless it has changed by
 _PART: Final = 4  # one in so many
-_MOST_LOOKS: Final = 2_000_000  # of a run: a longer one is looked at more rarely
+_MOST_LOOKS: Final = 2_000_000  # of a run: a longer one (three weeks, by the second) is looked at more rarely
 _LONGEST_LOOK_S: Final = 4.0  # windows.UNSEEN_S: after 5 s the policy believes that nobody looked
 
 Note = Callable[[Rules, State, Input, tuple[Decision, ...], State], None]
@@ -90,13 +91,13 @@ class Scaled:
         self._told_hand = 0  # what was in hand then,
         self._told_hand_s = 0.0  # and the request-seconds until then
         self._tick_at_s = station.now_s
-        stable_s = max((windows_of(p.tracking).stable_s for p in self._events if p.tracking is not None), default=0.0)
+        stable_s = max((_windows(policy).stable_s for policy in self._events), default=0.0)
         self._quiet_for_s = skipping.quiet_for_s(stable_s, self._tick_s) if skips else inf
         self._quiet_s, self._quiet_arrived, self._leaps_s = station.now_s, -1, 0.0
 
     def _paces(self, span_s: float, look_s: float | None) -> tuple[float, float]:
         """How often an event policy is told of load at least; and at most."""
-        steps = [windows_of(p.tracking).step_s for p in self._events if p.tracking is not None]
+        steps = [_windows(policy).step_s for policy in self._events]
         tick_s = min(max(min([1.0, *steps]), span_s / _MOST_LOOKS), _LONGEST_LOOK_S)
         if look_s is not None:
             return max(tick_s, min(look_s, _LONGEST_LOOK_S)), look_s
@@ -278,6 +279,15 @@ class Scaled:
             self.wanted = wanted
         self.curves.wants(self.wanted)
         self._changing = True
+
+
+def _windows(policy: ScalingPolicy) -> Windows:
+    """Of an event policy. Invalid for lengths that it may not have."""
+    assert policy.tracking is not None
+    try:
+        return windows_of(policy.tracking)
+    except ValueError as error:
+        raise Invalid(f"Policy {policy.name}: {error}.") from error
 
 
 def _with_alarms(rules: Rules, serving: Serving) -> tuple[Rules, list[Watch]]:
