@@ -49,6 +49,7 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     "commitments": ("commitments", []),
     "advisor": ("advisor", ["--hours", "1"]),
     "keep_warm": ("keep_warm", []),
+    "audit": ("audit", []),
     "streams": ("streams", []),
     "overload": ("overload", []),
     "endurance": ("endurance", ["--minutes", "5"]),

@@ -11,6 +11,8 @@ and throttled. Needs moto and flask.
 from __future__ import annotations
 
 import bisect
+import json
+import logging
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -18,6 +20,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
 
+import cbor2
 import numpy as np
 
 _VALUES = 100_800  # AWS: of one page of GetMetricData
@@ -50,8 +53,6 @@ class AwsServer:
 @contextmanager
 def aws_server() -> Iterator[AwsServer]:
     """A server on 127.0.0.1, on a port that the kernel chose. All such servers of a process share one account."""
-    import logging
-
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -96,16 +97,16 @@ def _patches(account: AwsServer) -> list[Any]:
     ]
 
 
-def _error(response: Any, code: str, message: str) -> Any:
-    """As the service's own protocol has errors."""
-    from moto.core.exceptions import JsonRESTError, ServiceException
-    from moto.core.responses import ActionResult
-
-    if response.service_name == "cloudwatch":
-        status, headers, body = response.serialized(ActionResult(ServiceException(code, message)))
-        return (400 if status == 200 else status), headers, body
-    error = JsonRESTError(code, message)
-    return 400, {"status": 400, "Content-Type": "application/json"}, error.description
+def _error(response: Any, code: str, message: str) -> tuple[int, dict[str, Any], Any]:
+    """As the protocol of the call has errors: CBOR of CloudWatch, XML of STS, else JSON."""
+    said = {"__type": code, "message": message}
+    if response.headers.get("Smithy-Protocol") == "rpc-v2-cbor":
+        headers = {"Content-Type": "application/cbor", "Smithy-Protocol": "rpc-v2-cbor"}
+        return 400, {"status": 400, **headers}, cbor2.dumps(said)
+    if "X-Amz-Target" in response.headers:
+        return 400, {"status": 400, "Content-Type": "application/x-amz-json-1.1"}, json.dumps(said)
+    error = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
+    return 400, {"status": 400, "Content-Type": "text/xml"}, f"<ErrorResponse>{error}</ErrorResponse>"
 
 
 # --- Application Auto Scaling -----------------------------------------------------------------------------------------
@@ -118,8 +119,6 @@ def _page(response: Any, entries: Sequence[Any]) -> tuple[Sequence[Any], str | N
 
 
 def _scalable_targets(response: Any) -> str:
-    import json
-
     from moto.applicationautoscaling.responses import _build_target
 
     found = response.applicationautoscaling_backend.describe_scalable_targets(
@@ -132,8 +131,6 @@ def _scalable_targets(response: Any) -> str:
 
 
 def _scaling_policies(response: Any) -> str:
-    import json
-
     from moto.applicationautoscaling.responses import _build_policy
 
     resource = response._get_param("ResourceId")

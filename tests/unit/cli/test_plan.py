@@ -18,11 +18,11 @@ SCENARIO = """
 name: two services
 workloads:
   fraud:
-    arrivals: {rate: 0.5, for: 90m}
+    arrivals: {rate: 0.5, for: 40m}
     work: {ml.g4dn.xlarge: 60ms, ml.m5.large: 150ms}
     slo: p99=1s
   reports:
-    arrivals: {rate: 0.01, for: 90m}
+    arrivals: {rate: 0.01, for: 40m}
     work: {ml.g4dn.xlarge: 200ms, ml.m5.large: 500ms, "*": 500ms}
     slo: p99=5s
     memory: 200MB

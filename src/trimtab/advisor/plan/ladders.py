@@ -23,6 +23,7 @@ from trimtab.advisor.plan.limits import (
     SERVERLESS_MB,
     SERVERLESS_MOST,
     SERVERLESS_S,
+    SERVERLESS_START_S,
     Limits,
     forbidden,
     least_replicas,
@@ -39,7 +40,6 @@ Search = Generator[Serving, Trial | None, Trial | None]
 _SHARES: Final = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)  # of a replica's time that a policy keeps it busy
 _SAFE: Final = (0.5, 0.3)  # with more replicas at the least
 _SCALE_IN_S: Final = {Signal.EVENT: 60.0}
-_PROVISIONED: Final = (0, 1, 2, 4, 8)
 _SPARE_MEMORY: Final = 1.5  # of a serverless environment: times its model
 _PIN_ROUNDS: Final = 3
 _ONE_MINUTE: Final = 60
@@ -169,7 +169,7 @@ def _tracked(
 
 
 def _serverless(place: Place, works: Mapping[str, Work], limits: Limits) -> list[Way]:
-    """The least memory that its model fits in; provisioned environments where cold starts break the SLO."""
+    """The least memory that its model fits in. (Of provisioned environments no price is known.)"""
     workload, work = place.workloads[0], works[place.names[0]]
     if work.quantiles_s[-1] > SERVERLESS_S:
         return []
@@ -183,15 +183,15 @@ def _serverless(place: Place, works: Mapping[str, Work], limits: Limits) -> list
         name=place.endpoint(Mode.SERVERLESS),
         mode=Mode.SERVERLESS,
         workloads=place.names,
-        start_s=max(usual(place.before, limits), workload.load_s) if limits.where is Where.TRIMTAB else limits.start_s,
+        start_s=SERVERLESS_START_S[limits.where] + workload.load_s,
         memory_mb=memory_mb,
         max_concurrency=most,
         max_replicas=most,
         min_replicas=0,
+        queue=0,
         keep_warm="learned" if limits.where is Where.TRIMTAB else "600",
     )
-    rungs = [replace(base, provisioned=count) for count in _PROVISIONED if count <= most]
-    return [Way(f"serverless {memory_mb} MB", tuple(rungs))]
+    return [Way(f"serverless {memory_mb} MB", (base,))]
 
 
 def _batch(place: Place, works: Mapping[str, Work], instance_type: str, limits: Limits) -> list[Way]:

@@ -12,10 +12,12 @@ from trimtab.advisor.plan.demand import Demand
 from trimtab.advisor.plan.guess import SLACK, cost_of, likely
 from trimtab.advisor.plan.ladders import Place, Search, Way, climb, polish, ways
 from trimtab.advisor.plan.limits import Freedom, Limits
+from trimtab.advisor.plan.signals import signal_of
 from trimtab.advisor.plan.trials import Trial, Trials
 from trimtab.sim.world import Mode, Serving, Workload
 
 _ANY_COST: Final = 2**63
+_AT_ONCE: Final = 2  # ways of one place: whatever the machine, so that a plan is the same on each
 
 
 class Sought(Struct):
@@ -63,7 +65,7 @@ class Searcher:
 
     def ways(self, place: Place, freedom: Freedom) -> list[Way]:
         """All that are allowed, by what their likely rung is guessed to cost."""
-        found: list[tuple[float, str, Way]] = []
+        found: list[tuple[float, bool, str, Way]] = []  # of equals, those without a policy come first
         for mode in self.modes(place, freedom):
             for instance_type in ("",) if mode is Mode.SERVERLESS else self.types(place, freedom):
                 for way in ways(place, mode, instance_type, self.limits):
@@ -71,8 +73,8 @@ class Searcher:
                     if guessed is None:
                         self.unpriced.add(instance_type or "serverless inference")
                     else:
-                        found.append((guessed, way.name, way))
-        return [way for _, _, way in sorted(found, key=lambda one: one[:2])]
+                        found.append((guessed, bool(way.rungs[0].policies), way.name, way))
+        return [way for *_, way in sorted(found, key=lambda one: one[:3])]
 
     def guess(self, way: Way, place: Place) -> float | None:
         """What its likely rung costs, about; None: not known."""
@@ -114,14 +116,26 @@ class Searcher:
             found.append(one.best)
         return found
 
+    def safer(self, place: Place, trial: Trial) -> Trial:
+        """Of what breaks an SLO on these requests: the cheapest that keeps it, of the same mode, type and signal."""
+        there = self.place(place.names, place.before)
+        serving = trial.serving
+        same = [
+            way
+            for way in ways(there, serving.mode, serving.instance_type, self.limits)
+            if signal_of(way.rungs[0].policies) == signal_of(serving.policies)
+        ]
+        one = Sought(there, same, trial)
+        self.seek([one])
+        return one.best or trial
+
     def seek(self, sought: Sequence[Sought]) -> None:
         """Try the ways of all of them, the likely ones first, as many at a time as keep the cores busy."""
         running: list[tuple[Sought, Search, Serving]] = []
         while True:
-            each = max(1, self.trials.width // max(1, sum(1 for one in sought if one.waiting)))
             for one in sought:
                 mine = sum(1 for other, _, _ in running if other is one)
-                while one.waiting and mine < each:
+                while one.waiting and mine < _AT_ONCE:
                     search = climb(one.waiting.pop(0), one.place)
                     mine += self._on(running, one, search, None, first=True)
             if not running:

@@ -31,7 +31,7 @@ def show(plan: Plan) -> None:
         one = plan.committed
         said.append(f"Commit to {words.dollars(one.usd_per_hour)} an hour ({one.term}). {one.note}")
     said.append(
-        f"{plan.simulated:,} endpoints were simulated on the requests of {plan.after.span_s / 86_400:.3g} days;"
+        f"{plan.simulated:,} endpoints were simulated on {words.seconds(plan.after.span_s)} of requests;"
         f" bounds ruled out {plan.spared:,}."
     )
     emit("")

@@ -82,8 +82,9 @@ class CostBook:
         )
 
     def _now(self, endpoint: str, sees: Callable[[str], bool]) -> float | None:
-        names_ = [endpoint] if endpoint else [name for name in self._ledger.endpoints() if sees(name)]
-        found = [usd for name in names_ for usd in self._ledger.usd_per_hour(name).values()]
+        wanted = key_of(endpoint)
+        costs = self._ledger.usd_per_hour().items()
+        found = [usd for (name, _), usd in costs if (not wanted or key_of(name) == wanted) and sees(name)]
         return sum(found) if found else None
 
     def _cells(self, since_s: int, until_s: int) -> dict[CellKey, Cell]:

@@ -67,7 +67,7 @@ class CostStore(Keeps, Protocol):
 
 
 class Ledger:
-    """`open` before anything is reported; `tick` once a second. On the event loop."""
+    """Takes what is told from the beginning; `open` it once the engine is open, then `run`. On the event loop."""
 
     def __init__(
         self,
@@ -89,13 +89,13 @@ class Ledger:
         self._boot = boot
         self._spent = spent
         self._variants: dict[Place, VariantCosts] = {}
-        self._cells: dict[
-            CellKey, Cell
-        ] = {}  # since the hour before this one, those of hours to come included: the wall clock may have gone back
+        # Since the hour before this one, those of hours to come included: the wall clock may have gone back.
+        self._cells: dict[CellKey, Cell] = {}
         self._charged_us: dict[Place, int] = {}
         self._held: dict[str, dict[str, int]] = {}  # replica -> model -> bytes
         self._lately: dict[Place, dict[str, int]] = {}  # how long each model worked before the last charge
         self._evicted: dict[Place, dict[str, None]] = {}  # models that were there and are not: the oldest first
+        self._apart: set[str] = set()  # replicas that are not charged by time
         self._rates: dict[str, Rate | None] = {}  # of one look
         self._failing = False
         self._load()
@@ -213,27 +213,35 @@ class Ledger:
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
+    def open(self) -> None:
+        """The engine is open: what it lists is true. Before, what is not listed yet would seem gone."""
+        self._engine.on_change(self.look)
+        self.look()
+
     def look(self) -> None:
         """See which replicas there are. Called whenever that has changed, so that no short life is missed."""
         at, written = self._moment(), Written()
         by_place = self._by_place()
         for place in {*by_place, *self._variants}:
             costs = self._variants.get(place) or VariantCosts()
-            replicas = by_place.get(place, ())
+            replicas = [r for r in by_place.get(place, ()) if r.id not in self._apart]
             if not replicas and costs.is_empty:
                 continue
-            record = self._record(place[0]) if any(r.id not in costs.accounts for r in replicas) else None
-            if look(costs, replicas, record, at):
+            new = [r.id for r in replicas if r.id not in costs.accounts]
+            if look(costs, replicas, self._record(place[0]) if new else None, at):
                 self._variants[place] = costs
                 self._look_at_prices(place, costs, at)
                 written[names.variant_note(place)] = packed(costs)
+            self._apart.update(replica_id for replica_id in new if replica_id not in costs.accounts)
         self._looked = True
         if written:
             self._store.record((), notes={**written, names.TIME: self._mark()})
 
     def _by_place(self) -> dict[Place, list[ReplicaStatus]]:
         found: dict[Place, list[ReplicaStatus]] = {}
-        for replica in self._engine.observe():
+        listed = self._engine.observe()
+        self._apart.intersection_update([replica.id for replica in listed])
+        for replica in listed:
             found.setdefault((replica.endpoint, replica.variant), []).append(replica)
         return found
 
@@ -258,6 +266,7 @@ class Ledger:
 
     async def run(self) -> None:
         """Tick for ever."""
+        await asyncio.to_thread(self._prices.notes, ())  # they are read before the first birth asks for one
         while True:
             await asyncio.sleep(1.0)
             try:
@@ -287,7 +296,7 @@ class Ledger:
                 self._settle(place, costs, to_us, at.shift_us)
             if costs.is_empty and not costs.models and record is None:
                 self._forget(place)
-        if self._variants:
+        if not all(costs.is_empty for costs in self._variants.values()):
             self._store.record((), notes={names.TIME: self._mark()})
         self._drop_old()
 
@@ -400,17 +409,13 @@ class Ledger:
 
     # --- what is asked ------------------------------------------------------------------------------------------------
 
-    def usd_per_hour(self, endpoint: str) -> dict[str, float]:
-        """What the replicas of each of an endpoint's variants cost now, where a price is known."""
+    def usd_per_hour(self) -> dict[Place, float]:
+        """What the replicas of each variant cost now, where a price is known."""
         return {
-            place[1]: costs.usd_per_hour()
+            place: costs.usd_per_hour()
             for place, costs in self._variants.items()
-            if key_of(place[0]) == key_of(endpoint) and any(account.rate for account in costs.accounts.values())
+            if any(account.rate for account in costs.accounts.values())
         }
-
-    def endpoints(self) -> set[str]:
-        """Those that have, or had a moment ago, anything to be charged."""
-        return {place[0] for place in self._variants}
 
     @property
     def charged_s(self) -> float:

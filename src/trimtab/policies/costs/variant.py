@@ -17,6 +17,7 @@ from trimtab.policies.costs.account import NO_SHARES, Account, Charge, Load, Rat
 from trimtab.policies.costs.cells import HOUR_S, Cell
 from trimtab.resources.cost import Part, micro_usd
 
+_OVER_KEPT: Final = 50  # a replica that is missed in error is back within seconds
 _HOUR_US: Final = HOUR_S * 1_000_000
 _MS_PER_GB: Final = 1024  # MiB of a GB
 
@@ -47,6 +48,13 @@ class VariantCosts(Struct, array_like=True):
     pay: PayPerUse | None = None
     models: dict[str, ModelUse] = field(default_factory=dict)
     version: str = ""
+    over: dict[str, int] = field(default_factory=dict)  # of replicas that are gone: charged through; the newest last
+
+    def open(self, replica_id: str, account: Account) -> None:
+        """A replica is there. One that was taken for gone goes on from where it is charged."""
+        if (through_us := self.over.pop(replica_id, None)) is not None:
+            account.base_us = account.through_us = max(account.through_us, through_us)
+        self.accounts[replica_id] = account
 
     def charge(
         self, to_us: int, shift_us: int, used: Mapping[str, int], held: Mapping[str, Mapping[str, int]]
@@ -58,6 +66,9 @@ class VariantCosts(Struct, array_like=True):
             yield from account.charge(to_us, shares, hours(account.through_us, to_us, shift_us))
             if account.is_over:
                 del self.accounts[replica_id]
+                self.over[replica_id] = account.through_us
+                while len(self.over) > _OVER_KEPT:
+                    del self.over[next(iter(self.over))]
 
     def take_models(self) -> dict[str, ModelUse]:
         """What models did since this was last asked."""

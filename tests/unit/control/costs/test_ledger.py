@@ -159,6 +159,24 @@ def test_what_died_while_control_was_away_is_charged_until_it_was_last_seen() ->
     assert world.spent() == micro_usd(Fraction("0.115"), Fraction(30))
 
 
+def test_a_replica_that_is_found_late_is_charged_once_all_the_same() -> None:
+    for found_after_s in (4, 40):  # before and after what it was charged to was settled
+        world = LedgerWorld()
+        replica = world.ready()
+        world.passes(30)
+        world.store.commit()
+        listed = dict(world.replicas)
+        world.crash(away_s=2.0, then=world.replicas.clear)
+        world.passes(found_after_s)
+        world.settle()
+        world.replicas.update(listed)
+        world.ledger.look()
+        world.passes(20)
+        world.ends(replica)
+        world.passes(10)
+        assert world.spent() == micro_usd(Fraction("0.115"), Fraction(52 + found_after_s))
+
+
 def test_a_machine_that_was_off_costs_nothing() -> None:
     world = LedgerWorld()
     replica = world.ready()
@@ -351,7 +369,8 @@ def test_an_endpoint_that_is_no_more_is_not_remembered_but_what_it_has_cost_is()
     world.ends(replica)
     world.records.clear()
     world.passes(10)
-    assert world.ledger.endpoints() == set()
+    assert world.store.notes("cost/variant/") == {}
+    assert world.ledger.usd_per_hour() == {}
     assert world.spent() == micro_usd(Fraction("0.115"), Fraction(30))
 
 

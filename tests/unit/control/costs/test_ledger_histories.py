@@ -77,7 +77,8 @@ class Histories(RuleBasedStateMachine):
         gone = [replica for replica in lost if replica in self.world.replicas]
         self.world.crash(away_s=away_s, then=lambda: [self.world.ends(replica, told=False) for replica in gone])
         for replica in gone:
-            self.lives[replica][1:] = [min(self.seen_s, killed_s), killed_s]
+            born_s = self.lives[replica][0] or 0.0
+            self.lives[replica][1:] = [max(born_s, min(self.seen_s, killed_s)), killed_s]
         self.commit()
 
     @rule(jump_s=st.sampled_from([-86_400.0, -5.0, 5.0, 86_400.0]))

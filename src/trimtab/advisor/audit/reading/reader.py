@@ -8,11 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from trimtab.advisor.audit.reading.login import CONCURRENCY, Login
 from trimtab.advisor.finding import Unseen
 
 _THROTTLED: Final = frozenset({"Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded"})
+_FAILURES: Final = (ClientError, BotoCoreError, ResponseParserError)
 _UNSUPPORTED: Final = frozenset(
     {"UnknownOperationException", "UnsupportedOperationException", "NotSupported", "NotImplemented", "InvalidAction"}
 )
@@ -65,7 +67,7 @@ class Reader:
         client = self._login.client(service)
         try:
             answer: Answer = getattr(client, operation)(**params)
-        except (ClientError, BotoCoreError) as error:
+        except _FAILURES as error:
             if _is_absent(error, absent):
                 return {}
             self._refuse(client, operation, what, error)
@@ -94,7 +96,7 @@ class Reader:
             for page in client.get_paginator(operation).paginate(**params, PaginationConfig=paging):
                 self._count()
                 found += page.get(member, ())
-        except (ClientError, BotoCoreError) as error:
+        except _FAILURES as error:
             self._count()
             if _is_absent(error, absent):
                 return []
