@@ -57,7 +57,8 @@ def architecture() -> Architecture:
 @pytest.fixture
 def made(trimtab: Trimtab, tmp_path: Path) -> Path:
     """The models that workloads have, and the program."""
-    for name in WORKLOADS:
+    there = {one["ModelName"] for one in trimtab.sagemaker.list_models(MaxResults=100)["Models"]}
+    for name in set(WORKLOADS) - there:
         trimtab.create_model(name, script(SAYS.format(said=f"I am {name}".encode())))
     path = tmp_path / "build.py"
     path.write_text(program(architecture(), "five models", Where.TRIMTAB))
