@@ -72,6 +72,7 @@ def run(trimtab: Trimtab, path: Path, *options: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_what_the_program_builds_serves_and_is_built_once(trimtab: Trimtab, made: Path) -> None:
     assert "would create the endpoint shared" in run(trimtab, made, "--dry-run")
     said = run(trimtab, made)

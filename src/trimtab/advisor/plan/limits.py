@@ -85,7 +85,7 @@ def forbidden(workload: Workload, mode: Mode) -> str:
             return f"requests of {size / 1e6:.1f} MB; at most {SERVERLESS_BYTES / 1e6:.0f} MB are taken"
     elif not workload.may_wait:
         return "its callers wait for the answer"
-    if mode is Mode.MULTI_MODEL and workload.memory_bytes <= 0:
+    if mode in (Mode.MULTI_MODEL, Mode.SERVERLESS) and workload.memory_bytes <= 0:
         return "how much memory its model takes is not known"
     return ""
 
