@@ -2,10 +2,10 @@
 
     python -m benchmarks audit [--endpoints 1000] [--rate 60]
 
-moto's server (in a process of its own) has the endpoints, configs, models and policies, and throttles calls
-beyond --rate a second. CloudWatch is a server of its own here: moto would need hours to be given, and to answer, two weeks of metrics of
-so many endpoints. It answers GetMetricData with as many points as AWS would: every period of 14 days. The audit is the
-verb itself, as a user runs it.
+moto's server (in a process of its own) has the endpoints, configs, models and policies, and throttles calls beyond
+--rate a second. CloudWatch is a server of its own here: moto would need hours to be given, and to answer, two weeks of
+metrics of so many endpoints. It answers GetMetricData with as many points as AWS would: every period of 14 days. The
+audit is the verb itself, as a user runs it.
 """
 
 from __future__ import annotations
