@@ -86,8 +86,8 @@ class Scaled:
         self._events = [p for p in self.rules.policies if p.tracking is not None and p.tracking.is_event]
         self._tick_s, self._fine_s = self._paces(end_s - station.now_s, look_s)
         self._schedule = [(self._due(action, station.now_s), action) for action in serving.schedule]
+        self._looked_s = -inf  # when it was looked last whether more is in hand
         self._told_s = -inf  # when load was told last,
-        self._looked_s = -inf  # when it was looked at last,
         self._told_hand = 0  # what was in hand then,
         self._told_hand_s = 0.0  # and the request-seconds until then
         self._tick_at_s = station.now_s
