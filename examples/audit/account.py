@@ -1,6 +1,7 @@
 """An AWS account to try `trimtab audit` on, on this machine: endpoints, training, buckets and images with their faults.
 
     eval "$(python examples/audit/account.py)"    # a server of AWS's APIs in the background; AWS_* now point at it
+    eval "$(python examples/audit/account.py scans ledger)"    # with these endpoints alone: all are in the source
     trimtab audit
     kill $PREPARED_ACCOUNT_PID
 
@@ -19,7 +20,7 @@ from functools import partial
 
 import boto3
 
-from trimtab.testing.account import CASES, populate
+from trimtab.testing.account import CASES, Case, populate
 from trimtab.testing.account_stores import ACCOUNT, PRODUCTION, REGION, aged, populate_stores, quick
 from trimtab.testing.aws_server import aws_server
 
@@ -27,7 +28,15 @@ LASTS_S = 2 * 3600
 KEYS = {"aws_access_key_id": "prepared", "aws_secret_access_key": "account", "region_name": REGION}
 
 
-def serve(ready: int) -> None:
+def chosen(names: list[str]) -> tuple[Case, ...]:
+    """The endpoints of these names; all of them without any."""
+    known = {case.name: case for case in (*CASES, *PRODUCTION)}
+    if unknown := [name for name in names if name not in known]:
+        sys.exit(f"There is no endpoint {unknown[0]}. There are {', '.join(known)}.")
+    return tuple(known[name] for name in names or known)
+
+
+def serve(cases: tuple[Case, ...], ready: int) -> None:
     """Run the account until somebody ends it; write its address to `ready` once everything is in it."""
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
@@ -40,8 +49,10 @@ def serve(ready: int) -> None:
             return made[service]
 
         populate_stores(clients)
-        populate(quick(clients), time.time(), cases=(*CASES, *PRODUCTION))
+        populate(quick(clients), time.time(), cases=cases)
         aged(ACCOUNT, REGION, time.time())
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)  # until now it told what went wrong; whoever waits for the end of it need not wait longer
         os.write(ready, server.url.encode())
         os.close(ready)
         ended.wait(LASTS_S)
@@ -49,6 +60,7 @@ def serve(ready: int) -> None:
 
 def main() -> None:
     """Start it in the background, and print what a shell needs to use it."""
+    cases = chosen(sys.argv[1:])
     told, ready = os.pipe()
     pid = os.fork()
     if not pid:
@@ -57,7 +69,7 @@ def main() -> None:
         nowhere = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1):
             os.dup2(nowhere, stream)
-        serve(ready)
+        serve(cases, ready)
         return
     os.close(ready)
     url = b"".join(iter(partial(os.read, told, 4096), b"")).decode()

@@ -322,7 +322,6 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             boot=boot_id(),
             spent=metering.spent,
         )
-        engine.on_change(ledger.look)
         parts.push_async_callback(reports.close)
         await reports.open()
         queue_client = QueueClient(paths.queues_socket)
@@ -403,6 +402,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         )
         parts.push_async_callback(plane.close)
         await plane.open()
+        ledger.open()
         parts.push_async_callback(hosts.close)
         await hosts.open()
         objects.watch(hosts.object_changed)

@@ -55,6 +55,8 @@ def audit(
         return
     if yes and not ids:
         raise CliError("--yes goes with --apply.")
+    if html is not None and not html.absolute().parent.is_dir():
+        raise CliError(f"The report cannot be written to {html}: there is no such folder.")
     found, account = _read(profile, region, days, tuple(resilient or ()))
     if html is not None:
         from trimtab.advisor.audit.report import report

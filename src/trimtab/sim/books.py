@@ -51,7 +51,8 @@ WORKED_S: Final = 14  # slot-seconds, of what is done
 WASTED_S: Final = 15  # of these, on what nobody was answered
 QUIET_AFTER: Final = 16  # multi-model endpoints: nothing in hand for so long, and all replicas are idle,
 QUIET_FROM: Final = 17  # from then on
-_FLOATS: Final = 18
+LAST_S: Final = 18  # when a slot was done last
+_FLOATS: Final = 19
 
 # A row for each workload, in `Books.counts`.
 REQUESTS: Final = 0

@@ -37,6 +37,7 @@ from trimtab.sim.books import (
     IS_DRAINING,
     IS_READY,
     KEPT,
+    LAST_S,
     LEAST_HAND,
     LOAD,
     MAX_S,
@@ -254,6 +255,7 @@ def run(b: Books, at_s: Floats, takes: Floats, which: Ints, until_s: float, is_l
             replica, count, workload = slots_of[slot, 0], slots_of[slot, 1], slots_of[slot, 2]
             work_s = now_s - begun[slot]
             f[WORKED_S] += work_s
+            f[LAST_S] = now_s
             for member in range(count):
                 took_s = now_s - members[slot, member]
                 if took_s > answer_limit or work_s >= work_limit:

@@ -50,11 +50,18 @@ def _models() -> Simulates:
     return simulate_models
 
 
+def _batch() -> Simulates:
+    from trimtab.sim.batch import simulate_batch
+
+    return simulate_batch
+
+
 MODES: dict[Mode, Callable[[], Simulates]] = {
     Mode.REAL_TIME: _replicas,
     Mode.ASYNC: _replicas,
     Mode.SERVERLESS: _serverless,
     Mode.MULTI_MODEL: _models,
+    Mode.BATCH: _batch,
 }
 """How each mode is simulated; imported when it is needed."""
 

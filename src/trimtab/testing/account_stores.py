@@ -74,7 +74,7 @@ PRODUCTION: Final = (
     Case(
         name="ledger",
         fault="too-few-instances",
-        traffic=steady(20),
+        traffic=steady(0.5),
         count=1,
         image=image("ledger", is_tidy=False),
         artifact=artifact("ledger", is_tidy=False),
@@ -82,7 +82,7 @@ PRODUCTION: Final = (
     ),
     Case(
         name="billing",
-        traffic=steady(20),
+        traffic=steady(0.5),
         image=image("billing", is_tidy=True),
         artifact=artifact("billing", is_tidy=True),
         tags={"environment": "production"},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,8 @@ from trimtab.advisor.audit.measures import SOURCES, Measure
 from trimtab.advisor.audit.reading.scaling import policy_of
 from trimtab.advisor.audit.series import DAY_S, HOUR_S, Series
 from trimtab.resources.scaling import VARIANT_COUNT, ScalableTarget
+from trimtab.sim.load import Floats
 from trimtab.testing.account import BUCKET, CASES, ROLE, Case, metric_data
-from trimtab.testing.aws_server import statistic
 
 NOW_S = 1_790_000_000.0
 ACCOUNT = "123456789012"
@@ -98,28 +97,54 @@ def _metrics(case: Case, days: int, now_s: float) -> tuple[dict[Measure, Series]
         for datum in data:
             by_name[namespace, datum["MetricName"]].append(datum)
     start_s = now_s // HOUR_S * HOUR_S - days * DAY_S
+    columns = {name: _Columns(data) for name, data in by_name.items()}
+    nothing = _Columns([])
     made = {
-        measure: _series(by_name[source.namespace, source.metric], source.stat, source.period_s, start_s, days * DAY_S)
+        measure: columns.get((source.namespace, source.metric), nothing).series(
+            source.stat, source.period_s, start_s, days * DAY_S
+        )
         for measure, source in SOURCES.items()
     }
-    invocations = by_name["AWS/SageMaker", "Invocations"]
-    return made, _series(invocations, "Sum", 60, start_s, days * DAY_S).last(3 * DAY_S)
+    invocations = columns["AWS/SageMaker", "Invocations"]
+    return made, invocations.series("Sum", 60, start_s, days * DAY_S).last(3 * DAY_S)
 
 
-def _series(data: list[dict[str, Any]], stat: str, period_s: int, start_s: float, span_s: float) -> Series:
-    periods: defaultdict[int, list[Any]] = defaultdict(list)
-    for datum in data:
-        periods[int((datum["Timestamp"] - start_s) // period_s)] += _plain(datum)
-    values = np.full(round(span_s / period_s), np.nan)
-    for index, mine in periods.items():
-        found = statistic(stat, mine)
-        values[index] = np.nan if found is None else found
-    return Series(start_s, period_s, values)
+class _Columns:
+    """PutMetricData's data of one metric."""
+
+    def __init__(self, data: list[dict[str, Any]]) -> None:
+        sets = [datum.get("StatisticValues") or _set(datum["Values"]) for datum in data]
+        self._at_s = np.array([datum["Timestamp"] for datum in data])
+        self._sum, self._count, self._most = (
+            np.array([each[name] for each in sets], dtype=float) for name in ("Sum", "SampleCount", "Maximum")
+        )
+        self._values = [datum.get("Values") for datum in data]
+
+    def series(self, stat: str, period_s: int, start_s: float, span_s: float) -> Series:
+        """One statistic, by the period."""
+        values = np.full(round(span_s / period_s), np.nan)
+        if not len(self._at_s):
+            return Series(start_s, period_s, values)
+        index = ((self._at_s - start_s) // period_s).astype(int)
+        present, of = np.unique(index, return_inverse=True)
+        values[present] = self._statistic(stat, of)
+        return Series(start_s, period_s, values)
+
+    def _statistic(self, stat: str, of: Any) -> Floats:
+        match stat:
+            case "Sum":
+                return np.bincount(of, self._sum).astype(float)
+            case "SampleCount":
+                return np.bincount(of, self._count).astype(float)
+            case "Average":
+                return np.bincount(of, self._sum) / np.bincount(of, self._count)
+            case "Maximum":
+                most = np.full(of.max() + 1, -np.inf)
+                np.maximum.at(most, of, self._most)
+                return most
+            case _:  # a percentile: of plain values, of which a period has one datum
+                return np.array([np.quantile(mine, float(stat[1:]) / 100) if mine else np.nan for mine in self._values])
 
 
-def _plain(datum: dict[str, Any]) -> list[Any]:
-    """As `statistic` takes it."""
-    if "Values" in datum:
-        return [SimpleNamespace(value=value) for value in datum["Values"]]
-    of = datum["StatisticValues"]
-    return [SimpleNamespace(sample_count=of["SampleCount"], sum=of["Sum"], min=of["Minimum"], max=of["Maximum"])]
+def _set(values: list[float]) -> dict[str, float]:
+    return {"Sum": sum(values), "SampleCount": len(values), "Maximum": max(values)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import cast
 
@@ -50,7 +50,7 @@ class GivenPrices:
         """See Prices."""
         return None if self.provisioned is None else self.provisioned * memory_mib / 1024
 
-    def notes(self) -> Sequence[str]:
+    def notes(self, instance_types: Iterable[str]) -> Sequence[str]:
         """See Prices."""
         return ("these prices are made up",)
 
@@ -112,6 +112,7 @@ class LedgerWorld:
         self._number = 0
         self._births = 0
         self.ledger = self._ledger()
+        self.ledger.open()
 
     def _ledger(self) -> Ledger:
         def told(place: tuple[str, str], totals: Mapping[str, int]) -> None:
@@ -149,6 +150,9 @@ class LedgerWorld:
     def observe(self) -> Sequence[ReplicaStatus]:
         """See Engine."""
         return list(self.replicas.values())
+
+    def on_change(self, wake: Callable[[], None]) -> None:
+        """See Engine. `start` and its like call the ledger themselves."""
 
     def list_endpoints(self) -> Sequence[EndpointRecord]:
         """See Store."""
@@ -225,7 +229,7 @@ class LedgerWorld:
         then()
         self.boot = boot or self.boot
         self.ledger = self._ledger()
-        self.ledger.look()
+        self.ledger.open()
         kept = int(self.store.notes("gateway/").get("gateway/one", b"0"))
         for number, report in self._reports:
             if number > kept:

@@ -24,7 +24,10 @@ def test_prices_of_the_list_are_exact(tmp_path: Path, monkeypatch: pytest.Monkey
     one, two = prices.serverless_usd_per_s(1024), prices.serverless_usd_per_s(2048)
     assert one is not None
     assert two == 2 * one
-    assert any("ml.unheard.large" in note for note in prices.notes())
+    assert prices.notes(["ml.m5.large"]) == []
+    (missing, derived) = sorted(prices.notes(["ml.unheard.large", "ml.serverless.2048"]), key=len, reverse=True)
+    assert "ml.unheard.large" in missing + derived
+    assert "derived" in missing + derived
 
 
 def test_a_price_that_the_user_changes_holds_soon_and_a_mistake_leaves_what_was(tmp_path: Path) -> None:

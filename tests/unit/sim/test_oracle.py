@@ -154,7 +154,8 @@ def test_the_programme_finds_the_best_capacity_of_all(came, late, least, up_cost
             if short:
                 cost, done = cost + short * drop_cost, done + short
         best = min(best, cost)
-    assert cheapest(earliest, latest, least, 4, 1.0, ups, drop_cost) == pytest.approx(best)
+    caps = np.full(len(came), 4)
+    assert cheapest(earliest, latest, least, caps, 1.0, ups, drop_cost) == pytest.approx(best)
 
 
 def test_a_quiet_time_shorter_than_a_start_is_paid_through_and_a_longer_one_is_not() -> None:

@@ -29,7 +29,14 @@ from trimtab.errors import Invalid
 from trimtab.resources.alarm import Watched
 from trimtab.resources.cost import Part
 from trimtab.resources.metric_query import MetricStat
-from trimtab.resources.scaling import ScalingPolicy, ScheduledAction, StepAdjustment, StepScaling, TargetTracking
+from trimtab.resources.scaling import (
+    Predictive,
+    ScalingPolicy,
+    ScheduledAction,
+    StepAdjustment,
+    StepScaling,
+    TargetTracking,
+)
 from trimtab.sim.simulate import simulate
 from trimtab.sim.world import Architecture, Fault, Mode, Outcome, OwnAlarm, Scenario, Serving, Work
 
@@ -362,3 +369,80 @@ def test_work_that_is_not_known_on_an_instance_type_is_told_by_name() -> None:
 def test_a_fault_of_no_known_kind_is_refused() -> None:
     with pytest.raises(Invalid, match="flood"):
         simulated(steady(1, 10), 0.1, faults=(Fault(at_s=T0, endpoint="e", kind="flood"),))
+
+
+# --- batch transform ------------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_works_on_all_that_came_since_the_last_and_costs_from_order_to_the_last_answer() -> None:
+    found = simulated(
+        moments([10.0, 20.0, 3700.0, 7300.0], 7400.0), 5.0, mode=Mode.BATCH, runs_at="rate(1 hour)", min_replicas=2,
+        start_s=100.0, timeout_s=60.0,
+    )  # fmt: skip
+    served, used = found.served[0], found.used[0]
+    assert (served.requests, served.answered, served.waiting) == (4, 3, 1)
+    assert served.max_s == pytest.approx(3600 + 100 + 5 - 10)
+    assert used.replica_s == pytest.approx(2 * 105 + 2 * 105)
+    assert used.parts == pytest.approx({Part.SERVING: 15.0, Part.COLD_STARTS: 400.0, Part.HEADROOM: 5.0})
+
+
+def test_no_batch_is_run_for_nothing() -> None:
+    found = simulated(moments([], 86_400.0), 5.0, mode=Mode.BATCH, runs_at="rate(1 hour)", start_s=100.0).used[0]
+    assert found.replica_s == 0
+
+
+@pytest.mark.parametrize("more", [{"runs_at": ""}, {"runs_at": "when it rains"}])
+def test_a_batch_without_a_schedule_that_can_be_read_is_refused(more: dict[str, str]) -> None:
+    with pytest.raises(Invalid):
+        simulated(steady(1, 10), 0.1, mode=Mode.BATCH, **more)
+
+
+def test_a_predictive_policy_has_replicas_ready_before_a_rush_that_came_the_days_before() -> None:
+    from trimtab.sim.arrivals import Rates
+
+    hours = np.full(24, 1.0)
+    hours[9:12] = 60.0
+    arrivals = Rates(rate=np.tile(hours, 4), step_s=3600.0, start_s=T0 - T0 % 86_400)
+    policy = ScalingPolicy(
+        name="foresees", arn="arn:f", endpoint="e", variant="AllTraffic", created_s=T0,
+        predictive=Predictive(
+            target_value=600.0, predefined="SageMakerVariantInvocationsPerInstance", mode="ForecastAndScale"
+        ),
+    )  # fmt: skip
+    found = simulated(arrivals, 0.05, max_replicas=10, start_s=120.0, policies=(*policies(EVERY_MINUTE), policy)).used[
+        0
+    ]
+    outs = [
+        change.at_s % 86_400 - 9 * 3600
+        for change in found.decisions
+        if change.wanted > change.before and change.policy == "foresees"
+    ]
+    assert any(-360 <= before <= -240 for before in outs)
+
+
+@pytest.mark.parametrize("least", [0, 1])
+def test_long_times_without_requests_are_passed_over_with_the_same_outcome(least: int) -> None:
+    from trimtab.sim.scaled import Scaled
+    from trimtab.sim.station import Station, feed
+
+    bursts = [base + n * 0.02 for base in (100.0, 20_000.0, 20_700.0, 60_000.3) for n in range(200)]
+    one = workload(moments(bursts, 80_000.0), Work(quantiles_s=(0.1,)))
+    serving = Serving(
+        name="e", mode=Mode.REAL_TIME, workloads=("w",), instance_type="x", min_replicas=least, max_replicas=6,
+        start_s=5.0, policies=policies(EVENT),
+    )  # fmt: skip
+    runs, told = [], []
+    for skips in (True, False):
+        station = Station(serving, [one], feed([one], [one.work["*"]], 1), T0, waits=False)
+        count = [0]
+
+        def note(*given: object, count: list[int] = count) -> None:
+            count[0] += 1
+
+        run = Scaled(serving, station, T0 + 80_000.0, chance=np.random.default_rng(1), skips=skips, note=note)
+        run.run()
+        runs.append(([(d.wanted, round(d.at_s, 3), d.reason) for d in run.decisions], station.books.histogram.copy()))
+        told.append(count[0])
+    assert runs[0][0] == runs[1][0]
+    assert (runs[0][1] == runs[1][1]).all()
+    assert told[0] < told[1] / 3

@@ -113,7 +113,7 @@ def test_models_of_a_part_that_is_small_get_their_shares_of_it_all_the_same(spen
         add_charge(cells, charge, "fraud", "main", 0)
     serving = {key.model: cell.parts["serving"] for key, cell in cells.items() if "serving" in cell.parts}
     assert abs(sum(serving.values()) - 3000 * spent * 0.07) < 6
-    assert 0.65 < serving["a"] / sum(serving.values()) < 0.85
+    assert 0.55 < serving["a"] / sum(serving.values()) < 0.95  # 0.75 of some hundred; not all, and not none
 
 
 def test_work_is_thrown_away_only_where_there_was_work() -> None:

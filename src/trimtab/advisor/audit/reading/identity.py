@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
+from botocore.parsers import ResponseParserError
 
 from trimtab.advisor.audit.reading.login import Login
 from trimtab.errors import Denied, Unavailable
@@ -32,6 +33,8 @@ def account_number(login: Login) -> str:
         return str(client.get_caller_identity().get("Account", ""))
     except (ConnectionError, HTTPClientError) as error:
         raise Unavailable(f"Nobody answers at {client.meta.endpoint_url}: {error}") from error
+    except ResponseParserError as error:
+        raise Unavailable(f"What answers at {client.meta.endpoint_url} does not speak as AWS does: {error}") from error
     except ClientError as error:
         said = error.response.get("Error", {})
         if said.get("Code") in _NOBODY:
