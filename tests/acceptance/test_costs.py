@@ -9,6 +9,7 @@ import time
 from fractions import Fraction
 from typing import Any
 
+import pytest
 from test_metering import scrape, until, value
 
 from trimtab.resources.cost import micro_usd
@@ -53,6 +54,7 @@ def kill_control(server: Trimtab) -> None:
     until(lambda: server.processes("trimtab: control") not in ([], [control]))
 
 
+@pytest.mark.slow
 def test_each_second_is_charged_once_although_control_is_killed_again_and_again(serve: Any, name: str) -> None:
     server = serve()
     server.deploy(name, script(ECHO))

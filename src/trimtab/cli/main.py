@@ -40,6 +40,7 @@ VERBS: dict[str, Verb] = {
     "simulate": Verb(
         "trimtab.cli.simulate:simulate", "A scenario's traffic through other architectures: costs, latencies."
     ),
+    "record": Verb("trimtab.cli.record:record", "A scenario of an endpoint's live traffic, to simulate or plan with."),
     "instances": Verb("trimtab.cli.instances:instances", "Instance types: what fits, price, what to try first."),
     "cost": Verb("trimtab.cli.cost:cost", "Dollars: what was spent, and what for."),
     "audit": Verb("trimtab.cli.audit:audit", "An AWS account: what is paid for and not needed."),

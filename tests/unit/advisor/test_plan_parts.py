@@ -116,8 +116,22 @@ def test_what_was_measured_on_an_accelerator_is_not_assumed_elsewhere() -> None:
     assert set(scores.work) == {"ml.m5.xlarge", "*"}
 
 
+def test_models_whose_container_was_not_seen_share_nothing() -> None:
+    scenario, _ = scenario_of([seen("a"), seen("b"), seen("c", container="image"), seen("d", container="image")], "r")
+    containers = [workload.container for workload in scenario.workloads]
+    assert len(set(containers[:2])) == 2
+    assert containers[2] == containers[3]
+
+
+def test_a_multi_model_endpoint_whose_models_are_not_told_apart_stays_by_itself() -> None:
+    scenario, notes = scenario_of([seen(mode=Mode.MULTI_MODEL, memory_bytes=5)], "r")
+    assert scenario.workloads[0].memory_bytes == 0
+    assert scenario.architectures[0].endpoints[0].mode is Mode.REAL_TIME
+    assert "taken as one model" in notes[0]
+
+
 def test_models_of_one_endpoint_are_one_endpoint_of_the_scenario() -> None:
-    each = [seen(f"m{n}", endpoint="many", mode=Mode.MULTI_MODEL) for n in range(3)]
+    each = [seen(f"m{n}", endpoint="many", mode=Mode.MULTI_MODEL, models_bytes=10) for n in range(3)]
     scenario, _ = scenario_of(each, "us-east-1")
     (endpoint,) = scenario.architectures[0].endpoints
     assert endpoint.workloads == ("m0", "m1", "m2")

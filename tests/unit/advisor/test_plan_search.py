@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from plan_world import USD, Prices, a_scenario, a_workload, an_endpoint, simulate
 
+from trimtab.advisor.plan import trials
 from trimtab.advisor.plan.bounds import floor_of
 from trimtab.advisor.plan.demand import demands_of, least_work_s
 from trimtab.advisor.plan.limits import Limits
@@ -15,7 +16,7 @@ from trimtab.advisor.plan.planning import plan
 from trimtab.advisor.plan.result import document
 from trimtab.advisor.plan.signals import Where
 from trimtab.errors import Invalid
-from trimtab.sim.world import Fault, Mode, Slo, Work
+from trimtab.sim.world import Architecture, Fault, Mode, Slo, Work
 
 GIB = 2**30
 ONLY_REAL_TIME = Limits(modes=(Mode.REAL_TIME,), where=Where.AWS)
@@ -203,16 +204,14 @@ def test_no_candidate_costs_less_than_its_bound(counts: list[int], seconds: floa
         sum(counts) * seconds
     )
     endpoint = an_endpoint(instance_type="ml.small", min_replicas=64, max_replicas=64)
-    outcome = simulate(scenario, replace(a_architecture(endpoint)))
+    outcome = simulate(scenario, alone(endpoint))
     floor = floor_of(endpoint, {"fraud": workload}, demands, Prices())
     assert floor is not None
     if outcome.served[0].within_slo == 1.0:
         assert floor <= Prices().micro_usd(outcome) + 1
 
 
-def a_architecture(endpoint):
-    from trimtab.sim.world import Architecture
-
+def alone(endpoint):
     return Architecture(name="one", endpoints=(endpoint,))
 
 
@@ -225,6 +224,15 @@ def test_no_fixed_number_of_replicas_is_cheaper_than_the_plan(counts: list[int])
     for instance_type in USD:
         for count in range(1, 21):
             endpoint = an_endpoint(instance_type=instance_type, min_replicas=count, max_replicas=count)
-            outcome = simulate(scenario, a_architecture(endpoint))
+            outcome = simulate(scenario, alone(endpoint))
             if outcome.served[0].within_slo >= 0.99:
                 assert found.after.cost <= prices.micro_usd(outcome)
+
+
+def test_processes_beside_this_one_find_the_same(monkeypatch) -> None:
+    scenario = a_scenario(
+        a_workload(), a_workload("search", counts=(900,) * 24), before=(an_endpoint(), an_endpoint("search"))
+    )
+    here = planned(scenario)
+    monkeypatch.setattr(trials, "_ALONE_S", 0.0)
+    assert document(plan(scenario, Prices(), simulate, ONLY_REAL_TIME, workers=2)) == document(here)

@@ -258,3 +258,22 @@ def test_flaws_of_traces_are_told(tmp_path):
     (tmp_path / "t.csv").write_text("t_s,count\n0,1\n60,1\n180,1\n")
     found = loaded(tmp_path, WORKLOADS.replace("{rate: 600/min, for: 1h}", "{trace: t.csv}"))
     assert found.notes == ("t.csv: 1 of 4 steps have no number: counted as no requests.",)
+
+
+def test_a_trace_ends_when_it_is_said_to_although_nothing_comes_any_more(tmp_path):
+    (tmp_path / "t.csv").write_text("t_s\n5\n6\n")
+    text = WORKLOADS.replace("{rate: 600/min, for: 1h}", "{trace: t.csv, for: 1h}")
+    (workload,) = scenario(tmp_path, text).workloads
+    assert workload.arrivals.end_s - workload.arrivals.start_s == 3600
+
+
+def test_policies_of_another_endpoint_are_for_this_ones_own_load(tmp_path):
+    dimensions = "[{Name: EndpointName, Value: live}, {Name: VariantName, Value: blue}]"
+    metric = (
+        "{Namespace: trimtab/Endpoints, MetricName: ConcurrencyPerReplicaEvent, Statistic: Average, Dimensions: "
+        + dimensions
+    )
+    policy = "{aws: {TargetValue: 1, CustomizedMetricSpecification: " + metric + "}}}"
+    text = ONE.replace("ml.m5.large}", "ml.m5.large, start: 1s, policies: [" + policy + "]}")
+    (endpoint,) = scenario(tmp_path, text).architectures[0].endpoints
+    assert endpoint.policies[0].tracking.is_event

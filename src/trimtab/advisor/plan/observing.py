@@ -16,6 +16,7 @@ from trimtab.advisor.observed import Observed
 from trimtab.advisor.plan.demand import ANY_TYPE
 from trimtab.advisor.prices.shapes import shape_of
 from trimtab.errors import Invalid
+from trimtab.resources.scaling import ScalingPolicy
 from trimtab.sim.arrivals import Rates
 from trimtab.sim.load import Floats
 from trimtab.sim.world import Architecture, Mode, Scenario, Serving, Work, Workload
@@ -59,7 +60,20 @@ def _notes(one: Observed) -> list[str]:
     said = [f"{one.name}: {note}" for note in one.notes]
     if one.gaps:
         said.append(f"{one.name}: its metrics have gaps, {one.gaps} steps of {one.step_s:g} s in all, taken as 0")
+    if _is_opaque(one):
+        said.append(f"{one.name}: CloudWatch tells nothing of each model, so this endpoint is taken as one model")
+    if len(_followed(one)) < len(one.policies):
+        said.append(f"{one.name}: a policy of its own alarms or of metric math cannot be simulated, and was left out")
     return said
+
+
+def _is_opaque(one: Observed) -> bool:
+    return one.mode is Mode.MULTI_MODEL and not one.models_bytes
+
+
+def _followed(one: Observed) -> tuple[ScalingPolicy, ...]:
+    """Policies that the simulator can follow: those whose alarms target tracking makes, over single metrics."""
+    return tuple(policy for policy in one.policies if policy.tracking is not None and not policy.tracking.queries)
 
 
 def _workload(one: Observed) -> Workload:
@@ -73,9 +87,9 @@ def _workload(one: Observed) -> Workload:
         request_bytes=one.request_bytes,
         answer_bytes=one.answer_bytes,
         may_wait=one.mode is Mode.ASYNC,
-        memory_bytes=one.memory_bytes,
+        memory_bytes=0 if _is_opaque(one) else one.memory_bytes,
         load_s=one.load_s,
-        container=one.container,
+        container=one.container or f"not known: {one.name}",  # what it runs was not seen, so it shares nothing
     )
 
 
@@ -117,14 +131,14 @@ def _serving(each: Sequence[Observed]) -> Serving:
     is_serverless = first.mode is Mode.SERVERLESS
     return Serving(
         name=first.endpoint,
-        mode=first.mode,
+        mode=Mode.REAL_TIME if _is_opaque(first) else first.mode,
         workloads=tuple(one.name for one in each),
         instance_type="" if is_serverless else first.instance_type,
         min_replicas=0 if is_serverless else least,
         max_replicas=first.max_concurrency if is_serverless else max(most, least, 1),
         initial_replicas=None if is_serverless else max(first.replicas, 0),
         start_s=0.0 if is_serverless else START_S,
-        policies=first.policies,
+        policies=_followed(first),
         schedule=first.schedule,
         memory_mb=first.memory_mb,
         max_concurrency=first.max_concurrency,

@@ -5,20 +5,13 @@ from __future__ import annotations
 from functools import cache
 from typing import Final
 
-from trimtab.advisor.bill import bill_of
+from trimtab.advisor.bill import USES, bill_of
 from trimtab.advisor.plan.limits import GIB, MEMORY_SHARE
 from trimtab.advisor.prices.book import Book
 from trimtab.advisor.prices.price import Use
 from trimtab.advisor.prices.shapes import shape_of
 from trimtab.errors import Invalid
 from trimtab.sim.world import Mode, Outcome
-
-_USES: Final[dict[Mode, Use]] = {
-    Mode.REAL_TIME: "hosting",
-    Mode.MULTI_MODEL: "hosting",
-    Mode.ASYNC: "async",
-    Mode.BATCH: "batch-transform",
-}
 
 PROVISIONED: Final = "provisioned concurrency"  # as `bill` names it; AWS's list has no price of it here
 
@@ -51,7 +44,7 @@ class BookPricing:
         return bill.micro_usd
 
     def _usd_per_hour(self, instance_type: str, mode: Mode, is_spot: bool) -> float | None:
-        use: Use = "ec2-spot" if is_spot and not self.book.is_own(instance_type) else _USES[mode]
+        use: Use = "ec2-spot" if is_spot and not self.book.is_own(instance_type) else USES[mode]
         price = self.book.instance(instance_type, use, self.region)
         return None if price is None else float(price.usd)
 

@@ -17,6 +17,7 @@ from trimtab.advisor.plan.trials import Trial, Trials
 from trimtab.sim.world import Mode, Serving, Workload
 
 _ANY_COST: Final = 2**63
+_AT_ONCE: Final = 2  # ways of one place: whatever the machine, so that a plan is the same on each
 
 
 class Sought(Struct):
@@ -132,10 +133,9 @@ class Searcher:
         """Try the ways of all of them, the likely ones first, as many at a time as keep the cores busy."""
         running: list[tuple[Sought, Search, Serving]] = []
         while True:
-            each = max(1, self.trials.width // max(1, sum(1 for one in sought if one.waiting)))
             for one in sought:
                 mine = sum(1 for other, _, _ in running if other is one)
-                while one.waiting and mine < each:
+                while one.waiting and mine < _AT_ONCE:
                     search = climb(one.waiting.pop(0), one.place)
                     mine += self._on(running, one, search, None, first=True)
             if not running:

@@ -7,6 +7,7 @@ of its endpoints, and each of them needs to be simulated once.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager
@@ -23,6 +24,7 @@ from trimtab.sim.world import Architecture, Arrivals, Chunk, Mode, Outcome, Scen
 
 SimulateFn = Callable[[Scenario, Architecture], Outcome]
 _NEARLY: Final = 1e-12
+_ALONE_S: Final = 10.0  # of work, before other processes are worth their start
 
 
 class Pricing(Protocol):
@@ -144,6 +146,7 @@ class Trials(AbstractContextManager["Trials"]):
         self._told = told
         self._done: dict[bytes, Trial] = {}
         self._pool: ProcessPoolExecutor | None = None
+        self._spent_s = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -152,11 +155,6 @@ class Trials(AbstractContextManager["Trials"]):
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
-
-    @property
-    def width(self) -> int:
-        """Simulations that run at the same time."""
-        return self._workers
 
     def of(self, servings: Sequence[Serving]) -> list[Trial]:
         """One for each, in order. Invalid where something cannot be simulated or has no price."""
@@ -170,14 +168,20 @@ class Trials(AbstractContextManager["Trials"]):
         return [self._done[key] for key in keys]
 
     def _outcomes(self, servings: list[Serving]) -> Iterable[Outcome]:
-        if self._workers == 1 or len(servings) < 2:
-            return (_one(self._simulate, self.scenario, serving) for serving in servings)
+        if self._workers == 1 or len(servings) < 2 or (self._pool is None and self._spent_s < _ALONE_S):
+            return (self._here(serving) for serving in servings)
         if self._pool is None:
             # Not forked: this process may have threads. Each gets the scenario once.
             self._pool = ProcessPoolExecutor(
                 self._workers, get_context("spawn"), initializer=_begin, initargs=(self._simulate, self.scenario)
             )
         return self._pool.map(_in_pool, servings)
+
+    def _here(self, serving: Serving) -> Outcome:
+        began_s = time.process_time()
+        outcome = _one(self._simulate, self.scenario, serving)
+        self._spent_s += time.process_time() - began_s
+        return outcome
 
     def _trial(self, serving: Serving, outcome: Outcome) -> Trial:
         misses = [missed_by(served, self.workloads[served.workload]) for served in outcome.served]

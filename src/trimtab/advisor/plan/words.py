@@ -5,21 +5,16 @@ from __future__ import annotations
 from math import isinf
 from typing import Final
 
+from trimtab.advisor.html.money import usd
 from trimtab.advisor.plan.result import Miss, Plan, Side, quantile_of_all
 from trimtab.advisor.plan.signals import signal_of
+from trimtab.resources.cost import MICRO
 from trimtab.sim.world import Mode, Serving, Slo, Workload
 
-_KEEPS: Final = "SLO kept"
 
-
-def dollars(usd: float) -> str:
+def dollars(amount_usd: float) -> str:
     """`$1,234`, `$12.30`, `$0.0042`."""
-    size, sign = abs(usd), "-" if usd < 0 else ""
-    if size >= 100:
-        return f"{sign}${size:,.0f}"
-    if size >= 0.1 or size == 0:
-        return f"{sign}${size:.2f}"
-    return f"{sign}${size:.3g}"
+    return usd(round(amount_usd * MICRO))
 
 
 def seconds(value_s: float) -> str:

@@ -266,7 +266,7 @@ class Ledger:
 
     async def run(self) -> None:
         """Tick for ever."""
-        await asyncio.to_thread(self._prices.usd_per_hour, "")  # prices are read before the first birth asks for one
+        await asyncio.to_thread(self._prices.notes, ())  # they are read before the first birth asks for one
         while True:
             await asyncio.sleep(1.0)
             try:

@@ -77,9 +77,9 @@ def _of_file(document: Document, path: Path_, declared: ArrivalsIn) -> Trace:
         group=declared.by, duration=declared.took, step_s=declared.step, hold=declared.gaps == "hold", zone=zone,
     )  # fmt: skip
     from_s = _moment(declared.cut_from, trace) if declared.cut_from is not None else trace.start_s
-    until_s = _moment(declared.until, trace) if declared.until is not None else trace.end_s
-    if declared.lasting is not None:
-        until_s = min(until_s, from_s + declared.lasting)
+    ends = [_moment(declared.until, trace)] if declared.until is not None else []
+    ends += [from_s + declared.lasting] if declared.lasting is not None else []
+    until_s = min(ends, default=trace.end_s)
     if not from_s < until_s:
         raise Invalid("`from` must be before `until`, and within the trace.")
     return _cut(trace, from_s, until_s)
@@ -101,9 +101,7 @@ def _cut(trace: Trace, from_s: float, until_s: float) -> Trace:
         if first == last:
             raise Invalid(f"{trace.name} has no request between `from` and `until`.")
         took_s = trace.took_s[first:last] if trace.took_s is not None else None
-        whole = until_s >= trace.end_s and from_s <= trace.start_s
-        end_s = trace.end_s if whole else until_s
-        return replace(trace, at_s=trace.at_s[first:last], took_s=took_s, from_s=from_s, until_s=end_s)
+        return replace(trace, at_s=trace.at_s[first:last], took_s=took_s, from_s=from_s, until_s=until_s)
     parts = [cut for one in trace.series if (cut := _cut_series(one, from_s, until_s)) is not None]
     if not parts or not any(one.per_s.any() for one in parts):
         raise Invalid(f"{trace.name} has no request between `from` and `until`.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import isfinite
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -70,15 +70,27 @@ def _read(
     if read is None:
         raise document.fault(path, "policies in AWS's form cannot be read here: use event or tracking.")
     try:
-        body = (document.folder / declared.file).read_bytes() if declared.file else msgspec.json.encode(declared.aws)
-        policy = read(body, endpoint, VARIANT_NAME, name)
+        told = declared.aws
+        if declared.file:
+            told = msgspec.json.decode((document.folder / declared.file).read_bytes())
+        policy = read(msgspec.json.encode(_of_here(told, endpoint)), endpoint, VARIANT_NAME, name)
     except OSError as error:
         raise document.fault(path, f"{declared.file} cannot be read: {error.strerror}.") from error
-    except TrimtabError as error:
+    except (TrimtabError, msgspec.DecodeError) as error:
         raise document.fault(path, str(error)) from error
     if policy.step is not None:
         raise document.fault(path, "a step policy acts on alarms of its own, which a scenario does not have.")
     return msgspec.structs.replace(policy, arn=f"policy:{endpoint}/{name}")
+
+
+def _of_here(told: Any, endpoint: str) -> Any:
+    """A policy as it was declared for another endpoint's metrics, or under another name, is for this one's here."""
+    if isinstance(told, list):
+        return [_of_here(one, endpoint) for one in told]
+    if not isinstance(told, dict):
+        return told
+    own = {ENDPOINT: endpoint, VARIANT: VARIANT_NAME}.get(str(told.get("Name")))
+    return {name: own if own and name == "Value" else _of_here(value, endpoint) for name, value in told.items()}
 
 
 def _event(document: Document, path: Path_, declared: EventIn, endpoint: str) -> TargetTracking:
