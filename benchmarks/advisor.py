@@ -62,8 +62,17 @@ def generated(number: int, hours: float, seed: int, known: Floats) -> tuple[Work
     for part, first_s in ((shape[:half], 0.0), (shape[half:], half * step_s)):
         arrivals = Rates(rate=part * per_s, step_s=step_s, start_s=first_s, cv=cv)
         slo = Slo(within_s=slo_s, kept=0.99)
-        work_by_type = {"*": work}
-        made.append(Workload(name=f"w{number}", arrivals=arrivals, work=work_by_type, slo=slo, request_bytes=size, may_wait=may_wait))
+        made.append(
+            Workload(
+                name=f"w{number}",
+                arrivals=arrivals,
+                work={"*": work},
+                slo=slo,
+                request_bytes=size,
+                may_wait=may_wait,
+                memory_bytes=500_000_000,
+            )
+        )
     terms = Terms(instance_type=str(chance.choice(TYPES)), start_s=start_s, memory_mb=int(chance.choice([1024, 2048, 4096])))
     return made[0], made[1], terms
 
