@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from trimtab import logs
-from trimtab.clock import SystemClock
+from trimtab.clock import SystemClock, boot_id
 from trimtab.config import HOUSE_VARIABLE, Auth, Config
 from trimtab.errors import Invalid
 from trimtab.listening import allow_many_files, listen
@@ -322,7 +322,6 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             boot=boot_id(),
             spent=metering.spent,
         )
-        engine.on_change(ledger.look)
         parts.push_async_callback(reports.close)
         await reports.open()
         queue_client = QueueClient(paths.queues_socket)
@@ -403,6 +402,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         )
         parts.push_async_callback(plane.close)
         await plane.open()
+        ledger.open()
         parts.push_async_callback(hosts.close)
         await hosts.open()
         objects.watch(hosts.object_changed)
@@ -441,12 +441,6 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             costs.run(),
         )
         await until_stopped(stop, *works, *more, *messaging.works())
-
-
-def boot_id() -> str:
-    """Names this life of the machine."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as told:
-        return told.read().strip()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Protocol
 
 
@@ -28,6 +29,11 @@ class SystemClock:
     def monotonic_s(self) -> float:
         """CLOCK_MONOTONIC: the same in every process of the machine, so start budgets can cross processes."""
         return time.monotonic()
+
+
+def boot_id() -> str:
+    """Names this life of the machine: monotonic times of another one mean nothing in it."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 class ManualClock:

@@ -44,7 +44,13 @@ def test_the_blocks_of_a_page_work_in_their_order(page: Path, tmp_path: Path) ->
 def environment_of(server: Trimtab, home: Path) -> dict[str, str]:
     """What a reader's shell has: trimtab on PATH and the data directory chosen; nothing of AWS yet."""
     env = {k: v for k, v in server.env.items() if not k.startswith("AWS_")}
-    return env | {"PATH": f"{PYTHON_FOLDER}:{os.environ['PATH']}", "HOME": str(home), "COLUMNS": "160"}
+    compiled = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trimtab" / "numba"
+    return env | {
+        "PATH": f"{PYTHON_FOLDER}:{os.environ['PATH']}",
+        "HOME": str(home),
+        "COLUMNS": "160",
+        "NUMBA_CACHE_DIR": str(compiled),  # the simulator's machine code, which takes half a minute to make
+    }
 
 
 @pytest.mark.slow

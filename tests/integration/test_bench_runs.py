@@ -46,6 +46,19 @@ def test_signed_requests_are_answered_and_counted(trimtab) -> None:
     assert found["cost"]["usd_per_hour"] == 0.115
 
 
+def test_serverless_requests_cost_what_they_billed(trimtab) -> None:
+    trimtab.create_model("demand", script(ECHO))
+    config = {"MemorySizeInMB": 2048, "MaxConcurrency": 4}
+    variant = {"VariantName": "blue", "ModelName": "demand", "ServerlessConfig": config}
+    trimtab.sagemaker.create_endpoint_config(EndpointConfigName="demand", ProductionVariants=[variant])
+    trimtab.sagemaker.create_endpoint(EndpointName="demand", EndpointConfigName="demand")
+    trimtab.settled("demand")
+    cost = bench(trimtab, "demand", "--rate", "20", "--duration", "3s", "--body", "hello", *BYTES)["cost"]
+    assert cost["usd_per_hour"] == 0
+    assert 1000 * 2 * 0.001 * 0.00002 <= cost["usd_per_1000_requests"] < 1000 * 2 * 1.0 * 0.00002
+    assert cost["prices"][0]["unit"] == "second"
+
+
 def test_mixed_payloads_fail_where_they_must(trimtab, tmp_path) -> None:
     lines = [{"body": "good", "weight": 3}, {"body": "fail", "weight": 1}]
     payload = tmp_path / "p.jsonl"

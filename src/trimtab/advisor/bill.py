@@ -15,7 +15,7 @@ from trimtab.sim.world import Mode, Outcome, Used
 
 _HOUR_S: Final = 3600
 _GB_MB: Final = 1024
-_USES: Final[dict[Mode, Use]] = {
+USES: Final[dict[Mode, Use]] = {
     Mode.REAL_TIME: "hosting",
     Mode.MULTI_MODEL: "hosting",
     Mode.ASYNC: "async",
@@ -97,7 +97,7 @@ def _lines(used: Used, book: Book, region: str) -> Iterator[Line]:
 
 
 def _instances(used: Used, book: Book, region: str) -> Line:
-    use: Use = "ec2-spot" if used.is_spot and not book.is_own(used.instance_type) else _USES[used.mode]
+    use: Use = "ec2-spot" if used.is_spot and not book.is_own(used.instance_type) else USES[used.mode]
     price = book.instance(used.instance_type, use, region)
     hours = Fraction(used.replica_s) / _HOUR_S
     return _line(used, f"{used.instance_type} ({use})", hours, "hour", price, used.parts)
@@ -107,8 +107,8 @@ def _serverless(used: Used, book: Book, region: str) -> Iterator[Line]:
     price = book.serverless(_GB_MB, region)
     yield _line(used, "serverless inference", Fraction(used.billed_gb_s), "GB-second", price, used.parts)
     if used.provisioned_gb_s:
-        held = Fraction(used.provisioned_gb_s)
-        yield _line(used, "provisioned concurrency", held, "GB-second", None, {Part.HEADROOM: 1.0})
+        held, kept = Fraction(used.provisioned_gb_s), book.provisioned(_GB_MB, region)
+        yield _line(used, "provisioned concurrency", held, "GB-second", kept, {Part.HEADROOM: 1.0})
 
 
 def _line(

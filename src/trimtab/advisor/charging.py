@@ -4,16 +4,17 @@ user's files have changed, so that a new price counts from then on."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-from trimtab.advisor.prices.book import SERVERLESS, Book, aws_list, book, memory_item
+from trimtab.advisor.prices.book import Book, aws_list, book
 from trimtab.advisor.prices.hardware import user_files
 from trimtab.errors import Invalid
 from trimtab.logs import fields
+from trimtab.resources.serverless import INSTANCE_TYPE_PREFIX
 
 logger = logging.getLogger(__name__)
 
@@ -42,13 +43,19 @@ class ChargedPrices:
         return None if price is None else price.exact
 
     def provisioned_usd_per_s(self, memory_mib: int) -> Fraction | None:
-        """See Prices. Looked up under the name of the size with `provisioned` before it."""
-        price = self._here().other(SERVERLESS, f"provisioned {memory_item(memory_mib)}", self._region)
+        """See Prices."""
+        price = self._here().provisioned(memory_mib, self._region)
         return None if price is None else price.exact
 
-    def notes(self) -> Sequence[str]:
+    def notes(self, instance_types: Iterable[str]) -> Sequence[str]:
         """See Prices."""
-        return self._here().notes(datetime.fromtimestamp(self._now_s(), UTC).date())
+        asked = self._here().fresh()
+        for instance_type in sorted(set(instance_types)):
+            if instance_type.startswith(INSTANCE_TYPE_PREFIX):
+                asked.serverless(int(instance_type.removeprefix(INSTANCE_TYPE_PREFIX)), self._region)
+            elif instance_type:
+                asked.instance(instance_type, "hosting", self._region)
+        return asked.notes(datetime.fromtimestamp(self._now_s(), UTC).date())
 
     def _here(self) -> Book:
         now_s = self._now_s()

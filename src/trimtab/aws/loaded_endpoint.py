@@ -22,6 +22,7 @@ UTILIZATION: Final = {
     "GPUUtilization": INSTANCES,
     "GPUMemoryUtilization": INSTANCES,
 }
+_BILLED: Final = "BilledGBSeconds"
 _SHORT_S: Final = 30.0  # of a test so short, the last second matters: it is waited for, ...
 _LATE_S: Final = 2.5  # ... for so long at most. trimtab tells of a second within 1.5 s of its end
 _AGAIN_S: Final = 0.25
@@ -33,6 +34,7 @@ class LoadedVariant(Struct, frozen=True):
     name: str
     instance_type: str
     replicas: int
+    memory_mb: int = 0  # serverless
 
 
 class LoadedEndpoint(Struct, frozen=True):
@@ -66,9 +68,14 @@ def look_at(client: Client, name: str) -> LoadedEndpoint:
             raise NotFound("endpoint", name) from error
         raise
     config = client.call("sagemaker", "describe_endpoint_config", EndpointConfigName=endpoint["EndpointConfigName"])
-    types = {v["VariantName"]: v.get("InstanceType", "") for v in config.get("ProductionVariants", ())}
+    declared = {v["VariantName"]: v for v in config.get("ProductionVariants", ())}
     variants = tuple(
-        LoadedVariant(v["VariantName"], types.get(v["VariantName"], ""), int(v.get("CurrentInstanceCount", 0)))
+        LoadedVariant(
+            v["VariantName"],
+            (known := declared.get(v["VariantName"], {})).get("InstanceType", ""),
+            int(v.get("CurrentInstanceCount", 0)),
+            int(known.get("ServerlessConfig", {}).get("MemorySizeInMB", 0)),
+        )
         for v in endpoint.get("ProductionVariants", ())
     )
     return LoadedEndpoint(name, endpoint["EndpointStatus"], variants)
@@ -104,6 +111,22 @@ def utilization(
     return found, "" if found else "CloudWatch has no values of that time"
 
 
+def billed_gb_s(client: Client, endpoint: LoadedEndpoint, start_s: float, end_s: float) -> float | None:
+    """GB-seconds that a request was billed on average from `start_s` to `end_s`, by trimtab's BilledGBSeconds.
+
+    None where no variant is serverless, or nothing is known: AWS publishes no such metric.
+    """
+    points = []
+    try:
+        for variant in endpoint.variants:
+            if variant.memory_mb:
+                points += _points(client, endpoint.name, variant.name, _BILLED, start_s, end_s)
+    except (CallFailed, Unreachable):
+        return None
+    samples = sum(point["SampleCount"] for point in points)
+    return sum(point["Average"] * point["SampleCount"] for point in points) / samples if samples else None
+
+
 def _published(client: Client, endpoint: LoadedEndpoint, start_s: float, end_s: float) -> bool:
     """Whether each variant has a point of the last second."""
     _, end = _seconds(start_s, end_s)
@@ -133,7 +156,7 @@ def _points(
         answer = client.call(
             "cloudwatch",
             "get_metric_statistics",
-            Namespace=UTILIZATION[metric],
+            Namespace=UTILIZATION.get(metric, TRIMTAB),
             MetricName=metric,
             Dimensions=[{"Name": ENDPOINT, "Value": endpoint}, {"Name": VARIANT, "Value": variant}],
             StartTime=datetime.fromtimestamp(start - start % period_s, UTC),

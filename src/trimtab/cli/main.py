@@ -35,8 +35,15 @@ VERBS: dict[str, Verb] = {
     "explain": Verb("trimtab.cli.explain:explain", "Why there are as many replicas as there are."),
     "models": Verb("trimtab.cli.models:models", "Models of a multi-model endpoint; pin them, bound them."),
     "queue": Verb("trimtab.cli.queue:queue", "Queue of an asynchronous endpoint; redrive, purge."),
+    "plan": Verb("trimtab.cli.plan:plan", "The cheapest architecture that keeps every SLO."),
     "replay": Verb("trimtab.cli.replay:replay", "Scaling again: what another policy would have done."),
+    "simulate": Verb(
+        "trimtab.cli.simulate:simulate", "A scenario's traffic through other architectures: costs, latencies."
+    ),
+    "record": Verb("trimtab.cli.record:record", "A scenario of an endpoint's live traffic, to simulate or plan with."),
+    "instances": Verb("trimtab.cli.instances:instances", "Instance types: what fits, price, what to try first."),
     "cost": Verb("trimtab.cli.cost:cost", "Dollars: what was spent, and what for."),
+    "audit": Verb("trimtab.cli.audit:audit", "An AWS account: what is paid for and not needed."),
     "prices": Verb("trimtab.cli.prices:prices", "Prices: list, show, renew from a file or from AWS."),
     "top": Verb("trimtab.cli.top:top", "Rates, latencies, CPU and memory, live."),
     "logs": Verb("trimtab.cli.logs:logs", "Show what an endpoint's replicas wrote."),

@@ -17,6 +17,7 @@ from trimtab.cli.render import CliError, emit, emit_json
 
 if TYPE_CHECKING:
     from trimtab.aws.client import Client
+    from trimtab.cli.hosting.prices import VariantPrices
     from trimtab.cli.hosting.rows import Page
 
 _READ_TIMEOUT_S = 8.0  # gateways hold a call for 5 s while control is away
@@ -135,10 +136,11 @@ def reset(name: EndpointName, models: Models, as_json: AsJson = False, data_dir:
     _tell(wanted, [client.change("DELETE", path, {}, model=model) for model in wanted], as_json)
 
 
-def _page(client: Client, name: str, prices: dict[str, float]) -> Page:
+def _page(client: Client, name: str, prices: VariantPrices) -> Page:
     from trimtab.cli.hosting.rows import page_of
 
-    return page_of(name, client.get(f"endpoints/{name}/models"), prices, time.time())
+    document = client.get(f"endpoints/{name}/models")
+    return page_of(name, document, prices.usd_per_hour, time.time(), prices.notes)
 
 
 def _print(page: Page, sort: Sort, match: str, most: int | None) -> None:
@@ -169,6 +171,7 @@ def _document(page: Page, rows: list[Any]) -> dict[str, Any]:
         "idle_bytes": page.idle_bytes,
         "idle_usd_per_hour": page.idle_usd_per_hour,
         "usd_per_hour": page.prices,
+        "price_notes": list(page.price_notes),
         "replicas": [
             {"id": host.replica_id, "variant": host.variant, "used_bytes": host.used_bytes,
              "memory_bytes": host.memory_bytes, "hits": host.hits, "misses": host.misses}

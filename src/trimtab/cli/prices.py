@@ -13,7 +13,7 @@ from trimtab.cli.options import AsJson
 from trimtab.cli.render import CliError, emit, emit_json, say, table
 
 if TYPE_CHECKING:
-    from trimtab.advisor.prices.price import Price
+    from trimtab.advisor.prices.price import Price, Use
     from trimtab.advisor.prices.tables import Prices
     from trimtab.advisor.prices.updates import Change
 
@@ -37,10 +37,10 @@ def list_prices(
 ) -> None:
     """List every price that stands in a list or is your own, with its date."""
     from trimtab.advisor.prices.book import book
-    from trimtab.advisor.prices.tables import SERVICES
+    from trimtab.advisor.prices.tables import use_of
 
-    if use and use not in SERVICES:
-        raise CliError(f"There is no use {use!r}.", f"It is one of {', '.join(SERVICES)}.")
+    if use:
+        use_of(use)
     known = book()
     rows: list[tuple[str, str, Price]] = [(key[0], key[1], price) for key, price in known.instances()]
     if not use:
@@ -59,7 +59,7 @@ def list_prices(
     table(
         ["item", "use", "region", "USD", "per", "as of", ""],
         [
-            [item, used, p.region or "any", f"{p.usd.normalize():f}", p.unit, p.as_of, _mark(p)]
+            [item, used, p.region or "any", f"{p.usd.normalize():f}", p.unit, p.as_of, p.mark(date.today())]
             for item, used, p in rows
         ],
         right=["USD"],
@@ -74,12 +74,13 @@ def show(
 ) -> None:
     """Show what an instance type has and costs in every use, with the source of each price."""
     from trimtab.advisor.prices.book import book
+    from trimtab.advisor.prices.hardware import own_shapes
     from trimtab.advisor.prices.shapes import shape_of
     from trimtab.advisor.prices.tables import SERVICES
 
-    known, shape = book(), shape_of(instance_type)
-    uses = ["hosting"] if known.is_own(instance_type) else list(SERVICES)
-    found = [(use, known.instance(instance_type, use, region)) for use in uses]  # type: ignore[arg-type]
+    known, shape = book(), own_shapes().get(instance_type) or shape_of(instance_type)
+    uses: list[Use] = ["hosting"] if known.is_own(instance_type) else list(SERVICES)
+    found = [(use, known.instance(instance_type, use, region)) for use in uses]
     priced = [(use, price) for use, price in found if price is not None]
     if not priced and shape is None:
         raise CliError(f"The instance type {instance_type!r} is not known.", "`trimtab prices list` shows what is.")
@@ -95,12 +96,7 @@ def show(
         )
         return
     if shape is not None:
-        gpu = (
-            f", {shape.accelerators:g} x {shape.accelerator} ({shape.accelerator_gib:g} GiB)"
-            if shape.accelerator
-            else ""
-        )
-        emit(f"{instance_type}: {shape.vcpus} vCPU, {shape.memory_gib:g} GiB{gpu}, {shape.network}\n")
+        emit(f"{instance_type}: {shape.words}\n")
     if not priced:
         emit("No price of it is known.")
     for use, price in priced:
@@ -133,7 +129,7 @@ def update(
     if (source is None) != from_aws:
         raise CliError("Say where from: --from FILE or --from-aws.", "`trimtab prices update --help`")
     newer = read_list(source) if source is not None else _asked(region or ["us-east-1"], profile)
-    known = book()
+    known = book(must_exist=False)  # the file that is named is perhaps the one that is written now
     found = changes(known, newer)
     path = None if dry_run else save(newer)
     count = len(newer.instances) + len(newer.others)
@@ -177,15 +173,6 @@ def _show_changes(found: list[Change]) -> None:
 
 def _is_of(price: Price, region: str) -> bool:
     return not region or price.region in (region, "")
-
-
-def _mark(price: Price) -> str:
-    from trimtab.advisor.prices.price import OLD_DAYS
-
-    marks = ["derived"] if price.is_derived else []
-    if price.age_days(date.today()) > OLD_DAYS:
-        marks.append("old")
-    return ", ".join(marks)
 
 
 def _document(price: Price, use: str) -> dict[str, Any]:

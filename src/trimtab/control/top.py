@@ -127,11 +127,11 @@ class Overview:
         clock: Clock,
         models: Callable[[], Mapping[str, int]] = dict,
         backlog: Callable[[str], int | None] = lambda endpoint: None,
-        costs: Callable[[str], Mapping[str, float]] = lambda endpoint: {},
+        costs: Callable[[], Mapping[tuple[str, str], float]] = dict,
     ) -> None:
         """`models`: how many models each replica of a multi-model variant has loaded, by its id. `backlog`: how many
         requests wait or are worked on at an asynchronous endpoint; None of any other. `costs`: dollars an hour of each
-        of an endpoint's variants whose replicas have a price."""
+        endpoint's variants whose replicas have a price."""
         self._control = control
         self._metrics = metrics
         self._usages = usages
@@ -151,10 +151,9 @@ class Overview:
             replicas.setdefault(key_of(replica.endpoint), []).append(replica)
         asked = _Asked(Window(self._metrics, end_s - query.window_s, end_s), self._usages(), self._models(), replicas)
         page = (await self._sorted(found, query.sort, asked))[query.offset : query.offset + query.limit]
-        rows = []
+        rows, costs = [], self._costs()
         for number, endpoint in enumerate(page, 1):
             events = self._control.get_events(endpoint.name, last=query.events) if query.events else ()
-            costs = self._costs(endpoint.name)
             rows.append(asked.endpoint(endpoint, events, self._backlog(endpoint.name), costs))
             if number % _AT_A_TIME == 0:
                 await asyncio.sleep(0)
@@ -216,19 +215,20 @@ class _Asked:
         endpoint: Endpoint,
         events: Sequence[Event],
         backlog: int | None = None,
-        costs: Mapping[str, float] = {},
+        costs: Mapping[tuple[str, str], float] = {},
     ) -> EndpointTop:
         replicas = self._replicas.get(key_of(endpoint.name), ())
         names = _variant_names(endpoint, replicas)
         readings = {name: self._reading(endpoint, name) for name in names}
+        usd = {name: costs[endpoint.name, name] for name in names if (endpoint.name, name) in costs}
         found = figures(list(readings.values()), self._taken(replicas), self._held(replicas))
         return EndpointTop(
             name=endpoint.name,
             status=endpoint.status.value,
             replicas_ready=_ready(replicas),
             replicas_desired=_desired(endpoint, replicas),
-            figures=priced(replace(found, backlog=backlog), sum(costs.values()) if costs else None),
-            variants=tuple(self._variant(endpoint, name, replicas, readings[name], costs.get(name)) for name in names),
+            figures=priced(replace(found, backlog=backlog), sum(usd.values()) if usd else None),
+            variants=tuple(self._variant(endpoint, name, replicas, readings[name], usd.get(name)) for name in names),
             failure_reason=endpoint.failure_reason,
             errors_by_reason=self._window.errors_by_reason(endpoint.name, since_s=endpoint.created_s),
             events=tuple(events),

@@ -144,6 +144,15 @@ class VersionMeter:
             self._sizes.update(batches)
             batches.clear()
 
+    def wasted(self, took_s: float) -> None:
+        """A replica had a request in hand for so long, and nobody had the answer."""
+        self._counts.wasted_us += took_s * 1e6
+
+    def tokens(self, told: tuple[int, int]) -> None:
+        """The model told how many tokens came in and went out."""
+        self._counts.input_tokens += told[0]
+        self._counts.output_tokens += told[1]
+
     def bill(self, took_s: float) -> None:
         """A request that was not answered was with a replica for so long."""
         self._billed.add([ceil(took_s * 1000)])
@@ -184,7 +193,7 @@ class VersionMeter:
         self.fold()
         taken = self._counts
         taken.first_chunk = self._first.take()
-        if not (taken.ended or taken.first_chunk.count):
+        if not (taken.ended or taken.first_chunk.count or taken.wasted_us or taken.input_tokens):
             return None
         taken.latency, taken.model_latency = self._latency.take(), self._model.take()
         taken.queue_time, taken.compute_time = self._queue.take(), self._compute.take()

@@ -6,11 +6,13 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
-from trimtab.errors import TrimtabError
+from trimtab.errors import ReplicaLost, TrimtabError
 from trimtab.gateway.calls import Call
 from trimtab.gateway.lane import Lane
 from trimtab.gateway.meters import Meter, VersionMeter
 from trimtab.policies.admission import STREAM_TIMEOUT_S, overdue, overfull, oversize
+from trimtab.policies.costs.tokens import NONE as NO_TOKENS
+from trimtab.policies.costs.tokens import tokens_of
 from trimtab.policies.routing import least_outstanding
 from trimtab.resources.routing import VariantRoute
 from trimtab.wire.frames import AnswerMeta
@@ -101,6 +103,7 @@ class Variant:
 
     def _remove(self, call: Call, *, overdue: bool) -> None:
         if self._queue.pop(id(call), None) is None and call.lane is not None:
+            self._waste(call)
             call.lane.abandon(call, overdue=overdue)
 
     # --- lanes -------------------------------------------------------------------------------------------------
@@ -141,6 +144,8 @@ class Variant:
                 version.waited(call.arrived_s, call.sent_s, now_s, meta.compute_us)
             if meta.batch:
                 version.batches.append(meta.batch)
+            if meta.custom_attributes:
+                self._count_tokens(call, meta.custom_attributes)
         try:
             call.answered(meta, body)
         except Exception:  # one caller's bug must not take down the lane that others share
@@ -153,6 +158,8 @@ class Variant:
         call.streamed = True
         if call.wants_stream:
             call.deadline_s = call.arrived_s + STREAM_TIMEOUT_S
+        if meta.custom_attributes and self.meter is not None:
+            self._count_tokens(call, meta.custom_attributes)
         self._guarded(call, lambda: call.began(meta))
 
     def received(self, call: Call, data: bytes) -> None:
@@ -175,6 +182,8 @@ class Variant:
         """There is no (more of an) answer."""
         call.done = True
         if (meter := self.meter) is not None:
+            if isinstance(error, ReplicaLost):
+                self._waste(call)
             meter.failed(self._version(call), error, streaming=call.streamed)
         self._guarded(call, lambda: call.failed(error))
         self.has_room()
@@ -301,6 +310,18 @@ class Variant:
 
     # --- meters ------------------------------------------------------------------------------------------------
 
+    def _waste(self, call: Call) -> None:
+        """A lane has worked on it, and nobody has the answer."""
+        if self.meter is not None and call.lane is not None:
+            call.lane.meter.wasted(max(0.0, self._now_s() - call.sent_s))
+
+    def _count_tokens(self, call: Call, custom_attributes: str) -> tuple[int, int]:
+        """What the model told; (0, 0) when that is nothing."""
+        told = tokens_of(custom_attributes)
+        if told != NO_TOKENS:
+            self._version(call).tokens(told)
+        return told
+
     def _version(self, call: Call) -> VersionMeter:
         """The meter of the version that a call is with, or would be."""
         if call.lane is not None:
@@ -326,8 +347,8 @@ class Variant:
             waiting=self.waiting,
             busy_s=busy_s,
             current=current,
-            models=self._models_report(),
+            models=self._models_report(now_s),
         )
 
-    def _models_report(self) -> ModelsReport | None:
+    def _models_report(self, now_s: float) -> ModelsReport | None:
         return None

@@ -13,8 +13,8 @@ K = TypeVar("K", bound=Any)
 MICRO: Final = 1_000_000
 """Micro-dollars of a dollar."""
 
-_GOLDEN: Final = 0x9E3779B97F4A7C15  # 2**64 / the golden ratio: multiples of it fall evenly between 0 and 2**64
-_TURN: Final = 1 << 64
+_TURN: Final = 1 << 32
+_GOLDEN: Final = 0x9E3779B9  # _TURN / the golden ratio: multiples of it fall evenly between 0 and _TURN
 
 
 class Part(enum.StrEnum):
@@ -67,16 +67,17 @@ def spread(total: int, weights: Mapping[K, int], *, rest: K, turn: int) -> dict[
     Largest remainders would give what is small the same nothing every time. Here the places where shares are rounded
     move on with `turn`, the number of the piece: what a key has got of n pieces in a row is its share within a few.
     """
-    whole = {key: weight for key, weight in weights.items() if weight > 0}
-    if len(whole) < 2:
-        return dict.fromkeys(whole or (rest,), total) if total else {}
-    of = sum(whole.values()) * _TURN
-    so_far = turn * _GOLDEN % _TURN * (of // _TURN)
+    keys = sorted(key for key, weight in weights.items() if weight > 0)
+    if len(keys) < 2 or not total:
+        return dict.fromkeys(keys or (rest,), total) if total else {}
+    whole = sum(weights[key] for key in keys)
+    of, each = whole * _TURN, total * _TURN
+    so_far = turn * _GOLDEN % _TURN * whole
     parts: dict[K, int] = {}
     given = 0
-    for key in sorted(whole):
-        so_far += total * whole[key] * _TURN
-        if (share := so_far // of - given) > 0:
-            parts[key] = share
-        given += share
+    for key in keys:
+        so_far += weights[key] * each
+        if (reached := so_far // of) > given:
+            parts[key] = reached - given
+            given = reached
     return parts

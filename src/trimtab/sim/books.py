@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
@@ -30,8 +30,7 @@ QUEUE_MOST: Final = 15
 ARRIVED: Final = 16  # counters over all workloads
 ENDED: Final = 17
 REPEATS: Final = 18  # whether lost work is queued again
-MOST_QUEUED: Final = 19
-_INTS: Final = 20
+_INTS: Final = 19
 
 # Seconds, in `Books.f`.
 NOW: Final = 0
@@ -40,18 +39,20 @@ WAIT_LIMIT: Final = 2  # in the queue; then it fails
 ANSWER_LIMIT: Final = 3  # queue and work; one that is answered later has failed
 WORK_LIMIT: Final = 4  # work is stopped after so long, and has failed
 FACTOR: Final = 5  # by which work is slower than usual
-QUIET_AFTER: Final = 6  # nothing in hand for so long: what stands ready is idle
-QUIET_FROM: Final = 7  # that moment
-HAND_S: Final = 8  # request-seconds in hand
-QUEUED_S: Final = 9
-BUSY_S: Final = 10  # replica-seconds, from here on
-READY_S: Final = 11
-STARTING_S: Final = 12
-DRAINING_S: Final = 13
-IDLE_S: Final = 14
-WORKED_S: Final = 15  # slot-seconds
-WASTED_S: Final = 16  # of these, on what nobody was answered
-_FLOATS: Final = 17
+IDLE_AFTER: Final = 6  # a replica that has had nothing in hand for so long is idle
+HAND_S: Final = 7  # request-seconds in hand
+QUEUED_S: Final = 8
+BUSY_S: Final = 9  # replica-seconds, from here on
+READY_S: Final = 10
+STARTING_S: Final = 11
+DRAINING_S: Final = 12
+IDLE_S: Final = 13  # up to when each began anew, or `queue.idle` was called
+WORKED_S: Final = 14  # slot-seconds, of what is done
+WASTED_S: Final = 15  # of these, on what nobody was answered
+QUIET_AFTER: Final = 16  # multi-model endpoints: nothing in hand for so long, and all replicas are idle,
+QUIET_FROM: Final = 17  # from then on
+LAST_S: Final = 18  # when a slot was done last
+_FLOATS: Final = 19
 
 # A row for each workload, in `Books.counts`.
 REQUESTS: Final = 0
@@ -79,6 +80,25 @@ IS_DRAINING: Final = 2
 NOBODY: Final = -1
 
 
+class Counted(Protocol):
+    """What all books have: figures, counts and latencies."""
+
+    @property
+    def i(self) -> Ints: ...
+    @property
+    def f(self) -> Floats: ...
+    @property
+    def counts(self) -> Ints: ...
+    @property
+    def sums(self) -> Floats: ...
+    @property
+    def histogram(self) -> Floats: ...
+    @property
+    def lately(self) -> Floats: ...
+    @property
+    def within_s(self) -> Floats: ...
+
+
 class Books(NamedTuple):
     """All state of one endpoint's queue and replicas."""
 
@@ -86,7 +106,8 @@ class Books(NamedTuple):
     f: Floats
     replica: Ints  # by number
     may_go: Floats  # by number of the replica, draining: not before
-    heads: Ints  # by load: the first ready replica that has it
+    idle_from: Floats  # by number: when it is idle, if nothing comes until then
+    heads: Ints  # by load: the first ready replica that has it; behind these, by load, the last one
     free_replicas: Ints  # a stack
     ends: Floats  # a heap: when slots are done
     ends_slot: Ints
@@ -115,15 +136,16 @@ def books(*, slots: int, batch: Ints, row_s: Floats, within_s: Floats, replicas:
     whole[TRIP] = whole[QUEUE_MOST] = np.iinfo(np.int64).max
     seconds = np.zeros(_FLOATS)
     seconds[FACTOR] = 1.0
-    seconds[[WAIT_LIMIT, ANSWER_LIMIT, WORK_LIMIT, QUIET_AFTER]] = np.inf
+    seconds[[WAIT_LIMIT, ANSWER_LIMIT, WORK_LIMIT, IDLE_AFTER]] = np.inf
+    nobody, nothing = np.zeros(0, dtype=np.int64), np.zeros(0)
     made = Books(
-        i=whole, f=seconds, replica=np.zeros((0, 4), dtype=np.int64), may_go=np.zeros(0),
-        heads=np.full(slots, NOBODY, dtype=np.int64), free_replicas=np.zeros(0, dtype=np.int64), ends=np.zeros(0),
-        ends_slot=np.zeros(0, dtype=np.int64), free=np.zeros(0, dtype=np.int64), slot=np.zeros((0, 3), dtype=np.int64),
-        begun=np.zeros(0), members=np.zeros((0, width)), takes=np.zeros((0, width)), queue_at=np.zeros(queue),
-        queue_takes=np.zeros(queue), queue_work=np.zeros(queue, dtype=np.int64),
-        counts=np.zeros((count, _COUNTS), dtype=np.int64), sums=np.zeros((count, 2)),
-        histogram=np.zeros((count, BINS)), lately=np.zeros(BINS), batch=batch, row_s=row_s, within_s=within_s,
+        i=whole, f=seconds, replica=np.zeros((0, 4), dtype=np.int64), may_go=nothing, idle_from=nothing,
+        heads=np.full(2 * slots, NOBODY, dtype=np.int64), free_replicas=nobody, ends=nothing, ends_slot=nobody,
+        free=nobody, slot=np.zeros((0, 3), dtype=np.int64), begun=nothing, members=np.zeros((0, width)),
+        takes=np.zeros((0, width)), queue_at=np.zeros(queue), queue_takes=np.zeros(queue),
+        queue_work=np.zeros(queue, dtype=np.int64), counts=np.zeros((count, _COUNTS), dtype=np.int64),
+        sums=np.zeros((count, 2)), histogram=np.zeros((count, BINS)), lately=np.zeros(BINS), batch=batch, row_s=row_s,
+        within_s=within_s,
     )  # fmt: skip
     return with_replicas(made, replicas)
 
@@ -139,6 +161,7 @@ def with_replicas(old: Books, most: int) -> Books:
     return old._replace(
         replica=_longer(old.replica, most),
         may_go=_longer(old.may_go, most),
+        idle_from=_longer(old.idle_from, most),
         free_replicas=_stack(old.free_replicas[: old.i[FREE_REPLICAS] - more], spare, most),
         ends=_longer(old.ends, most * slots),
         ends_slot=_longer(old.ends_slot, most * slots),

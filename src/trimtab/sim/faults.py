@@ -10,7 +10,6 @@ import numpy as np
 
 from trimtab.errors import Invalid
 from trimtab.sim import books as b
-from trimtab.sim import queue
 from trimtab.sim.station import Station
 from trimtab.sim.world import Fault
 
@@ -64,18 +63,13 @@ class Faults:
                     self._station.start(self._owed)
                     self._owed = 0
             elif fault.kind == "kill":
-                for replica in self._chosen(fault.count):
-                    queue.kill(self._station.books, replica)
+                for replica in self._station.chosen(fault.count, self._chance):
+                    self._station.kill(replica)
                     self._replace()
             elif not is_end:
                 self._notice(fault.count)
             else:
                 self._reclaim()
-
-    def _chosen(self, count: int) -> list[int]:
-        ready = np.flatnonzero(self._station.books.replica[:, b.STATE] == b.IS_READY)
-        chosen = self._chance.choice(ready, size=min(count, len(ready)), replace=False)
-        return [int(replica) for replica in chosen]
 
     def _replace(self) -> None:
         if self.is_outage:
@@ -85,14 +79,13 @@ class Faults:
 
     def _notice(self, count: int) -> None:
         """They take nothing more, and others are ordered; what they have in hand they may answer."""
-        for replica in self._chosen(count):
-            queue.dismiss(self._station.books, replica)
-            if self._station.books.replica[replica, b.STATE] == b.IS_DRAINING:
+        for replica in self._station.chosen(count, self._chance):
+            if self._station.dismiss(replica):
                 self._doomed.append(replica)
             self._replace()
 
     def _reclaim(self) -> None:
         doomed, self._doomed = self._doomed, []
         for replica in doomed:
-            if self._station.books.replica[replica, b.STATE] == b.IS_DRAINING:
-                queue.kill(self._station.books, replica)
+            if self._station.is_draining(replica):
+                self._station.kill(replica)

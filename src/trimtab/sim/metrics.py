@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import floor
 from typing import Final
 
@@ -14,6 +14,7 @@ from trimtab.metrics.names import INSTANCES, SAGEMAKER, TRIMTAB
 from trimtab.policies.alarm_words import COMPARISONS, AlarmPoint
 from trimtab.policies.alarms import EXTRA_PERIODS, LATE_S, judge, step_s
 from trimtab.resources.alarm import AlarmState, Watched
+from trimtab.resources.metric_query import MetricStat
 from trimtab.resources.scaling import SIGNAL_1S, SIGNAL_10S
 
 REPEAT_S: Final = 60  # AWS: how often a policy is told that its alarm still is in ALARM
@@ -71,7 +72,39 @@ _METRICS: Final[dict[tuple[str, str], Callable[[Sample], Added]]] = {
 _STATISTICS: Final = ("Sum", "Average", "Maximum", "Minimum", "SampleCount")
 
 
-class _Bucket:
+class Measured(Struct, frozen=True):
+    """A statistic of a metric that the model has."""
+
+    adds: Callable[[Sample], Added]
+    statistic: str
+
+    def value(self, buckets: Sequence[Bucket]) -> float:
+        """Over several buckets, one at least."""
+        count = sum(bucket.count for bucket in buckets)
+        total = sum(bucket.total for bucket in buckets)
+        if self.statistic == "Sum":
+            return total
+        if self.statistic == "Average":
+            return total / count if count else 0.0
+        if self.statistic == "SampleCount":
+            return count
+        return max(b.most for b in buckets) if self.statistic == "Maximum" else min(b.least for b in buckets)
+
+
+def measured(stat: MetricStat | None) -> Measured:
+    """Invalid for a metric or a statistic that the model does not have, and without one (metric math)."""
+    if stat is None:
+        raise Invalid("Policies over metric math cannot be simulated; name a single metric.")
+    adds = _METRICS.get((stat.namespace, stat.name))
+    if adds is None:
+        known = ", ".join(sorted({name for _, name in _METRICS}))
+        raise Invalid(f"The metric {stat.namespace} {stat.name} is not known to the simulator, which has {known}.")
+    if stat.stat not in _STATISTICS:
+        raise Invalid(f"The statistic {stat.stat} cannot be simulated: name one of {', '.join(_STATISTICS)}.")
+    return Measured(adds, stat.stat)
+
+
+class Bucket:
     """All samples of one evaluation step."""
 
     __slots__ = ("count", "least", "most", "start_s", "total")
@@ -97,25 +130,15 @@ class SimAlarm:
     """
 
     def __init__(self, watched: Watched, name: str = "") -> None:
-        stat = watched.stat
-        if stat is None:
-            raise Invalid("Policies over metric math cannot be simulated; name a single metric.")
-        measured = _METRICS.get((stat.namespace, stat.name))
-        if measured is None:
-            known = ", ".join(sorted(name for _, name in _METRICS))
-            raise Invalid(f"The metric {stat.namespace} {stat.name} is not known to the simulator, which has {known}.")
-        if stat.stat not in _STATISTICS:
-            raise Invalid(f"The statistic {stat.stat} cannot be simulated: name one of {', '.join(_STATISTICS)}.")
+        self._measured = measured(watched.stat)
         self.name = name
         self.watched = watched
         self.state = AlarmState.INSUFFICIENT_DATA
         self.value = 0.0  # the newest point's
-        self._measured = measured
-        self._statistic = stat.stat
         self._compare, _ = COMPARISONS[watched.comparison]
         self._step_s = step_s(watched)
-        self._per_point = max(1, stat.period_s // self._step_s)
-        self._buckets: deque[_Bucket] = deque(
+        self._per_point = max(1, watched.period_s // self._step_s)
+        self._buckets: deque[Bucket] = deque(
             maxlen=(watched.evaluation_periods + EXTRA_PERIODS + 1) * self._per_point + LATE_S + 1
         )
         self._end_s = -1  # of the window that was evaluated last
@@ -126,8 +149,8 @@ class SimAlarm:
         """A step of the model that began at `at_s`."""
         start_s = floor(at_s / self._step_s) * self._step_s
         if not self._buckets or self._buckets[-1].start_s != start_s:
-            self._buckets.append(_Bucket(start_s))
-        self._buckets[-1].add(*self._measured(sample))
+            self._buckets.append(Bucket(start_s))
+        self._buckets[-1].add(*self._measured.adds(sample))
 
     def fires(self, now_s: float) -> bool:
         """Evaluate, if that is due. Whether its policy is told: when it goes into ALARM, then once a minute."""
@@ -163,7 +186,7 @@ class SimAlarm:
     def _point(self, end_s: int) -> AlarmPoint | None:
         """Of the whole period that ends there."""
         start_s = end_s - self._per_point * self._step_s
-        found: list[_Bucket] = []
+        found: list[Bucket] = []
         for bucket in reversed(self._buckets):
             if bucket.start_s < start_s:
                 break
@@ -171,15 +194,4 @@ class SimAlarm:
                 found.append(bucket)
         if len(found) < self._per_point:
             return None
-        return AlarmPoint(start_s, self._value(found), sum(bucket.count for bucket in found))
-
-    def _value(self, buckets: list[_Bucket]) -> float:
-        count = sum(bucket.count for bucket in buckets)
-        total = sum(bucket.total for bucket in buckets)
-        if self._statistic == "Sum":
-            return total
-        if self._statistic == "Average":
-            return total / count if count else 0.0
-        if self._statistic == "SampleCount":
-            return count
-        return max(b.most for b in buckets) if self._statistic == "Maximum" else min(b.least for b in buckets)
+        return AlarmPoint(start_s, self._measured.value(found), sum(bucket.count for bucket in found))

@@ -32,7 +32,8 @@ was ready at r, sooner than start_s after the beginning, r + its length, which i
 R up to whole units keeps (1) if E and L are rounded up, too: what is done in a cell is whole, and ceil(x + k) =
 ceil(x) + k. (Work that is left out is rounded up by itself: one unit more of E.) As many lives begin with a cell as c
 rises by, or more. Of the problem that results (a whole number c and a backlog for each cell) dynamic programming
-finds the least cost exactly. `most` is not in it: rounding may put two replicas into a cell that followed each other;
+finds the least cost exactly. (Of more replicas than can be of use within a start's time, one could have ended, and
+another be started for it.) `most` is not in it: rounding may put two replicas into a cell that followed each other;
 it only tells what is out of reach.
 
 **Least billing.** A life costs max(m, x + start_s), which is at least (1 - p)(x + start_s) + p m for each 0 <= p <=
@@ -47,7 +48,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from math import ceil, floor, inf, isfinite, isinf
-from types import ModuleType
 from typing import Final
 
 import numpy as np
@@ -55,7 +55,9 @@ from msgspec import Struct
 
 from trimtab.errors import Invalid
 from trimtab.sim.load import Floats
-from trimtab.sim.world import Ints, Serving, Work, Workload
+from trimtab.sim.oracle_kernels import cheapest, forced, spread
+from trimtab.sim.station import feed, work_on
+from trimtab.sim.world import Ints, Serving, Workload
 
 _MOST_CELLS: Final = 4_000_000
 _MOST_STEPS: Final = 150_000_000  # of the dynamic programme
@@ -124,10 +126,11 @@ def lower_bound(
 
 
 def bound_of(workload: Workload, serving: Serving, *, seed: int, least_billed_s: float = 0.0) -> Lower:
-    """Of a workload that such an endpoint serves alone, at the workload's SLO. Invalid for one without an SLO."""
+    """Of a workload that such an endpoint serves alone, at the workload's SLO: of the requests that `simulate` draws by
+    the same seed. Invalid for one without an SLO."""
     if workload.slo is None:
         raise Invalid(f"Workload {workload.name} has no SLO: without one, nothing need be served at all.")
-    work = _work_of(workload, serving.instance_type)
+    work = work_on(workload, serving.instance_type)
     arrivals = workload.arrivals
     terms = Terms(
         start_s=serving.start_s,
@@ -140,8 +143,8 @@ def bound_of(workload: Workload, serving: Serving, *, seed: int, least_billed_s:
     )
 
     def asked() -> Iterator[Asked]:
-        for chunk in arrivals.chunks(seed):
-            yield Asked(chunk.at_s, work.service_s(chunk.uniform))
+        for at_s, service_s, _ in feed([workload], [work], seed):
+            yield Asked(at_s, service_s)
 
     slo = workload.slo
     return lower_bound(
@@ -149,26 +152,11 @@ def bound_of(workload: Workload, serving: Serving, *, seed: int, least_billed_s:
     )
 
 
-def _work_of(workload: Workload, instance_type: str) -> Work:
-    work = workload.work.get(instance_type) or workload.work.get("*")
-    if work is None:
-        raise Invalid(f"Workload {workload.name} does not say how long its requests take on {instance_type}.")
-    return work
-
-
 def _check(terms: Terms, within_s: float, kept: float, length_s: float) -> None:
     if length_s <= 0 or within_s <= 0 or not 0 <= kept <= 1:
         raise Invalid("A bound needs a time, an SLO above 0 s, and a part to keep from 0 to 1.")
     if terms.slots < 1 or terms.batch < 1 or terms.least < 0 or (terms.most is not None and terms.most < terms.least):
         raise Invalid("A bound needs 1 slot and batches of 1 at least, and no fewer replicas at most than at least.")
-
-
-def _kernels() -> ModuleType:
-    try:
-        from trimtab.sim import oracle_kernels
-    except ImportError as error:
-        raise Invalid("The oracle needs numba: pip install 'trimtab[sim]'.") from error
-    return oracle_kernels
 
 
 # --- what has to be done, and when -----------------------------------------------------------------------------------
@@ -195,7 +183,6 @@ def _demand(
     end_s: float,
     cell_s: float,
 ) -> _Demand:
-    spread = _kernels().spread
     cells = max(int((end_s - start_s) / cell_s), 1)
     cell_s = min(cell_s, end_s - start_s)
     came, due = np.zeros(cells), np.zeros(cells)
@@ -243,26 +230,38 @@ class _Many(Struct, frozen=True):
 
     earliest: Ints
     latest: Ints
-    most: int
+    useful: Ints  # replicas, in each cell
+    steps: float  # that the programme takes
 
 
-def _units(demand: _Demand, least: int) -> _Many:
+def _units(demand: _Demand, least: int, start_s: float) -> _Many:
     earliest = np.ceil(demand.earliest / demand.cell_s + _SLACK).astype(np.int64)
     latest = np.maximum(np.ceil(demand.latest / demand.cell_s - _SLACK).astype(np.int64), 0)
     earliest[0] = latest[0] = 0
     if demand.left_out_s > 0:
         earliest += 1
-    useful = int((earliest[1:] - latest[:-1]).max(initial=1))
-    return _Many(earliest, latest, max(useful, least))
+    useful = np.maximum(earliest[1:] - latest[:-1], least)
+    caps = _most_soon(useful, ceil(start_s / demand.cell_s))
+    steps = float(((earliest - latest + 1)[:-1] * (caps - least + 1)).sum())
+    return _Many(earliest, latest, useful, steps)
+
+
+def _most_soon(useful: Ints, ahead: int) -> Ints:
+    """The most of each cell and the `ahead` ones after it: who has more could end it, and start it anew for less."""
+    most, reach = useful.copy(), 1
+    while reach <= ahead:
+        move = min(reach, ahead + 1 - reach)
+        most[:-move] = np.maximum(most[:-move], most[move:]) if move < len(most) else most.max(initial=0)
+        reach += move
+    return most
 
 
 def _fluid(demand: _Demand, terms: Terms) -> float:
-    beyond: Callable[[Floats, Floats, float], float] = _kernels().forced
     if terms.most is not None:
-        lost_s = beyond(demand.earliest, demand.latest, terms.most * demand.cell_s)
+        lost_s = forced(demand.earliest, demand.latest, terms.most * demand.cell_s)
         if lost_s > demand.left_out_s + _SLACK * demand.work_s:
             return inf
-    forced_s = beyond(demand.earliest, demand.latest, terms.least * demand.cell_s)
+    forced_s = forced(demand.earliest, demand.latest, terms.least * demand.cell_s)
     return terms.least * demand.length_s + max(forced_s * (1 - _SLACK) - demand.left_out_s, 0.0)
 
 
@@ -270,9 +269,8 @@ def _affordable(demand: _Demand, terms: Terms, factor: int | None) -> tuple[_Dem
     """The finest grid on which the programme ends in time; None where the start is too short for any such."""
     for times in (factor,) if factor else (1, 2, 3, 4, 6, 8, 12, 16, 20):
         coarse = _coarser(demand, times)
-        many = _units(coarse, terms.least)
-        widths = many.earliest - many.latest + 1
-        if factor or float(widths.sum()) * (many.most - terms.least + 1) <= _MOST_STEPS:
+        many = _units(coarse, terms.least, terms.start_s)
+        if factor or many.steps <= _MOST_STEPS:
             return coarse, many
     return demand, None
 
@@ -310,9 +308,14 @@ def _by_price(demand: _Demand, terms: Terms, many: _Many, part: float) -> float:
     up_costs = _up_costs(demand, terms, part)
     rest_s = (1 - part) * terms.least * (demand.length_s - (len(many.earliest) - 1) * demand.cell_s)
 
+    idle = float(up_costs.max(initial=0.0)) / max(
+        (1 - part) * demand.cell_s, 1e-12
+    )  # cells that cost what a start does
+    caps = _most_soon(many.useful, ceil(min(idle, len(many.useful))) + 1)
+
     def cost(price: float) -> float:
-        found: float = _kernels().cheapest(
-            many.earliest, many.latest, terms.least, many.most, (1 - part) * demand.cell_s, up_costs,
+        found = cheapest(
+            many.earliest, many.latest, terms.least, caps, (1 - part) * demand.cell_s, up_costs,
             price * demand.cell_s,
         )  # fmt: skip
         return found + rest_s

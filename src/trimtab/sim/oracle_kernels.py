@@ -6,14 +6,14 @@ from math import ceil, floor
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from trimtab.sim.compiled import compiled
 from trimtab.sim.load import Floats
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
-@njit(cache=True)
+@compiled
 def spread(into: Floats, begin: Floats, length: Floats, amount: Floats, cell_s: float) -> None:
     """Add each amount to the cells, evenly over [begin, begin + length] (at once where the length is 0).
 
@@ -37,7 +37,7 @@ def spread(into: Floats, begin: Floats, length: Floats, amount: Floats, cell_s: 
             cell += 1
 
 
-@njit(cache=True)
+@compiled
 def forced(earliest: Floats, latest: Floats, free: float) -> float:
     """What must be done beyond `free` in each cell, whatever is done when."""
     done, beyond = 0.0, 0.0
@@ -49,34 +49,40 @@ def forced(earliest: Floats, latest: Floats, free: float) -> float:
     return beyond
 
 
-@njit(cache=True)
+@compiled
 def cheapest(
-    earliest: Ints, latest: Ints, least: int, most: int, cell_cost: float, up_costs: Floats, drop_cost: float
+    earliest: Ints, latest: Ints, least: int, caps: Ints, cell_cost: float, up_costs: Floats, drop_cost: float
 ) -> float:
     """The least cost of an integer capacity for each cell under which the work done stays between the two curves.
 
     A unit of work is what one replica does in a cell. `earliest[k]` and `latest[k]`: most and least units that may be
-    (must have been) done before cell k begins; `up_costs[k]`: of each replica more in cell k than in the one before, or
-    there from the beginning (k = 0); `drop_cost`: of each unit that is left out. Infinite where nothing will do.
+    (must have been) done before cell k begins; `caps[k]`: most replicas that are of use in cell k; `up_costs[k]`: of
+    each replica more in cell k than in the one before, or there from the beginning (k = 0); `drop_cost`: of each unit
+    that is left out. Infinite where nothing will do.
     """
-    levels = most - least + 1
-    width = 1
+    width, most = 1, least
     for k in range(len(earliest)):
         width = max(width, earliest[k] - latest[k] + 1)
-    cost = np.full((levels, width), np.inf)
-    after = np.full((levels, width), np.inf)
-    for level in range(levels):
+    for k in range(len(caps)):
+        most = max(most, caps[k])
+    cost = np.full((most - least + 1, width), np.inf)
+    after = np.full((most - least + 1, width), np.inf)
+    before = caps[0] - least + 1
+    for level in range(before):
         cost[level, earliest[0] - latest[0]] = (level + least) * up_costs[0]
     for k in range(len(earliest) - 1):
         here = earliest[k] - latest[k]
         there = earliest[k + 1] - latest[k + 1]
         came = earliest[k + 1] - earliest[k]
+        levels = caps[k] - least + 1
         if k:
             up = up_costs[k]
+            for level in range(before, levels):
+                cost[level, : here + 1] = np.inf
             for level in range(1, levels):
                 for left in range(here + 1):
                     cost[level, left] = min(cost[level, left], cost[level - 1, left] + up)
-            for level in range(levels - 2, -1, -1):
+            for level in range(max(before, levels) - 2, -1, -1):
                 for left in range(here + 1):
                     cost[level, left] = min(cost[level, left], cost[level + 1, left])
         for level in range(levels):
@@ -92,6 +98,6 @@ def cheapest(
                 if price < after[level, rest]:
                     after[level, rest] = price
         cost, after = after, cost
-    last = earliest[-1] - latest[-1]
-    found: float = cost[:, : last + 1].min()
+        before = levels
+    found: float = cost[:before, : earliest[-1] - latest[-1] + 1].min()
     return found

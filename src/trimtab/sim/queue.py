@@ -1,8 +1,11 @@
 """Requests in front of replicas, one by one: first come, first served, by the least loaded replica. Machine code.
 
 A request waits until a slot of a replica is free. A free slot takes the oldest one, and with it as many of the same
-workload behind it as make a batch. Nothing is worked on before it has come, and nothing is begun ahead of time: the run
-stops at `until_s`, and replicas that are made ready then take what still waits.
+workload behind it as make a batch. Nothing is begun ahead of time: the run stops at `until_s`, and replicas that are
+made ready then take what still waits.
+
+The loop is one function with its figures in local variables: calls that hand over many arrays cost more than what is
+done in them (a third of a microsecond each).
 """
 
 from __future__ import annotations
@@ -29,15 +32,16 @@ from trimtab.sim.books import (
     GONE,
     HAND,
     HAND_S,
+    IDLE_AFTER,
     IDLE_S,
     IS_DRAINING,
     IS_READY,
     KEPT,
+    LAST_S,
     LEAST_HAND,
     LOAD,
     MAX_S,
     MOST_HAND,
-    MOST_QUEUED,
     NEXT,
     NOBODY,
     NOW,
@@ -46,8 +50,6 @@ from trimtab.sim.books import (
     QUEUE_MOST,
     QUEUED,
     QUEUED_S,
-    QUIET_AFTER,
-    QUIET_FROM,
     READY,
     READY_S,
     REFUSED,
@@ -92,248 +94,72 @@ def taken(uniform: Floats, which: Ints, points: Floats, sizes: Ints) -> Floats:
     return made
 
 
-@compiled
-def advance(b: Books, to_s: float) -> None:
-    """Let time pass until then, in which nothing happens."""
-    i, f = b.i, b.f
-    span_s = to_s - f[NOW]
-    if span_s <= 0:
-        return
-    f[HAND_S] += i[HAND] * span_s
-    f[QUEUED_S] += i[QUEUED] * span_s
-    f[BUSY_S] += i[BUSY] * span_s
-    f[READY_S] += i[READY] * span_s
-    f[STARTING_S] += i[STARTING] * span_s
-    f[DRAINING_S] += i[DRAINING] * span_s
-    f[WORKED_S] += i[WORKING] * span_s
-    if i[HAND] == 0 and to_s > f[QUIET_FROM]:
-        f[IDLE_S] += (i[READY] + i[DRAINING] - i[BUSY]) * (to_s - max(f[NOW], f[QUIET_FROM]))
-    f[NOW] = to_s
+# --- lists of ready replicas, by load; the heap of slots that work ----------------------------------------------------
 
 
 @compiled
-def _link(b: Books, replica: int, load: int) -> None:
-    first = b.heads[load]
-    b.replica[replica, NEXT] = first
-    b.replica[replica, BEFORE] = NOBODY
-    if first != NOBODY:
-        b.replica[first, BEFORE] = replica
-    b.heads[load] = replica
-
-
-@compiled
-def _unlink(b: Books, replica: int, load: int) -> None:
-    after, before = b.replica[replica, NEXT], b.replica[replica, BEFORE]
-    if before == NOBODY:
-        b.heads[load] = after
+def _link(replicas: Ints, heads: Ints, replica: int, load: int) -> None:
+    """Last in its list: replicas take turns, as they do by lot live. The second half of `heads` has the lists' ends."""
+    tails = len(heads) >> 1
+    last = heads[tails + load]
+    replicas[replica, BEFORE] = last
+    replicas[replica, NEXT] = NOBODY
+    if last != NOBODY:
+        replicas[last, NEXT] = replica
     else:
-        b.replica[before, NEXT] = after
-    if after != NOBODY:
-        b.replica[after, BEFORE] = before
+        heads[load] = replica
+    heads[tails + load] = replica
 
 
 @compiled
-def _push(b: Books, end_s: float, slot: int) -> None:
-    place = b.i[WORKING]
-    b.i[WORKING] += 1
+def _unlink(replicas: Ints, heads: Ints, replica: int, load: int) -> None:
+    after, before = replicas[replica, NEXT], replicas[replica, BEFORE]
+    if before == NOBODY:
+        heads[load] = after
+    else:
+        replicas[before, NEXT] = after
+    if after != NOBODY:
+        replicas[after, BEFORE] = before
+    else:
+        heads[(len(heads) >> 1) + load] = before
+
+
+@compiled
+def _push(ends: Floats, ends_slot: Ints, size: int, end_s: float, slot: int) -> None:
+    """Into a heap of `size`."""
+    place = size
     while place > 0:
         above = (place - 1) >> 1
-        if b.ends[above] <= end_s:
+        if ends[above] <= end_s:
             break
-        b.ends[place] = b.ends[above]
-        b.ends_slot[place] = b.ends_slot[above]
+        ends[place] = ends[above]
+        ends_slot[place] = ends_slot[above]
         place = above
-    b.ends[place] = end_s
-    b.ends_slot[place] = slot
+    ends[place] = end_s
+    ends_slot[place] = slot
 
 
 @compiled
-def _pop(b: Books) -> int:
-    slot: int = b.ends_slot[0]
-    b.i[WORKING] -= 1
-    size = b.i[WORKING]
-    end_s, last = b.ends[size], b.ends_slot[size]
+def _pop(ends: Floats, ends_slot: Ints, size: int) -> None:
+    """The first out of a heap of which `size` are left."""
+    end_s, last = ends[size], ends_slot[size]
     place = 0
     while True:
         below = 2 * place + 1
         if below >= size:
             break
-        if below + 1 < size and b.ends[below + 1] < b.ends[below]:
+        if below + 1 < size and ends[below + 1] < ends[below]:
             below += 1
-        if b.ends[below] >= end_s:
+        if ends[below] >= end_s:
             break
-        b.ends[place] = b.ends[below]
-        b.ends_slot[place] = b.ends_slot[below]
+        ends[place] = ends[below]
+        ends_slot[place] = ends_slot[below]
         place = below
-    b.ends[place] = end_s
-    b.ends_slot[place] = last
-    return slot
+    ends[place] = end_s
+    ends_slot[place] = last
 
 
-@compiled
-def _least_loaded(b: Books) -> int:
-    for load in range(b.i[SLOTS]):
-        replica: int = b.heads[load]
-        if replica != NOBODY:
-            return replica
-    return NOBODY
-
-
-@compiled
-def work(b: Books) -> None:
-    """Let free slots take what waits."""
-    i = b.i
-    while i[QUEUED] > 0:
-        replica = _least_loaded(b)
-        if replica == NOBODY:
-            return
-        _begin(b, replica)
-
-
-@compiled
-def _begin(b: Books, replica: int) -> None:
-    i, f = b.i, b.f
-    ring = len(b.queue_at)
-    head = i[QUEUE_HEAD]
-    workload = b.queue_work[head]
-    i[FREE] -= 1
-    slot = b.free[i[FREE]]
-    count, longest = 0, 0.0
-    while count < b.batch[workload] and count < i[QUEUED] and b.queue_work[head] == workload:
-        takes = b.queue_takes[head]
-        b.members[slot, count] = b.queue_at[head]
-        b.takes[slot, count] = takes
-        longest = max(longest, takes)
-        count += 1
-        head += 1
-        if head == ring:
-            head = 0
-    i[QUEUED] -= count
-    i[QUEUE_HEAD] = head
-    b.slot[slot, 0], b.slot[slot, 1], b.slot[slot, 2] = replica, count, workload
-    b.begun[slot] = f[NOW]
-    length = (longest + (count - 1) * b.row_s[workload]) * f[FACTOR]
-    _push(b, f[NOW] + min(length, f[WORK_LIMIT]), slot)
-    load = b.replica[replica, LOAD]
-    _unlink(b, replica, load)
-    if load == 0:
-        i[BUSY] += 1
-    b.replica[replica, LOAD] = load + 1
-    if load + 1 < i[SLOTS]:
-        _link(b, replica, load + 1)
-
-
-@compiled
-def _answer(b: Books, workload: int, took_s: float) -> None:
-    counts = b.counts[workload]
-    counts[ANSWERED] += 1
-    if took_s <= b.within_s[workload]:
-        counts[KEPT] += 1
-    b.sums[workload, SUM_S] += took_s
-    if took_s > b.sums[workload, MAX_S]:
-        b.sums[workload, MAX_S] = took_s
-    place = 0
-    if took_s > LEAST_S:
-        place = min(int(log10(took_s / LEAST_S) * BINS_PER_DECADE), BINS - 1)
-    b.histogram[workload, place] += 1.0
-    b.lately[place] += 1.0
-
-
-@compiled
-def _out_of_hand(b: Books, count: int) -> None:
-    i = b.i
-    i[ENDED] += count
-    i[HAND] -= count
-    if i[HAND] < i[LEAST_HAND]:
-        i[LEAST_HAND] = i[HAND]
-    if i[HAND] == 0:
-        b.f[QUIET_FROM] = b.f[NOW] + b.f[QUIET_AFTER]
-
-
-@compiled
-def _finish(b: Books) -> bool:
-    """The slot that is done first is done. Whether the last draining replica has gone with it."""
-    i, f = b.i, b.f
-    slot = _pop(b)
-    replica, count, workload = b.slot[slot, 0], b.slot[slot, 1], b.slot[slot, 2]
-    b.free[i[FREE]] = slot
-    i[FREE] += 1
-    failed = 0
-    work_s = f[NOW] - b.begun[slot]
-    for member in range(count):
-        took_s = f[NOW] - b.members[slot, member]
-        if took_s > f[ANSWER_LIMIT] or work_s >= f[WORK_LIMIT]:
-            failed += 1
-        else:
-            _answer(b, workload, took_s)
-    if failed > 0:
-        b.counts[workload, FAILED] += failed
-        f[WASTED_S] += work_s * failed / count
-    _out_of_hand(b, count)
-    load = b.replica[replica, LOAD] - 1
-    b.replica[replica, LOAD] = load
-    if load == 0:
-        i[BUSY] -= 1
-    if b.replica[replica, STATE] == IS_DRAINING:
-        return load == 0 and f[NOW] >= b.may_go[replica] and _go(b, replica)
-    if load + 1 < i[SLOTS]:
-        _unlink(b, replica, load + 1)
-    _link(b, replica, load)
-    if i[QUEUED] > 0:
-        _begin(b, _least_loaded(b))
-    return False
-
-
-@compiled
-def _go(b: Books, replica: int) -> bool:
-    """A draining replica is gone. Whether it was the last."""
-    i = b.i
-    b.replica[replica, STATE] = GONE
-    b.free_replicas[i[FREE_REPLICAS]] = replica
-    i[FREE_REPLICAS] += 1
-    i[DRAINING] -= 1
-    return bool(i[DRAINING] == 0)
-
-
-@compiled
-def _drop(b: Books) -> None:
-    """The oldest that waits has waited too long."""
-    i = b.i
-    head = i[QUEUE_HEAD]
-    b.counts[b.queue_work[head], FAILED] += 1
-    i[QUEUE_HEAD] = head + 1 if head + 1 < len(b.queue_at) else 0
-    i[QUEUED] -= 1
-    _out_of_hand(b, 1)
-
-
-@compiled
-def _arrive(b: Books, at_s: float, takes: float, workload: int) -> None:
-    i = b.i
-    i[ARRIVED] += 1
-    counts = b.counts[workload]
-    counts[REQUESTS] += 1
-    if i[READY] == 0:
-        counts[COLD] += 1
-    replica = _least_loaded(b)
-    if replica == NOBODY and i[QUEUED] >= i[QUEUE_MOST]:
-        counts[REFUSED] += 1
-        i[ENDED] += 1
-        return
-    ring = len(b.queue_at)
-    place = i[QUEUE_HEAD] + i[QUEUED]
-    if place >= ring:
-        place -= ring
-    b.queue_at[place] = at_s
-    b.queue_takes[place] = takes
-    b.queue_work[place] = workload
-    i[QUEUED] += 1
-    i[HAND] += 1
-    if i[HAND] > i[MOST_HAND]:
-        i[MOST_HAND] = i[HAND]
-    if replica != NOBODY:
-        _begin(b, replica)
-    elif i[QUEUED] > i[MOST_QUEUED]:
-        i[MOST_QUEUED] = i[QUEUED]
+# --- the run ----------------------------------------------------------------------------------------------------------
 
 
 @compiled
@@ -343,33 +169,186 @@ def run(b: Books, at_s: Floats, takes: Floats, which: Ints, until_s: float, is_l
     `is_last`: nothing comes behind the chunk.
     """
     i, f = b.i, b.f
-    size, ring = len(at_s), len(b.queue_at)
+    replicas, heads, free, slots_of, begun, members = b.replica, b.heads, b.free, b.slot, b.begun, b.members
+    ends, ends_slot, member_takes = b.ends, b.ends_slot, b.takes
+    queue_at, queue_takes, queue_work, batch, row_s = b.queue_at, b.queue_takes, b.queue_work, b.batch, b.row_s
+    idle_from = b.idle_from
+    counts, sums, histogram, lately, within_s = b.counts, b.sums, b.histogram, b.lately, b.within_s
+    size, ring, slots = len(at_s), len(queue_at), i[SLOTS]
+    place, hand, queued, head, working, busy = i[POSITION], i[HAND], i[QUEUED], i[QUEUE_HEAD], i[WORKING], i[BUSY]
+    least, most, trip, queue_most = i[LEAST_HAND], i[MOST_HAND], i[TRIP], i[QUEUE_MOST]
+    now_s, hand_s, queued_s, busy_s = f[NOW], f[HAND_S], f[QUEUED_S], f[BUSY_S]
+    began_s, draining = now_s, i[DRAINING]
+    wait_limit, answer_limit, work_limit = f[WAIT_LIMIT], f[ANSWER_LIMIT], f[WORK_LIMIT]
+    why = DONE
     while True:
-        place = i[POSITION]
+        # A free slot takes what waits.
+        while queued > 0:
+            replica = NOBODY
+            load = 0
+            while load < slots:
+                replica = heads[load]
+                if replica != NOBODY:
+                    break
+                load += 1
+            if replica == NOBODY:
+                break
+            workload = queue_work[head]
+            i[FREE] -= 1
+            slot = free[i[FREE]]
+            count, longest_s = 0, 0.0
+            while count < batch[workload] and count < queued and queue_work[head] == workload:
+                one_s = queue_takes[head]
+                members[slot, count] = queue_at[head]
+                member_takes[slot, count] = one_s
+                longest_s = max(longest_s, one_s)
+                count += 1
+                head += 1
+                if head == ring:
+                    head = 0
+            queued -= count
+            slots_of[slot, 0] = replica
+            slots_of[slot, 1] = count
+            slots_of[slot, 2] = workload
+            begun[slot] = now_s
+            length_s = (longest_s + (count - 1) * row_s[workload]) * f[FACTOR]
+            _push(ends, ends_slot, working, now_s + min(length_s, work_limit), slot)
+            working += 1
+            _unlink(replicas, heads, replica, load)
+            if load == 0:
+                busy += 1
+                f[IDLE_S] += max(0.0, now_s - idle_from[replica])
+            replicas[replica, LOAD] = load + 1
+            if load + 1 < slots:
+                _link(replicas, heads, replica, load + 1)
+        # What is next, and the time until then.
         if place < size:
             came_s = at_s[place]
         elif is_last:
             came_s = inf
         else:
-            return MORE
-        stop_s = until_s if i[HAND] <= i[TRIP] else min(until_s, max(f[EARLIEST], f[NOW]))
-        end_s = b.ends[0] if i[WORKING] > 0 else inf
-        late_s = b.queue_at[i[QUEUE_HEAD]] + f[WAIT_LIMIT] if i[QUEUED] > 0 else inf
-        next_s = min(came_s, end_s, late_s)
+            why = MORE
+            break
+        stop_s = until_s if hand <= trip else min(until_s, max(f[EARLIEST], now_s))
+        end_s = ends[0] if working > 0 else inf
+        late_s = queue_at[head] + wait_limit if queued > 0 else inf
+        next_s = min(came_s, min(end_s, late_s))
+        if next_s <= stop_s and queued == ring and next_s == came_s:
+            why = FULL
+            break
+        to_s = min(next_s, stop_s)
+        span_s = to_s - now_s
+        if span_s > 0:
+            hand_s += hand * span_s
+            queued_s += queued * span_s
+            busy_s += busy * span_s
+            now_s = to_s
         if next_s > stop_s:
-            advance(b, stop_s)
-            return DONE if stop_s == until_s else TRIPPED
-        advance(b, next_s)
-        if next_s == end_s:
-            if _finish(b):
-                return SETTLED
-        elif next_s == late_s:
-            _drop(b)
-        elif i[QUEUED] == ring:
-            return FULL
-        else:
-            _arrive(b, came_s, takes[place], which[place])
-            i[POSITION] += 1
+            why = DONE if stop_s == until_s else TRIPPED
+            break
+        if next_s == end_s:  # a slot is done
+            slot = ends_slot[0]
+            working -= 1
+            _pop(ends, ends_slot, working)
+            free[i[FREE]] = slot
+            i[FREE] += 1
+            replica, count, workload = slots_of[slot, 0], slots_of[slot, 1], slots_of[slot, 2]
+            work_s = now_s - begun[slot]
+            f[WORKED_S] += work_s
+            f[LAST_S] = now_s
+            for member in range(count):
+                took_s = now_s - members[slot, member]
+                if took_s > answer_limit or work_s >= work_limit:
+                    counts[workload, FAILED] += 1
+                    f[WASTED_S] += work_s / count
+                    continue
+                counts[workload, ANSWERED] += 1
+                if took_s <= within_s[workload]:
+                    counts[workload, KEPT] += 1
+                sums[workload, SUM_S] += took_s
+                sums[workload, MAX_S] = max(sums[workload, MAX_S], took_s)
+                row = 0
+                if took_s > LEAST_S:
+                    row = min(int(log10(took_s / LEAST_S) * BINS_PER_DECADE), BINS - 1)
+                histogram[workload, row] += 1.0
+                lately[row] += 1.0
+            i[ENDED] += count
+            hand -= count
+            load = replicas[replica, LOAD] - 1
+            replicas[replica, LOAD] = load
+            if load == 0:
+                busy -= 1
+                idle_from[replica] = now_s + f[IDLE_AFTER]
+            if replicas[replica, STATE] == IS_READY:
+                if load + 1 < slots:
+                    _unlink(replicas, heads, replica, load + 1)
+                _link(replicas, heads, replica, load)
+            elif load == 0 and now_s >= b.may_go[replica]:
+                f[DRAINING_S] += draining * (now_s - began_s)  # as many as that until now
+                began_s, draining = _parted(f, i, began_s, now_s), draining - 1
+                f[NOW] = now_s
+                _gone(b, replica)
+                if draining == 0:
+                    why = SETTLED
+        elif next_s == late_s:  # the oldest that waits has waited too long
+            counts[queue_work[head], FAILED] += 1
+            head = head + 1 if head + 1 < ring else 0
+            queued -= 1
+            hand -= 1
+            i[ENDED] += 1
+        else:  # a request comes
+            workload = which[place]
+            i[ARRIVED] += 1
+            counts[workload, REQUESTS] += 1
+            if i[READY] == 0:
+                counts[workload, COLD] += 1
+            if queued >= queue_most and working >= slots * i[READY]:
+                counts[workload, REFUSED] += 1
+                i[ENDED] += 1
+            else:
+                last = head + queued
+                if last >= ring:
+                    last -= ring
+                queue_at[last] = came_s
+                queue_takes[last] = takes[place]
+                queue_work[last] = workload
+                queued += 1
+                hand += 1
+                most = max(most, hand)
+            place += 1
+        if hand < least:
+            least = hand
+        if why == SETTLED:
+            break
+    i[POSITION], i[HAND], i[QUEUED], i[QUEUE_HEAD], i[WORKING], i[BUSY] = place, hand, queued, head, working, busy
+    i[LEAST_HAND], i[MOST_HAND] = least, most
+    f[NOW], f[HAND_S], f[QUEUED_S], f[BUSY_S] = now_s, hand_s, queued_s, busy_s
+    f[DRAINING_S] += draining * (now_s - began_s)
+    _parted(f, i, began_s, now_s)
+    return why
+
+
+@compiled
+def _parted(f: Floats, i: Ints, began_s: float, now_s: float) -> float:
+    """Replica-seconds of what did not change since `began_s`; the new beginning."""
+    f[READY_S] += i[READY] * (now_s - began_s)
+    f[STARTING_S] += i[STARTING] * (now_s - began_s)
+    return now_s
+
+
+# --- replicas ---------------------------------------------------------------------------------------------------------
+
+
+@compiled
+def _gone(b: Books, replica: int) -> None:
+    """A draining replica is gone."""
+    i = b.i
+    if b.replica[replica, LOAD] == 0:
+        b.f[IDLE_S] += max(0.0, b.f[NOW] - b.idle_from[replica])
+    b.replica[replica, STATE] = GONE
+    b.free_replicas[i[FREE_REPLICAS]] = replica
+    i[FREE_REPLICAS] += 1
+    i[DRAINING] -= 1
 
 
 @compiled
@@ -381,43 +360,48 @@ def join(b: Books, count: int) -> None:
         replica = b.free_replicas[i[FREE_REPLICAS]]
         b.replica[replica, STATE] = IS_READY
         b.replica[replica, LOAD] = 0
+        b.idle_from[replica] = b.f[NOW] + b.f[IDLE_AFTER]
         i[READY] += 1
-        _link(b, replica, 0)
-    work(b)
+        _link(b.replica, b.heads, replica, 0)
+
+
+@compiled
+def idle(b: Books) -> float:
+    """Replica-seconds up to now of replicas that had been without a request for long."""
+    for replica in range(len(b.replica)):
+        if b.replica[replica, STATE] != GONE and b.replica[replica, LOAD] == 0:
+            b.f[IDLE_S] += max(0.0, b.f[NOW] - b.idle_from[replica])
+            b.idle_from[replica] = max(b.f[NOW], b.idle_from[replica])
+    idle_s: float = b.f[IDLE_S]
+    return idle_s
 
 
 @compiled
 def leave(b: Books, count: int, may_go_s: float) -> None:
     """Ready replicas drain, the least loaded first: they take nothing more, and go when they have answered what they
     have, but not before `may_go_s`."""
-    i = b.i
-    for load in range(i[SLOTS] + 1):
+    for load in range(b.i[SLOTS] + 1):
         replica = len(b.replica) - 1
         while count > 0 and replica >= 0:
             if b.replica[replica, STATE] == IS_READY and b.replica[replica, LOAD] == load:
-                _drain(b, replica, may_go_s)
+                dismiss(b, replica, may_go_s)
                 count -= 1
             replica -= 1
 
 
 @compiled
-def _drain(b: Books, replica: int, may_go_s: float) -> None:
+def dismiss(b: Books, replica: int, may_go_s: float) -> None:
+    """This ready replica drains."""
     i = b.i
     load = b.replica[replica, LOAD]
     if load < i[SLOTS]:
-        _unlink(b, replica, load)
+        _unlink(b.replica, b.heads, replica, load)
     b.replica[replica, STATE] = IS_DRAINING
     b.may_go[replica] = may_go_s
     i[READY] -= 1
     i[DRAINING] += 1
     if load == 0 and may_go_s <= b.f[NOW]:
-        _go(b, replica)
-
-
-@compiled
-def dismiss(b: Books, replica: int) -> None:
-    """A ready replica drains, and goes when it has answered what it has."""
-    _drain(b, replica, b.f[NOW])
+        _gone(b, replica)
 
 
 @compiled
@@ -425,11 +409,11 @@ def release(b: Books) -> float:
     """Draining replicas that have nothing in hand and may go do so; when the next one may, as far as is known."""
     next_s = inf
     for replica in range(len(b.replica)):
-        if b.replica[replica, STATE] == IS_DRAINING and b.replica[replica, LOAD] == 0:
-            if b.may_go[replica] <= b.f[NOW]:
-                _go(b, replica)
-            else:
+        if b.replica[replica, STATE] == IS_DRAINING:
+            if b.may_go[replica] > b.f[NOW]:
                 next_s = min(next_s, b.may_go[replica])
+            elif b.replica[replica, LOAD] == 0:
+                _gone(b, replica)
     return next_s
 
 
@@ -438,42 +422,39 @@ def kill(b: Books, replica: int) -> int:
     """A replica is dead at once; how many requests were lost with it: queued again in front, or failed."""
     i, f = b.i, b.f
     if b.replica[replica, STATE] == IS_READY:
-        _drain(b, replica, inf)
+        dismiss(b, replica, inf)
     size, kept, lost = i[WORKING], 0, 0
-    i[WORKING] = 0
     for place in range(size):
         slot = b.ends_slot[place]
-        end_s = b.ends[place]
         if b.slot[slot, 0] != replica:
-            _push(b, end_s, slot)
+            _push(b.ends, b.ends_slot, kept, b.ends[place], slot)
             kept += 1
             continue
         count, workload = b.slot[slot, 1], b.slot[slot, 2]
         lost += count
+        f[WORKED_S] += f[NOW] - b.begun[slot]
         f[WASTED_S] += f[NOW] - b.begun[slot]
         b.free[i[FREE]] = slot
         i[FREE] += 1
-        if i[REPEATS] > 0:
-            _again(b, slot, count, workload)
-        else:
-            b.counts[workload, FAILED] += count
-            _out_of_hand(b, count)
+        _lost(b, slot, count, workload)
+    i[WORKING] = kept
     if b.replica[replica, LOAD] > 0:
         b.replica[replica, LOAD] = 0
+        b.idle_from[replica] = inf
         i[BUSY] -= 1
-    _go(b, replica)
-    work(b)
+    _gone(b, replica)
     return lost
 
 
 @compiled
-def _again(b: Books, slot: int, count: int, workload: int) -> None:
-    """Queued again, in front; as many as there is room for."""
+def _lost(b: Books, slot: int, count: int, workload: int) -> None:
+    """Requests of a slot whose replica has died: queued again in front where that is usual, and there is room."""
     i, ring = b.i, len(b.queue_at)
     for member in range(count - 1, -1, -1):
-        if i[QUEUED] == ring:
+        if i[REPEATS] == 0 or i[QUEUED] == ring:
             b.counts[workload, FAILED] += 1
-            _out_of_hand(b, 1)
+            i[ENDED] += 1
+            i[HAND] -= 1
             continue
         head = i[QUEUE_HEAD] - 1 if i[QUEUE_HEAD] > 0 else ring - 1
         b.queue_at[head] = b.members[slot, member]
@@ -481,3 +462,4 @@ def _again(b: Books, slot: int, count: int, workload: int) -> None:
         b.queue_work[head] = workload
         i[QUEUE_HEAD] = head
         i[QUEUED] += 1
+    i[LEAST_HAND] = min(i[LEAST_HAND], i[HAND])

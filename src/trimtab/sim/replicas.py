@@ -52,7 +52,7 @@ def simulate_replicas(
         replica_s=sum(parts.values()),
         billed_gb_s=0.0,
         provisioned_gb_s=0.0,
-        request_bytes=_bytes(station, workloads),
+        request_bytes=bytes_of(station, workloads),
         requests=int(station.books.counts[:, b.REQUESTS].sum()),
         loads=0,
         evictions=0,
@@ -66,7 +66,7 @@ def parts_of(station: Station) -> dict[Part, float]:
     """Replica-seconds so far, by what they were for."""
     seconds = station.books.f
     alive_s = float(seconds[b.READY_S] + seconds[b.DRAINING_S])
-    busy_s, idle_s = float(seconds[b.BUSY_S]), float(seconds[b.IDLE_S])
+    busy_s, idle_s = float(seconds[b.BUSY_S]), station.idle_s()
     worked_s = float(seconds[b.WORKED_S])
     retries_s = busy_s * min(1.0, float(seconds[b.WASTED_S]) / worked_s) if worked_s > 0 else 0.0
     parts = {
@@ -106,7 +106,8 @@ def served(station: Station, row: int, workload: Workload) -> Served:
     )
 
 
-def _bytes(station: Station, workloads: Sequence[Workload]) -> float:
+def bytes_of(station: Station, workloads: Sequence[Workload]) -> float:
+    """In and out, of all that were taken in and answered."""
     counts = station.books.counts
     came = counts[:, b.REQUESTS] * np.array([one.request_bytes for one in workloads], dtype=np.float64)
     went = counts[:, b.ANSWERED] * np.array([one.answer_bytes for one in workloads], dtype=np.float64)

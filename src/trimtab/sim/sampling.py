@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import floor, inf
 from typing import Final
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from trimtab.policies.alarms import LATE_S, step_s
 from trimtab.sim import books as b
+from trimtab.sim.foresight import LOOK_EVERY_S, Foresight
 from trimtab.sim.latency import quantile
 from trimtab.sim.load import Floats
 from trimtab.sim.metrics import Sample, SimAlarm
@@ -27,10 +29,11 @@ def next_multiple(step: float, after_s: float) -> float:
 
 
 class Sampler:
-    """Samples for alarms, each within one of their steps; and when they are evaluated."""
+    """Samples for alarms and forecasts, each within one of their steps; and when alarms are evaluated."""
 
-    def __init__(self, station: Station, watches: list[Watch]) -> None:
+    def __init__(self, station: Station, watches: list[Watch], foresees: Sequence[Foresight] = ()) -> None:
         self.watches = watches
+        self._foresees = foresees
         self._station = station
         self._step_s = min((step_s(alarm.watched) for _, alarm, _ in watches), default=0)
         self._since_s = station.now_s
@@ -39,12 +42,12 @@ class Sampler:
     def next_s(self, now_s: float) -> float:
         """When there is something to do: a step's end, or the moment when it is looked at."""
         if not self.watches:
-            return inf
+            return next_multiple(LOOK_EVERY_S, now_s) if self._foresees else inf
         return min(next_multiple(self._step_s, now_s), next_multiple(self._step_s, now_s - LATE_S) + LATE_S)
 
     def cut(self, wanted: int) -> None:
         """A sample ends here: of a step that is over, or because the replicas become others."""
-        if not self.watches:
+        if not self.watches and not self._foresees:
             return
         station = self._station
         whole, seconds = station.books.i, station.books.f
@@ -72,6 +75,8 @@ class Sampler:
         whole[b.LEAST_HAND] = whole[b.MOST_HAND] = whole[b.HAND]
         for _, alarm, _ in self.watches:
             alarm.see(self._since_s, sample)
+        for one in self._foresees:
+            one.see(self._since_s, sample)
         self._since_s = now_s
 
 

@@ -38,9 +38,30 @@ def _replicas() -> Simulates:
     return simulate_replicas
 
 
+def _serverless() -> Simulates:
+    from trimtab.sim.serverless import simulate_serverless
+
+    return simulate_serverless
+
+
+def _models() -> Simulates:
+    from trimtab.sim.multi_model import simulate_models
+
+    return simulate_models
+
+
+def _batch() -> Simulates:
+    from trimtab.sim.batch import simulate_batch
+
+    return simulate_batch
+
+
 MODES: dict[Mode, Callable[[], Simulates]] = {
     Mode.REAL_TIME: _replicas,
     Mode.ASYNC: _replicas,
+    Mode.SERVERLESS: _serverless,
+    Mode.MULTI_MODEL: _models,
+    Mode.BATCH: _batch,
 }
 """How each mode is simulated; imported when it is needed."""
 

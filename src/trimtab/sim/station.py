@@ -10,14 +10,12 @@ from zlib import crc32
 import numpy as np
 
 from trimtab.errors import Invalid
+from trimtab.policies.costs.split import IDLE_AFTER_S
 from trimtab.sim import books as b
 from trimtab.sim import queue
 from trimtab.sim.arrivals import interleaved
 from trimtab.sim.load import Floats
 from trimtab.sim.world import Ints, Serving, Work, Workload
-
-QUIET_S: Final = 300.0
-"""Nothing in hand for so long: replicas that stand ready are idle, no longer headroom."""
 
 EXPIRES_S: Final = 6 * 3600.0  # AWS: of an asynchronous request that waits (RequestTTLSeconds)
 
@@ -72,8 +70,7 @@ class Station:
         )
         whole, seconds = self.books.i, self.books.f
         seconds[b.NOW] = start_s
-        seconds[b.QUIET_AFTER] = QUIET_S
-        seconds[b.QUIET_FROM] = start_s + QUIET_S
+        seconds[b.IDLE_AFTER] = IDLE_AFTER_S
         if waits:
             whole[b.REPEATS] = 1
             seconds[b.WAIT_LIMIT], seconds[b.WORK_LIMIT] = EXPIRES_S, serving.timeout_s
@@ -122,6 +119,10 @@ class Station:
                 return inf
         return float(self._at[self.books.i[b.POSITION]])
 
+    def idle_s(self) -> float:
+        """Replica-seconds so far of replicas that had had no request for long."""
+        return queue.idle(self.books)
+
     # --- time
 
     def run(self, until_s: float) -> int:
@@ -161,6 +162,7 @@ class Station:
             del self.starting[:over]
             self.books.i[b.STARTING] -= over
             self.add(over)
+            self.run(now_s)  # they take what waits
         if self.releases_s <= now_s:
             self.releases_s = queue.release(self.books)
 
@@ -196,3 +198,21 @@ class Station:
         queue.leave(self.books, count, may_go_s)
         if may_go_s > self.now_s:
             self.releases_s = min(self.releases_s, may_go_s)
+
+    def chosen(self, count: int, chance: np.random.Generator) -> list[int]:
+        """So many ready replicas, by chance."""
+        ready = np.flatnonzero(self.books.replica[:, b.STATE] == b.IS_READY)
+        return [int(replica) for replica in chance.choice(ready, size=min(count, len(ready)), replace=False)]
+
+    def kill(self, replica: int) -> None:
+        """It is dead at once; what it had in hand is tried again, or lost."""
+        queue.kill(self.books, replica)
+
+    def dismiss(self, replica: int) -> bool:
+        """It takes nothing more. Whether it still has something in hand."""
+        queue.dismiss(self.books, replica, self.now_s)
+        return self.is_draining(replica)
+
+    def is_draining(self, replica: int) -> bool:
+        """Whether it finishes what it has."""
+        return bool(self.books.replica[replica, b.STATE] == b.IS_DRAINING)

@@ -24,7 +24,7 @@ SKLEARN: Final = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-
 BUCKET: Final = "audit-models"
 CAPTURES: Final = "audit-captures"
 _CALL_DATA: Final = 900  # AWS: 1,000 of one PutMetricData
-_QUANTILES: Final = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
+_QUANTILES: Final = tuple(part / 8 for part in range(9))  # evenly: their median is the median
 
 
 class Case(Struct, frozen=True, kw_only=True):
@@ -46,6 +46,8 @@ class Case(Struct, frozen=True, kw_only=True):
     payload_bytes: int = 0  # data capture catches a tenth of the requests, if not 0
     has_minutes: bool = False  # its last days by the minute
     is_async: bool = False
+    artifact: str = ""  # "": in folders of its own
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 # --- traffic, in requests of each 300 s -------------------------------------------------------------------------------
@@ -188,7 +190,8 @@ def populate(clients: Clients, now_s: float, *, days: int = 14, cases: tuple[Cas
 def create(clients: Clients, case: Case) -> None:
     """The endpoint of one case with its model, its config and its policy."""
     sagemaker, name = clients("sagemaker"), case.name
-    container = {"Image": case.image or f"company/{name}:1", "ModelDataUrl": f"s3://{BUCKET}/{name}/model.tar.gz"}
+    artifact = case.artifact or f"s3://{BUCKET}/{name}/1/model.tar.gz"
+    container = {"Image": case.image or f"company/{name}:1", "ModelDataUrl": artifact}
     sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
     config: dict[str, Any] = {"EndpointConfigName": name, "ProductionVariants": [_variant(case)]}
     if case.payload_bytes:
@@ -199,7 +202,8 @@ def create(clients: Clients, case: Case) -> None:
             "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
         }
     sagemaker.create_endpoint_config(**config)
-    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+    tags = [{"Key": key, "Value": value} for key, value in case.tags.items()]
+    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name, Tags=tags)
     if case.policy is not None:
         scale(clients("application-autoscaling"), case)
 
@@ -232,20 +236,31 @@ def scale(autoscaling: Any, case: Case) -> None:
 
 def send_metrics(clients: Clients, now_s: float, *, days: int = 14, cases: tuple[Case, ...] = CASES) -> None:
     """What CloudWatch would have of the last days, and what data capture would have written."""
-    end_s = int(now_s // HOUR_S * HOUR_S)
     for case in cases:
-        random = np.random.default_rng(zlib.crc32(case.name.encode()))
-        first_s = end_s - days * DAY_S
-        midnight_s = first_s // DAY_S * DAY_S
-        counts = case.traffic(days + 1, random)[(first_s - midnight_s) // STEP_S :][: days * DAY_S // STEP_S]
-        for namespace, data in (
-            ("AWS/SageMaker", list(_traffic_data(case, counts, first_s, random))),
-            ("/aws/sagemaker/Endpoints", list(_machine_data(case, counts, first_s))),
-        ):
+        for namespace, data in metric_data(case, now_s, days).items():
             for at in range(0, len(data), _CALL_DATA):
                 clients("cloudwatch").put_metric_data(Namespace=namespace, MetricData=data[at : at + _CALL_DATA])
         if case.payload_bytes:
+            counts, first_s, _ = _drawn(case, now_s, days)
             _capture(clients("s3"), case, counts, first_s)
+
+
+def metric_data(case: Case, now_s: float, days: int) -> dict[str, list[dict[str, Any]]]:
+    """PutMetricData's MetricData by namespace."""
+    counts, first_s, random = _drawn(case, now_s, days)
+    return {
+        "AWS/SageMaker": list(_traffic_data(case, counts, first_s, random)),
+        "/aws/sagemaker/Endpoints": list(_machine_data(case, counts, first_s)),
+    }
+
+
+def _drawn(case: Case, now_s: float, days: int) -> tuple[Floats, int, np.random.Generator]:
+    """Requests in each 300 s until the last whole hour, since when, and what to draw the rest from."""
+    random = np.random.default_rng(zlib.crc32(case.name.encode()))
+    first_s = int(now_s // HOUR_S * HOUR_S) - days * DAY_S
+    midnight_s = first_s // DAY_S * DAY_S
+    counts = case.traffic(days + 1, random)[(first_s - midnight_s) // STEP_S :][: days * DAY_S // STEP_S]
+    return counts, first_s, random
 
 
 def _datum(case: Case, metric: str, at_s: float, **value: Any) -> dict[str, Any]:

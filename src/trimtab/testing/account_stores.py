@@ -1,7 +1,9 @@
 """What an audit finds beside endpoints: training, buckets, images; each fault with a clean twin that it must not flag.
 
-    populate_stores(clients)          # through boto3's clients
-    aged(ACCOUNT, REGION, now_s)      # moto alone: things are as old, and jobs as long, as no API lets one say
+    populate_stores(clients)                    # through boto3's clients
+    populate(clients, now_s, cases=PRODUCTION)  # `testing.account`: endpoints that use what is stored
+    aged(ACCOUNT, REGION, now_s)                # moto alone: things are as old, and jobs as long, as no API lets say
+    quick(clients)                              # moto in this process: metrics go in without a call
 
 `STORED_FAULTS` are the findings that there must be.
 """
@@ -9,15 +11,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from trimtab.testing.account import BUCKET, CAPTURES, ROLE, Case, Clients, steady
+
 ACCOUNT: Final = "123456789012"  # moto's
 REGION: Final = "us-east-1"
-ROLE: Final = f"arn:aws:iam::{ACCOUNT}:role/models"
 REGISTRY: Final = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
-TIDY: Final = "audit-models"
+TIDY: Final = BUCKET
 LOOSE: Final = "loose-models"
 CHECKPOINTS: Final = "audit-checkpoints"
 OLD_CHECKPOINTS: Final = "loose-checkpoints"
@@ -48,9 +50,7 @@ STORED_FAULTS: Final = frozenset({
     "images-unscanned/team/ledger",
     "image-tags/team/ledger",
 })  # fmt: skip
-"""Ids of the findings. `ledger` runs what is at fault, `billing` its twin: `run_both` makes them."""
-
-Clients = Callable[[str], Any]  # boto3's, by service
+"""Ids of the findings."""
 
 
 def populate_stores(clients: Clients) -> None:
@@ -70,32 +70,32 @@ def image(name: str, *, is_tidy: bool) -> str:
     return f"{REGISTRY}/team/{name}:{'4-sklearn1.4' if is_tidy else 'latest'}"
 
 
-def run_both(clients: Clients) -> None:
-    """The endpoints `ledger` and `billing`, both for production; without traffic."""
-    _run(clients("sagemaker"), "ledger", is_tidy=False, count=1)
-    _run(clients("sagemaker"), "billing", is_tidy=True, count=2)
-
-
-def _run(sagemaker: Any, name: str, *, is_tidy: bool, count: int) -> None:
-    container = {"Image": image(name, is_tidy=is_tidy), "ModelDataUrl": artifact(name, is_tidy=is_tidy)}
-    sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
-    variant = {
-        "VariantName": "main",
-        "ModelName": name,
-        "InstanceType": "ml.m5.xlarge",
-        "InitialInstanceCount": count,
-        "InitialVariantWeight": 1.0,
-    }
-    sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
-    tags = [{"Key": "environment", "Value": "production"}]
-    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name, Tags=tags)
+PRODUCTION: Final = (
+    Case(
+        name="ledger",
+        fault="too-few-instances",
+        traffic=steady(0.5),
+        count=1,
+        image=image("ledger", is_tidy=False),
+        artifact=artifact("ledger", is_tidy=False),
+        tags={"environment": "production"},
+    ),
+    Case(
+        name="billing",
+        traffic=steady(0.5),
+        image=image("billing", is_tidy=True),
+        artifact=artifact("billing", is_tidy=True),
+        tags={"environment": "production"},
+    ),
+)
+"""What is at fault is run by `ledger`, its twin by `billing`."""
 
 
 # --- buckets ----------------------------------------------------------------------------------------------------------
 
 
 def _buckets(s3: Any) -> None:
-    for name in (TIDY, LOOSE, CHECKPOINTS, OLD_CHECKPOINTS):
+    for name in (TIDY, LOOSE, CHECKPOINTS, OLD_CHECKPOINTS, CAPTURES):
         s3.create_bucket(Bucket=name)
     s3.put_bucket_versioning(Bucket=TIDY, VersioningConfiguration={"Status": "Enabled"})
     for name, is_tidy in (("billing", True), ("ledger", False)):
@@ -203,3 +203,17 @@ def aged(account: str, region: str, now_s: float) -> None:
             key.last_modified = datetime.fromtimestamp(now_s - 40 * _DAY_S, UTC).replace(tzinfo=None)
     for job in get_backend("sagemaker")[account][region].training_jobs.values():
         vars(job).update(training_time_in_seconds=7200, billable_time_in_seconds=7200)
+
+
+def quick(clients: Clients) -> Clients:
+    """The same clients; metrics go straight into this process's moto: a call of HTTP takes 50 times as long."""
+    from moto.backends import get_backend
+
+    class CloudWatch:
+        def put_metric_data(self, **asked: Any) -> None:
+            data = [
+                each | {"Timestamp": datetime.fromtimestamp(each["Timestamp"], UTC)} for each in asked["MetricData"]
+            ]
+            get_backend("cloudwatch")[ACCOUNT][REGION].put_metric_data(asked["Namespace"], data)
+
+    return lambda service: CloudWatch() if service == "cloudwatch" else clients(service)

@@ -11,13 +11,17 @@ and throttled. Needs moto and flask.
 from __future__ import annotations
 
 import bisect
+import json
+import logging
 import threading
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
 
+import cbor2
 import numpy as np
 
 _VALUES = 100_800  # AWS: of one page of GetMetricData
@@ -31,6 +35,8 @@ class AwsServer:
         self.url = ""
         self.denied: set[str] = set()
         self.throttle_every = 0
+        self.rate_per_s = 0.0  # calls beyond this (and a second's worth at once) are throttled; 0: none
+        self._allowance, self._counted_s = 0.0, 0.0
         self.page_values = _VALUES
         self.calls: Counter[str] = Counter()
         self.throttled = 0
@@ -41,17 +47,27 @@ class AwsServer:
         with self._lock:
             self.calls[operation] += 1
             is_throttled = self.throttle_every > 0 and self.calls.total() % self.throttle_every == 0
+            is_throttled = is_throttled or self._is_too_fast(time.monotonic())
             self.throttled += is_throttled
         if operation in self.denied:
             return "AccessDeniedException", f"User is not authorized to perform: {operation}"
         return ("ThrottlingException", "Rate exceeded") if is_throttled else None
 
+    def _is_too_fast(self, now_s: float) -> bool:
+        """A bucket of tokens, as AWS has it."""
+        if not self.rate_per_s:
+            return False
+        self._allowance = min(self.rate_per_s, self._allowance + (now_s - self._counted_s) * self.rate_per_s)
+        self._counted_s = now_s
+        if self._allowance < 1:
+            return True
+        self._allowance -= 1
+        return False
+
 
 @contextmanager
 def aws_server() -> Iterator[AwsServer]:
     """A server on 127.0.0.1, on a port that the kernel chose. All such servers of a process share one account."""
-    import logging
-
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -96,16 +112,16 @@ def _patches(account: AwsServer) -> list[Any]:
     ]
 
 
-def _error(response: Any, code: str, message: str) -> Any:
-    """As the service's own protocol has errors."""
-    from moto.core.exceptions import JsonRESTError, ServiceException
-    from moto.core.responses import ActionResult
-
-    if response.service_name == "cloudwatch":
-        status, headers, body = response.serialized(ActionResult(ServiceException(code, message)))
-        return (400 if status == 200 else status), headers, body
-    error = JsonRESTError(code, message)
-    return 400, {"status": 400, "Content-Type": "application/json"}, error.description
+def _error(response: Any, code: str, message: str) -> tuple[int, dict[str, Any], Any]:
+    """As the protocol of the call has errors: CBOR of CloudWatch, XML of STS, else JSON."""
+    said = {"__type": code, "message": message}
+    if response.headers.get("Smithy-Protocol") == "rpc-v2-cbor":
+        headers = {"Content-Type": "application/cbor", "Smithy-Protocol": "rpc-v2-cbor"}
+        return 400, {"status": 400, **headers}, cbor2.dumps(said)
+    if "X-Amz-Target" in response.headers:
+        return 400, {"status": 400, "Content-Type": "application/x-amz-json-1.1"}, json.dumps(said)
+    error = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
+    return 400, {"status": 400, "Content-Type": "text/xml"}, f"<ErrorResponse>{error}</ErrorResponse>"
 
 
 # --- Application Auto Scaling -----------------------------------------------------------------------------------------
@@ -118,8 +134,6 @@ def _page(response: Any, entries: Sequence[Any]) -> tuple[Sequence[Any], str | N
 
 
 def _scalable_targets(response: Any) -> str:
-    import json
-
     from moto.applicationautoscaling.responses import _build_target
 
     found = response.applicationautoscaling_backend.describe_scalable_targets(
@@ -132,8 +146,6 @@ def _scalable_targets(response: Any) -> str:
 
 
 def _scaling_policies(response: Any) -> str:
-    import json
-
     from moto.applicationautoscaling.responses import _build_policy
 
     resource = response._get_param("ResourceId")
@@ -225,14 +237,14 @@ def _result(backend: Any, query: Any, start_s: float, end_s: float) -> tuple[str
     while at < end:
         period = times[at] // period_s * period_s
         after = bisect.bisect_left(times, period + period_s, at, end)
-        value = _statistic(stat, data[at:after])
+        value = statistic(stat, data[at:after])
         if value is not None:
             points.append((datetime.fromtimestamp(period, UTC), value))
         at = after
     return query["Id"], f"{metric['MetricName']} {stat}", points
 
 
-def _statistic(stat: str, data: Sequence[Any]) -> float | None:
+def statistic(stat: str, data: Sequence[Any]) -> float | None:
     """Of plain values, and of statistic sets; percentiles of plain values alone, as CloudWatch has it."""
     sets = [datum for datum in data if hasattr(datum, "sample_count")]
     values = [datum.value for datum in data if hasattr(datum, "value")]

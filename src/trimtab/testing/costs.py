@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
+from typing import cast
 
 from msgspec.structs import replace
 
@@ -11,6 +12,7 @@ from trimtab.clock import ManualClock
 from trimtab.control.costs import notes as names
 from trimtab.control.costs.asking import CostBook
 from trimtab.control.costs.ledger import Ledger
+from trimtab.engines.engine import Engine
 from trimtab.metrics.store import Sample
 from trimtab.policies.costs.cells import Cell, CellKey
 from trimtab.policies.costs.variant import unpacked_cell
@@ -20,6 +22,7 @@ from trimtab.resources.endpoint_config import VariantSpec
 from trimtab.resources.replica import ReplicaState, ReplicaStatus
 from trimtab.resources.runtime import Runtime
 from trimtab.resources.serverless import Serverless
+from trimtab.store.store import Store
 from trimtab.testing.store import a_model
 from trimtab.wire.reports import Report, VariantReport, VersionReport
 
@@ -30,7 +33,7 @@ UID = "0000aaaa"
 class GivenPrices:
     """By instance type; what is not in it has none."""
 
-    def __init__(self, **hourly: str) -> None:
+    def __init__(self) -> None:
         self.hourly = {LARGE: Fraction("0.115"), OTHER: Fraction("1.408")}
         self.serverless: Fraction | None = Fraction("0.00002")
         self.provisioned: Fraction | None = Fraction("0.00001")
@@ -47,7 +50,7 @@ class GivenPrices:
         """See Prices."""
         return None if self.provisioned is None else self.provisioned * memory_mib / 1024
 
-    def notes(self) -> Sequence[str]:
+    def notes(self, instance_types: Iterable[str]) -> Sequence[str]:
         """See Prices."""
         return ("these prices are made up",)
 
@@ -109,14 +112,21 @@ class LedgerWorld:
         self._number = 0
         self._births = 0
         self.ledger = self._ledger()
+        self.ledger.open()
 
     def _ledger(self) -> Ledger:
         def told(place: tuple[str, str], totals: Mapping[str, int]) -> None:
             self.told[place] = dict(totals)
 
         return Ledger(
-            self.store, engine=self, records=self, prices=self.prices, clock=self.clock, boot=self.boot, spent=told
-        )  # type: ignore[arg-type]
+            self.store,
+            engine=cast(Engine, self),
+            records=cast(Store, self),
+            prices=self.prices,
+            clock=self.clock,
+            boot=self.boot,
+            spent=told,
+        )
 
     @staticmethod
     def _record(instance_type: str, serverless: Serverless | None) -> EndpointRecord:
@@ -140,6 +150,9 @@ class LedgerWorld:
     def observe(self) -> Sequence[ReplicaStatus]:
         """See Engine."""
         return list(self.replicas.values())
+
+    def on_change(self, wake: Callable[[], None]) -> None:
+        """See Engine. `start` and its like call the ledger themselves."""
 
     def list_endpoints(self) -> Sequence[EndpointRecord]:
         """See Store."""
@@ -216,7 +229,7 @@ class LedgerWorld:
         then()
         self.boot = boot or self.boot
         self.ledger = self._ledger()
-        self.ledger.look()
+        self.ledger.open()
         kept = int(self.store.notes("gateway/").get("gateway/one", b"0"))
         for number, report in self._reports:
             if number > kept:

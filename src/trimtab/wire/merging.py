@@ -12,7 +12,8 @@ N = TypeVar("N", int, float)
 _TALLIES: Final = (
     "latency", "model_latency", "queue_time", "compute_time", "first_chunk", "first_chunk_model", "billed_ms",
 )  # fmt: skip
-_VERSION_COUNTS: Final = ("ended", "client_faults", "server_faults", "model_faults", "broken_streams")
+_VERSION_COUNTS: Final = ("ended", "client_faults", "server_faults", "model_faults", "broken_streams", "wasted_us",
+                   "input_tokens", "output_tokens")  # fmt: skip
 _TASK_COUNTS: Final = (
     "ok", "failed", "expired", "dropped", "download_failures", "upload_failures", "notice_failures",
 )  # fmt: skip
@@ -49,9 +50,9 @@ def merge_models(into: ModelsReport, other: ModelsReport) -> None:
     into.hits += other.hits
     into.misses += other.misses
     merge_tallies(into.waits, other.waits)
-    for model, (hits, misses) in other.models.items():
-        before = into.models.get(model, (0, 0))
-        into.models[model] = (before[0] + hits, before[1] + misses)
+    _add_pairs(into.models, other.models)
+    _add_pairs(into.tokens, other.tokens)
+    _add_counts(into.busy_s, other.busy_s)
 
 
 def merge_tasks(into: TasksReport, other: TasksReport) -> None:
@@ -89,6 +90,12 @@ def _sum(one: Range, other: Range) -> Range:
 
 def _widened(one: Range, other: Range) -> Range:
     return Range(min(one.least, other.least), max(one.most, other.most))
+
+
+def _add_pairs(into: dict[str, tuple[int, int]], other: dict[str, tuple[int, int]]) -> None:
+    for key, (one, two) in other.items():
+        before = into.get(key, (0, 0))
+        into[key] = (before[0] + one, before[1] + two)
 
 
 def _add_counts(into: dict[K, N], other: dict[K, N]) -> None:

@@ -60,6 +60,9 @@ class VersionReport(Struct, array_like=True, gc=False, kw_only=True):
     broken_streams: int = 0  # failed after they had begun
     batched: dict[int, int] = field(default_factory=dict)  # answers by the size of the batch that they were in
     billed_ms: Tally = field(default_factory=Tally)  # serverless: in a replica's hands, begun milliseconds
+    wasted_us: float = 0.0  # in a replica's hands, of attempts that nobody had an answer of: lost, too late, unwanted
+    input_tokens: int = 0  # as the model told
+    output_tokens: int = 0
 
 
 class ModelsReport(Struct, array_like=True, gc=False):
@@ -69,6 +72,8 @@ class ModelsReport(Struct, array_like=True, gc=False):
     misses: int = 0  # the others
     waits: Tally = field(default_factory=Tally)  # us; of misses: received until their model was loaded
     models: dict[str, tuple[int, int]] = field(default_factory=dict)  # hits and misses by model
+    busy_s: dict[str, float] = field(default_factory=dict)  # by model: time with a request in hand, of all its copies
+    tokens: dict[str, tuple[int, int]] = field(default_factory=dict)  # by model: input and output, as it told
 
 
 class TasksReport(Struct, array_like=True, gc=False, kw_only=True):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab.advisor.bill import bill_of
-from trimtab.advisor.prices.book import aws_list
+from trimtab.advisor.prices.book import aws_list, book
 from trimtab.resources.cost import Part
 from trimtab.sim.world import Mode, Outcome, Used
 
@@ -74,3 +76,17 @@ def test_what_has_no_price_is_left_out_and_named() -> None:
     bill = bill_of(outcome(used(replica_s=3600.0, instance_type="ml.unheard.of")), BOOK)
     assert bill.micro_usd == 0
     assert bill.missing == ("ml.unheard.of (hosting)",)
+
+
+def test_aws_charges_nothing_for_data_beside_hardware_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "prices.toml"
+    path.write_text("[hardware.den]\nusd_per_hour = 0.4\n")
+    both = used(replica_s=3600.0, request_bytes=2.0**30, instance_type="den", parts={Part.SERVING: 1.0})
+    bill = bill_of(outcome(both), book(path))
+    assert bill.parts == {Part.SERVING: 400_000}
+    assert [line.item for line in bill.lines] == ["den (hosting)"]
+
+
+def test_provisioned_concurrency_without_a_price_is_named() -> None:
+    bill = bill_of(outcome(used(mode=Mode.SERVERLESS, billed_gb_s=1.0, provisioned_gb_s=5.0)), BOOK)
+    assert bill.missing == ("provisioned concurrency",)

@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 
-from trimtab.aws.loaded_endpoint import LoadedEndpoint, LoadedVariant, Use, utilization
+from trimtab.aws.loaded_endpoint import LoadedEndpoint, LoadedVariant, Use, billed_gb_s, utilization
 
 ENDPOINT = LoadedEndpoint("e", "InService", (LoadedVariant("v", "ml.m5.large", 2),))
-NAMESPACES = {"CPUUtilization": "/aws/sagemaker/Endpoints", "Utilization": "trimtab/Endpoints"}
+NAMESPACES = {
+    "CPUUtilization": "/aws/sagemaker/Endpoints",
+    "Utilization": "trimtab/Endpoints",
+    "BilledGBSeconds": "trimtab/Endpoints",
+}
 
 
 class CloudWatch:
@@ -90,3 +94,12 @@ def test_where_there_are_only_minutes_a_long_test_is_read_by_these_and_a_short_o
 def test_a_test_within_one_second_has_that_second() -> None:
     cloudwatch = CloudWatch({1000: 40.0})
     assert cloudwatch.used(1000.2, 1000.7)[0][0] == Use("v", "Utilization", 40.0, 40.0)
+
+
+def test_serverless_variants_tell_what_a_request_was_billed() -> None:
+    cloudwatch: Any = CloudWatch({999: 9.0, 1000: 0.2, 1001: 0.4})
+    cloudwatch.now_s = 1010.0
+    serverless = LoadedEndpoint("e", "InService", (LoadedVariant("v", "", 0, 2048),))
+    assert billed_gb_s(cloudwatch, serverless, 1000.0, 1002.0) == pytest.approx(0.3)
+    assert billed_gb_s(cloudwatch, serverless, 2000.0, 2002.0) is None
+    assert billed_gb_s(cloudwatch, ENDPOINT, 1000.0, 1002.0) is None

@@ -222,6 +222,7 @@ def test_options_may_stand_before_the_name(trimtab, many: World) -> None:
 def test_json_has_every_number(trimtab, many: World) -> None:
     document = json.loads(trimtab("models", "many", "--json").stdout)
     assert document["usd_per_hour"] == {"blue": pytest.approx(USD_PER_HOUR)}
+    assert document["price_notes"][0].startswith("ml.m5.large in eu-west-1: derived: us-east-1's price")
     assert [model["model"] for model in document["models"]] == ["a.tar.gz", "b.tar.gz"]
     assert document["models"][0]["copies"][0]["version"] == DIGEST
     assert document["models"][0]["loads_usd"] == pytest.approx(0.25 * USD_PER_HOUR / 3600)
@@ -297,7 +298,10 @@ def test_explain_tells_why_models_were_loaded_and_unloaded_and_what_loads_cost(t
     ]
     shown = trimtab("explain", "many").stdout
     assert "loaded: asked for  a.tar.gz  blue/r1" in shown
-    assert "took   fetch 20.0 ms, load 5.0 ms, first request waited 31.0 ms; its time cost $0.000000799" in shown
+    assert (
+        "took   fetch 20.0 ms, load 5.0 ms, first request waited 31.0 ms; its time cost $0.000000799 (price derived"
+        in shown
+    )
     assert "unloaded: evicted  a.tar.gz  blue/r1" in shown
     assert f"why    {text}" in shown
     assert "had    10.0 MiB, 7 requests answered, version 3f2a91c0ffee" in shown

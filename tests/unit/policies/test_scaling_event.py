@@ -178,9 +178,10 @@ def test_a_policy_without_scale_in_says_so():
 
 
 @pytest.mark.parametrize(("name", "value"), [("StableWindowSeconds", "0.5"), ("PanicWindowSeconds", "61"),
-                                             ("StableWindowSeconds", "nan"), ("StableWindowSeconds", "a minute")])  # fmt: skip
+                                             ("StableWindowSeconds", "nan"), ("StableWindowSeconds", "a minute"),
+                                             ("HeadroomQuantile", "1.1"), ("HeadroomQuantile", "some")])  # fmt: skip
 def test_windows_out_of_bounds_are_refused_by_name(name, value):
-    with pytest.raises(ValueError, match=f"{name} must be a number of seconds from .* to .*, not '{value}'"):
+    with pytest.raises(ValueError, match=f"{name} must be a number .*from .* to .*, not '{value}'"):
         windows_of(tracking(**{name: value}))
 
 

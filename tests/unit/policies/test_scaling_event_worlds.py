@@ -7,6 +7,7 @@ from math import ceil
 import pytest
 
 from tests.unit.policies.queue_world import World, constant, exponential, poisson, target, tracking
+from trimtab.policies.scaling.headroom import usual_rise
 from trimtab.policies.scaling.queueing import replicas_for
 
 
@@ -109,6 +110,14 @@ def test_slow_starts_keep_headroom_for_the_usual_rise_and_quick_ones_do_not():
     assert slow.state.levels.rise > 1.0
     late = [change for change in slow.changes if "a start takes" in change.wish.reason]
     assert late
+
+
+def test_headroom_is_as_much_as_the_policy_asks_for():
+    history = (*[1.0, 2.0, 5.0, 3.0] * 30, 4.0)
+    most, usual, half = (usual_rise(history, 5.0, quantile) for quantile in (1.0, 0.95, 0.5))
+    assert most == 3.0
+    assert most >= usual >= half > 0
+    assert usual_rise(history, 5.0, 0.0) == 0.0
 
 
 SHAPES = 200

@@ -147,4 +147,14 @@ class Account(Struct, frozen=True, kw_only=True):
                     yield endpoint, variant
 
 
+def names(account: Account) -> frozenset[str]:
+    """Of all that was looked at: what the id of a finding has behind its kind."""
+    return frozenset({
+        *(endpoint.name for endpoint in account.endpoints),
+        *(job.family for job in account.training or ()),
+        *(bucket.name for bucket in account.buckets),
+        *(repository.name for repository in account.repositories or ()),
+    })  # fmt: skip
+
+
 IN_SERVICE = frozenset({"InService", "Updating", "SystemUpdating", "RollingBack", "UpdateRollbackFailed"})

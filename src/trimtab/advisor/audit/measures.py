@@ -29,11 +29,8 @@ class Measure(enum.StrEnum):
     CONCURRENCY = "concurrency"  # in progress and queued, per instance: the hour's largest
     GPU = "gpu"  # percent, 100 x GPUs: the hour's mean
     GPU_MEMORY = "gpu-memory"  # percent, 100 x GPUs: the hour's largest
-    CPU = "cpu"  # percent, 100 x cores: the hour's mean
     CPU_SAMPLES = "cpu-samples"  # one for each instance and minute
     MEMORY = "memory"  # percent: the hour's largest
-    CACHE_HIT = "cache-hit"  # multi-model: part of the requests whose model was loaded
-    BACKLOG = "backlog"  # asynchronous: the hour's largest
 
 
 class Source(Struct, frozen=True):
@@ -43,7 +40,6 @@ class Source(Struct, frozen=True):
     metric: str
     stat: str
     period_s: int = COARSE_S
-    of_variant: bool = True  # else of the endpoint: without the dimension VariantName
 
 
 _INVOCATIONS: Final = INVOCATION_NAMESPACE
@@ -60,9 +56,6 @@ SOURCES: Final[dict[Measure, Source]] = {
     Measure.CONCURRENCY: Source(_INVOCATIONS, "ConcurrentRequestsPerModel", "Maximum"),
     Measure.GPU: Source(_MACHINE, "GPUUtilization", "Average"),
     Measure.GPU_MEMORY: Source(_MACHINE, "GPUMemoryUtilization", "Maximum"),
-    Measure.CPU: Source(_MACHINE, "CPUUtilization", "Average"),
     Measure.CPU_SAMPLES: Source(_MACHINE, "CPUUtilization", "SampleCount"),
     Measure.MEMORY: Source(_MACHINE, "MemoryUtilization", "Maximum"),
-    Measure.CACHE_HIT: Source(_INVOCATIONS, "ModelCacheHit", "Average"),
-    Measure.BACKLOG: Source(_INVOCATIONS, "ApproximateBacklogSize", "Maximum", of_variant=False),
 }

@@ -15,6 +15,7 @@ from trimtab.resources.cost import MICRO
 
 MONTH_HOURS: Final = 730  # AWS: of an average month, as its calculator has it
 MONTH_S: Final = MONTH_HOURS * 3600
+_GB_BYTES: Final = 2**30  # AWS: of storage
 
 
 class Money(Struct, frozen=True):
@@ -36,10 +37,6 @@ class Money(Struct, frozen=True):
         if self.micro_usd is None or other.micro_usd is None:
             return Money(None, note)
         return Money(self.micro_usd + other.micro_usd, note)
-
-    def times(self, factor: float) -> Money:
-        """A part of it, or a multiple."""
-        return self if self.micro_usd is None else Money(round(self.micro_usd * factor), self.note)
 
     @property
     def usd(self) -> float:
@@ -65,6 +62,16 @@ def serverless_month(book: Book, memory_mib: int, busy_s: float, *, region: str,
         return Money(None, f"no price of serverless inference in {region} is known")
     note = price.note(datetime.fromtimestamp(at_s, UTC).date())
     return Money(_micro(price.usd, busy_s), f"serverless inference: {note}" if note else "")
+
+
+def storage_month(book: Book, service: str, item: str, size_bytes: int, *, region: str, at_s: float) -> Money:
+    """So much stored all month long, at a price by the GB (2^30 bytes) and month."""
+    price = book.other(service, item, region)
+    if price is None:
+        return Money(None, f"no price of {service}, {item}, in {region} is known")
+    note = price.note(datetime.fromtimestamp(at_s, UTC).date())
+    usd = Fraction(price.usd) * Fraction(size_bytes, _GB_BYTES)
+    return Money(int(usd * MICRO), f"{service}, {item}: {note}" if note else "")
 
 
 def _micro(usd: Decimal, times: float | Fraction) -> int:

@@ -14,7 +14,7 @@ from trimtab.advisor.finding import Finding
 
 
 class Totals(Struct, frozen=True, kw_only=True):
-    """Micro-dollars a month. `counted` are the findings that `saves` is the sum of; `costs` that of missing safety."""
+    """Micro-dollars a month. `counted` are the findings that `saves` is the sum of; `costs` is of missing instances."""
 
     saves: int
     costs: int

@@ -7,22 +7,27 @@ from pprint import pformat
 from trimtab.advisor.finding import Call
 
 _UNITS = {
-    "usd_per_hour": "$ an hour", "usd_per_month": "$ a month", "s": "s", "percent": "%", "bytes": "bytes", "mb": "MB",
-    "gb": "GB", "gib": "GiB", "days": "days", "per_s": "per s", "per_day": "a day",
+    "usd_per_hour": "$ an hour", "usd_per_month": "$ a month", "usd": "$", "s": "s", "percent": "%", "bytes": "bytes",
+    "mb": "MB", "gb": "GB", "gib": "GiB", "days": "days", "per_s": "per s", "per_day": "a day",
 }  # fmt: skip
 
 
 def kind_words(kind: str) -> str:
     """`no-scaling-policy`: `No scaling policy`."""
-    return kind.replace("-", " ").capitalize()
+    words = kind.replace("-", " ").replace("gpu", "GPU")
+    return words[:1].upper() + words[1:]
 
 
 def evidence_words(name: str, value: float | int | str) -> tuple[str, str]:
     """(what, how much): (`mean gpu`, `12.4 %`) of `mean_gpu_percent`, 12.4."""
     for ending in sorted(_UNITS, key=len, reverse=True):
         if name.endswith(f"_{ending}") and not isinstance(value, str):
-            return name[: -len(ending) - 1].replace("_", " "), f"{_number(value)} {_UNITS[ending]}"
+            return name[: -len(ending) - 1].replace("_", " "), _with_unit(_number(value), _UNITS[ending])
     return name.replace("_", " "), value if isinstance(value, str) else _number(value)
+
+
+def _with_unit(number: str, unit: str) -> str:
+    return f"${number}{unit[1:]}" if unit.startswith("$") else f"{number} {unit}"
 
 
 def _number(value: float | int) -> str:

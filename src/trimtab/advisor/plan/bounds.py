@@ -23,7 +23,7 @@ def floor_of(
     work_s = span_s = 0.0
     for name in serving.workloads:
         workload, demand = workloads[name], demands[name]
-        work = work_on(workload, serving.instance_type or "serverless")
+        work = work_on(workload, serving.instance_type)
         if work is None:
             return None
         kept = workload.slo.kept if workload.slo is not None else 0.0

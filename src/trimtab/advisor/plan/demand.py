@@ -54,7 +54,7 @@ def demands_of(workloads: Sequence[Workload], seed: int) -> dict[str, Demand]:
 
 
 def work_on(workload: Workload, instance_type: str) -> Work | None:
-    """What a request takes there; None: not known."""
+    """What a request takes there ("": serverless); None: not known."""
     return workload.work.get(instance_type) or workload.work.get(ANY_TYPE)
 
 

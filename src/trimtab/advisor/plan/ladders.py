@@ -1,6 +1,6 @@
 """Endpoints that could serve a group of workloads, one way of scaling each: a ladder from the cheapest to the safest.
 
-A rung that keeps the SLOs is looked for by galloping up and halving back: with n rungs, about 2 log2 n simulations.
+A rung that keeps the SLOs is looked for by galloping from the likely one and halving back: some 2 log2 n simulations.
 That a dearer rung is the safer one holds nearly always; where it does not, a dearer rung than needed may be taken, but
 never one that breaks an SLO.
 """
@@ -14,7 +14,8 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from trimtab.advisor.plan.demand import Demand, busy, each_s, most_busy, work_on
+from trimtab.advisor.plan.demand import Demand, busy, most_busy, work_on
+from trimtab.advisor.plan.guess import likely, unit_of
 from trimtab.advisor.plan.limits import (
     ASYNC_S,
     MIB,
@@ -22,6 +23,8 @@ from trimtab.advisor.plan.limits import (
     SERVERLESS_MB,
     SERVERLESS_MOST,
     SERVERLESS_S,
+    SERVERLESS_START_S,
+    WAKE_S,
     Limits,
     forbidden,
     least_replicas,
@@ -29,6 +32,7 @@ from trimtab.advisor.plan.limits import (
 )
 from trimtab.advisor.plan.signals import Signal, Where, signal_of, tracked
 from trimtab.advisor.plan.trials import Trial
+from trimtab.advisor.prices.shapes import shape_of
 from trimtab.sim.world import Mode, Serving, Work, Workload
 
 Search = Generator[Serving, Trial | None, Trial | None]
@@ -37,7 +41,6 @@ Search = Generator[Serving, Trial | None, Trial | None]
 _SHARES: Final = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)  # of a replica's time that a policy keeps it busy
 _SAFE: Final = (0.5, 0.3)  # with more replicas at the least
 _SCALE_IN_S: Final = {Signal.EVENT: 60.0}
-_PROVISIONED: Final = (0, 1, 2, 4, 8)
 _SPARE_MEMORY: Final = 1.5  # of a serverless environment: times its model
 _PIN_ROUNDS: Final = 3
 _ONE_MINUTE: Final = 60
@@ -80,12 +83,12 @@ def ways(place: Place, mode: Mode, instance_type: str, limits: Limits) -> list[W
     """Every way of serving the group in a mode, on instances of a type ("" for serverless)."""
     if any(forbidden(workload, mode) for workload in place.workloads):
         return []
-    works = place.works(instance_type or "serverless")
+    works = place.works(instance_type)
     is_served_so = place.before is not None and place.before.mode is mode
     if works is None or (mode is not Mode.MULTI_MODEL and len(place.workloads) > 1 and not is_served_so):
         return []
     if mode is Mode.SERVERLESS:
-        return _serverless(place, works, limits)
+        return [] if _needs_accelerator(place) else _serverless(place, works, limits)
     if mode is Mode.MULTI_MODEL and not _fits(place, instance_type, limits):
         return []
     longest_s = max(work.quantiles_s[-1] for work in works.values())
@@ -94,6 +97,15 @@ def ways(place: Place, mode: Mode, instance_type: str, limits: Limits) -> list[W
     if mode is Mode.BATCH:
         return _batch(place, works, instance_type, limits)
     return _replicas(place, works, mode, instance_type, limits)
+
+
+def _needs_accelerator(place: Place) -> bool:
+    """Whether what is said of any machine was measured on one with an accelerator, which serverless has not."""
+    if place.before is None or not place.before.instance_type:
+        return False
+    shape = shape_of(place.before.instance_type)
+    is_measured_there = all(place.before.instance_type in workload.work for workload in place.workloads)
+    return shape is not None and bool(shape.accelerator) and not is_measured_there
 
 
 def _fits(place: Place, instance_type: str, limits: Limits) -> bool:
@@ -107,12 +119,13 @@ def _replicas(place: Place, works: Mapping[str, Work], mode: Mode, instance_type
     bin_s = next(iter(place.demands.values())).bin_s
     peak = max(1, ceil(most_busy(load, ceil(_ONE_MINUTE / bin_s))))
     most = min(limits.max_replicas, max(2 * peak + 2, limits.min_replicas, 4))
+    wake_s = WAKE_S if mode is Mode.ASYNC and limits.where is Where.AWS else 0.0
     base = Serving(
         name=place.endpoint(mode),
         mode=mode,
         workloads=place.names,
         instance_type=instance_type,
-        start_s=usual(place.before, limits),
+        start_s=usual(place.before, limits) + wake_s,
         timeout_s=ASYNC_S if mode is Mode.ASYNC else REAL_TIME_S,
         queue=10**9 if mode is Mode.ASYNC else 10_000,
         models_bytes=limits.model_bytes.get(instance_type, 0) if mode is Mode.MULTI_MODEL else 0,
@@ -135,7 +148,7 @@ def _tracked(
     base: Serving, works: Mapping[str, Work], signal: Signal, peak: int, most: int, limits: Limits
 ) -> list[Serving]:
     """By how busy replicas are kept; then with more of them at the least."""
-    unit = _unit(works, signal)
+    unit = unit_of(works, signal)
     least = least_replicas(limits, base.mode)
     if signal is not Signal.EVENT and base.mode is not Mode.ASYNC:
         least = max(1, least)  # alarms cannot wake an endpoint
@@ -157,17 +170,8 @@ def _tracked(
     ]
 
 
-def _unit(works: Mapping[str, Work], signal: Signal) -> float:
-    """The signal's value of a replica that is always busy and has no queue. Of several works: the mean's."""
-    slots = sum(work.slots for work in works.values()) / len(works)
-    batch = sum(work.batch for work in works.values()) / len(works)
-    if signal is Signal.MINUTE:
-        return _ONE_MINUTE * slots / (sum(each_s(work) for work in works.values()) / len(works))
-    return slots * max(1.0, batch / 2)
-
-
 def _serverless(place: Place, works: Mapping[str, Work], limits: Limits) -> list[Way]:
-    """The least memory that its model fits in; provisioned environments where cold starts break the SLO."""
+    """The least memory that its model fits in. (Of provisioned environments no price is known.)"""
     workload, work = place.workloads[0], works[place.names[0]]
     if work.quantiles_s[-1] > SERVERLESS_S:
         return []
@@ -181,15 +185,15 @@ def _serverless(place: Place, works: Mapping[str, Work], limits: Limits) -> list
         name=place.endpoint(Mode.SERVERLESS),
         mode=Mode.SERVERLESS,
         workloads=place.names,
-        start_s=max(usual(place.before, limits), workload.load_s) if limits.where is Where.TRIMTAB else limits.start_s,
+        start_s=SERVERLESS_START_S[limits.where] + workload.load_s,
         memory_mb=memory_mb,
         max_concurrency=most,
         max_replicas=most,
         min_replicas=0,
+        queue=0,
         keep_warm="learned" if limits.where is Where.TRIMTAB else "600",
     )
-    rungs = [replace(base, provisioned=count) for count in _PROVISIONED if count <= most]
-    return [Way(f"serverless {memory_mb} MB", tuple(rungs))]
+    return [Way(f"serverless {memory_mb} MB", (base,))]
 
 
 def _batch(place: Place, works: Mapping[str, Work], instance_type: str, limits: Limits) -> list[Way]:
@@ -217,22 +221,29 @@ def _batch(place: Place, works: Mapping[str, Work], instance_type: str, limits: 
 
 
 def climb(way: Way, place: Place) -> Search:
-    """The cheapest rung that keeps the SLOs; where none does, the one that comes nearest."""
+    """The cheapest rung that keeps the SLOs; where none does, the one that comes nearest.
+
+    Begins where it is likely, goes on in growing steps until it is between one that keeps them and one that does not,
+    and halves what is between.
+    """
+    works = place.works(way.rungs[0].instance_type)
+    assert works is not None  # a way is made of nothing else
     best: Trial | None = None
-    low, high, step, index = -1, len(way.rungs), 1, 0
+    low, high, step = -1, len(way.rungs), 1
+    index = likely(way.rungs, place.demands, works)
     while low + 1 < high:
         trial = yield from _pinned(way.rungs[index], place)
-        if trial is None:  # too dear, and so is all above
-            high = index
-            step = 0
-        else:
+        if trial is not None:
             best = _better(best, trial)
-            if trial.kept:
-                high, step = index, 0
-            else:
-                low = index
-        index = min(low + step, high - 1) if step else (low + high) // 2
-        step *= 2
+        if trial is None or trial.kept:  # what is dearer than the best one is dearer still further up
+            high = index
+        else:
+            low = index
+        if low >= 0 and high < len(way.rungs):
+            index = (low + high) // 2
+        else:
+            index = max(high - step, 0) if low < 0 else min(low + step, high - 1)
+            step *= 2
     return best
 
 

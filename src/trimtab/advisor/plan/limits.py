@@ -16,9 +16,13 @@ REAL_TIME_BYTES: Final = 25 * 10**6  # AWS: of a request or an answer ("Real-tim
 REAL_TIME_S: Final = 60.0  # AWS: a container has to answer within it
 SERVERLESS_BYTES: Final = 4 * 10**6  # AWS: "Serverless inference"
 SERVERLESS_S: Final = 60.0
+SERVERLESS_START_S: Final = {Where.TRIMTAB: 0.5, Where.AWS: 5.0}
+"""Of an environment, before its model is loaded. trimtab's: a birth. AWS tells none: an assumption, image included."""
 SERVERLESS_MB: Final = (1024, 2048, 3072, 4096, 5120, 6144)
 SERVERLESS_MOST: Final = 200  # concurrency of one endpoint
 ASYNC_S: Final = 3600.0
+WAKE_S: Final = 120.0
+"""AWS: two minutes with a backlog and no instance, until the alarm that leaves zero goes off. Taken for each start."""
 MEMORY_SHARE: Final = 0.7  # of a machine's memory, for models: the rest is of the runtime and of requests
 
 
@@ -83,7 +87,7 @@ def forbidden(workload: Workload, mode: Mode) -> str:
             return f"requests of {size / 1e6:.1f} MB; at most {SERVERLESS_BYTES / 1e6:.0f} MB are taken"
     elif not workload.may_wait:
         return "its callers wait for the answer"
-    if mode is Mode.MULTI_MODEL and workload.memory_bytes <= 0:
+    if mode in (Mode.MULTI_MODEL, Mode.SERVERLESS) and workload.memory_bytes <= 0:
         return "how much memory its model takes is not known"
     return ""
 

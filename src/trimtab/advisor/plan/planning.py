@@ -12,8 +12,9 @@ from trimtab.advisor.plan.demand import demands_of
 from trimtab.advisor.plan.ladders import Place
 from trimtab.advisor.plan.limits import STAGES, Freedom, Limits
 from trimtab.advisor.plan.result import Plan, Side, Step, misses_of
-from trimtab.advisor.plan.search import Searcher, total
+from trimtab.advisor.plan.search import Searcher, Sought, total
 from trimtab.advisor.plan.sharing import Cluster, merged
+from trimtab.advisor.plan.stretch import cut
 from trimtab.advisor.plan.trials import Pricing, SimulateFn, Trial, Trials
 from trimtab.errors import Invalid
 from trimtab.sim.world import Architecture, Scenario, Slo, Workload
@@ -48,24 +49,31 @@ def plan(
         tell("simulating what there is")
         outcome = simulate(scenario, before)
         side = Side(architecture=before, outcome=outcome, cost=pricing.micro_usd(outcome))
-    asked = scenario
+    is_assumed = slo is not None or any(workload.slo is None for workload in scenario.workloads)
     scenario, notes = with_slos(scenario, side, slo)
     limits = _limits(limits, before)
     tell("reading the workloads")
     demands = demands_of(scenario.workloads, scenario.seed)
     with Trials(scenario, pricing, simulate, workers=workers, told=_counted(tell)) as trials:
         searcher = Searcher(trials, trials.workloads, demands, limits)
-        steps: list[Step] = []
-        if before is None:
-            found = _from_nothing(searcher, scenario.workloads)
+        stages = _on_stretch(searcher, simulate, before, workers, tell)
+        if stages is None:
+            stages = _stages(searcher, before, tell)
         else:
-            found, steps = _stages(searcher, before, tell)
+            notes.append("candidates were compared on the busiest day; what was chosen was tried on all of it")
+        tell("trying what was chosen on all requests")
+        steps, found = _steps(searcher, before, stages)
     architecture = Architecture(name=PLANNED, endpoints=tuple(trial.serving for trial in found))
     tell("simulating the plan as a whole")
     whole = simulate(replace(scenario, architectures=(*scenario.architectures, architecture)), architecture)
     after = Side(architecture=architecture, outcome=whole, cost=pricing.micro_usd(whole))
-    if side is not None and scenario.workloads != asked.workloads:  # so that it says of the same SLOs how they are kept
+    if side is not None and is_assumed:  # so that it says of the same SLOs how they are kept
         side = replace(side, outcome=simulate(scenario, side.architecture))
+    notes += [
+        f"{endpoint.name}: no price of provisioned concurrency is known, so the bill is without it"
+        for endpoint in (before.endpoints if before is not None else ())
+        if endpoint.provisioned
+    ]
     notes += [f"{name} has no price in {scenario.region} and was left out" for name in sorted(searcher.unpriced)]
     return Plan(
         scenario=scenario.name,
@@ -139,36 +147,90 @@ def _counted(tell: Say) -> Callable[[int, int], None]:
     return told
 
 
-def _stages(searcher: Searcher, before: Architecture, tell: Say) -> tuple[list[Trial], list[Step]]:
+Stage = tuple[str, list[Cluster]]
+
+
+def _on_stretch(
+    whole: Searcher, simulate: SimulateFn, before: Architecture | None, workers: int | None, tell: Say
+) -> list[Stage] | None:
+    """The stages, on the busiest day of a long scenario; None for one that is not long."""
+    stretch = cut(whole.trials.scenario, whole.demands)
+    if stretch is None:
+        return None
+    with Trials(stretch, whole.trials.pricing, simulate, workers=workers, told=_counted(tell)) as trials:
+        demands = demands_of(stretch.workloads, stretch.seed)
+        searcher = Searcher(trials, trials.workloads, demands, whole.limits)
+        stages = _stages(searcher, before, tell)
+        whole.trials.simulated += trials.simulated
+        whole.pruned += searcher.pruned
+        whole.unpriced |= searcher.unpriced
+        return stages
+
+
+def _stages(searcher: Searcher, before: Architecture | None, tell: Say) -> list[Stage]:
     """What each stage finds for the endpoints that are there; the last one may join them."""
+    if before is None:
+        tell("searching")
+        return [(PLANNED, _from_nothing(searcher))]
     places = [searcher.place(endpoint.workloads, endpoint) for endpoint in before.endpoints]
     trials = searcher.trials.of(before.endpoints)
-    steps = [Step(name="now", cost=total(trials), kept=all(trial.kept for trial in trials))]
     known = {place.name: trial for place, trial in zip(places, trials, strict=True)}
+    stages: list[Stage] = []
     for name, freedom in STAGES:
         tell(f"searching: {name}")
         if freedom.sharing:
             found = _shared(searcher, places, known, freedom)
         else:
-            found = searcher.best(places, freedom, known)
-            known = {place.name: trial for place, trial in zip(places, found, strict=True)}
-        steps.append(Step(name=name, cost=total(found), kept=all(trial.kept for trial in found)))
-    return found, steps
+            trials = searcher.best(places, freedom, known)
+            known = {place.name: trial for place, trial in zip(places, trials, strict=True)}
+            found = [Cluster(place, trial) for place, trial in zip(places, trials, strict=True)]
+        stages.append((name, found))
+    return stages
 
 
-def _shared(searcher: Searcher, places: Sequence[Place], known: dict[str, Trial], freedom: Freedom) -> list[Trial]:
+def _steps(searcher: Searcher, before: Architecture | None, stages: Sequence[Stage]) -> tuple[list[Step], list[Trial]]:
+    """What each stage costs on all requests. What breaks an SLO there is made safer, by the same way of scaling."""
+    steps: list[Step] = []
+    if before is not None:
+        steps.append(_step("now", searcher.trials.of(before.endpoints)))
+    found: list[Trial] = []
+    for name, clusters in stages:
+        found = searcher.trials.of([cluster.trial.serving for cluster in clusters])
+        found = [
+            trial if trial.kept or not cluster.trial.kept else searcher.safer(cluster.place, trial)
+            for cluster, trial in zip(clusters, found, strict=True)
+        ]
+        if before is not None:
+            steps.append(_step(name, found))
+    return steps, found
+
+
+def _step(name: str, trials: Sequence[Trial]) -> Step:
+    return Step(name=name, cost=total(trials), kept=all(trial.kept for trial in trials))
+
+
+def _shared(searcher: Searcher, places: Sequence[Place], known: dict[str, Trial], freedom: Freedom) -> list[Cluster]:
     """The best of: as grouped now, and all apart; each with what merging saves."""
     grouped = [Cluster(place, known[place.name]) for place in places]
     chosen = [merged(grouped, searcher)]
     if any(len(place.workloads) > 1 for place in places):
         with contextlib.suppress(LookupError):
             chosen.append(merged(_apart(searcher, places, known, freedom), searcher))
-    best = min(chosen, key=lambda clusters: (_misses(clusters), sum(cluster.trial.cost for cluster in clusters)))
-    return [cluster.trial for cluster in sorted(best, key=lambda cluster: cluster.place.name)]
+    best = _polished(
+        searcher, min(chosen, key=lambda clusters: (_misses(clusters), sum(cluster.trial.cost for cluster in clusters)))
+    )
+    return sorted(best, key=lambda cluster: cluster.place.name)
+
+
+def _polished(searcher: Searcher, clusters: Sequence[Cluster]) -> list[Cluster]:
+    """The same, each endpoint with what small changes save."""
+    sought = [Sought(cluster.place, [], cluster.trial) for cluster in clusters]
+    searcher.polish(sought)
+    return [Cluster(one.place, one.best) for one in sought if one.best is not None]
 
 
 def _misses(clusters: Sequence[Cluster]) -> float:
-    return sum(cluster.trial.miss for cluster in clusters if not cluster.trial.kept)
+    return sum(cluster.trial.rank[0] for cluster in clusters if not cluster.trial.kept)
 
 
 def _apart(searcher: Searcher, places: Sequence[Place], known: dict[str, Trial], freedom: Freedom) -> list[Cluster]:
@@ -178,9 +240,9 @@ def _apart(searcher: Searcher, places: Sequence[Place], known: dict[str, Trial],
     return kept + [Cluster(place, trial) for place, trial in zip(singles, searcher.best(singles, freedom), strict=True)]
 
 
-def _from_nothing(searcher: Searcher, workloads: Sequence[Workload]) -> list[Trial]:
+def _from_nothing(searcher: Searcher) -> list[Cluster]:
     freedom = STAGES[-1][1]
-    places = [searcher.place((workload.name,)) for workload in workloads]
+    places = [searcher.place((workload.name,)) for workload in searcher.workloads.values()]
     try:
         trials = searcher.best(places, freedom)
     except LookupError as error:
@@ -188,4 +250,4 @@ def _from_nothing(searcher: Searcher, workloads: Sequence[Workload]) -> list[Tri
             f"There is no way to serve {error}: no instance type that has both a price and a work of it."
         ) from error
     clusters = [Cluster(place, trial) for place, trial in zip(places, trials, strict=True)]
-    return [cluster.trial for cluster in merged(clusters, searcher)]
+    return _polished(searcher, merged(clusters, searcher))

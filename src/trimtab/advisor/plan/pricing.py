@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Final
 
-from trimtab.advisor.bill import bill_of
+from trimtab.advisor.bill import USES, bill_of
 from trimtab.advisor.plan.limits import GIB, MEMORY_SHARE
 from trimtab.advisor.prices.book import Book
 from trimtab.advisor.prices.price import Use
@@ -13,12 +13,7 @@ from trimtab.advisor.prices.shapes import shape_of
 from trimtab.errors import Invalid
 from trimtab.sim.world import Mode, Outcome
 
-_USES: Final[dict[Mode, Use]] = {
-    Mode.REAL_TIME: "hosting",
-    Mode.MULTI_MODEL: "hosting",
-    Mode.ASYNC: "async",
-    Mode.BATCH: "batch-transform",
-}
+PROVISIONED: Final = "provisioned concurrency"  # as `bill` names it; AWS's list has no price of it here
 
 
 class BookPricing:
@@ -39,16 +34,17 @@ class BookPricing:
         return self._second(memory_mb)
 
     def micro_usd(self, outcome: Outcome) -> int:
-        """What all of it costs. Invalid where something has no price."""
+        """What all of it costs, but provisioned concurrency. Invalid where something else has no price."""
         bill = bill_of(outcome, self.book, self.region)
-        if bill.missing:
+        missing = [item for item in bill.missing if item != PROVISIONED]
+        if missing:
             raise Invalid(
-                f"There is no price of {', '.join(bill.missing)} in {self.region}. Tell it: `trimtab prices` says how."
+                f"There is no price of {', '.join(missing)} in {self.region}. Tell it: `trimtab prices` says how."
             )
         return bill.micro_usd
 
     def _usd_per_hour(self, instance_type: str, mode: Mode, is_spot: bool) -> float | None:
-        use: Use = "ec2-spot" if is_spot and not self.book.is_own(instance_type) else _USES[mode]
+        use: Use = "ec2-spot" if is_spot and not self.book.is_own(instance_type) else USES[mode]
         price = self.book.instance(instance_type, use, self.region)
         return None if price is None else float(price.usd)
 

@@ -34,7 +34,6 @@ def report(plan: Plan, at_s: float, *, program: str = "") -> str:
         plan=plan,
         date=datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M UTC"),
         words=words,
-        days=plan.after.span_s / 86_400,
         bill=_bill(plan),
         charts=_charts(plan),
         rows=[_row(plan, workload.name) for workload in plan.workloads],

@@ -9,19 +9,22 @@ from msgspec import Struct
 
 from trimtab.advisor.plan.bounds import floor_of
 from trimtab.advisor.plan.demand import Demand
+from trimtab.advisor.plan.guess import SLACK, cost_of, likely
 from trimtab.advisor.plan.ladders import Place, Search, Way, climb, polish, ways
 from trimtab.advisor.plan.limits import Freedom, Limits
+from trimtab.advisor.plan.signals import signal_of
 from trimtab.advisor.plan.trials import Trial, Trials
 from trimtab.sim.world import Mode, Serving, Workload
 
 _ANY_COST: Final = 2**63
+_AT_ONCE: Final = 2  # ways of one place: whatever the machine, so that a plan is the same on each
 
 
 class Sought(Struct):
     """One place whose best endpoint is looked for."""
 
     place: Place
-    waiting: list[Way]  # cheapest first
+    waiting: list[Way]  # likely ones first
     best: Trial | None = None
     below: int = _ANY_COST  # micro-dollars: what costs as much is of no use
     tried: int = 0
@@ -61,17 +64,24 @@ class Searcher:
         return floor_of(serving, self.workloads, self.demands, self.trials.pricing)
 
     def ways(self, place: Place, freedom: Freedom) -> list[Way]:
-        """All that are allowed, by the least that their cheapest rung can cost."""
-        found: list[tuple[int, str, Way]] = []
+        """All that are allowed, by what their likely rung is guessed to cost."""
+        found: list[tuple[float, bool, str, Way]] = []  # of equals, those without a policy come first
         for mode in self.modes(place, freedom):
             for instance_type in ("",) if mode is Mode.SERVERLESS else self.types(place, freedom):
                 for way in ways(place, mode, instance_type, self.limits):
-                    floor = self.floor(way.rungs[0]) if way.rungs else None
-                    if floor is None:
+                    guessed = self.guess(way, place)
+                    if guessed is None:
                         self.unpriced.add(instance_type or "serverless inference")
                     else:
-                        found.append((floor, way.name, way))
-        return [way for _, _, way in sorted(found, key=lambda one: one[:2])]
+                        found.append((guessed, bool(way.rungs[0].policies), way.name, way))
+        return [way for *_, way in sorted(found, key=lambda one: one[:3])]
+
+    def guess(self, way: Way, place: Place) -> float | None:
+        """What its likely rung costs, about; None: not known."""
+        works = place.works(way.rungs[0].instance_type)
+        assert works is not None
+        rung = way.rungs[likely(way.rungs, place.demands, works)]
+        return cost_of(rung, place.demands, works, self.trials.pricing)
 
     def modes(self, place: Place, freedom: Freedom) -> tuple[Mode, ...]:
         """That may be tried."""
@@ -106,20 +116,35 @@ class Searcher:
             found.append(one.best)
         return found
 
+    def safer(self, place: Place, trial: Trial) -> Trial:
+        """Of what breaks an SLO on these requests: the cheapest that keeps it, of the same mode, type and signal."""
+        there = self.place(place.names, place.before)
+        serving = trial.serving
+        same = [
+            way
+            for way in ways(there, serving.mode, serving.instance_type, self.limits)
+            if signal_of(way.rungs[0].policies) == signal_of(serving.policies)
+        ]
+        one = Sought(there, same, trial)
+        self.seek([one])
+        return one.best or trial
+
     def seek(self, sought: Sequence[Sought]) -> None:
-        """Try the ways of all of them, as many at a time as keep the cores busy."""
+        """Try the ways of all of them, the likely ones first, as many at a time as keep the cores busy."""
         running: list[tuple[Sought, Search, Serving]] = []
-        wide = max(2, self.trials.width)
         while True:
             for one in sought:
                 mine = sum(1 for other, _, _ in running if other is one)
-                while one.waiting and len(running) < max(wide, len(sought)) and mine < wide:
+                while one.waiting and mine < _AT_ONCE:
                     search = climb(one.waiting.pop(0), one.place)
-                    if self._on(running, one, search, None, first=True):
-                        mine += 1
+                    mine += self._on(running, one, search, None, first=True)
             if not running:
                 break
             self._turn(running)
+
+    def polish(self, sought: Sequence[Sought]) -> None:
+        """Change one thing at a time of what was found."""
+        running: list[tuple[Sought, Search, Serving]] = []
         for one in sought:
             if one.best is not None and one.best.kept:
                 self._on(running, one, polish(one.best, one.place, self.limits), None, first=True)
@@ -159,7 +184,13 @@ class Searcher:
 
     def _is_worth_it(self, one: Sought, serving: Serving) -> bool:
         floor = self.floor(serving)
-        return floor is not None and floor < one.limit
+        if floor is None or floor >= one.limit:
+            return False
+        works = one.place.works(serving.instance_type)
+        if works is None or one.limit == _ANY_COST:
+            return works is not None
+        guessed = cost_of(serving, one.place.demands, works, self.trials.pricing)
+        return guessed is not None and SLACK * guessed < one.limit
 
 
 def _name_of(names: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from trimtab.advisor.plan.signals import Signal, signal_of
 from trimtab.advisor.plan.trials import Trial
 from trimtab.sim.world import Mode
 
-_AT_ONCE: Final = 6  # pairs that are tried in a round
+_AT_ONCE: Final = 4  # pairs that are tried in a round
 _TYPES: Final = 2  # instance types that a shared endpoint is tried on: those that can be cheapest
 
 
@@ -52,15 +52,15 @@ def _round(
 ) -> list[tuple[Cluster, Cluster, Cluster]]:
     """The pairs that save, the most first."""
     able = [cluster for cluster in current if may_share(cluster)]
-    hopes = []
+    hopes: list[tuple[float, Cluster, Cluster, Sought]] = []
     for first, second in itertools.combinations(able, 2):
         if first.place.workloads[0].container != second.place.workloads[0].container:
             continue
         together = _together((first, second), searcher)
         if together.place.names in failed or not together.waiting:
             continue
-        floors = [floor for way in together.waiting if (floor := searcher.floor(way.rungs[0])) is not None]
-        hope = together.below - min(floors)
+        guesses = [guess for way in together.waiting if (guess := searcher.guess(way, together.place)) is not None]
+        hope = together.below - min(guesses)
         if hope > 0:
             hopes.append((hope, first, second, together))
     hopes.sort(key=lambda one: (-one[0], one[3].place.name))
@@ -75,7 +75,7 @@ def _round(
             failed.add(together.place.names)
     found.sort(key=lambda one: (-one[0], one[3].place.name))
     if not found and len(hopes) > len(tried):
-        return _round(current, searcher, failed)
+        return _round(current, searcher, failed)  # those that failed are remembered: the next ones
     return [(first, second, made) for _, first, second, made in found]
 
 

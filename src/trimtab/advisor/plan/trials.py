@@ -7,6 +7,7 @@ of its endpoints, and each of them needs to be simulated once.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager
@@ -18,10 +19,12 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from trimtab.sim.world import Architecture, Mode, Outcome, Scenario, Served, Serving, Workload
+from trimtab.advisor.plan.result import quantile_of_all
+from trimtab.sim.world import Architecture, Arrivals, Chunk, Mode, Outcome, Scenario, Served, Serving, Workload
 
 SimulateFn = Callable[[Scenario, Architecture], Outcome]
 _NEARLY: Final = 1e-12
+_ALONE_S: Final = 10.0  # of work, before other processes are worth their start
 
 
 class Pricing(Protocol):
@@ -40,12 +43,29 @@ class Pricing(Protocol):
         ...
 
 
+class Lasting(Struct, frozen=True):
+    """The same arrivals in a longer time: an endpoint is paid for whether or not somebody asks."""
+
+    arrivals: Arrivals
+    start_s: float
+    end_s: float
+
+    def chunks(self, seed: int) -> Iterator[Chunk]:
+        """See Arrivals."""
+        return self.arrivals.chunks(seed)
+
+
 class Trial(Struct, frozen=True, kw_only=True):
-    """One endpoint and what became of it. `miss`: by what part of requests an SLO is missed, at most; 0: all kept."""
+    """One endpoint and what became of it.
+
+    `miss`: by what part of requests an SLO is missed, at most; 0: all are kept. `late`: then, how many times as long
+    an SLO would have to allow; infinite where too many requests fail.
+    """
 
     serving: Serving
     cost: int  # micro-dollars, over the simulated time
     miss: float
+    late: float
     outcome: Outcome
 
     @property
@@ -54,9 +74,11 @@ class Trial(Struct, frozen=True, kw_only=True):
         return self.miss <= _NEARLY
 
     @property
-    def rank(self) -> tuple[float, int]:
-        """Smaller is better: those that keep the SLOs by cost, then the others by how near they come."""
-        return (self.miss if not self.kept else 0.0, self.cost)
+    def rank(self) -> tuple[float, float, int]:
+        """Smaller is better: those that keep the SLOs by cost, then the others by how near they come, to two digits."""
+        if self.kept:
+            return (0.0, 0.0, self.cost)
+        return (float(f"{self.late:.2g}"), round(self.miss, 3), self.cost)
 
 
 def missed_by(served: Served, workload: Workload) -> float:
@@ -67,8 +89,16 @@ def missed_by(served: Served, workload: Workload) -> float:
     return max(0.0, slo.kept - served.within_slo)
 
 
+def late_by(served: Served, workload: Workload) -> float:
+    """How many times as long as its SLO says `kept` of the requests take; 1 where it is kept."""
+    slo = workload.slo
+    if slo is None or missed_by(served, workload) <= _NEARLY:
+        return 1.0
+    return max(1.0, quantile_of_all(served, slo.kept) / slo.within_s)
+
+
 def alone(scenario: Scenario, serving: Serving) -> Scenario:
-    """The same world with those workloads only that this endpoint serves.
+    """The same world, as long as it is, with those workloads only that this endpoint serves.
 
     A fault of the architecture that there is hits whatever endpoint serves the same workloads in its place.
     """
@@ -77,9 +107,15 @@ def alone(scenario: Scenario, serving: Serving) -> Scenario:
         for architecture in scenario.architectures
         for endpoint in architecture.endpoints
     }
+    start_s = min(workload.arrivals.start_s for workload in scenario.workloads)
+    end_s = max(workload.arrivals.end_s for workload in scenario.workloads)
     return replace(
         scenario,
-        workloads=tuple(workload for workload in scenario.workloads if workload.name in serving.workloads),
+        workloads=tuple(
+            replace(workload, arrivals=Lasting(workload.arrivals, start_s, end_s))
+            for workload in scenario.workloads
+            if workload.name in serving.workloads
+        ),
         architectures=(),
         faults=tuple(
             replace(fault, endpoint=serving.name)
@@ -110,6 +146,7 @@ class Trials(AbstractContextManager["Trials"]):
         self._told = told
         self._done: dict[bytes, Trial] = {}
         self._pool: ProcessPoolExecutor | None = None
+        self._spent_s = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -118,11 +155,6 @@ class Trials(AbstractContextManager["Trials"]):
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
-
-    @property
-    def width(self) -> int:
-        """Simulations that run at the same time."""
-        return self._workers
 
     def of(self, servings: Sequence[Serving]) -> list[Trial]:
         """One for each, in order. Invalid where something cannot be simulated or has no price."""
@@ -136,8 +168,8 @@ class Trials(AbstractContextManager["Trials"]):
         return [self._done[key] for key in keys]
 
     def _outcomes(self, servings: list[Serving]) -> Iterable[Outcome]:
-        if self._workers == 1 or len(servings) < 2:
-            return (_one(self._simulate, self.scenario, serving) for serving in servings)
+        if self._workers == 1 or len(servings) < 2 or (self._pool is None and self._spent_s < _ALONE_S):
+            return (self._here(serving) for serving in servings)
         if self._pool is None:
             # Not forked: this process may have threads. Each gets the scenario once.
             self._pool = ProcessPoolExecutor(
@@ -145,12 +177,20 @@ class Trials(AbstractContextManager["Trials"]):
             )
         return self._pool.map(_in_pool, servings)
 
+    def _here(self, serving: Serving) -> Outcome:
+        began_s = time.process_time()
+        outcome = _one(self._simulate, self.scenario, serving)
+        self._spent_s += time.process_time() - began_s
+        return outcome
+
     def _trial(self, serving: Serving, outcome: Outcome) -> Trial:
         misses = [missed_by(served, self.workloads[served.workload]) for served in outcome.served]
+        lates = [late_by(served, self.workloads[served.workload]) for served in outcome.served]
         return Trial(
             serving=serving,
             cost=self.pricing.micro_usd(outcome),
             miss=max(misses, default=0.0),
+            late=max(lates, default=1.0),
             outcome=outcome,
         )
 
@@ -176,14 +216,3 @@ def _begin(simulate: SimulateFn, scenario: Scenario) -> None:
 def _in_pool(serving: Serving) -> Outcome:
     assert _given is not None
     return _one(*_given, serving)
-
-
-def outcomes_sum(trials: Iterable[Trial]) -> int:
-    """Micro-dollars of all."""
-    return sum(trial.cost for trial in trials)
-
-
-def served_of(trials: Iterable[Trial]) -> Iterator[Served]:
-    """Of every workload."""
-    for trial in trials:
-        yield from trial.outcome.served

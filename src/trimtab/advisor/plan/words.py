@@ -5,32 +5,29 @@ from __future__ import annotations
 from math import isinf
 from typing import Final
 
+from trimtab.advisor.html.money import usd
 from trimtab.advisor.plan.result import Miss, Plan, Side, quantile_of_all
 from trimtab.advisor.plan.signals import signal_of
+from trimtab.resources.cost import MICRO
 from trimtab.sim.world import Mode, Serving, Slo, Workload
 
-_KEEPS: Final = "SLO kept"
 
-
-def dollars(usd: float) -> str:
+def dollars(amount_usd: float) -> str:
     """`$1,234`, `$12.30`, `$0.0042`."""
-    size, sign = abs(usd), "-" if usd < 0 else ""
-    if size >= 100:
-        return f"{sign}${size:,.0f}"
-    if size >= 0.1 or size == 0:
-        return f"{sign}${size:.2f}"
-    return f"{sign}${size:.3g}"
+    return usd(round(amount_usd * MICRO))
 
 
 def seconds(value_s: float) -> str:
-    """`12 ms`, `1.25 s`, `3.0 min`, `2.0 h`, `never`."""
+    """`12 ms`, `1.25 s`, `3.0 min`, `2.0 h`, `14 days`, `never`."""
     if isinf(value_s):
         return "never"
     if value_s < 1:
         return f"{value_s * 1e3:.3g} ms"
     if value_s < 120:
         return f"{value_s:.3g} s"
-    return f"{value_s / 60:.1f} min" if value_s < 7200 else f"{value_s / 3600:.1f} h"
+    if value_s < 7200:
+        return f"{value_s / 60:.1f} min"
+    return f"{value_s / 3600:.1f} h" if value_s < 2 * 86_400 else f"{value_s / 86_400:.3g} days"
 
 
 def slo_words(slo: Slo | None) -> str:

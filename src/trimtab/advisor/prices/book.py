@@ -17,6 +17,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from trimtab.advisor.prices import tables
+from trimtab.advisor.prices.derived import marked_up
 from trimtab.advisor.prices.hardware import own_prices
 from trimtab.advisor.prices.price import ANYWHERE, Price, Use
 
@@ -30,7 +31,8 @@ GB_BYTES: Final = 2**30
 """A gigabyte as AWS bills data."""
 
 _GB_MB: Final = 1024
-_LISTED_MB: Final = 3 * _GB_MB  # the only size whose price is listed: the others are proportional to memory
+_SIZES_MB: Final = tuple(gb * _GB_MB for gb in (3, 1, 2, 4, 5, 6))  # 3 GB first: its price is listed, not derived
+_ESTIMATED: Final = "ec2-spot"  # a month's average: no other price makes it untrue
 _AS_HOSTING: Final = ("training", "async", "batch-transform")
 
 
@@ -59,27 +61,22 @@ class Book:
 
         Where a region's list is not known, but EC2's price there is: SageMaker's price at home in the same proportion;
         without that, the price at home as it is. Training, asynchronous and batch use without a price of their own cost
-        what hosting costs. All of these are said to be derived.
+        what hosting costs; a type that no list of SageMaker has follows EC2's price. All these are said to be derived.
         """
         price = self._own.get(instance_type) or self._listed(instance_type, use, region)
         return self._told(price, f"{instance_type} ({use}, {region})")
 
     def serverless(self, memory_mb: int, region: str = HOME_REGION) -> Price | None:
         """By the second of one environment with so much memory (AWS: in proportion to memory, by the millisecond)."""
-        what = f"serverless inference ({region})"
-        if memory_mb % _GB_MB == 0 and (price := self._others.get((SERVERLESS, memory_item(memory_mb), region))):
-            return self._told(price, what)
-        listed = self._other(SERVERLESS, memory_item(_LISTED_MB), region)
-        if listed is None or memory_mb == _LISTED_MB:
-            return self._told(listed, what)
-        price = replace(
-            listed,
-            item=f"inference compute, {memory_mb} MB memory",
-            usd=listed.usd * memory_mb / _LISTED_MB,
-            source=f"derived: in proportion to memory from the price of {_LISTED_MB // _GB_MB} GB; {listed.source}",
-            is_derived=True,
-        )
-        return self._told(price, what)
+        return self._told(self._by_memory("", memory_mb, region), f"serverless inference ({region})")
+
+    def provisioned(self, memory_mb: int, region: str = HOME_REGION) -> Price | None:
+        """By the second that one environment is kept ready: what provisioned concurrency costs beside what is served.
+
+        No list that comes with trimtab has it; the user's may, as `provisioned inference compute, N GB memory`.
+        """
+        price = self._by_memory("provisioned ", memory_mb, region)
+        return self._told(price, f"provisioned concurrency of serverless inference ({region})")
 
     def other(self, service: str, item: str, region: str = HOME_REGION) -> Price | None:
         """Storage, requests, transfer, by the names of data/other_prices.csv."""
@@ -113,10 +110,19 @@ class Book:
 
     def under(self, newer: tables.Prices, own: Mapping[str, Price]) -> Book:
         """These prices with newer ones laid over them. What was derived from a price that is renewed goes with it."""
-        renewed = {(kind, region) for kind, _, region in newer.instances}
-        services = {(service, region) for service, _, region in newer.others}
-        instances = {k: p for k, p in self._instances.items() if not (p.is_derived and (k[0], k[2]) in renewed)}
-        others = {k: p for k, p in self._others.items() if not (p.is_derived and (k[0], k[2]) in services)}
+        renewed = {(kind.removeprefix("ml."), region) for kind, _, region in newer.instances}
+        serverless = {region for service, _, region in newer.others if service == SERVERLESS}
+
+        def is_instance_kept(key: tables.Key, price: Price) -> bool:
+            kind, use, region = key
+            return not price.is_derived or use == _ESTIMATED or (kind.removeprefix("ml."), region) not in renewed
+
+        instances = {key: price for key, price in self._instances.items() if is_instance_kept(key, price)}
+        others = {
+            (service, item, region): price
+            for (service, item, region), price in self._others.items()
+            if not (price.is_derived and service == SERVERLESS and region in serverless)
+        }
         return Book(instances | newer.instances, others | newer.others, own)
 
     def fresh(self) -> Book:
@@ -141,7 +147,12 @@ class Book:
         if use in _AS_HOSTING and (hosting := self._listed(kind, "hosting", region)):
             note = hosting.source if hosting.is_derived else f"derived: {use} at the rate of hosting; {hosting.source}"
             return replace(hosting, source=note, is_derived=True)
-        return self._from_home(kind, use, region)
+        return self._from_home(kind, use, region) or self._marked_up(plain, region)
+
+    def _marked_up(self, plain: str, region: str) -> Price | None:
+        return marked_up(plain, self._instances.get((plain, "ec2", region))) or _moved(
+            marked_up(plain, self._instances.get((plain, "ec2", HOME_REGION))), region
+        )
 
     def _from_home(self, kind: str, use: Use, region: str) -> Price | None:
         """SageMaker's price at home, in the proportion of EC2's prices where both are known."""
@@ -154,6 +165,23 @@ class Book:
         usd = (home.usd * there.usd / here.usd).quantize(Decimal("0.0001"))
         source = f"derived: {HOME_REGION}'s price in the proportion of EC2's, {there.usd} / {here.usd}"
         return replace(home, region=region, usd=usd, as_of=min(home.as_of, there.as_of), source=source, is_derived=True)
+
+    def _by_memory(self, prefix: str, memory_mb: int, region: str) -> Price | None:
+        """The price of that size, else another size's in proportion."""
+        listed = {mb: self._others.get((SERVERLESS, prefix + memory_item(mb), region)) for mb in _SIZES_MB}
+        known = {mb: price for mb, price in listed.items() if price is not None}
+        if not known:
+            return _moved(self._by_memory(prefix, memory_mb, HOME_REGION), region) if region != HOME_REGION else None
+        if memory_mb in known:
+            return known[memory_mb]
+        size_mb, price = next(iter(known.items()))
+        return replace(
+            price,
+            item=f"{prefix}inference compute, {memory_mb} MB memory",
+            usd=price.usd * memory_mb / size_mb,
+            source=f"derived: in proportion to memory from the price of {size_mb // _GB_MB} GB; {price.source}",
+            is_derived=True,
+        )
 
     def _other(self, service: str, item: str, region: str) -> Price | None:
         there = self._others.get((service, item, region))
@@ -176,12 +204,12 @@ def aws_list() -> Book:
     return Book(dict(tables.spot_estimates()) | listed, others)
 
 
-def book(path: Path | None = None) -> Book:
+def book(path: Path | None = None, *, must_exist: bool = True) -> Book:
     """AWS's list under the user's files. `path`: one of them, instead of `$TRIMTAB_PRICES` or the usual place.
 
     Two files of one name lie beside each other: `prices.csv` (a newer list, as `trimtab prices update` writes it) and
     `prices.toml` (hardware of the user's own). Either may be missing. Raises Invalid, saying where, for what is wrong
-    in them, or where a file that was named is not there.
+    in them, and, with `must_exist`, where files were named of which neither is there.
     """
-    newer, own = own_prices(path)
+    newer, own = own_prices(path, must_exist=must_exist)
     return aws_list().under(newer, own)

@@ -45,6 +45,13 @@ class Price(Struct, frozen=True, kw_only=True):
         """Days since it was read (0 for a date to come)."""
         return max(0, (today - day_of(self.as_of)).days)
 
+    def mark(self, today: date) -> str:
+        """The same as `note`, in a word or two for a table: `derived`, `derived, of 2025-01-26`."""
+        marks = ["derived"] if self.is_derived else []
+        if self.age_days(today) > OLD_DAYS:
+            marks.append(f"of {self.as_of}")
+        return ", ".join(marks)
+
     def note(self, today: date) -> str:
         """What to say beside a figure that rests on it: that it is derived, or old; "" for a fresh one from a list."""
         said = []

@@ -35,6 +35,17 @@ class Shape(Struct, frozen=True, kw_only=True):
         """`g5` of `g5.xlarge`."""
         return self.instance_type.split(".")[0]
 
+    @property
+    def words(self) -> str:
+        """`4 vCPU, 16 GiB, 1 x T4 (16 GiB), Up to 25 Gigabit`, as far as it is known."""
+        known = [
+            f"{self.vcpus} vCPU" if self.vcpus else "",
+            f"{self.memory_gib:g} GiB" if self.memory_gib else "",
+            f"{self.accelerators:g} x {self.accelerator} ({self.accelerator_gib:g} GiB)" if self.accelerators else "",
+            self.network,
+        ]
+        return ", ".join(filter(None, known))
+
 
 @cache
 def shapes() -> Mapping[str, Shape]:

@@ -139,6 +139,14 @@ def spot_estimates() -> Iterator[tuple[Key, Price]]:
             )
 
 
+def use_of(name: str) -> Use:
+    """`name` where it is a use. Raises Invalid."""
+    for use in SERVICES:
+        if use == name:
+            return use
+    raise Invalid(f"There is no use {name!r}: it is one of {', '.join(SERVICES)}.")
+
+
 def usd_of(text: str, where: str) -> Decimal:
     """Dollars, 0 or more. Raises Invalid naming `where`."""
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import typer
 
@@ -15,31 +15,38 @@ from trimtab.cli.auditing.page import amount
 from trimtab.cli.render import CliError, emit, say
 
 
-def apply(audit: Audit, ids: Sequence[str], caller: Caller, *, yes: bool = False) -> None:
+def apply(
+    audit: Audit, ids: Sequence[str], caller: Caller, *, yes: bool = False, looked_at: Collection[str] = ()
+) -> None:
     """Carry out the fixes of these findings, each after it was shown and agreed to (`yes`: agreed to beforehand).
 
-    CliError: there is no such finding, it is not one to carry out, or the account refused.
+    What the audit no longer finds on one of the resources that it has `looked_at` is mended: that is said, and is no
+    error, so that the same command can be given again. CliError: there is no such finding nor resource, its fix is not
+    one to carry out, or the account refused.
     """
-    for finding in [named(audit, name) for name in ids]:
+    findings = [finding for name in ids if (finding := named(audit, name, looked_at)) is not None]
+    for finding in findings:  # all of them, before the first is changed
+        _looked(finding, caller)
+    for finding in findings:
         _apply(finding, caller, yes=yes)
 
 
-def named(audit: Audit, name: str) -> Finding:
-    """The finding of this id. CliError, with those that sound like it, where there is none."""
+def named(audit: Audit, name: str, looked_at: Collection[str] = ()) -> Finding | None:
+    """The finding of this id; None where it is mended. CliError, with those that sound like it, where it never was."""
     for finding in audit.findings:
         if finding.id == name:
             return finding
     kind, _, rest = name.partition("/")
+    if any(rest == resource or rest.startswith(f"{resource}/") for resource in looked_at):
+        emit(f"nothing to change: the audit does not find {name} (any more)")
+        return None
     near = [one.id for one in audit.findings if one.kind == kind or (rest and rest in one.id)][:5]
     hint = f"There are {', '.join(near)}." if near else "`trimtab audit` lists what there is."
-    raise CliError(f"The audit finds no {name!r}: it was mended, or never there.", hint)
+    raise CliError(f"The audit finds no {name!r}, and has looked at nothing of that name.", hint)
 
 
 def _apply(finding: Finding, caller: Caller, *, yes: bool) -> None:
-    try:
-        changes = look(finding, caller)
-    except Refused as error:
-        raise CliError(f"{finding.id}: what is there now cannot be seen: {error.code}: {error}") from error
+    changes = _looked(finding, caller)
     _show(finding, changes)
     if all(change.is_done for change in changes):
         emit("nothing to change: it is so already")
@@ -57,6 +64,13 @@ def _apply(finding: Finding, caller: Caller, *, yes: bool) -> None:
             f"{finding.id}: {call.service} {call.operation} was refused: {failed.failed}",
             "What was changed before it stands above, with the calls that undo it. Applying again goes on from there.",
         )
+
+
+def _looked(finding: Finding, caller: Caller) -> tuple[Change, ...]:
+    try:
+        return look(finding, caller)
+    except Refused as error:
+        raise CliError(f"{finding.id}: what is there now cannot be seen: {error.code}: {error}") from error
 
 
 def _show(finding: Finding, changes: Sequence[Change]) -> None:

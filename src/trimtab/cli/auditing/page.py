@@ -53,7 +53,7 @@ def _sums(audit: Audit, together: Totals) -> list[str]:
             f"things{besides}"
         )
     if together.costs:
-        lines.append(f"{usd(together.costs)} a month is what missing safety would cost")
+        lines.append(f"{usd(together.costs)} a month is what the instances that are missing would cost")
     if together.unpriced:
         lines.append(f"{_many(len(together.unpriced), 'finding')} without a figure: --json says why")
     if any(one.fix is not None and one.fix.is_safe for one in audit.findings):

@@ -9,6 +9,7 @@ from datetime import date
 
 from msgspec import Struct
 
+from trimtab.advisor.prices.fleet import Cost
 from trimtab.aws.loaded_endpoint import Use
 from trimtab.cli.benching.subject import Subject, dollars
 from trimtab.cli.render import emit, first_line, say, size, table
@@ -45,6 +46,7 @@ class Report(Struct, frozen=True):
     outcome: Outcome
     use: list[Use]
     use_unknown: str
+    cost: Cost | None
 
     def show(self) -> None:
         """Print it."""
@@ -73,7 +75,7 @@ class Report(Struct, frozen=True):
         if tally.chunks:
             facts.append(("chunks", f"{tally.chunks:,}, {rate(tally.chunks / outcome.run.elapsed_s)}"))
         facts.append(("utilization", self._utilization()))
-        facts.append(("cost", _cost(self.subject, outcome.achieved_per_s)))
+        facts.append(("cost", _cost(self.subject, self.cost, outcome.achieved_per_s)))
         facts.append(("generator", _generator(outcome)))
         if outcome.slo is not None:
             reasons = outcome.broken()
@@ -179,8 +181,7 @@ def _generator(outcome: Outcome) -> str:
     return f"{lag}; {cores}; at most {tally.most_outstanding:,} open at once{waited}"
 
 
-def _cost(subject: Subject, achieved_per_s: float) -> str:
-    cost = subject.cost
+def _cost(subject: Subject, cost: Cost | None, achieved_per_s: float) -> str:
     if cost is None:
         kinds = ", ".join(sorted({kind for kind, _ in subject.endpoint.instances})) or "its variants"
         return f"not known: no price of {kinds} (--usd-per-hour says it)"
@@ -188,13 +189,16 @@ def _cost(subject: Subject, achieved_per_s: float) -> str:
     shown = f"{dollars(per_1000)} per 1,000 requests at this rate" if per_1000 is not None else "no request answered"
     if not cost.prices:
         return f"{shown}, ${cost.usd_per_hour:,.4g} per hour as told"
-    of = " + ".join(f"{count} x {kind}" for kind, count in subject.endpoint.instances if kind not in cost.missing)
     where = f" in {cost.prices[0].region}" if cost.prices[0].region else ""
-    oldest = min(price.as_of for price in cost.prices)
-    noted = dict.fromkeys(note for price in cost.prices if (note := price.note(date.today())))
-    notes = "".join(f"\n             {note}" for note in noted)
+    dated = f"{where}, {min(price.as_of for price in cost.prices)}"
+    if cost.usd_per_hour:
+        of = " + ".join(f"{count} x {kind}" for kind, count in subject.endpoint.instances if kind not in cost.missing)
+        shown += f", ${cost.usd_per_hour:,.4g} per hour ({of}{dated})"
+    if cost.usd_per_1000:
+        shown += f", {dollars(cost.usd_per_1000)} of it by the GB-seconds that serverless billed ({dated.strip(', ')})"
     left_out = f"; no price of {', '.join(cost.missing)}" if cost.missing else ""
-    return f"{shown}, ${cost.usd_per_hour:,.4g} per hour ({of}{where}, {oldest}){left_out}{notes}"
+    noted = dict.fromkeys(note for price in cost.prices if (note := price.note(date.today())))
+    return f"{shown}{left_out}" + "".join(f"\n             {note}" for note in noted)
 
 
 def words_of(metric: str) -> str:

@@ -13,7 +13,7 @@ from trimtab.aws.loaded_endpoint import look_at
 from trimtab.cli.benching.load import Bounds, Load
 from trimtab.cli.benching.report import Report, rate, show_best, show_trial
 from trimtab.cli.benching.safety import announce
-from trimtab.cli.benching.subject import Subject, use_document
+from trimtab.cli.benching.subject import Subject, cost_document, use_document
 from trimtab.cli.connect import connect
 from trimtab.cli.progress import Progress
 from trimtab.jobs.loadtest.crew import INTERRUPTED, Crew
@@ -78,7 +78,7 @@ class Done(Struct, frozen=True):
         if outcome is not None and report is not None:
             known |= outcome.document()
             known["utilization"] = use_document(report.use, report.use_unknown)
-            known["cost"] = self.subject.cost_document(outcome.achieved_per_s)
+            known["cost"] = cost_document(report.cost, outcome.achieved_per_s)
         known["load"] = self.load.document()
         known["subject"] = self.subject.document()
         if self.best is not None:
@@ -172,7 +172,9 @@ class Session:
         announce(self._name, invoker.address, bound, yes=self._yes)
 
     def _report(self, client: Client, subject: Subject, outcome: Outcome) -> Report:
-        return Report(subject, outcome, *subject.use(client, outcome.run))
+        use, unknown = subject.use(client, outcome.run)  # first: it waits until the run's metrics have been published
+        cost = subject.cost(client, outcome.run)
+        return Report(subject, outcome, use, unknown, cost)
 
 
 def _so_far(tally: Tally, elapsed_s: float, duration_s: float) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from trimtab.aws.client import CallFailed, Client
 from trimtab.cli.explaining.model_story import ModelTold, model_story
 from trimtab.cli.explaining.story import Told, story
+from trimtab.cli.hosting.prices import VariantPrices, prices_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +24,7 @@ class Asked:
         self._variant = {"variant": variant} if variant else {}
         self._model = model
         self._made = made
-        self._prices: dict[str, float] | None = None
+        self._prices: VariantPrices | None = None
 
     def about(self) -> dict[str, Any]:
         """Targets, policies and the newest activities."""
@@ -50,7 +51,7 @@ class Asked:
                 raise
             return []
         wanted = self._variant.get("variant", "")
-        told = model_story(found, self._priced() if found else {}, start_s, end_s)
+        told = model_story(found, self._priced() if found else VariantPrices(), start_s, end_s)
         return [one for one in told if not wanted or one.variant == wanted]
 
     def queue(self) -> dict[str, Any] | None:
@@ -70,9 +71,7 @@ class Asked:
                 raise
             return {}  # it is no more; what was decided of it is still known
 
-    def _priced(self) -> dict[str, float]:
+    def _priced(self) -> VariantPrices:
         if self._prices is None:
-            from trimtab.cli.hosting.prices import prices_of
-
             self._prices = prices_of(self._client, self._name)
         return self._prices

@@ -11,6 +11,7 @@ from msgspec import Struct
 from trimtab.advisor.model_costs import time_usd
 from trimtab.cli.benching.subject import dollars
 from trimtab.cli.hosting.page import mebibytes
+from trimtab.cli.hosting.prices import VariantPrices
 from trimtab.cli.render import one_line
 from trimtab.wire.hosting import ModelEvent
 
@@ -28,6 +29,7 @@ class ModelTold(Struct, frozen=True, kw_only=True):
     variant: str
     event: ModelEvent
     usd: float | None = None
+    price_mark: str = ""  # of the price behind it: derived, old
 
     @property
     def key(self) -> tuple[str, int]:
@@ -43,18 +45,18 @@ class ModelTold(Struct, frozen=True, kw_only=True):
 
 
 def model_story(
-    documents: Iterable[Mapping[str, Any]], prices: Mapping[str, float], start_s: float, end_s: float
+    documents: Iterable[Mapping[str, Any]], prices: VariantPrices, start_s: float, end_s: float
 ) -> list[ModelTold]:
     """Those of the time from `start_s` to `end_s`, oldest first. `prices`: dollars an hour by variant."""
     found = [_told(document, prices) for document in documents]
     return sorted((one for one in found if start_s <= one.at_s <= end_s), key=lambda one: one.at_s)
 
 
-def _told(document: Mapping[str, Any], prices: Mapping[str, float]) -> ModelTold:
+def _told(document: Mapping[str, Any], prices: VariantPrices) -> ModelTold:
     event = msgspec.convert(document, ModelEvent)
     variant = document["variant"]
     took = [seconds for seconds in (event.download_s, event.load_s) if seconds is not None]
-    price = prices.get(variant)
+    price = prices.usd_per_hour.get(variant)
     return ModelTold(
         at_s=event.at_s,
         model=event.model,
@@ -64,6 +66,7 @@ def _told(document: Mapping[str, Any], prices: Mapping[str, float]) -> ModelTold
         variant=variant,
         event=event,
         usd=time_usd(sum(took), price) if took and price is not None else None,
+        price_mark=prices.marks.get(variant, ""),
     )
 
 
@@ -75,7 +78,8 @@ def facts(one: ModelTold) -> Iterator[tuple[str, str]]:
     if event.failure:
         yield "failed", event.failure
     if times := _times(event):
-        money = f"; its time cost {dollars(one.usd)}" if one.usd else ""
+        mark = f" (price {one.price_mark})" if one.price_mark else ""
+        money = f"; its time cost {dollars(one.usd)}{mark}" if one.usd else ""
         yield "took", times + money
     if words := _sizes(event):
         yield "had" if one.what == "unloaded" else "size", words

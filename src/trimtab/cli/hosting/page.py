@@ -180,6 +180,7 @@ def sums(page: Page) -> Iterator[str]:
         )
     if not page.prices:
         yield "No price is known of these instance types, or the key may not see them: nothing is told of money."
+    yield from (f"Price of {note}." for note in page.price_notes if page.prices)
 
 
 def setting_words(setting: ModelSetting | None) -> str:

@@ -90,6 +90,7 @@ class Page(Struct, frozen=True, kw_only=True):
     rows: tuple[ModelRow, ...]
     otherwise: ModelSetting | None  # what is set for each model that has no setting of its own
     prices: dict[str, float]
+    price_notes: tuple[str, ...] = ()
 
     @property
     def used_bytes(self) -> int:
@@ -136,7 +137,9 @@ class Page(Struct, frozen=True, kw_only=True):
         return one.state is ModelState.READY and not one.pinned and not one.in_hand and self.at_s - since_s > IDLE_S
 
 
-def page_of(endpoint: str, document: Mapping[str, Any], prices: Prices, at_s: float) -> Page:
+def page_of(
+    endpoint: str, document: Mapping[str, Any], prices: Prices, at_s: float, price_notes: Sequence[str] = ()
+) -> Page:
     """From the document of `GET .../endpoints/NAME/models`."""
     hosts = msgspec.convert(document.get("hosts", ()), tuple[HostView, ...])
     counts = {one.model: one for one in msgspec.convert(document.get("models", ()), tuple[ModelCount, ...])}
@@ -150,7 +153,15 @@ def page_of(endpoint: str, document: Mapping[str, Any], prices: Prices, at_s: fl
         _row(model, held.get(model, ()), counts.get(model) or ModelCount(model=model), settings.get(model), prices)
         for model in sorted(held.keys() | counts.keys() | settings.keys())
     )
-    return Page(endpoint=endpoint, at_s=at_s, hosts=hosts, rows=rows, otherwise=otherwise, prices=dict(prices))
+    return Page(
+        endpoint=endpoint,
+        at_s=at_s,
+        hosts=hosts,
+        rows=rows,
+        otherwise=otherwise,
+        prices=dict(prices),
+        price_notes=tuple(price_notes),
+    )
 
 
 _NEAREST: Final = {ModelState.READY: 0, ModelState.LOADING: 1, ModelState.LEAVING: 2, ModelState.FAILED: 3}

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Final
 
 from msgspec import Struct
 
 from trimtab.clock import Clock
 from trimtab.control.costs import notes as names
-from trimtab.control.costs.ledger import Ledger
+from trimtab.control.costs.ledger import CostStore, Ledger
 from trimtab.errors import Invalid
 from trimtab.logs import fields
-from trimtab.metrics.store import Sample
 from trimtab.policies.costs.cells import DAY_S, HOUR_S, Cell, CellKey, by_day
 from trimtab.policies.costs.report import DIMENSIONS, CostReport, row_of, rows_of
 from trimtab.policies.costs.variant import packed_cell, unpacked_cell
@@ -25,14 +24,6 @@ logger = logging.getLogger(__name__)
 HOURS_KEPT_S: Final = 35 * DAY_S  # after that, days
 DAYS_KEPT_S: Final = 1100 * DAY_S
 _TIDY_EVERY_S: Final = 3600.0
-
-
-class Reads(Protocol):
-    """A metric store whose notes can be read by ranges of names (`metrics/sqlite.py`)."""
-
-    def notes_between(self, first: str, until: str) -> dict[str, bytes]: ...
-
-    def record(self, samples: tuple[Sample, ...], *, notes: Mapping[str, bytes | None]) -> None: ...
 
 
 class CostQuery(Struct, frozen=True, kw_only=True):
@@ -56,7 +47,7 @@ class CostQuery(Struct, frozen=True, kw_only=True):
 class CostBook:
     """Answers queries; `tidy` now and then. The store is read on another thread."""
 
-    def __init__(self, ledger: Ledger, store: Reads, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, store: CostStore, clock: Clock) -> None:
         self._ledger = ledger
         self._store = store
         self._clock = clock
@@ -87,12 +78,13 @@ class CostBook:
             rows=tuple(rows_of(found, query.by)),
             total=row_of({}, whole),
             usd_per_hour=self._now(query.endpoint, sees),
-            notes=tuple(self._ledger.prices.notes()) if found else (),
+            notes=tuple(self._ledger.prices.notes(cell.instance_type for _, cell in found)),
         )
 
     def _now(self, endpoint: str, sees: Callable[[str], bool]) -> float | None:
-        names_ = [endpoint] if endpoint else [name for name in self._ledger.endpoints() if sees(name)]
-        found = [usd for name in names_ for usd in self._ledger.usd_per_hour(name).values()]
+        wanted = key_of(endpoint)
+        costs = self._ledger.usd_per_hour().items()
+        found = [usd for (name, _), usd in costs if (not wanted or key_of(name) == wanted) and sees(name)]
         return sum(found) if found else None
 
     def _cells(self, since_s: int, until_s: int) -> dict[CellKey, Cell]:

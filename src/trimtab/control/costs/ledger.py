@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -35,16 +35,16 @@ from trimtab.errors import NotFound
 from trimtab.logs import fields
 from trimtab.metrics.store import Sample
 from trimtab.policies.costs.account import SECOND_US, Rate, Work
-from trimtab.policies.costs.cells import HOUR_S, Cell, CellKey
+from trimtab.policies.costs.cells import HOUR_S, Cell, CellKey, add_charge
 from trimtab.policies.costs.steady import Mark, SteadyTime
-from trimtab.policies.costs.variant import VariantCosts, cells_of, packed, packed_cell, unpacked, unpacked_cell
+from trimtab.policies.costs.variant import VariantCosts, packed, packed_cell, unpacked, unpacked_cell
 from trimtab.resources.deployment import EndpointRecord
 from trimtab.resources.names import key_of
 from trimtab.resources.replica import ReplicaStatus
 from trimtab.resources.serverless import Serverless
 from trimtab.store.store import Store
 from trimtab.wire.hosting import Holding, ModelEvent
-from trimtab.wire.reports import Report, VariantReport, VersionReport
+from trimtab.wire.reports import Report, VariantReport
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +52,7 @@ LAG_S: Final = 3.0  # charging waits so long for reports on the time that is cha
 CONNECT_S: Final = 10.0  # and so long after a start, for gateways to connect and report what they have kept
 IDLE_EVERY_S: Final = 60.0  # what nothing happens to is charged so often
 MODELS_EVERY_S: Final = 10.0  # variants of many models: each of them has a part in each charge
+_EVICTED_KEPT: Final = 50_000  # names of models of one variant
 _LOST_BY_NAME: Final = ("evicted", "expired", "not cached", "no memory", "no longer pinned")  # a next load is a reload
 
 _pack_mark = msgspec.msgpack.Encoder().encode
@@ -59,12 +60,18 @@ _unpack_mark = msgspec.msgpack.Decoder(Mark).decode
 Written = dict[str, bytes | None]
 
 
+class CostStore(Keeps, Protocol):
+    """What keeps notes by name can tell those of a range of names, too (`metrics/sqlite.py`)."""
+
+    def notes_between(self, first: str, until: str) -> dict[str, bytes]: ...
+
+
 class Ledger:
-    """`open` before anything is reported; `tick` once a second. On the event loop."""
+    """Takes what is told from the beginning; `open` it once the engine is open, then `run`. On the event loop."""
 
     def __init__(
         self,
-        store: Keeps,
+        store: CostStore,
         *,
         engine: Engine,
         records: Store,
@@ -82,9 +89,13 @@ class Ledger:
         self._boot = boot
         self._spent = spent
         self._variants: dict[Place, VariantCosts] = {}
-        self._cells: dict[CellKey, Cell] = {}  # of the last two hours
+        # Since the hour before this one, those of hours to come included: the wall clock may have gone back.
+        self._cells: dict[CellKey, Cell] = {}
         self._charged_us: dict[Place, int] = {}
         self._held: dict[str, dict[str, int]] = {}  # replica -> model -> bytes
+        self._lately: dict[Place, dict[str, int]] = {}  # how long each model worked before the last charge
+        self._evicted: dict[Place, dict[str, None]] = {}  # models that were there and are not: the oldest first
+        self._apart: set[str] = set()  # replicas that are not charged by time
         self._rates: dict[str, Rate | None] = {}  # of one look
         self._failing = False
         self._load()
@@ -98,11 +109,13 @@ class Ledger:
         self._looked = self._announced = False
         for name, value in self._store.notes(names.VARIANTS).items():
             self._variants[names.place_of(name)] = unpacked(value)
-        this_s = wall_us // SECOND_US // HOUR_S * HOUR_S
-        for hour_s in (this_s - HOUR_S, this_s):
-            for name, value in self._store.notes(names.since(names.HOURS, hour_s) + "/").items():
-                self._cells[names.cell_key(name)] = unpacked_cell(value)
-        self._known_from_s = this_s - HOUR_S
+        for name in self._store.notes(names.EVICTED):
+            place, model = names.evicted_of(name)
+            self._evicted.setdefault(place, {})[model] = None
+        self._known_from_s = wall_us // SECOND_US // HOUR_S * HOUR_S - HOUR_S
+        first = names.since(names.HOURS, self._known_from_s)
+        for name, value in self._store.notes_between(first, names.HOURS + names.LAST).items():
+            self._cells[names.cell_key(name)] = unpacked_cell(value)
 
     # --- time --------------------------------------------------------------------------------------------------------
 
@@ -132,9 +145,11 @@ class Ledger:
             costs = self._variants.get(place)
             if costs is None:
                 costs = self._variants[place] = VariantCosts()
+            wasted = _wasted(of)
             for replica_id, busy_s in of.busy_s.items():
-                work = Work(start_us, start_us + report.span_s * SECOND_US, int(busy_s * SECOND_US))
-                costs.worked(replica_id, work)
+                busy_us = int(busy_s * SECOND_US)
+                end_us = start_us + report.span_s * SECOND_US
+                costs.worked(replica_id, Work(start_us, end_us, busy_us, int(busy_us * wasted)))
             cells = self._counted(place, costs, of, report.start_s // HOUR_S * HOUR_S)
             samples += self._enter(place, costs, cells, report.start_s, written)
         return samples, written
@@ -143,20 +158,21 @@ class Ledger:
         """Requests, and what serverless ones are billed for."""
         cells: dict[CellKey, Cell] = {}
         rules = self._serverless(of)
+        if (models := of.models) is not None:
+            costs.version = next((version.version for version in of.versions), costs.version)
+            for model in {*models.models, *models.busy_s, *models.tokens}:
+                requests, busy_s = sum(models.models.get(model, ())), models.busy_s.get(model, 0.0)
+                costs.model_worked(model, requests, models.tokens.get(model, (0, 0)), int(busy_s * SECOND_US))
+            return cells
         for version in of.versions:
             cell = cells.setdefault(CellKey(hour_s, *place, version.version), Cell())
-            if of.models is None:
-                cell.requests += version.ended
+            cell.requests += version.ended
+            cell.input_tokens += version.input_tokens
+            cell.output_tokens += version.output_tokens
             if rules is not None and version.billed_ms.count:
                 price = self._prices.serverless_usd_per_s(rules.memory_mib)
                 cell.add(costs.bill(round(version.billed_ms.sum), rules.memory_mib, rate_of(price)))
                 cell.instance_type = rules.instance_type
-        if of.models is not None and of.models.models:
-            version = max(of.versions, key=lambda version: version.ended, default=VersionReport(version=""))
-            newest = version.version or next((a.version for a in costs.accounts.values()), "")
-            for model, counts in of.models.models.items():
-                cells.setdefault(CellKey(hour_s, *place, newest, model), Cell()).requests += sum(counts)
-                costs.used[model] = costs.used.get(model, 0) + sum(counts)
         return cells
 
     def _serverless(self, of: VariantReport) -> Serverless | None:
@@ -170,15 +186,22 @@ class Ledger:
         costs = self._variants.get(place)
         if costs is None:
             costs = self._variants[place] = VariantCosts()
-        at = self._moment()
+        at, written, evicted = self._moment(), Written(), self._evicted.setdefault(place, {})
         for event in events:
-            end_us = min(at.now_us, int(event.at_s * SECOND_US) + at.shift_us)
+            model, end_us = event.model, min(at.now_us, int(event.at_s * SECOND_US) + at.shift_us)
             if event.what == "loaded":
                 took_us = int(((event.download_s or 0.0) + (event.load_s or 0.0)) * SECOND_US)
-                costs.loaded(replica_id, event.model, end_us - took_us, end_us)
+                costs.loaded(replica_id, model, end_us - took_us, end_us, again=model in evicted)
+                if model in evicted:
+                    del evicted[model]
+                    written[names.evicted_note(place, model)] = None
             elif event.what == "unloaded" and event.why in _LOST_BY_NAME:
-                costs.unloaded(event.model)
-        return {names.variant_note(place): packed(costs)}
+                evicted[model] = None
+                written[names.evicted_note(place, model)] = b""
+        for model in list(evicted)[: max(0, len(evicted) - _EVICTED_KEPT)]:
+            del evicted[model]
+            written[names.evicted_note(place, model)] = None
+        return {**written, names.variant_note(place): packed(costs)}
 
     def holds(self, replica_id: str, holding: Holding) -> None:
         """What a replica of many models holds now: what it stands ready for is theirs, by their size."""
@@ -190,27 +213,35 @@ class Ledger:
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
+    def open(self) -> None:
+        """The engine is open: what it lists is true. Before, what is not listed yet would seem gone."""
+        self._engine.on_change(self.look)
+        self.look()
+
     def look(self) -> None:
         """See which replicas there are. Called whenever that has changed, so that no short life is missed."""
         at, written = self._moment(), Written()
         by_place = self._by_place()
         for place in {*by_place, *self._variants}:
             costs = self._variants.get(place) or VariantCosts()
-            replicas = by_place.get(place, ())
+            replicas = [r for r in by_place.get(place, ()) if r.id not in self._apart]
             if not replicas and costs.is_empty:
                 continue
-            record = self._record(place[0]) if any(r.id not in costs.accounts for r in replicas) else None
-            if look(costs, replicas, record, at):
+            new = [r.id for r in replicas if r.id not in costs.accounts]
+            if look(costs, replicas, self._record(place[0]) if new else None, at):
                 self._variants[place] = costs
                 self._look_at_prices(place, costs, at)
                 written[names.variant_note(place)] = packed(costs)
+            self._apart.update(replica_id for replica_id in new if replica_id not in costs.accounts)
         self._looked = True
         if written:
             self._store.record((), notes={**written, names.TIME: self._mark()})
 
     def _by_place(self) -> dict[Place, list[ReplicaStatus]]:
         found: dict[Place, list[ReplicaStatus]] = {}
-        for replica in self._engine.observe():
+        listed = self._engine.observe()
+        self._apart.intersection_update([replica.id for replica in listed])
+        for replica in listed:
             found.setdefault((replica.endpoint, replica.variant), []).append(replica)
         return found
 
@@ -235,6 +266,7 @@ class Ledger:
 
     async def run(self) -> None:
         """Tick for ever."""
+        await asyncio.to_thread(self._prices.notes, ())  # they are read before the first birth asks for one
         while True:
             await asyncio.sleep(1.0)
             try:
@@ -262,9 +294,9 @@ class Ledger:
             to_us = self._chargeable_us(at)
             if to_us is not None and (everything or changed or self._is_due(place, costs, to_us)):
                 self._settle(place, costs, to_us, at.shift_us)
-            if costs.is_empty and record is None:
+            if costs.is_empty and not costs.models and record is None:
                 self._forget(place)
-        if self._variants:
+        if not all(costs.is_empty for costs in self._variants.values()):
             self._store.record((), notes={names.TIME: self._mark()})
         self._drop_old()
 
@@ -295,7 +327,7 @@ class Ledger:
         since_us = to_us - self._charged_us.get(place, 0)
         if since_us >= IDLE_EVERY_S * SECOND_US:
             return True
-        if any(replica_id in self._held for replica_id in costs.accounts):
+        if costs.models or any(replica_id in self._held for replica_id in costs.accounts):
             return since_us >= MODELS_EVERY_S * SECOND_US
         return any(account.work or account.end_us is not None for account in costs.accounts.values())
 
@@ -306,13 +338,25 @@ class Ledger:
         """Charge a variant through a moment, and write that down."""
         self._charged_us[place] = to_us
         cells: dict[CellKey, Cell] = {}
-        for charge, _ in costs.charge(to_us, shift_us, self._held):
-            for key, cell in cells_of(charge, *place, shift_us).items():
-                cells.setdefault(key, Cell()).add(cell)
+        used = self._models(place, costs, (to_us - shift_us) // SECOND_US // HOUR_S * HOUR_S, cells)
+        for charge in costs.charge(to_us, shift_us, used, self._held):
+            add_charge(cells, charge, *place, shift_us)
         written = Written()
         samples = self._enter(place, costs, cells, (to_us - shift_us) // SECOND_US, written)
         if written:
             self._store.record(samples, notes={**written, names.TIME: self._mark()})
+
+    def _models(self, place: Place, costs: VariantCosts, hour_s: int, cells: dict[CellKey, Cell]) -> dict[str, int]:
+        """How long each of several models worked lately. What they did is added to `cells`."""
+        uses = costs.take_models()
+        for model, use in uses.items():
+            cell = cells.setdefault(CellKey(hour_s, *place, costs.version, model), Cell())
+            cell.requests += use.requests
+            cell.input_tokens += use.input_tokens
+            cell.output_tokens += use.output_tokens
+        if uses:  # reports come later than the time that they are of: what came last says it for a while
+            self._lately[place] = {model: use.busy_us for model, use in uses.items()}
+        return self._lately.get(place, {})
 
     def _enter(
         self, place: Place, costs: VariantCosts, cells: Mapping[CellKey, Cell], at_s: int, written: Written
@@ -359,21 +403,19 @@ class Ledger:
         """The endpoint is no more, and its last replica is charged. What it has cost stays."""
         del self._variants[place]
         self._charged_us.pop(place, None)
-        self._store.record((), notes={names.variant_note(place): None})
+        self._lately.pop(place, None)
+        gone = [names.evicted_note(place, model) for model in self._evicted.pop(place, ())]
+        self._store.record((), notes=dict.fromkeys([names.variant_note(place), *gone]))
 
     # --- what is asked ------------------------------------------------------------------------------------------------
 
-    def usd_per_hour(self, endpoint: str) -> dict[str, float]:
-        """What the replicas of each of an endpoint's variants cost now, where a price is known."""
+    def usd_per_hour(self) -> dict[Place, float]:
+        """What the replicas of each variant cost now, where a price is known."""
         return {
-            place[1]: costs.usd_per_hour()
+            place: costs.usd_per_hour()
             for place, costs in self._variants.items()
-            if key_of(place[0]) == key_of(endpoint) and any(account.rate for account in costs.accounts.values())
+            if any(account.rate for account in costs.accounts.values())
         }
-
-    def endpoints(self) -> set[str]:
-        """Those that have, or had a moment ago, anything to be charged."""
-        return {place[0] for place in self._variants}
 
     @property
     def charged_s(self) -> float:
@@ -386,6 +428,13 @@ class Ledger:
     def prices(self) -> Prices:
         """Those that are charged."""
         return self._prices
+
+
+def _wasted(of: VariantReport) -> float:
+    """Which part of the work was on attempts that nobody had an answer of."""
+    wasted_us = sum(version.wasted_us for version in of.versions)
+    answered_us = sum(version.model_latency.sum for version in of.versions)
+    return wasted_us / (wasted_us + answered_us) if wasted_us > 0 else 0.0
 
 
 def _serverless_of(record: EndpointRecord, variant: str) -> Serverless | None:

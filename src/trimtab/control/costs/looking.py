@@ -44,7 +44,9 @@ def look(costs: VariantCosts, replicas: Iterable[ReplicaStatus], record: Endpoin
         if account is None:
             if replica.state in _ENDED or (account := _born(replica, record, at)) is None:
                 continue  # it failed before it was ever seen: what was to be charged for it is not known
-            costs.accounts[replica.id] = account
+            costs.open(replica.id, account)
+        elif replica.state not in _ENDED:
+            account.end_us = None  # it was missing for a while
         if account.ready_us is None and replica.state in _SERVES:
             took_s = replica.budget.load_time_s
             ready_us = at.now_us if took_s is None else account.base_us + int(took_s * SECOND_US)

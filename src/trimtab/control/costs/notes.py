@@ -2,6 +2,7 @@
 
 cost/time                                        Mark: when a ledger last looked
 cost/variant/ENDPOINT/VARIANT                    VariantCosts
+cost/evicted/ENDPOINT/VARIANT/MODEL              a model whose next load is a reload
 cost/hour/START/ENDPOINT/VARIANT/VERSION/MODEL   Cell; START has 12 digits, so that names are in order of time
 cost/day/START/...                               the same of what is long ago
 """
@@ -12,8 +13,10 @@ from typing import Final
 
 from trimtab.policies.costs.cells import CellKey
 
+LAST: Final = "\U0010ffff"  # behind whatever a name can go on with
 TIME: Final = "cost/time"
 VARIANTS: Final = "cost/variant/"
+EVICTED: Final = "cost/evicted/"
 HOURS: Final = "cost/hour/"
 DAYS: Final = "cost/day/"
 
@@ -27,6 +30,17 @@ def place_of(note: str) -> tuple[str, str]:
     """Back from `variant_note`."""
     endpoint, _, variant = note.removeprefix(VARIANTS).partition("/")
     return endpoint, variant
+
+
+def evicted_note(place: tuple[str, str], model: str) -> str:
+    """Of a model that was evicted."""
+    return f"{EVICTED}{place[0]}/{place[1]}/{model}"
+
+
+def evicted_of(note: str) -> tuple[tuple[str, str], str]:
+    """Back from `evicted_note`."""
+    endpoint, variant, model = note.removeprefix(EVICTED).split("/", 2)
+    return (endpoint, variant), model
 
 
 def cell_note(key: CellKey, prefix: str = HOURS) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Protocol
 
@@ -22,26 +22,7 @@ class Prices(Protocol):
         """Of a second of one provisioned environment, used or not."""
         ...
 
-    def notes(self) -> Sequence[str]:
-        """What is to be said beside figures made of these prices: where they are from, how old they are."""
+    def notes(self, instance_types: Iterable[str]) -> Sequence[str]:
+        """What is to be said beside figures made of these prices: that one is derived, or old, or not known. A
+        serverless environment has an instance type, too (`resources.serverless`)."""
         ...
-
-
-class NoPrices:
-    """Nothing has a price."""
-
-    def usd_per_hour(self, instance_type: str) -> Fraction | None:
-        """See Prices."""
-        return None
-
-    def serverless_usd_per_s(self, memory_mib: int) -> Fraction | None:
-        """See Prices."""
-        return None
-
-    def provisioned_usd_per_s(self, memory_mib: int) -> Fraction | None:
-        """See Prices."""
-        return None
-
-    def notes(self) -> Sequence[str]:
-        """See Prices."""
-        return ()

@@ -15,6 +15,7 @@ from trimtab.gateway.meters import Values
 from trimtab.gateway.models.finder import Finder
 from trimtab.gateway.models.model_queue import ModelQueue
 from trimtab.gateway.variant import Variant
+from trimtab.policies.costs.tokens import NONE as NO_TOKENS
 from trimtab.policies.models.names import model_of
 from trimtab.resources.routing import VariantRoute
 from trimtab.wire.reports import ModelsReport
@@ -192,13 +193,18 @@ class HostedVariant(Variant):
             return 0.0
         return self._now_s() - min(queue.oldest_s() for queue in self._working if queue.waiting)
 
-    def _models_report(self) -> ModelsReport | None:
+    def _models_report(self, now_s: float) -> ModelsReport | None:
+        first = list(islice(self._touched, _REPORTED))
+        busy_s = {queue.model: took_s for queue in first if (took_s := queue.take_busy(now_s))}
+        tokens = {queue.model: queue.tokens for queue in first if queue.tokens != NO_TOKENS}
         rows = {queue.model: (queue.hits, queue.misses) for queue in self._touched if queue.hits or queue.misses}
         for queue in self._touched:
             queue.hits = queue.misses = 0
+            queue.tokens = NO_TOKENS
         self._touched = dict(self._working)
-        if not rows and not self._waits.count:
+        if not (rows or busy_s or self._waits.count):
             return None
         hits = sum(row[0] for row in rows.values())
         misses = sum(row[1] for row in rows.values())
-        return ModelsReport(hits, misses, self._waits.take(), dict(islice(rows.items(), _REPORTED)))
+        counted = dict(islice(rows.items(), _REPORTED))
+        return ModelsReport(hits, misses, self._waits.take(), counted, busy_s, tokens)

@@ -10,6 +10,7 @@ from trimtab.gateway.calls import Call
 from trimtab.gateway.lane import Lane
 from trimtab.gateway.variant import Variant
 from trimtab.policies.admission import overfull, overfull_models
+from trimtab.policies.costs.tokens import NONE as NO_TOKENS
 from trimtab.policies.models.copies import Copies
 from trimtab.policies.models.failures import late
 from trimtab.policies.routing import least_outstanding
@@ -49,6 +50,7 @@ class ModelQueue(Variant):
         self.copies = Copies(now_s())
         self.use = 1  # so many copies get requests; the others when these have no room
         self.used = 0  # so many of `lanes` lead to them
+        self.tokens = NO_TOKENS  # in and out, since the last report
         self.asks: dict[HostLink, float] = {}  # hosts that were asked and have not answered, since when
         self.refused: set[HostLink] = set()  # hosts that have no room for it
         self.again_s = 0.0  # no host is asked before
@@ -110,6 +112,15 @@ class ModelQueue(Variant):
         if used >= len(lanes):
             return super()._pick()
         return least_outstanding(lanes[:used], self._random) or least_outstanding(lanes[used:], self._random)
+
+    def take_busy(self, now_s: float) -> float:
+        """Seconds in which copies of the model had a request in hand, since this was last asked."""
+        return sum(lane.take_busy(now_s) for lane in (*self.lanes, *self.retiring))
+
+    def _count_tokens(self, call: Call, custom_attributes: str) -> tuple[int, int]:
+        told = super()._count_tokens(call, custom_attributes)
+        self.tokens = (self.tokens[0] + told[0], self.tokens[1] + told[1])
+        return told
 
     def busy(self) -> bool:
         """Whether the variant has a request in hand: that of another model counts."""

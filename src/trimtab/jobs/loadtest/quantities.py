@@ -12,14 +12,14 @@ _SECONDS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d"
 _QUANTITY: Final = re.compile(r"\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s*([a-z%]*)\s*", re.IGNORECASE)
 
 
-def seconds_of(text: str, what: str) -> float:
+def seconds_of(text: str, what: str, *, may_be_0: bool = False) -> float:
     """Seconds of `text` (a bare number is seconds). Raises Invalid, naming `what`, unless it is more than zero."""
     number, unit = _split(text, what, "30s, 5m, 200ms")
     if (unit or "s") not in _SECONDS:
         raise Invalid(f"{what}: {text!r} has the unit {unit!r}; there are {', '.join(_SECONDS)}.")
     seconds = number * _SECONDS[unit or "s"]
-    if not 0 < seconds < math.inf:
-        raise Invalid(f"{what} must be more than 0, not {text!r}.")
+    if not (0 < seconds < math.inf or (may_be_0 and seconds == 0)):
+        raise Invalid(f"{what} must be {'0 or more' if may_be_0 else 'more than 0'}, not {text!r}.")
     return seconds
 
 

@@ -21,12 +21,12 @@ from trimtab.jobs.loadtest.profiles import of_counts
 from trimtab.jobs.loadtest.quantities import positive
 
 _MAX_ROWS: Final = 20_000_000
-_TIMES: Final = (
+TIME_COLUMNS: Final = (
     "t_s", "t_ms", "t_us", "time_s", "time_ms", "start_s", "arrival_s", "arrival_ms", "time", "timestamp", "datetime",
     "second_of_day", "minute_local", "date", "t",
 )  # fmt: skip
-_COUNTS: Final = ("count", "requests", "invocations", "req_per_s", "rps", "rate", "value")
-_PER_SECOND: Final = frozenset({"req_per_s", "rps", "rate"})
+COUNT_COLUMNS: Final = ("count", "requests", "invocations", "req_per_s", "rps", "rate", "value")
+PER_SECOND_COLUMNS: Final = frozenset({"req_per_s", "rps", "rate"})
 
 
 class Trace(Struct, frozen=True):
@@ -50,7 +50,7 @@ class Trace(Struct, frozen=True):
 def read_trace(path: Path, *, time_column: str = "", count_column: str = "") -> Trace:
     """Read a trace. Raises Invalid with the line where something is wrong."""
     try:
-        with _opened(path) as file:
+        with opened(path) as file:
             return _read(file, path.name, time_column, count_column)
     except (OSError, EOFError, zlib.error) as error:
         raise Invalid(f"The trace {path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
@@ -60,7 +60,8 @@ def read_trace(path: Path, *, time_column: str = "", count_column: str = "") -> 
         raise Invalid(f"The trace {path} is no CSV: {error}.") from error
 
 
-def _opened(path: Path) -> IO[str]:
+def opened(path: Path) -> IO[str]:
+    """The text of a trace, gzip'd or not."""
     return gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="")
 
 
@@ -69,10 +70,10 @@ def _read(file: Iterator[str], name: str, time_column: str, count_column: str) -
     header = [column.strip() for column in next(rows, [])]
     if not header:
         raise Invalid(f"The trace {name} is empty.")
-    if all(_is_number(column) for column in header):
+    if all(is_number(column) for column in header):
         raise Invalid(f"{name}, line 1: there must be a line with the columns' names, such as t_s or timestamp,count.")
-    time_at = _column(header, time_column, _TIMES, name, "of the times", "--time-column")
-    count_at = _column(header, count_column, _COUNTS, name, "of the counts", "--count-column", needed=False)
+    time_at = _column(header, time_column, TIME_COLUMNS, name, "of the times", "--time-column")
+    count_at = _column(header, count_column, COUNT_COLUMNS, name, "of the counts", "--count-column", needed=False)
     times: list[float] = []
     counts: list[float] = []
     for row in rows:
@@ -90,7 +91,7 @@ def _read(file: Iterator[str], name: str, time_column: str, count_column: str) -
             counts.append(_count(row[count_at].strip(), where))
         if len(times) > _MAX_ROWS:
             raise Invalid(f"The trace {name} has more than {_MAX_ROWS:,} rows.")
-    return _trace(times, counts, name, per_second=count_at >= 0 and header[count_at] in _PER_SECOND)
+    return _trace(times, counts, name, per_second=count_at >= 0 and header[count_at] in PER_SECOND_COLUMNS)
 
 
 def _trace(times: Sequence[float], counts: list[float], name: str, *, per_second: bool) -> Trace:
@@ -177,7 +178,8 @@ def _count(text: str, where: str) -> float:
     return value
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a cell is a number: a header has none."""
     try:
         float(text)
     except ValueError:

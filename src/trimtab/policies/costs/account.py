@@ -49,12 +49,23 @@ class Shares(Struct, frozen=True):
     used: Mapping[str, int] = {}
     held: Mapping[str, int] = {}
 
+    def of(self, loads: Mapping[bool, Mapping[str, int]]) -> Mapping[Part, Mapping[str, int]]:
+        """Whose each part is. `loads`: the time that loads took by model, of those again and of the others."""
+        return {
+            Part.SERVING: self.used,
+            Part.RETRIES: self.used,
+            Part.HEADROOM: self.held,
+            Part.IDLE: self.held,
+            Part.RELOADS: loads[True],
+            Part.COLD_STARTS: loads[False],
+        }
+
 
 NO_SHARES: Final = Shares()
 
 
 class Charge(Struct, frozen=True):
-    """What a stretch of an account's time costs, and for what: weights by part and model."""
+    """What a stretch of an account's time costs, and for what: by part, and of each part by model."""
 
     version: str
     instance_type: str
@@ -63,7 +74,8 @@ class Charge(Struct, frozen=True):
     micro_usd: int
     is_priced: bool
     turn: int  # for `resources.cost.spread`
-    weights: dict[tuple[Part, str], int]
+    parts: Mapping[Part, int]  # weights
+    models: Mapping[Part, Mapping[str, int]]  # of each part, weights by model; without any, it is nobody's
 
 
 class Account(Struct, array_like=True):
@@ -157,7 +169,8 @@ class Account(Struct, array_like=True):
             self._cost(end_us) - self._cost(start_us),
             self.rate is not None,
             self.base_us + start_us // SECOND_US,
-            _by_model(parts, shares, loads if stage is Stage.READY else {}),
+            parts,
+            shares.of(loads) if stage is Stage.READY else {},
         )
 
     def _cost(self, at_us: int) -> int:
@@ -183,30 +196,3 @@ class Account(Struct, array_like=True):
             if load.again is again and overlap_us > 0:
                 found[load.model] = found.get(load.model, 0) + overlap_us
         return found
-
-
-def _by_model(
-    parts: Mapping[Part, int], shares: Shares, loads: Mapping[bool, Mapping[str, int]]
-) -> dict[tuple[Part, str], int]:
-    """Each part, by the models that it was for. Weights of one part stay in proportion to the others'."""
-    whose: dict[Part, Mapping[str, int]] = {
-        Part.SERVING: shares.used,
-        Part.RETRIES: shares.used,
-        Part.HEADROOM: shares.held,
-        Part.IDLE: shares.held,
-        Part.RELOADS: loads.get(True, {}),
-        Part.COLD_STARTS: loads.get(False, {}),
-    }
-    scale = 1
-    sums = {part: sum(whose.get(part, {}).values()) for part in parts}
-    for total in sums.values():
-        scale *= total or 1
-    weights: dict[tuple[Part, str], int] = {}
-    for part, us in parts.items():
-        if total := sums[part]:
-            for model, weight in whose[part].items():
-                if weight:
-                    weights[(part, model)] = us * weight * (scale // total)
-        else:
-            weights[(part, "")] = us * scale
-    return weights

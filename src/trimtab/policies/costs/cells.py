@@ -5,16 +5,19 @@ A cell is the smallest thing that can be asked for later; days are made of hours
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from msgspec import Struct, field
 
 from trimtab.policies.costs.account import Charge
-from trimtab.resources.cost import Part, divided_among, spread
+from trimtab.resources.cost import Part, spread
 
 HOUR_S: Final = 3600
 DAY_S: Final = 86_400
+
+
+_NOBODYS: Final = {"": 1}
 
 
 class CellKey(NamedTuple):
@@ -70,18 +73,29 @@ class Cell(Struct, array_like=True):
         )  # fmt: skip
 
 
-def entries(charge: Charge, endpoint: str, variant: str, shift_us: int) -> Iterable[tuple[CellKey, Cell]]:
-    """What a charge adds to which cells. `shift_us`: steady time less wall time. The amounts sum to the charge's."""
+def add_charge(cells: dict[CellKey, Cell], charge: Charge, endpoint: str, variant: str, shift_us: int) -> None:
+    """Add a charge to the cells that it belongs to. `shift_us`: steady time less wall time. All of it is added.
+
+    Models are rounded at other places than parts (the square of a turn): else a part that is rounded up at some turns
+    only would come to the same model at each of them.
+    """
     hour_s = (charge.start_us - shift_us) // (HOUR_S * 1_000_000) * HOUR_S
-    span_us = charge.end_us - charge.start_us
-    rest = min(charge.weights, default=(Part.IDLE, ""))
-    amounts = spread(charge.micro_usd, charge.weights, rest=rest, turn=charge.turn)
-    times = divided_among(span_us, charge.weights, rest=rest)
-    for part, model in sorted(charge.weights):
-        us = times.get((part, model), 0)
-        cell = Cell(replica_us=us, unpriced_us=0 if charge.is_priced else us, instance_type=charge.instance_type)
-        cell.pay(part, amounts.get((part, model), 0))
-        yield CellKey(hour_s, endpoint, variant, charge.version, model), cell
+    amounts = spread(charge.micro_usd, charge.parts, rest=Part.IDLE, turn=charge.turn)
+    times = spread(charge.end_us - charge.start_us, charge.parts, rest=Part.IDLE, turn=0)
+    for part, us in times.items():
+        whose = charge.models.get(part) or _NOBODYS
+        by_model = spread(amounts.get(part, 0), whose, rest="", turn=charge.turn**2)
+        for model, model_us in spread(us, whose, rest="", turn=0).items():
+            key = CellKey(hour_s, endpoint, variant, charge.version, model)
+            if (cell := cells.get(key)) is None:
+                cell = cells[key] = Cell(instance_type=charge.instance_type)
+            cell.replica_us += model_us
+            if not charge.is_priced:
+                cell.unpriced_us += model_us
+            cell.pay(part, by_model.pop(model, 0))
+        for model, amount in by_model.items():  # of a time too short to be told
+            key = CellKey(hour_s, endpoint, variant, charge.version, model)
+            cells.setdefault(key, Cell(instance_type=charge.instance_type)).pay(part, amount)
 
 
 def by_day(hours: Mapping[CellKey, Cell]) -> dict[CellKey, Cell]:

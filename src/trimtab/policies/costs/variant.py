@@ -14,10 +14,10 @@ import msgspec
 from msgspec import Struct, field
 
 from trimtab.policies.costs.account import NO_SHARES, Account, Charge, Load, Rate, Shares, Work
-from trimtab.policies.costs.cells import HOUR_S, Cell, CellKey, entries
+from trimtab.policies.costs.cells import HOUR_S, Cell
 from trimtab.resources.cost import Part, micro_usd
 
-_EVICTED_KEPT: Final = 5_000  # names
+_OVER_KEPT: Final = 50  # a replica that is missed in error is back within seconds
 _HOUR_US: Final = HOUR_S * 1_000_000
 _MS_PER_GB: Final = 1024  # MiB of a GB
 
@@ -30,27 +30,50 @@ class PayPerUse(Struct, array_like=True):
     billed_ms: int = 0
 
 
+class ModelUse(Struct, array_like=True):
+    """What one model of several did since that was last charged."""
+
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    busy_us: int = 0
+
+
 class VariantCosts(Struct, array_like=True):
-    """One variant. `totals`: micro-dollars by Part since it exists; `used`: requests by model since it was charged."""
+    """One variant. `totals`: micro-dollars by Part since it exists. `models`: what each did since it was charged, of
+    `version`: they are many, and told every second."""
 
     accounts: dict[str, Account] = field(default_factory=dict)  # by replica
     totals: dict[str, int] = field(default_factory=dict)
-    used: dict[str, int] = field(default_factory=dict)
     pay: PayPerUse | None = None
-    evicted: dict[str, None] = field(default_factory=dict)  # models that were here and are not: the oldest first
+    models: dict[str, ModelUse] = field(default_factory=dict)
+    version: str = ""
+    over: dict[str, int] = field(default_factory=dict)  # of replicas that are gone: charged through; the newest last
+
+    def open(self, replica_id: str, account: Account) -> None:
+        """A replica is there. One that was taken for gone goes on from where it is charged."""
+        if (through_us := self.over.pop(replica_id, None)) is not None:
+            account.base_us = account.through_us = max(account.through_us, through_us)
+        self.accounts[replica_id] = account
 
     def charge(
-        self, to_us: int, shift_us: int, held: Mapping[str, Mapping[str, int]]
-    ) -> Iterator[tuple[Charge, Account]]:
-        """Charge every replica through `to_us`; those that are over are forgotten. `held`: the bytes of models by
-        replica, where they have several."""
+        self, to_us: int, shift_us: int, used: Mapping[str, int], held: Mapping[str, Mapping[str, int]]
+    ) -> Iterator[Charge]:
+        """Charge every replica through `to_us`; those that are over are forgotten. `used`: how long each model worked
+        lately; `held`: the bytes of models by replica, where they have several."""
         for replica_id, account in list(self.accounts.items()):
-            shares = Shares(self.used, held[replica_id]) if replica_id in held else NO_SHARES
-            for charge in account.charge(to_us, shares, hours(account.through_us, to_us, shift_us)):
-                yield charge, account
+            shares = Shares(used, held[replica_id]) if replica_id in held else NO_SHARES
+            yield from account.charge(to_us, shares, hours(account.through_us, to_us, shift_us))
             if account.is_over:
                 del self.accounts[replica_id]
-        self.used = {}
+                self.over[replica_id] = account.through_us
+                while len(self.over) > _OVER_KEPT:
+                    del self.over[next(iter(self.over))]
+
+    def take_models(self) -> dict[str, ModelUse]:
+        """What models did since this was last asked."""
+        taken, self.models = self.models, {}
+        return taken
 
     def paid(self, parts: Mapping[str, int]) -> None:
         """Count what was charged."""
@@ -73,21 +96,22 @@ class VariantCosts(Struct, array_like=True):
         cell.pay(Part.SERVING, _bill_of(pay) - before)
         return cell
 
-    def loaded(self, replica_id: str, model: str, start_us: int, end_us: int) -> None:
-        """A model was loaded into a replica."""
-        again = model in self.evicted
-        self.evicted.pop(model, None)
+    def model_worked(self, model: str, requests: int, tokens: tuple[int, int], busy_us: int) -> None:
+        """A report on one of several models."""
+        use = self.models.get(model)
+        if use is None:
+            use = self.models[model] = ModelUse()
+        use.requests += requests
+        use.input_tokens += tokens[0]
+        use.output_tokens += tokens[1]
+        use.busy_us += busy_us
+
+    def loaded(self, replica_id: str, model: str, start_us: int, end_us: int, *, again: bool) -> None:
+        """A model was loaded into a replica; `again`: it had been evicted."""
         if (account := self.accounts.get(replica_id)) is not None:
             start_us = max(start_us, account.through_us)
             if end_us > start_us:
                 account.loads.append(Load(start_us, end_us, model, again))
-
-    def unloaded(self, model: str) -> None:
-        """A model was evicted, or given up since nobody asked for it: its next load is a reload."""
-        self.evicted.pop(model, None)
-        self.evicted[model] = None
-        while len(self.evicted) > _EVICTED_KEPT:
-            del self.evicted[next(iter(self.evicted))]
 
     def usd_per_hour(self) -> float:
         """What the replicas that there are cost now."""
@@ -108,14 +132,6 @@ def hours(from_us: int, to_us: int, shift_us: int) -> list[int]:
     first = (from_us - shift_us) // _HOUR_US + 1
     last = (to_us - shift_us - 1) // _HOUR_US
     return [hour * _HOUR_US + shift_us for hour in range(first, last + 1)]
-
-
-def cells_of(charge: Charge, endpoint: str, variant: str, shift_us: int) -> dict[CellKey, Cell]:
-    """What a charge adds, by cell."""
-    found: dict[CellKey, Cell] = {}
-    for key, cell in entries(charge, endpoint, variant, shift_us):
-        found.setdefault(key, Cell()).add(cell)
-    return found
 
 
 packed = msgspec.msgpack.Encoder().encode

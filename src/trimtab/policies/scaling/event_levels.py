@@ -59,7 +59,7 @@ def judge(levels: Levels, seen: Seen, windows: Windows, aim: float, most: int) -
     if now.at_s - point_s >= POINT_S - ROUNDING:
         history, point_s = remember(history, demand), now.at_s
     if now.at_s - rise_s >= _RISE_EVERY_S:
-        rise, rise_s = usual_rise(history, seen.told.start_s), now.at_s
+        rise, rise_s = usual_rise(history, seen.told.start_s, windows.headroom), now.at_s
     return Levels(
         rate_before=_rate_before(seen, windows),
         work_s=work_s,

@@ -18,9 +18,10 @@ def remember(history: tuple[float, ...], demand: float) -> tuple[float, ...]:
     return (*history[-_POINTS + 1 :], demand)
 
 
-def usual_rise(history: tuple[float, ...], start_s: float) -> float:
-    """By how many replicas demand rises within `start_s`: what 95 of 100 moments of the last hour did not exceed."""
-    if start_s < NO_SPARE_S or len(history) < _LEAST_POINTS:
+def usual_rise(history: tuple[float, ...], start_s: float, quantile: float = QUANTILE) -> float:
+    """By how many replicas demand rises within `start_s`: what this part of the moments of the last hour did not exceed
+    (0: none is kept)."""
+    if start_s < NO_SPARE_S or len(history) < _LEAST_POINTS or not quantile:
         return 0.0
     points = max(ceil(start_s / POINT_S), 1)
     rises = sorted(
@@ -28,5 +29,5 @@ def usual_rise(history: tuple[float, ...], start_s: float) -> float:
     )
     if not rises:
         return 0.0
-    rise = rises[min(int(QUANTILE * len(rises)), len(rises) - 1)]
+    rise = rises[min(int(quantile * len(rises)), len(rises) - 1)]
     return max(rise, 0.0) * min(start_s / (points * POINT_S), 1.0)

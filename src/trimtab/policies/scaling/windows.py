@@ -10,6 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from trimtab.policies.scaling.headroom import QUANTILE
 from trimtab.policies.scaling.inputs import Load
 from trimtab.resources.scaling import TargetTracking
 
@@ -26,10 +27,14 @@ _SLACK_S: Final = 1.0  # counters of several gateways are not read at the same m
 
 
 class Windows(Struct, frozen=True):
-    """Lengths of the windows of a policy. Steps are a sixth of the panic window (1 s by default), and 360 at most."""
+    """Lengths of the windows of a policy. Steps are a sixth of the panic window (1 s by default), and 360 at most.
+
+    `headroom`: spare replicas are kept for this part of the rises of the last hour; 0: none.
+    """
 
     stable_s: float
     panic_s: float
+    headroom: float = QUANTILE
 
     @property
     def step_s(self) -> float:
@@ -38,30 +43,35 @@ class Windows(Struct, frozen=True):
 
 
 def windows_of(tracking: TargetTracking) -> Windows:
-    """As the metric's dimensions StableWindowSeconds and PanicWindowSeconds say. ValueError names what is wrong."""
+    """As the metric's dimensions StableWindowSeconds, PanicWindowSeconds and HeadroomQuantile say. ValueError names
+    what is wrong."""
     return _windows(tracking.stat.dimensions if tracking.stat is not None else ())
 
 
 @lru_cache(maxsize=1024)
 def _windows(dimensions: tuple[tuple[str, str], ...]) -> Windows:
     given = dict(dimensions)
-    stable_s = _seconds(given, "StableWindowSeconds", STABLE_S, LEAST_STABLE_S, MOST_STABLE_S)
+    seconds = "a number of seconds"
+    stable_s = _number(given, "StableWindowSeconds", STABLE_S, LEAST_STABLE_S, MOST_STABLE_S, seconds)
+    panic_s = max(stable_s / 10, LEAST_PANIC_S)
     return Windows(
-        stable_s, _seconds(given, "PanicWindowSeconds", max(stable_s / 10, LEAST_PANIC_S), LEAST_PANIC_S, stable_s)
+        stable_s,
+        _number(given, "PanicWindowSeconds", panic_s, LEAST_PANIC_S, stable_s, seconds),
+        _number(given, "HeadroomQuantile", QUANTILE, 0.0, 1.0, "a number"),
     )
 
 
-def _seconds(given: dict[str, str], name: str, default_s: float, least_s: float, most_s: float) -> float:
+def _number(given: dict[str, str], name: str, default: float, least: float, most: float, what: str) -> float:
     text = given.get(name)
     if text is None:
-        return default_s
+        return default
     try:
-        value_s = float(text)
+        value = float(text)
     except ValueError:
-        value_s = float("nan")
-    if not least_s <= value_s <= most_s:
-        raise ValueError(f"{name} must be a number of seconds from {least_s:g} to {most_s:g}, not {text!r}")
-    return value_s
+        value = float("nan")
+    if not least <= value <= most:
+        raise ValueError(f"{name} must be {what} from {least:g} to {most:g}, not {text!r}")
+    return value
 
 
 class Mark(Struct, frozen=True, gc=False):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from trimtab.advisor.prices.book import aws_list, book
-from trimtab.advisor.prices.fleet import Cost, hosting_cost
+from trimtab.advisor.prices.fleet import Cost, hosting_cost, with_serverless
 from trimtab.advisor.prices.price import Use
 from trimtab.errors import Invalid
 
@@ -97,6 +97,26 @@ def test_serverless_costs_in_proportion_to_memory() -> None:
     assert one.micro_usd(1_000_000) == 20_000_000
 
 
+def test_provisioned_concurrency_has_the_price_that_the_user_says_in_proportion_to_memory(tmp_path: Path) -> None:
+    prices = book()
+    assert prices.provisioned(2048) is None
+    assert prices.notes(date(2026, 8, 1)) == [
+        "provisioned concurrency of serverless inference (us-east-1): no price is known, so it is left out"
+    ]
+    path = tmp_path / "prices.csv"
+    path.write_text(
+        "service,item,region,unit,usd_per_unit,as_of,source\n"
+        'sagemaker-serverless,"provisioned inference compute, 1 GB memory",us-east-1,second,0.000008,2026-10-01,bill\n'
+    )
+    prices = book(path)
+    two, usual = prices.provisioned(2048), prices.serverless(2048)
+    assert two is not None
+    assert usual is not None
+    assert two.usd == Decimal("0.000016")
+    assert two.is_derived
+    assert usual.usd == Decimal("0.00004")
+
+
 def test_costs_add_up_and_say_what_they_leave_out() -> None:
     cost = hosting_cost([("ml.m5.large", 2), ("ml.g5.xlarge", 1), ("ml.unheard.of", 3)], book())
     assert cost is not None
@@ -112,6 +132,15 @@ def test_nothing_is_said_of_instances_without_a_price() -> None:
 def test_a_thousand_requests_cost_what_their_time_costs() -> None:
     assert Cost(3.6).per_1000_requests(1000) == pytest.approx(0.001)
     assert Cost(3.6).per_1000_requests(0) is None
+
+
+def test_serverless_requests_cost_what_each_is_billed_whatever_the_rate() -> None:
+    cost = with_serverless(None, 0.5, book())
+    assert cost is not None
+    assert cost.per_1000_requests(7.0) == cost.per_1000_requests(70.0) == pytest.approx(0.01)
+    both = with_serverless(Cost(3.6), 0.5, book())
+    assert both is not None
+    assert both.per_1000_requests(1000) == pytest.approx(0.011)
 
 
 def test_hardware_of_the_users_own_costs_what_they_say(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trimtab.advisor.prices.shapes import shape_of, shapes
+from trimtab.advisor.prices.tables import discounts
 
 
 def test_a_shape_tells_cpus_memory_and_accelerators() -> None:
@@ -26,3 +27,9 @@ def test_every_shape_is_whole() -> None:
         assert shape.vcpus > 0
         assert shape.memory_gib > 0
         assert bool(shape.accelerator) == (shape.accelerators > 0)
+
+
+def test_commitments_take_something_off_and_say_where_that_was_read() -> None:
+    found = discounts()
+    assert {discount.applies_to for discount in found} == {"ec2", "ec2-gpu", "sagemaker"}
+    assert all(0 < discount.off < 1 and discount.source for discount in found)

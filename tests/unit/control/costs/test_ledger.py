@@ -159,6 +159,24 @@ def test_what_died_while_control_was_away_is_charged_until_it_was_last_seen() ->
     assert world.spent() == micro_usd(Fraction("0.115"), Fraction(30))
 
 
+def test_a_replica_that_is_found_late_is_charged_once_all_the_same() -> None:
+    for found_after_s in (4, 40):  # before and after what it was charged to was settled
+        world = LedgerWorld()
+        replica = world.ready()
+        world.passes(30)
+        world.store.commit()
+        listed = dict(world.replicas)
+        world.crash(away_s=2.0, then=world.replicas.clear)
+        world.passes(found_after_s)
+        world.settle()
+        world.replicas.update(listed)
+        world.ledger.look()
+        world.passes(20)
+        world.ends(replica)
+        world.passes(10)
+        assert world.spent() == micro_usd(Fraction("0.115"), Fraction(52 + found_after_s))
+
+
 def test_a_machine_that_was_off_costs_nothing() -> None:
     world = LedgerWorld()
     replica = world.ready()
@@ -179,6 +197,22 @@ def test_jumps_of_the_wall_clock_charge_nothing() -> None:
     world.ends(replica)
     world.passes(5)
     assert world.spent() == micro_usd(Fraction("0.115"), Fraction(80))
+
+
+def test_hours_are_not_begun_anew_when_the_wall_clock_comes_to_them_again() -> None:
+    world = LedgerWorld()
+    replica = world.ready()
+    world.passes(60)
+    world.settle()
+    world.clock.set_wall(world.clock.now_s() - 86_400.0)
+    world.store.commit()
+    world.crash()
+    world.passes(60)
+    world.clock.set_wall(world.clock.now_s() + 86_400.0)
+    world.passes(60)
+    world.ends(replica)
+    world.passes(5)
+    assert world.spent() == micro_usd(Fraction("0.115"), Fraction(181))
 
 
 def test_a_gap_is_shown_in_the_hours_that_it_was_in() -> None:
@@ -252,7 +286,7 @@ def test_models_of_one_replica_share_it_by_use_and_by_memory() -> None:
         world.reports(
             {replica: 0.5},
             versions=[VersionReport(version="v1", ended=4)],
-            models=ModelsReport(hits=4, models={"a": (1, 0), "b": (3, 0)}),
+            models=ModelsReport(hits=4, models={"a": (1, 0), "b": (3, 0)}, busy_s={"a": 0.125, "b": 0.375}),
         )
     world.passes(30)
     by_model = {key.model: cell for key, cell in world.cells().items()}
@@ -261,6 +295,7 @@ def test_models_of_one_replica_share_it_by_use_and_by_memory() -> None:
     ready = {model: cell.parts["headroom"] for model, cell in by_model.items()}
     assert abs(ready["a"] / ready["b"] - 3) < 0.03
     assert abs(ready[""] / ready["b"] - 1) < 0.03  # free memory is nobody's
+    assert "serving" not in by_model[""].parts
     assert {model: cell.requests for model, cell in by_model.items()} == {"": 0, "a": 40, "b": 120}
 
 
@@ -278,10 +313,17 @@ def test_a_load_of_a_model_that_had_been_evicted_is_a_reload() -> None:
     world.passes(20)
     told("unloaded", "evicted", 2)
     world.passes(20)
-    told("loaded", "asked", 3, load_s=3.0)
+    world.store.commit()
+    world.crash()  # it is known to the next control, too
     world.passes(20)
+    told("loaded", "asked", 3, load_s=3.0)
+    told("unloaded", "deleted", 4)
+    world.passes(20)
+    told("loaded", "asked", 5, load_s=0.5)  # put there anew
+    world.passes(20)
+    world.settle()
     costs = {key.model: cell.parts for key, cell in world.cells().items()}
-    assert near(costs["a"]["cold-starts"], 2, slack=40)
+    assert near(costs["a"]["cold-starts"], 2.5, slack=40)
     assert near(costs["a"]["reloads"], 3, slack=40)
 
 
@@ -327,7 +369,8 @@ def test_an_endpoint_that_is_no_more_is_not_remembered_but_what_it_has_cost_is()
     world.ends(replica)
     world.records.clear()
     world.passes(10)
-    assert world.ledger.endpoints() == set()
+    assert world.store.notes("cost/variant/") == {}
+    assert world.ledger.usd_per_hour() == {}
     assert world.spent() == micro_usd(Fraction("0.115"), Fraction(30))
 
 

@@ -23,6 +23,19 @@ async def test_a_report_counts_the_requests_of_all_models(hosts, echoing):
     (version,) = report.versions
     assert (report.received, version.ended, version.latency.count, version.server_faults) == (4, 4, 3, 1)
     assert report.busy_s.keys() == {"h0"}
+    assert report.models.busy_s.keys() == {"a", "b", "bad"}
+    assert all(took_s > 0 for took_s in report.models.busy_s.values())
+
+
+async def test_tokens_are_counted_by_model(hosts):
+    host = await hosts.open()
+    await hosts.load(host, "a", lambda got: got.answer(b"x", custom_attributes="input_tokens=2, output_tokens=5"))
+    await host.until(lambda: hosts.held == [{"a"}])
+    for _ in range(2):
+        await hosts.ask("a").outcome()
+    report = report_of(hosts)
+    assert report.models.tokens == {"a": (4, 10)}
+    assert report.versions[0].output_tokens == 10
 
 
 async def test_hits_and_misses_are_counted_and_how_long_a_miss_waited(hosts, echoing):

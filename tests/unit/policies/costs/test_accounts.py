@@ -9,8 +9,8 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimtab.policies.costs.account import Account, Shares, Work
-from trimtab.policies.costs.cells import Cell, entries
+from trimtab.policies.costs.account import Account, Charge, Shares, Work
+from trimtab.policies.costs.cells import Cell, CellKey, add_charge
 from trimtab.policies.costs.split import Stage, split
 from trimtab.policies.costs.steady import SteadyTime
 from trimtab.resources.cost import Part, divided_among, micro_usd, spread
@@ -47,8 +47,9 @@ def test_charges_sum_to_the_bill_in_however_many_steps(account: Account, steps: 
 def test_what_cells_get_is_what_was_charged(account: Account, to_us: int, models: dict[str, int], shift: int) -> None:
     account.rate = RATE
     for charge in account.charge(to_us, Shares(models, models)):
-        together = Cell()
-        for _, cell in entries(charge, "fraud", "main", shift):
+        together, cells = Cell(), dict[CellKey, Cell]()
+        add_charge(cells, charge, "fraud", "main", shift)
+        for cell in cells.values():
             together.add(cell)
         assert together.micro_usd == charge.micro_usd
         assert together.replica_us == charge.end_us - charge.start_us
@@ -91,6 +92,28 @@ def test_what_is_spread_over_many_small_pieces_comes_to_each_ones_share(
     for key, weight in by_key.items():
         if sum(weights):
             assert abs(got[key] - 200 * total * weight / sum(weights)) <= 6
+
+
+@given(st.integers(1, 5), st.integers(0, 10**9))
+def test_models_of_a_part_that_is_small_get_their_shares_of_it_all_the_same(spent: int, turn: int) -> None:
+    cells: dict[CellKey, Cell] = {}
+    parts, models = {Part.SERVING: 7, Part.HEADROOM: 93}, {"a": 3, "b": 1}
+    for number in range(3000):
+        charge = Charge(
+            version="v1",
+            instance_type="ml.g5.xlarge",
+            start_us=number * 10**6,
+            end_us=(number + 1) * 10**6,
+            micro_usd=spent,
+            is_priced=True,
+            turn=turn + number,
+            parts=parts,
+            models={Part.SERVING: models},
+        )
+        add_charge(cells, charge, "fraud", "main", 0)
+    serving = {key.model: cell.parts["serving"] for key, cell in cells.items() if "serving" in cell.parts}
+    assert abs(sum(serving.values()) - 3000 * spent * 0.07) < 6
+    assert 0.55 < serving["a"] / sum(serving.values()) < 0.95  # 0.75 of some hundred; not all, and not none
 
 
 def test_work_is_thrown_away_only_where_there_was_work() -> None:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from fractions import Fraction
 from typing import Any, Final
 
 from trimtab.advisor.audit.account import Account
-from trimtab.advisor.audit.money import Money
+from trimtab.advisor.audit.money import Money, storage_month
 from trimtab.advisor.audit.stored import Bucket, Folder, Rule
 from trimtab.advisor.finding import Call, Confidence, Finding, Fix, Risk
 from trimtab.advisor.prices.book import Book
-from trimtab.resources.cost import MICRO
 
 KIND: Final = "checkpoints-kept"
 _GB: Final = 2**30
 _DAYS: Final = 30  # S3 moves nothing to STANDARD_IA earlier
-_STANDARD: Final = "Standard storage, first 50 TB"
+STANDARD: Final = "Standard storage, first 50 TB"
 _COLDER: Final = "Standard-IA storage"
 _SHOWN: Final = 5
 _NOTE: Final = (
@@ -78,14 +75,9 @@ def _where(bucket: Bucket, kept: list[Folder]) -> str:
 
 
 def _saves(kept: list[Folder], account: Account, book: Book) -> Money:
-    warm = book.other("s3", _STANDARD, account.region)
-    cold = book.other("s3", _COLDER, account.region)
-    if warm is None or cold is None:
-        return Money(None, f"S3's prices in {account.region} are not known")
-    today = datetime.fromtimestamp(account.at_s, UTC).date()
-    note = "; ".join(dict.fromkeys(filter(None, (warm.note(today), cold.note(today)))))
-    usd = Fraction(warm.usd - cold.usd) * Fraction(sum(folder.old_bytes for folder in kept), _GB)
-    return Money(int(usd * MICRO), note)
+    old_bytes = sum(folder.old_bytes for folder in kept)
+    warm = storage_month(book, "s3", STANDARD, old_bytes, region=account.region, at_s=account.at_s)
+    return warm.minus(storage_month(book, "s3", _COLDER, old_bytes, region=account.region, at_s=account.at_s))
 
 
 def _fix(bucket: Bucket, kept: list[Folder]) -> Fix:

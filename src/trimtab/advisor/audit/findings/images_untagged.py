@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from fractions import Fraction
 from typing import Final
 
 from trimtab.advisor.audit.account import Account
 from trimtab.advisor.audit.findings.images import digests_in_use
-from trimtab.advisor.audit.money import Money
+from trimtab.advisor.audit.money import storage_month
 from trimtab.advisor.audit.stored import Image, Repository
 from trimtab.advisor.finding import Call, Confidence, Finding, Fix, Risk
 from trimtab.advisor.prices.book import Book
-from trimtab.resources.cost import MICRO
 
 KIND: Final = "images-untagged"
 DAYS: Final = 14
 _GB: Final = 2**30
-_STORAGE: Final = "private repository storage"
+IMAGES: Final = "private repository storage"  # by its name in the price list
 
 
 def find(account: Account, book: Book) -> Iterator[Finding]:
@@ -41,7 +38,7 @@ def find(account: Account, book: Book) -> Iterator[Finding]:
 
 def _finding(repository: Repository, old: list[Image], account: Account, book: Book) -> Finding:
     size_bytes = sum(image.size_bytes for image in old)
-    saves = _saves(size_bytes, account, book)
+    saves = storage_month(book, "ecr", IMAGES, size_bytes, region=account.region, at_s=account.at_s)
     count = len(old)
     return Finding(
         id=f"{KIND}/{repository.name}",
@@ -60,14 +57,6 @@ def _finding(repository: Repository, old: list[Image], account: Account, book: B
         confidence=Confidence.MEDIUM,
         fix=_fix(repository),
     )
-
-
-def _saves(size_bytes: int, account: Account, book: Book) -> Money:
-    price = book.other("ecr", _STORAGE, account.region)
-    if price is None:
-        return Money(None, f"ECR's price in {account.region} is not known")
-    today = datetime.fromtimestamp(account.at_s, UTC).date()
-    return Money(int(Fraction(price.usd) * Fraction(size_bytes, _GB) * MICRO), price.note(today))
 
 
 def _fix(repository: Repository) -> Fix:

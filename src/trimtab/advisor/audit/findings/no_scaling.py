@@ -12,6 +12,7 @@ from trimtab.advisor.audit.account import Account, Endpoint, Variant
 from trimtab.advisor.audit.findings.usage import finding_id, month_of, per_day, used
 from trimtab.advisor.audit.measures import Measure
 from trimtab.advisor.audit.money import instances_month
+from trimtab.advisor.audit.resilience import floor
 from trimtab.advisor.audit.series import Series
 from trimtab.advisor.finding import Call, Confidence, Finding, Fix, Risk
 from trimtab.advisor.prices.book import Book
@@ -33,7 +34,7 @@ def find(account: Account, book: Book) -> Iterator[Finding]:
         why = _why(variant)
         if not why:
             continue
-        fewest = 0 if endpoint.is_async else min(variant.count, _FEWEST)
+        fewest = 0 if endpoint.is_async else max(min(variant.count, _FEWEST), floor(endpoint, account))
         needed = _needed(requests, variant.count, fewest)
         now = month_of(account, variant, book)
         then = instances_month(book, variant.instance_type, needed, region=account.region, at_s=account.at_s)
@@ -83,7 +84,7 @@ def _needed(requests: Series, count: int, fewest: int) -> float:
     rates, peak = requests.filled, requests.peak or 0.0
     quiet = math.ceil(_QUIET_S / requests.period_s)
     latest = np.lib.stride_tricks.sliding_window_view(np.pad(rates, (quiet, 0)), quiet + 1).max(axis=1)
-    return float(np.clip(np.ceil(count * latest / peak - 1e-9), fewest, count).mean())
+    return float(np.clip(np.ceil(count * latest / peak - 1e-9), fewest, max(fewest, count)).mean())
 
 
 def _fix(endpoint: Endpoint, variant: Variant, requests: Series, fewest: int) -> Fix:
@@ -108,7 +109,12 @@ def _fix(endpoint: Endpoint, variant: Variant, requests: Series, fewest: int) ->
         if endpoint.is_async
         else ""
     )
-    return Fix(title="Let the number of instances follow the load", calls=tuple(calls), document=document)
+    return Fix(
+        title="Let the number of instances follow the load",
+        calls=tuple(calls),
+        document=document,
+        is_safe=not endpoint.is_async,
+    )
 
 
 def _tracking(endpoint: Endpoint, variant: Variant, requests: Series) -> dict[str, Any]:

@@ -11,7 +11,16 @@ from typing import Final
 from msgspec import Struct
 
 from trimtab.advisor.audit.account import Account, Container, Endpoint, Variant
-from trimtab.advisor.audit.findings.usage import busy_part, gpu_percent, gpus, mean_count, month_of, per_day, used
+from trimtab.advisor.audit.findings.usage import (
+    HABIT_DAYS,
+    busy_part,
+    gpu_percent,
+    gpus,
+    mean_count,
+    month_of,
+    per_day,
+    used,
+)
 from trimtab.advisor.audit.measures import Measure
 from trimtab.advisor.audit.money import Money, instances_month
 from trimtab.advisor.audit.series import Series
@@ -57,7 +66,7 @@ def find(account: Account, book: Book) -> Iterator[Finding]:
     Equal means image and environment: their code is in the artifact or in the image, or the environments would differ.
     """
     groups: defaultdict[tuple[str, ...], list[Member]] = defaultdict(list)
-    for endpoint, variant, requests in used(account):
+    for endpoint, variant, requests in used(account, least_days=HABIT_DAYS):
         container = _alone(endpoint, variant)
         busy = _busy(variant, requests)
         if container is None or variant.model is None or busy is None or busy >= _BUSY:

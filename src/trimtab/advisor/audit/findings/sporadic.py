@@ -9,6 +9,7 @@ from typing import Final
 from trimtab.advisor.audit.account import Account, Endpoint, Variant
 from trimtab.advisor.audit.findings.schedule import schedule_of
 from trimtab.advisor.audit.findings.usage import (
+    HABIT_DAYS,
     MICROSECOND,
     busy_s_a_month,
     finding_id,
@@ -35,7 +36,7 @@ _SLOWER: Final = 1.5  # AWS gives processor time in proportion to memory: the sa
 
 def find(account: Account, book: Book) -> Iterator[Finding]:
     """Real-time CPU variants that would cost less than half as serverless ones, and that AWS would take as such."""
-    for endpoint, variant, requests in used(account):
+    for endpoint, variant, requests in used(account, least_days=HABIT_DAYS):
         if not may_be_serverless(endpoint, variant) or schedule_of(requests) is not None:
             continue
         seen = observed(requests).filled

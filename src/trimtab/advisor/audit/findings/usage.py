@@ -15,6 +15,8 @@ from trimtab.advisor.prices.book import Book
 from trimtab.advisor.prices.shapes import shape_of
 
 MICROSECOND: Final = 1e-6
+HABIT_DAYS: Final = 3.0
+"""An endpoint that was looked at for less has no habits yet that another mode could be chosen by."""
 _AWS_SAMPLES: Final = 60  # of CPUUtilization, by instance and hour
 _OWN_SAMPLES: Final = 3600  # trimtab publishes them by the second
 
@@ -31,11 +33,11 @@ def on_instances(account: Account) -> Iterator[tuple[Endpoint, Variant]]:
             yield endpoint, variant
 
 
-def used(account: Account) -> Iterator[tuple[Endpoint, Variant, Series]]:
-    """Of these, those whose requests were seen, and came: with the requests in each 300 s."""
+def used(account: Account, *, least_days: float = 0.0) -> Iterator[tuple[Endpoint, Variant, Series]]:
+    """Of these, those whose requests were seen, for so many days, and came: with the requests in each 300 s."""
     for endpoint, variant in on_instances(account):
         requests = variant.requests
-        if requests is not None and requests.total > 0:
+        if requests is not None and requests.total > 0 and observed_days(requests) >= least_days:
             yield endpoint, variant, requests
 
 

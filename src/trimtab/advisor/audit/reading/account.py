@@ -8,9 +8,11 @@ from typing import Final
 from msgspec.structs import replace
 
 from trimtab.advisor.audit.account import Account, Endpoint, Scaling, Variant
+from trimtab.advisor.audit.measures import Measure
 from trimtab.advisor.audit.reading import payloads
 from trimtab.advisor.audit.reading.buckets import read_buckets, used
 from trimtab.advisor.audit.reading.hosting import read_endpoints
+from trimtab.advisor.audit.reading.identity import account_number
 from trimtab.advisor.audit.reading.images import read_repositories
 from trimtab.advisor.audit.reading.jobs import read_training, read_transforms
 from trimtab.advisor.audit.reading.login import Login
@@ -18,23 +20,25 @@ from trimtab.advisor.audit.reading.metrics import MINUTE_S, Key, read_metrics, r
 from trimtab.advisor.audit.reading.reader import Reader
 from trimtab.advisor.audit.reading.scaling import read_scaling
 from trimtab.advisor.audit.reading.tags import with_tags
+from trimtab.advisor.audit.series import Series
 from trimtab.errors import Invalid
 
 MOST_DAYS: Final = 15
 """CloudWatch keeps points of a minute for so long."""
 
 Progress = Callable[[str], None]
+Measured = Mapping[Measure, Series]
 
 
 def read_account(login: Login, *, days: int, now_s: float, progress: Progress = lambda step: None) -> Account:
     """One look at the account that `login` is of. Each subject is read by a file of its own beside this one.
 
-    Invalid: there is nothing to log in with, or `days` is more than CloudWatch has.
+    Invalid: `days` is more than CloudWatch has. Denied, Unavailable: see `account_number`.
     """
     if not 1 <= days <= MOST_DAYS:
         raise Invalid(f"--days is 1 to {MOST_DAYS}: CloudWatch keeps what is needed for {MOST_DAYS} days.")
+    number = account_number(login)
     reader = Reader(login)
-    identity = reader.call("sts", "get_caller_identity", "The account's number")
     progress("endpoints")
     endpoints = _endpoints(reader, days, now_s, progress)
     progress("jobs")
@@ -44,7 +48,7 @@ def read_account(login: Login, *, days: int, now_s: float, progress: Progress = 
     buckets = read_buckets(reader, used(endpoints, training or ()), now_s=now_s)
     repositories = read_repositories(reader)
     return Account(
-        account=(identity or {}).get("Account", "") or _account_of(endpoints),
+        account=number or _account_of(endpoints),
         region=reader.region,
         at_s=now_s,
         days=days,
@@ -80,7 +84,7 @@ def _changed(endpoints: Sequence[Endpoint], change: Callable[[Key, Variant], Var
     )
 
 
-def _with(variant: Variant, key: Key, scaling: Mapping[Key, Scaling] | None, metrics: object) -> Variant:
+def _with(variant: Variant, key: Key, scaling: Mapping[Key, Scaling] | None, metrics: Measured | None) -> Variant:
     mine = None if scaling is None else scaling.get(key, Scaling())
     return replace(variant, scaling=mine, metrics=metrics)
 

@@ -36,7 +36,9 @@ def with_payload(reader: Reader, endpoint: Endpoint) -> Endpoint:
                 requests += count * endpoint.capture_percent / 100
     if requests < _FEWEST:
         return endpoint
-    return replace(endpoint, payload=Payload(mean_bytes=size_bytes / requests, requests=round(requests), how="capture"))
+    return replace(
+        endpoint, payload=Payload(mean_bytes=float(size_bytes / requests), requests=round(requests), how="capture")
+    )
 
 
 def _busiest(requests: Series | None) -> list[tuple[float, float]]:
@@ -44,7 +46,7 @@ def _busiest(requests: Series | None) -> list[tuple[float, float]]:
     if requests is None:
         return []
     hours = requests.summed(HOUR_S)
-    asked = [(hours.start_s + i * HOUR_S, count) for i, count in enumerate(hours.filled) if count > 0]
+    asked = [(hours.start_s + i * HOUR_S, float(count)) for i, count in enumerate(hours.filled) if count > 0]
     return asked[-_HOURS:]
 
 
@@ -63,7 +65,9 @@ def _listed_bytes(reader: Reader, endpoint: Endpoint, variant: Variant, hour_s: 
         Bucket=bucket,
         Prefix=folder,
     )
-    return None if listed is None else sum(entry["Size"] for entry in listed)
+    if listed is None:
+        return None
+    return sum(entry["Size"] for entry in listed) if len(listed) < _OBJECTS else 0  # a part would be too small a mean
 
 
 def note_unknown(reader: Reader, endpoints: Iterable[Endpoint]) -> None:

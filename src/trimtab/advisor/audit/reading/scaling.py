@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -35,26 +36,30 @@ def read_scaling(reader: Reader) -> dict[Key, Scaling] | None:
     if targets is None or policies is None or schedule is None:
         return None
     periods_s = _alarm_periods_s(reader, policies)
-    found: dict[Key, Scaling] = {}
-    for key, target in _of_variants(targets):
-        mine = [each for other, each in _of_variants(policies) if other == key]
-        found[key] = Scaling(
+    policies_of, schedule_of = _by_variant(policies), _by_variant(schedule)
+    return {
+        key: Scaling(
             target=_target(key, target),
-            policies=tuple(_policy(key, each) for each in mine),
-            schedule=tuple(_action(key, each) for other, each in _of_variants(schedule) if other == key),
-            periods_s={each["PolicyName"]: _period_s(each, periods_s) for each in mine},
+            policies=tuple(policy_of(key, each) for each in policies_of[key]),
+            schedule=tuple(_action(key, each) for each in schedule_of[key]),
+            periods_s={each["PolicyName"]: _period_s(each, periods_s) for each in policies_of[key]},
         )
-    return found
+        for key, (target, *_) in _by_variant(targets).items()
+    }
 
 
 def _all(reader: Reader, operation: str, member: str, what: str) -> list[Answer] | None:
     return reader.pages(_SERVICE, operation, member, what, ServiceNamespace=_NAMESPACE)
 
 
-def _of_variants(documents: Iterable[Answer]) -> list[tuple[Key, Answer]]:
+def _by_variant(documents: Iterable[Answer]) -> defaultdict[Key, list[Answer]]:
     """Those of variants; inference components have another resource id."""
-    split = [(document["ResourceId"].split("/"), document) for document in documents]
-    return [((parts[1], parts[3]), document) for parts, document in split if parts[0] == "endpoint" and len(parts) == 4]
+    found: defaultdict[Key, list[Answer]] = defaultdict(list)
+    for document in documents:
+        parts = document["ResourceId"].split("/")
+        if len(parts) == 4 and parts[0] == "endpoint":
+            found[parts[1], parts[3]].append(document)
+    return found
 
 
 def _alarm_periods_s(reader: Reader, policies: Iterable[Answer]) -> dict[str, int]:
@@ -100,7 +105,8 @@ def _target(key: Key, document: Answer) -> ScalableTarget:
     )
 
 
-def _policy(key: Key, document: Answer) -> ScalingPolicy:
+def policy_of(key: Key, document: Answer) -> ScalingPolicy:
+    """A policy of a variant, as DescribeScalingPolicies has it."""
     tracking = document.get("TargetTrackingScalingPolicyConfiguration")
     step = document.get("StepScalingPolicyConfiguration")
     return ScalingPolicy(

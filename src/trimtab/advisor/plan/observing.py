@@ -1,0 +1,148 @@
+"""From what an audit has observed to a scenario.
+
+CloudWatch tells requests by the minute or by five, and percentiles of how long models took. What it does not tell is
+assumed: that requests come as a Poisson process, how long a start takes, and that serverless environments, and types
+that a user names, are as fast as the instances that there are (where these have no accelerator).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from trimtab.advisor.observed import Observed
+from trimtab.advisor.plan.demand import ANY_TYPE
+from trimtab.advisor.prices.shapes import shape_of
+from trimtab.errors import Invalid
+from trimtab.resources.scaling import ScalingPolicy
+from trimtab.sim.arrivals import Rates
+from trimtab.sim.load import Floats
+from trimtab.sim.world import Architecture, Mode, Scenario, Serving, Work, Workload
+
+START_S: Final = 300.0
+"""What a start is assumed to take where nothing tells: instances of AWS take four to eight minutes."""
+
+_POINTS: Final = 101  # of the distribution of service times
+
+
+def scenario_of(observed: Sequence[Observed], region: str, *, name: str = "observed") -> tuple[Scenario, list[str]]:
+    """The scenario, with the endpoints that there are as its architecture; and what was assumed.
+
+    Workloads without a single request are left out, and said: nothing can be simulated of them. Invalid where nothing
+    is left, or an observation makes no sense.
+    """
+    asked = [one for one in observed if sum(one.counts) > 0]
+    notes = [
+        f"{one.name}: no request came, so it is not in the plan; `trimtab audit` says what idle endpoints cost"
+        for one in observed
+        if sum(one.counts) <= 0
+    ]
+    if not asked:
+        raise Invalid("No request was observed on any endpoint: there is nothing to plan for.")
+    by_endpoint: dict[str, list[Observed]] = {}
+    for one in asked:
+        by_endpoint.setdefault(one.endpoint, []).append(one)
+        notes += _notes(one)
+    scenario = Scenario(
+        name=name,
+        workloads=tuple(_workload(one) for one in asked),
+        architectures=(
+            Architecture(name="as it is", endpoints=tuple(_serving(each) for each in by_endpoint.values())),
+        ),
+        region=region,
+    )
+    return scenario, notes
+
+
+def _notes(one: Observed) -> list[str]:
+    said = [f"{one.name}: {note}" for note in one.notes]
+    if one.gaps:
+        said.append(f"{one.name}: its metrics have gaps, {one.gaps} steps of {one.step_s:g} s in all, taken as 0")
+    if _is_opaque(one):
+        said.append(f"{one.name}: CloudWatch tells nothing of each model, so this endpoint is taken as one model")
+    if len(_followed(one)) < len(one.policies):
+        said.append(f"{one.name}: a policy of its own alarms or of metric math cannot be simulated, and was left out")
+    return said
+
+
+def _is_opaque(one: Observed) -> bool:
+    return one.mode is Mode.MULTI_MODEL and not one.models_bytes
+
+
+def _followed(one: Observed) -> tuple[ScalingPolicy, ...]:
+    """Policies that the simulator can follow: those whose alarms target tracking makes, over single metrics."""
+    return tuple(policy for policy in one.policies if policy.tracking is not None and not policy.tracking.queries)
+
+
+def _workload(one: Observed) -> Workload:
+    counts = np.asarray(one.counts, dtype=np.float64)
+    if one.step_s <= 0 or not np.isfinite(counts).all() or (counts < 0).any():
+        raise Invalid(f"The requests of {one.name} are not counts of 0 or more in steps of some seconds.")
+    return Workload(
+        name=one.name,
+        arrivals=Rates(rate=counts / one.step_s, step_s=one.step_s, start_s=one.start_s),
+        work=_work(one),
+        request_bytes=one.request_bytes,
+        answer_bytes=one.answer_bytes,
+        may_wait=one.mode is Mode.ASYNC,
+        memory_bytes=0 if _is_opaque(one) else one.memory_bytes,
+        load_s=one.load_s,
+        container=one.container or f"not known: {one.name}",  # what it runs was not seen, so it shares nothing
+    )
+
+
+def _work(one: Observed) -> dict[str, Work]:
+    """As observed on its instances; without an accelerator, the same is assumed of any other machine."""
+    work = Work(quantiles_s=quantiles(one.name, one.service_s), slots=max(1, one.slots))
+    if not one.instance_type:
+        return {ANY_TYPE: work}
+    shape = shape_of(one.instance_type)
+    is_plain = shape is not None and not shape.accelerator
+    return {one.instance_type: work} | ({ANY_TYPE: work} if is_plain else {})
+
+
+def quantiles(name: str, service_s: Mapping[str, float]) -> tuple[float, ...]:
+    """The distribution at even distances, from some of its percentiles: straight lines between them, level beyond.
+
+    Invalid without any, or for one that is no percentile or no time.
+    """
+    try:
+        points = sorted((float(percent) / 100, seconds) for percent, seconds in service_s.items())
+    except ValueError:
+        raise Invalid(f"The service times of {name} are not by percentile: {', '.join(service_s)}.") from None
+    if not points or any(not 0 <= part <= 1 or not 0 < seconds < float("inf") for part, seconds in points):
+        raise Invalid(f"How long the model of {name} took is not known: without it nothing can be simulated.")
+    if len(points) == 1:
+        return (points[0][1],)
+    parts = [part for part, _ in points]
+    times = np.maximum.accumulate(np.asarray([seconds for _, seconds in points]))
+    drawn: Floats = np.interp(np.linspace(0.0, 1.0, _POINTS), parts, times)
+    return tuple(drawn.tolist())
+
+
+def _serving(each: Sequence[Observed]) -> Serving:
+    """The endpoint of these."""
+    first = each[0]
+    fixed = max(1, first.replicas) if first.mode is not Mode.ASYNC else first.replicas
+    least = fixed if first.min_replicas is None else first.min_replicas
+    most = fixed if first.max_replicas is None else first.max_replicas
+    is_serverless = first.mode is Mode.SERVERLESS
+    return Serving(
+        name=first.endpoint,
+        mode=Mode.REAL_TIME if _is_opaque(first) else first.mode,
+        workloads=tuple(one.name for one in each),
+        instance_type="" if is_serverless else first.instance_type,
+        min_replicas=0 if is_serverless else least,
+        max_replicas=first.max_concurrency if is_serverless else max(most, least, 1),
+        initial_replicas=None if is_serverless else max(first.replicas, 0),
+        start_s=0.0 if is_serverless else START_S,
+        policies=_followed(first),
+        schedule=first.schedule,
+        memory_mb=first.memory_mb,
+        max_concurrency=first.max_concurrency,
+        provisioned=first.provisioned,
+        models_bytes=first.models_bytes,
+        keep_warm="600",
+    )

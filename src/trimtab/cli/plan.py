@@ -1,0 +1,159 @@
+"""`trimtab plan`: the cheapest architecture that keeps every SLO."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trimtab.cli.options import AsJson
+from trimtab.cli.render import CliError, emit_json, say
+
+if TYPE_CHECKING:
+    from trimtab.advisor.plan.limits import Limits
+    from trimtab.advisor.plan.result import Plan
+    from trimtab.sim.world import Scenario, Slo
+
+
+def plan(
+    source: Annotated[
+        Path, typer.Argument(metavar="AUDIT.json|WORKLOAD.yaml", help="What is served now.", show_default=False)
+    ],
+    slo: Annotated[
+        str, typer.Option(help="For workloads that have none: p99=1s, p99.9=200ms.", show_default="as now")
+    ] = "",
+    on: Annotated[str, typer.Option(help="Where it will be built: trimtab or aws.")] = "trimtab",
+    commit: Annotated[bool, typer.Option("--commit", help="Size a commitment on what is always needed.")] = False,
+    discount: Annotated[
+        float | None, typer.Option(min=0.01, max=0.99, help="Of the commitment: 0.3.", show_default="EC2's average")
+    ] = None,
+    migration_usd: Annotated[
+        float | None, typer.Option(min=0, help="What the change costs once: when is it paid for?", show_default=False)
+    ] = None,
+    instance_type: Annotated[
+        list[str] | None, typer.Option(help="Only these. May be repeated.", show_default="those the workloads name")
+    ] = None,
+    min_replicas: Annotated[int, typer.Option(min=1, help="Of a real-time endpoint; 2 outlive an instance.")] = 1,
+    max_replicas: Annotated[int, typer.Option(min=1, help="Of any endpoint.")] = 64,
+    no_zero: Annotated[bool, typer.Option("--no-zero", help="No real-time endpoint may go to no replicas.")] = False,
+    write: Annotated[
+        Path | None, typer.Option(help="Write the boto3 program that builds it: build.py.", show_default=False)
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the report as one page.", show_default=False)] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Simulations at once.", show_default="one for each core")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of chance.", show_default="the file's")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Search modes, signals, instance types and shared endpoints for the cheapest that keeps every SLO.
+
+    Each candidate is simulated on the real arrivals, by the policies that run live. 1 if an SLO cannot be kept.
+    """
+    from msgspec.structs import replace
+
+    from trimtab.cli.planning.reading import scenario_from
+    from trimtab.cli.planning.show import show
+
+    for path in (write, html):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise CliError(f"The folder of {path} is not there.")
+    given = _slo(slo)
+    scenario, notes = scenario_from(source)
+    if seed is not None:
+        scenario = replace(scenario, seed=seed)
+    limits = _limits(scenario, on, instance_type or [], min_replicas, max_replicas, to_zero=not no_zero)
+    found = _planned(scenario, limits, given, workers, discount if commit else 0.0, quiet=as_json)
+    found = replace(found, migration_usd=migration_usd, notes=(*notes, *found.notes))
+    _write(found, write, html)
+    if as_json:
+        from trimtab.advisor.plan.result import document
+
+        emit_json(document(found))
+    else:
+        show(found)
+    if found.misses:
+        raise typer.Exit(1)
+
+
+def _slo(text: str) -> Slo | None:
+    from trimtab.sim.scenario.loading import slo_of
+
+    return slo_of(text) if text else None
+
+
+def _limits(
+    scenario: Scenario, on: str, types: list[str], min_replicas: int, max_replicas: int, *, to_zero: bool
+) -> Limits:
+    from trimtab.advisor.plan.limits import Limits
+    from trimtab.advisor.plan.pricing import model_memory
+    from trimtab.advisor.plan.signals import Where
+    from trimtab.sim.simulate import MODES
+    from trimtab.sim.world import Mode
+
+    try:
+        where = Where(on)
+    except ValueError:
+        raise CliError(f"--on is trimtab or aws, not {on}.") from None
+    if min_replicas > max_replicas:
+        raise CliError(f"--min-replicas {min_replicas} is more than --max-replicas {max_replicas}.")
+    named = {name for workload in scenario.workloads for name in workload.work} | set(types)
+    named |= {one.instance_type for each in scenario.architectures for one in each.endpoints if one.instance_type}
+    return Limits(
+        where=where,
+        modes=tuple(mode for mode in Mode if mode in MODES),
+        types=tuple(types),
+        min_replicas=min_replicas,
+        max_replicas=max_replicas,
+        to_zero=to_zero,
+        model_bytes={name: size for name in sorted(named) if (size := model_memory(name))},
+    )
+
+
+def _planned(
+    scenario: Scenario, limits: Limits, slo: Slo | None, workers: int | None, discount: float | None, *, quiet: bool
+) -> Plan:
+    """The plan. `discount` of a commitment: None the usual one, 0 no commitment."""
+    from datetime import UTC, datetime
+
+    from msgspec.structs import replace
+
+    from trimtab.advisor.plan.committing import usual_discount, with_commitment
+    from trimtab.advisor.plan.optimum import with_bound
+    from trimtab.advisor.plan.planning import plan as planned
+    from trimtab.advisor.plan.pricing import BookPricing
+    from trimtab.advisor.prices.book import book
+    from trimtab.cli.progress import Progress
+    from trimtab.sim.simulate import simulate
+
+    prices = book()
+    with Progress(quiet=quiet) as progress:
+
+        def say(text: str) -> None:
+            (progress.update if "simulated" in text else progress.step)(text)
+
+        pricing = BookPricing(prices, scenario.region)
+        found = planned(scenario, pricing, simulate, limits, slo=slo, workers=workers, say=say)
+        progress.step("looking how little anybody could pay")
+        found = with_bound(found, pricing, scenario.seed)
+    if discount != 0.0:
+        off, source = (discount, "") if discount else usual_discount()
+        found = with_commitment(found, pricing, off, source=source)
+    return replace(found, notes=(*found.notes, *prices.notes(datetime.now(UTC).date())))
+
+
+def _write(found: Plan, write: Path | None, html: Path | None) -> None:
+    from trimtab.advisor.plan.program import program
+    from trimtab.advisor.plan.report import report
+    from trimtab.advisor.plan.signals import Where
+
+    where = Where(found.where)
+    source = program(found.after.architecture, found.scenario, where, file=write.name if write else "build.py")
+    if write is not None:
+        write.write_text(source, encoding="utf-8")
+        say(f"wrote {write}")
+    if html is not None:
+        html.write_text(report(found, time.time(), program=source), encoding="utf-8")
+        say(f"wrote {html}")

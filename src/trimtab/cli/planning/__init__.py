@@ -1,0 +1,1 @@
+"""What `trimtab plan` reads and shows."""

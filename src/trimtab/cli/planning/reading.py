@@ -1,0 +1,46 @@
+"""The scenario that a plan begins with: of a scenario file, or of what an audit has observed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from trimtab.cli.render import CliError
+
+if TYPE_CHECKING:
+    from trimtab.sim.world import Scenario
+
+
+def scenario_from(path: Path) -> tuple[Scenario, list[str]]:
+    """The scenario, and what is to be said of it. CliError for a file that is neither kind."""
+    if path.suffix.lower() == ".json":
+        return _audited(path)
+    if path.suffix.lower() not in (".yaml", ".yml"):
+        raise CliError(
+            f"{path.name} is neither AUDIT.json nor WORKLOAD.yaml.",
+            "`trimtab audit --json > audit.json` writes the one; docs/guides/simulating.md tells of the other.",
+        )
+    from trimtab.aws.autoscaling.declared import policy_of
+    from trimtab.sim.scenario.loading import load
+
+    loaded = load(path, read_policy=policy_of)
+    return loaded.scenario, list(loaded.notes)
+
+
+def _audited(path: Path) -> tuple[Scenario, list[str]]:
+    from trimtab.advisor.finding import Audit
+    from trimtab.advisor.plan.observing import scenario_of
+
+    try:
+        audit = msgspec.json.decode(path.read_bytes(), type=Audit)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CliError(f"{path} is not what `trimtab audit --json` prints: {error}.") from error
+    if not audit.observed:
+        raise CliError(
+            f"{path} holds no workloads.", "An audit observes endpoints that were asked while it looked: --days 14."
+        )
+    scenario, notes = scenario_of(audit.observed, audit.region, name=f"account {audit.account}")
+    seen = [f"not seen by the audit, so not in the plan: {one.what} ({one.why})" for one in audit.unseen]
+    return scenario, notes + seen

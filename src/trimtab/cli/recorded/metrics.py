@@ -1,0 +1,124 @@
+"""Metrics of one variant, as CloudWatch's GetMetricData answers them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from trimtab.metrics.names import ENDPOINT, SAGEMAKER, TRIMTAB, VARIANT
+
+if TYPE_CHECKING:
+    from trimtab.aws.client import Client
+
+FINE_KEPT_S: Final = 3 * 3600.0 - 60  # AWS, and trimtab: points of less than a minute are kept so long
+_OF_ENDPOINT: Final = frozenset({"ApproximateBacklogSize"})
+_DAY_S: Final = 86_400
+_QUICK_US: Final = 2000.0
+_AT_ONCE: Final = 100  # queries in a call
+
+Asked = tuple[str, str, str]
+"""Namespace, name, statistic."""
+
+
+class Metrics:
+    """Of one variant, from `start_s` to `end_s` (which are moved to whole periods)."""
+
+    def __init__(self, client: Client, endpoint: str, variant: str, start_s: float, end_s: float, now_s: float) -> None:
+        self._client = client
+        self._endpoint, self._variant = endpoint, variant
+        self.period_s = 1 if now_s - start_s < FINE_KEPT_S else 60
+        self.start_s = math.floor(start_s / self.period_s) * self.period_s
+        self.end_s = math.ceil(end_s / self.period_s) * self.period_s
+
+    def series(self, namespace: str, name: str, stat: str) -> list[float | None]:
+        """One value for each period; None where there is none."""
+        (points,) = self._ask([(namespace, name, stat)], self.period_s, self.start_s, self.end_s)
+        return [points.get(at_s) for at_s in range(self.start_s, self.end_s, self.period_s)]
+
+    def whole(self, asked: Sequence[Asked]) -> list[float | None]:
+        """Of all the time together (of its last day, where it is longer), one value each."""
+        first_s = max(math.floor(self.start_s / 60) * 60, math.ceil(self.end_s / 60) * 60 - _DAY_S)
+        period_s = math.ceil((self.end_s - first_s) / 60) * 60
+        # A period of CloudWatch begins at a multiple of its length: one is looked for that has all of the time in it.
+        found: list[float | None] = []
+        for begin in range(0, len(asked), _AT_ONCE):
+            part = asked[begin : begin + _AT_ONCE]
+            found += [next(iter(points.values()), None) for points in self._spanning(part, first_s, period_s)]
+        return found
+
+    def _spanning(self, asked: Sequence[Asked], first_s: int, period_s: int) -> list[dict[int, float]]:
+        """The point of a period that has all of the time in it."""
+        length_s = period_s
+        while length_s <= _DAY_S:
+            start_s = first_s // length_s * length_s
+            if start_s + length_s >= first_s + period_s or length_s == _DAY_S:
+                return self._ask(asked, length_s, start_s, start_s + length_s)
+            length_s = min(_DAY_S, length_s * 2)
+        return [{} for _ in asked]
+
+    def _ask(self, asked: Sequence[Asked], period_s: int, start_s: int, end_s: int) -> list[dict[int, float]]:
+        queries = []
+        for number, (namespace, name, stat) in enumerate(asked):
+            names = {ENDPOINT: self._endpoint, VARIANT: self._variant}
+            if name in _OF_ENDPOINT:
+                del names[VARIANT]
+            metric = {
+                "Namespace": namespace,
+                "MetricName": name,
+                "Dimensions": [{"Name": key, "Value": value} for key, value in names.items()],
+            }
+            stats = {"Metric": metric, "Period": period_s, "Stat": stat}
+            queries.append({"Id": f"m{number}", "MetricStat": stats})
+        request: dict[str, Any] = {
+            "MetricDataQueries": queries,
+            "StartTime": datetime.fromtimestamp(start_s, UTC),
+            "EndTime": datetime.fromtimestamp(end_s, UTC),
+        }
+        found: list[dict[int, float]] = [{} for _ in asked]
+        while True:
+            page = self._client.call("cloudwatch", "get_metric_data", **request)
+            for result in page["MetricDataResults"]:
+                points = zip(result["Timestamps"], result["Values"], strict=True)
+                found[int(result["Id"][1:])].update((int(at.timestamp()), value) for at, value in points)
+            if not page.get("NextToken"):
+                return found
+            request["NextToken"] = page["NextToken"]
+
+
+def arrivals_of(metrics: Metrics, *, is_async: bool) -> list[float]:
+    """Requests that came in each period. Asynchronous ones: those that ended, and what the backlog grew by."""
+    if not is_async:
+        return [value or 0.0 for value in metrics.series(SAGEMAKER, "Invocations", "Sum")]
+    ended = metrics.series(SAGEMAKER, "InvocationsProcessed", "Sum")
+    backlog = metrics.series(SAGEMAKER, "ApproximateBacklogSize", "Average")
+    came: list[float] = []
+    before = 0.0
+    for over, size in zip(ended, backlog, strict=True):
+        now = size if size is not None else 0.0
+        came.append(max(0.0, (over or 0.0) + now - before))
+        before = now
+    return came
+
+
+def service_s(metrics: Metrics, points: int) -> list[float] | None:
+    """Even quantiles of what a request took, without waiting for a replica: from when it was sent to one until its
+    answer was there, and what the gateway needs beside. None where no request was answered.
+
+    A quick model is sent requests ahead, which wait beside it: there its own time counts, and what the way there and
+    back takes when nothing is in its way.
+    """
+    parts = [100 * place / (points - 1) for place in range(points)]
+    stats = ["Minimum", *(f"p{part:g}" for part in parts[1:-1]), "Maximum"]
+    found = metrics.whole([(SAGEMAKER, "ModelLatency", stat) for stat in stats])
+    model_us = [value for value in found if value is not None]
+    if len(model_us) < points:
+        return None
+    (least_us,) = metrics.whole([(TRIMTAB, "Latency", "p1")])
+    beside_us = max(0.0, least_us - model_us[1]) if least_us is not None else 0.0
+    known = [value for value in metrics.whole([(TRIMTAB, "ComputeTime", stat) for stat in stats]) if value is not None]
+    if len(known) == points and known[points // 2] < _QUICK_US:
+        beside_us += max(0.0, model_us[1] - known[1])
+        model_us = known
+    return [(value + beside_us) / 1e6 for value in model_us]

@@ -1,0 +1,1 @@
+"""What `trimtab simulate` runs, prints and draws."""

@@ -1,0 +1,72 @@
+"""Multi-model endpoints: replicas under scaling policies, models in them under the live cache policy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from trimtab.resources.cost import Part
+from trimtab.sim import books as b
+from trimtab.sim import hosting as h
+from trimtab.sim.hosted import HostedStation
+from trimtab.sim.replicas import bytes_of, parts_of, served
+from trimtab.sim.scaled import Scaled
+from trimtab.sim.station import feed, work_on
+from trimtab.sim.world import Scenario, Served, Serving, Used, Workload
+
+if TYPE_CHECKING:
+    from trimtab.sim.simulate import Progress
+
+
+def simulate_models(
+    scenario: Scenario,
+    serving: Serving,
+    workloads: Sequence[Workload],
+    *,
+    span: tuple[float, float],
+    seed: int,
+    progress: Progress,
+) -> tuple[tuple[Served, ...], Used]:
+    """See `simulate.Simulates`. The slots of a replica are shared by its models; a load takes none of them."""
+    from trimtab.sim.simulate import chance_of
+
+    start_s, end_s = span
+    works = [work_on(one, serving.instance_type) for one in workloads]
+    station: Any = HostedStation(serving, workloads, feed(workloads, works, seed), start_s, end_s)
+    run = Scaled(
+        serving, station, end_s,
+        faults=[fault for fault in scenario.faults if fault.endpoint == serving.name],
+        chance=chance_of(seed, serving.name),
+        told=lambda now_s: progress((now_s - start_s) / max(end_s - start_s, 1e-9)),
+    )  # fmt: skip
+    run.run()
+    parts = _with_loads(parts_of(station), station)
+    station.finish(end_s + serving.timeout_s)
+    return tuple(served(station, row, one) for row, one in enumerate(workloads)), Used(
+        endpoint=serving.name,
+        mode=serving.mode,
+        instance_type=serving.instance_type,
+        is_spot=serving.is_spot,
+        replica_s=sum(parts.values()),
+        billed_gb_s=0.0,
+        provisioned_gb_s=0.0,
+        request_bytes=bytes_of(station, workloads),
+        requests=int(station.books.counts[:, b.REQUESTS].sum()),
+        loads=station.loads,
+        evictions=station.evictions,
+        parts=parts,
+        decisions=tuple(run.decisions),
+        series=run.curves.series(),
+    )
+
+
+def _with_loads(parts: dict[Part, float], station: HostedStation) -> dict[Part, float]:
+    """Of the time that replicas stood ready, what they loaded models in: again, or for the first time."""
+    reload_s, load_s = (float(station.books.seconds[which]) for which in (h.RELOAD_S, h.LOAD_S))
+    for part, seconds in ((Part.RELOADS, reload_s), (Part.COLD_STARTS, load_s)):
+        for of in (Part.HEADROOM, Part.IDLE):
+            taken = min(seconds, parts.get(of, 0.0))
+            parts[of] = parts.get(of, 0.0) - taken
+            parts[part] = parts.get(part, 0.0) + taken
+            seconds -= taken
+    return {part: seconds for part, seconds in parts.items() if seconds > 0}

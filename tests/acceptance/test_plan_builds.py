@@ -1,0 +1,134 @@
+"""The program that a plan writes, run against trimtab: what it builds serves, and building again changes nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from async_server import eventually
+
+from trimtab.advisor.plan.program import program
+from trimtab.advisor.plan.signals import Signal, Where, tracked
+from trimtab.sim.world import Architecture, Mode, Serving
+from trimtab.testing.artifacts import script
+from trimtab.testing.server import Trimtab
+
+SAYS = "def model_fn(d):\n    return None\n\n\ndef transform_fn(m, body, kind, accept):\n    return {said!r}, 'text/plain'\n"
+WORKLOADS = ("red", "green", "blue", "grey", "slow")
+
+
+def architecture() -> Architecture:
+    """One endpoint of each mode that trimtab serves."""
+    instance = {"instance_type": "ml.m5.large", "min_replicas": 1, "max_replicas": 2}
+    return Architecture(
+        name="plan",
+        endpoints=(
+            Serving(
+                name="shared",
+                mode=Mode.MULTI_MODEL,
+                workloads=("red", "green"),
+                pinned=("red",),
+                models_bytes=512 * 2**20,
+                policies=(tracked("shared", Signal.EVENT, 0.7, scale_in_s=60.0, stable_s=30.0),),
+                **instance,
+            ),
+            Serving(
+                name="alone",
+                mode=Mode.REAL_TIME,
+                workloads=("blue",),
+                policies=(tracked("alone", Signal.TEN, 0.8),),
+                **instance,
+            ),
+            Serving(
+                name="seldom",
+                mode=Mode.SERVERLESS,
+                workloads=("grey",),
+                memory_mb=1024,
+                max_concurrency=5,
+                keep_warm="600",
+            ),
+            Serving(name="later", mode=Mode.ASYNC, workloads=("slow",), **instance),
+        ),
+    )
+
+
+@pytest.fixture
+def made(trimtab: Trimtab, tmp_path: Path) -> Path:
+    """The models that workloads have, and the program."""
+    there = {one["ModelName"] for one in trimtab.sagemaker.list_models(MaxResults=100)["Models"]}
+    for name in set(WORKLOADS) - there:
+        trimtab.create_model(name, script(SAYS.format(said=f"I am {name}".encode())))
+    path = tmp_path / "build.py"
+    path.write_text(program(architecture(), "five models", Where.TRIMTAB))
+    return path
+
+
+def run(trimtab: Trimtab, path: Path, *options: str) -> str:
+    done = subprocess.run(
+        [sys.executable, str(path), *options], env=trimtab.env, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_what_the_program_builds_serves_and_is_built_once(trimtab: Trimtab, made: Path) -> None:
+    assert "would create the endpoint shared" in run(trimtab, made, "--dry-run")
+    said = run(trimtab, made)
+    assert "green: multi-model, EndpointName=shared, TargetModel=green.tar.gz" in said
+
+    assert trimtab.invoke("shared", b"x", TargetModel="red.tar.gz") == b"I am red"
+    assert trimtab.invoke("shared", b"x", TargetModel="green.tar.gz") == b"I am green"
+    assert trimtab.invoke("alone", b"x") == b"I am blue"
+    assert trimtab.invoke("seldom", b"x") == b"I am grey"
+    asked = trimtab.runtime.invoke_endpoint_async(EndpointName="later", InputLocation=_input(trimtab))
+    bucket, _, key = asked["OutputLocation"].removeprefix("s3://").partition("/")
+    found = eventually(lambda: _body(trimtab, bucket, key))
+    assert found == b"I am slow"
+
+    policies = trimtab.client("application-autoscaling").describe_scaling_policies(ServiceNamespace="sagemaker")
+    by_name = {
+        one["PolicyName"]: one["TargetTrackingScalingPolicyConfiguration"] for one in policies["ScalingPolicies"]
+    }
+    assert by_name["shared-event"]["TargetValue"] == 0.7
+    assert by_name["alone-10s"]["ScaleInCooldown"] == 300
+    assert "red.tar.gz" in trimtab.cli("models", "shared")
+
+    again = run(trimtab, made)
+    assert "create" not in again
+    assert "update" not in again
+    run(trimtab, made, "--delete")
+    left = {one["EndpointName"] for one in trimtab.sagemaker.list_endpoints()["Endpoints"]}
+    assert left.isdisjoint({"shared", "alone", "seldom", "later"})
+    models = {one["ModelName"] for one in trimtab.sagemaker.list_models(MaxResults=100)["Models"]}
+    assert set(WORKLOADS) <= models
+
+
+@pytest.mark.slow
+def test_an_asynchronous_endpoint_of_aws_leaves_zero_by_an_alarm(trimtab: Trimtab, made: Path) -> None:
+    endpoint = Serving(
+        name="woken",
+        mode=Mode.ASYNC,
+        workloads=("slow",),
+        instance_type="ml.m5.large",
+        min_replicas=0,
+        max_replicas=2,
+        policies=(tracked("woken", Signal.BACKLOG, 2.0),),
+    )
+    made.write_text(program(Architecture(name="plan", endpoints=(endpoint,)), "one", Where.AWS))
+    run(trimtab, made)
+    alarms = trimtab.client("cloudwatch").describe_alarms(AlarmNames=["woken-wake"])["MetricAlarms"]
+    assert alarms[0]["MetricName"] == "HasBacklogWithoutCapacity"
+    assert alarms[0]["AlarmActions"]
+    run(trimtab, made, "--delete")
+
+
+def _input(trimtab: Trimtab) -> str:
+    return trimtab.upload(b"a page", "in/page")
+
+
+def _body(trimtab: Trimtab, bucket: str, key: str) -> bytes | None:
+    listed = trimtab.s3.list_objects_v2(Bucket=bucket, Prefix=key)
+    return trimtab.s3.get_object(Bucket=bucket, Key=key)["Body"].read() if listed.get("KeyCount") else None

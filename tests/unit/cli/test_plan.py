@@ -1,0 +1,148 @@
+"""`trimtab plan`, with the real simulator and the real prices."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from trimtab.advisor.finding import Audit, Unseen
+from trimtab.advisor.observed import Observed
+from trimtab.sim.world import Mode
+
+pytest.importorskip("numba")
+
+SCENARIO = """
+name: two services
+workloads:
+  fraud:
+    arrivals: {rate: 0.5, for: 40m}
+    work: {ml.g4dn.xlarge: 60ms, ml.m5.large: 150ms}
+    slo: p99=1s
+  reports:
+    arrivals: {rate: 0.01, for: 40m}
+    work: {ml.g4dn.xlarge: 200ms, ml.m5.large: 500ms, "*": 500ms}
+    slo: p99=5s
+    memory: 200MB
+architectures:
+  before:
+    fraud: {instance_type: ml.g4dn.xlarge, replicas: 2, start: 4m}
+    reports: {instance_type: ml.g4dn.xlarge, replicas: 1, start: 4m}
+"""
+
+
+@pytest.fixture
+def scenario(tmp_path: Path) -> Path:
+    path = tmp_path / "two.yaml"
+    path.write_text(SCENARIO)
+    return path
+
+
+def test_it_tells_what_is_saved_and_by_what(bare, scenario: Path, tmp_path: Path) -> None:
+    page, source = tmp_path / "plan.html", tmp_path / "build.py"
+    done = bare(
+        "plan", str(scenario), "--workers", "1", "--html", str(page), "--write", str(source), "--migration-usd", "100"
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "every SLO is kept" in done.output
+    assert "A migration of $100 is paid for after" in done.output
+    assert "Other instance types" in done.output
+    html = page.read_text()
+    assert "What each step saves" in html
+    assert "<script" not in html
+    assert "http://" not in html.replace("http://www.w3.org", "")
+    compile(source.read_text(), "build.py", "exec")
+
+
+def test_json_holds_both_sides_and_the_steps(bare, scenario: Path) -> None:
+    done = bare("plan", str(scenario), "--workers", "1", "--json", "--on", "aws")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["after"]["month_usd"] < found["before"]["month_usd"]
+    assert sum(1 for step in found["steps"]) == 5
+    assert all(
+        endpoint["min_replicas"] >= 1 or endpoint["mode"] == "serverless" for endpoint in found["after"]["endpoints"]
+    )
+
+
+def test_the_same_seed_gives_the_same_plan(bare, scenario: Path) -> None:
+    first, second = (bare("plan", str(scenario), "--workers", "1", "--json", "--seed", "7").stdout for _ in range(2))
+    assert first == second
+
+
+def test_an_slo_that_nothing_keeps_shows_the_nearest_miss_and_fails(bare, tmp_path: Path) -> None:
+    path = tmp_path / "strict.yaml"
+    path.write_text(SCENARIO.replace("slo: p99=1s", "slo: p99=20ms"))
+    done = bare("plan", str(path), "--workers", "1")
+    assert done.exit_code == 1
+    assert "fraud: nothing that was tried keeps 99% within 20 ms. Nearest:" in done.output
+
+
+def test_a_commitment_needs_a_day_of_requests(bare, scenario: Path) -> None:
+    done = bare("plan", str(scenario), "--workers", "1", "--commit")
+    assert "no commitment was sized" in done.output
+
+
+def observed(name: str, **more: object) -> Observed:
+    given = {
+        "endpoint": name, "mode": Mode.REAL_TIME, "counts": (150.0,) * 12, "start_s": 1.7e9, "step_s": 300.0,
+        "service_s": {"50": 0.05, "99": 0.2}, "instance_type": "ml.m5.xlarge", "replicas": 2,
+    } | more  # fmt: skip
+    return Observed(name=name, **given)  # type: ignore[arg-type]
+
+
+def audit_file(tmp_path: Path, *each: Observed) -> Path:
+    audit = Audit(
+        account="123456789012", region="us-east-1", at_s=1.7e9, days=14, findings=(), endpoints=len(each),
+        unseen=(Unseen(what="s3", why="AccessDenied"),), month_micro_usd=1, observed=each,
+    )  # fmt: skip
+    path = tmp_path / "audit.json"
+    path.write_bytes(msgspec.json.encode(audit))
+    return path
+
+
+def test_an_audit_is_planned_from(bare, tmp_path: Path) -> None:
+    path = audit_file(tmp_path, observed("fraud", gaps=3), observed("idle", counts=(0.0,) * 12))
+    done = bare("plan", str(path), "--workers", "1")
+    assert done.exit_code == 0, done.output
+    assert "fraud: its metrics have gaps, 3 steps of 300 s" in done.output
+    assert "idle: no request came" in done.output
+    assert "not seen by the audit, so not in the plan: s3" in done.output
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("plan.txt", "", "neither AUDIT.json nor WORKLOAD.yaml"),
+        ("audit.json", "{}", "is not what `trimtab audit --json` prints"),
+        ("audit.json", "nothing", "is not what `trimtab audit --json` prints"),
+        ("work.yaml", "workloads: 3", "workloads"),
+        ("none.yaml", None, "none.yaml"),
+    ],
+)
+def test_what_cannot_be_read_is_said_without_a_trace(
+    bare, tmp_path: Path, name: str, text: str | None, said: str
+) -> None:
+    path = tmp_path / name
+    if text is not None:
+        path.write_text(text)
+    done = bare("plan", str(path))
+    assert done.exit_code == 1
+    assert said in done.output
+    assert "Traceback" not in done.output
+
+
+def test_an_audit_of_an_account_that_nobody_asks_says_so(bare, tmp_path: Path) -> None:
+    done = bare("plan", str(audit_file(tmp_path, observed("idle", counts=(0.0,) * 12))))
+    assert "there is nothing to plan for" in done.output
+    done = bare("plan", str(audit_file(tmp_path)))
+    assert "holds no workloads" in done.output
+
+
+def test_options_that_make_no_sense_are_refused(bare, scenario: Path) -> None:
+    assert "--on is trimtab or aws" in bare("plan", str(scenario), "--on", "moon").output
+    assert "p99=1s" in bare("plan", str(scenario), "--slo", "fast").output
+    assert "--min-replicas 9" in bare("plan", str(scenario), "--min-replicas", "9", "--max-replicas", "2").output
+    assert "folder" in bare("plan", str(scenario), "--write", "/nowhere/at/all/build.py").output

@@ -1,0 +1,89 @@
+"""`trimtab simulate`: side by side, priced, drawn; and what it says when it cannot."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from trimtab.cli.main import app
+
+SCENARIO = """
+name: two ways
+workloads:
+  a:
+    arrivals: {rate: 5, for: 10m}
+    work: 50ms
+    slo: p99=1s
+architectures:
+  always on:
+    a: {instance_type: ml.m5.large, replicas: 2}
+  too small:
+    a: {instance_type: ml.m5.large, replicas: 1, timeout: 10s}
+  serverless:
+    a: {mode: serverless, memory: 2GB, concurrency: 10, start: 1s}
+"""
+
+
+def simulated(tmp_path, *options, text=SCENARIO):
+    path = tmp_path / "case.yaml"
+    path.write_text(text)
+    return CliRunner().invoke(app, ["simulate", str(path), *options])
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory):
+    done = simulated(tmp_path_factory.mktemp("simulate"), "--json")
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_architectures_see_the_same_requests_and_their_parts_sum_to_their_bills(document):
+    assert [one["name"] for one in document["architectures"]] == ["always on", "too small", "serverless"]
+    assert len({one["workloads"][0]["requests"] for one in document["architectures"]}) == 1
+    for one in document["architectures"]:
+        assert sum(one["parts_micro_usd"].values()) == one["micro_usd"] == sum(e["micro_usd"] for e in one["endpoints"])
+        assert one["micro_usd"] > 0
+    assert document["architectures"][0]["replica_hours"] == pytest.approx(2 / 6)
+
+
+def test_the_same_seed_is_the_same_answer(document, tmp_path):
+    again = json.loads(simulated(tmp_path, "--json").stdout)
+    assert again["architectures"] == document["architectures"]
+    other = json.loads(simulated(tmp_path, "--json", "--seed", "5").stdout)
+    assert other["seed"] == 5
+    assert other["architectures"] != document["architectures"]
+
+
+def test_people_get_tables_and_a_page(tmp_path):
+    page = tmp_path / "page.html"
+    done = simulated(tmp_path, "--architecture", "always on", "--plot", str(page))
+    assert done.exit_code == 0, done.output
+    assert "always on" in done.stdout
+    assert "too small" not in done.stdout
+    assert "headroom" in done.stdout
+    assert "kept" in done.stdout
+    text = page.read_text()
+    assert text.count("<svg") >= 3
+    assert "What the money was for" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "text", "said"),
+    [
+        (
+            ("--architecture", "none"),
+            SCENARIO,
+            "There is no architecture 'none'; there are always on, too small, serverless",
+        ),
+        ((), SCENARIO.split("architectures")[0], "has no architecture to simulate"),
+        ((), SCENARIO.replace("5,", "5x,"), "line 5: workloads.a.arrivals.rate"),
+        (("--plot", "x.gif"), SCENARIO, "FILE.png or FILE.html"),
+    ],
+)
+def test_mistakes_are_told_without_a_trace(tmp_path, options, text, said):
+    done = simulated(tmp_path, *options, text=text)
+    assert done.exit_code == 1
+    assert said in done.output
+    assert "Traceback" not in done.output

@@ -1,0 +1,121 @@
+"""Multi-model endpoints in the simulator: the live cache policy loads and evicts, and scaling moves replicas."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trimtab.errors import Invalid
+from trimtab.resources.cost import Part
+from trimtab.sim.arrivals import Rates, Times
+from trimtab.sim.simulate import simulate
+from trimtab.sim.world import Architecture, Fault, Mode, Scenario, Serving, Slo, Work, Workload
+
+START_S = 1_767_571_200.0
+MB = 10**6
+
+
+def times(*at_s, lasting_s=None):
+    moments = START_S + np.array(at_s, dtype=np.float64)
+    return Times(at_s=moments, start_s=START_S, end_s=START_S + (lasting_s or at_s[-1] + 60))
+
+
+def rate(per_s, lasting_s=600.0, cv=1.0):
+    return Rates(rate=np.array([per_s]), step_s=lasting_s, start_s=START_S, cv=cv)
+
+
+def model(name, arrivals, *, work_s=0.01, memory_mb=100, load_s=2.0, slots=1, slo=None):
+    work = {"*": Work(quantiles_s=(work_s,), slots=slots)}
+    return Workload(name=name, arrivals=arrivals, work=work, memory_bytes=memory_mb * MB, load_s=load_s, slo=slo)
+
+
+def ran(workloads, *, seed=1, faults=(), **more):
+    given = {"instance_type": "ml.m5.large", "models_bytes": 1000 * MB, **more}
+    serving = Serving(name="many", mode=Mode.MULTI_MODEL, workloads=tuple(one.name for one in workloads), **given)
+    architecture = Architecture(name="a", endpoints=(serving,))
+    scenario = Scenario(name="s", workloads=tuple(workloads), architectures=(architecture,), faults=faults)
+    outcome = simulate(scenario, architecture, seed=seed)
+    return {one.workload: one for one in outcome.served}, outcome.used[0]
+
+
+def test_the_first_request_waits_for_its_models_load_and_later_ones_do_not():
+    served, used = ran([model("a", times(10, 11, 20, 30))])
+    assert served["a"].cold == 2  # the second comes while it is loaded
+    assert served["a"].max_s == pytest.approx(2.015, abs=1e-6)
+    assert served["a"].p50_s < 1.1
+    assert (used.loads, used.evictions) == (1, 0)
+    assert used.parts[Part.COLD_STARTS] == pytest.approx(2.0)
+    assert sum(used.parts.values()) == pytest.approx(used.replica_s) == pytest.approx(90)
+
+
+def test_models_that_do_not_fit_together_sweep_each_other_out():
+    turns = [model(name, times(*range(start, 3000, 200)), memory_mb=600) for name, start in (("a", 50), ("b", 150))]
+    served, used = ran(turns)
+    assert used.loads == 30
+    assert used.evictions == 29
+    assert used.parts[Part.RELOADS] == pytest.approx(28 * 2.0)
+    assert served["a"].cold == served["b"].cold == 15
+
+
+def test_a_pinned_model_stays_whatever_else_is_asked_for():
+    turns = [model(name, times(*range(start, 3000, 200)), memory_mb=600) for name, start in (("a", 50), ("b", 150))]
+    served, used = ran(
+        [*turns, model("c", times(100, 1100, 2100, lasting_s=3000), memory_mb=300)],
+        pinned=("c",),
+        models_bytes=1100 * MB,
+    )
+    assert served["c"].cold == 0
+    assert served["a"].cold > 0
+
+
+def test_slots_of_a_replica_are_shared_by_its_models():
+    busy = [model(name, rate(12.0), work_s=0.05, load_s=0.1) for name in "abc"]  # 1.8 replicas' worth
+    served, used = ran(busy, queue=100)
+    assert sum(one.refused for one in served.values()) > 1000
+    assert used.parts[Part.SERVING] == pytest.approx(600, rel=0.02)
+    served, _ = ran([model(name, rate(12.0), work_s=0.05, load_s=0.1, slots=4) for name in "abc"])
+    assert sum(one.refused for one in served.values()) == 0
+
+
+def test_models_are_spread_over_replicas_and_one_that_is_hot_gets_another_copy():
+    hot = model("hot", rate(30.0), work_s=0.05, load_s=0.5)  # 1.5 replicas' worth
+    others = [model(f"m{number}", rate(0.2), load_s=0.5) for number in range(6)]
+    served, used = ran([hot, *others], min_replicas=3, max_replicas=3)
+    assert used.loads >= 8
+    assert served["hot"].p99_s < 5.0
+    assert sum(one.failed + one.refused for one in served.values()) == 0
+
+
+def test_what_a_dead_replica_held_is_loaded_elsewhere():
+    models = [model(f"m{number}", rate(2.0), load_s=0.5) for number in range(6)]
+    kill = Fault(at_s=START_S + 300, endpoint="many", kind="kill")
+    served, used = ran(models, min_replicas=2, max_replicas=2, start_s=30.0, faults=(kill,))
+    assert used.loads > 6
+    lost = sum(one.failed for one in served.values())
+    assert lost <= 2
+    assert sum(one.answered for one in served.values()) + lost == sum(one.requests for one in served.values())
+
+
+def test_a_model_that_fits_nowhere_is_refused():
+    with pytest.raises(Invalid, match="The model of big has no room on many, not even alone"):
+        ran([model("big", times(10, 20), memory_mb=2000)])
+
+
+def test_equal_seeds_are_equal_bit_for_bit():
+    models = [model(f"m{number}", rate(1.0, cv=4.0), memory_mb=300, slo=Slo(within_s=0.5)) for number in range(8)]
+    (first, used), (second, again) = (ran(models, seed=5) for _ in range(2))
+    for name, one in first.items():
+        assert one.mean_s == second[name].mean_s
+        np.testing.assert_array_equal(one.histogram, second[name].histogram)
+    assert used.parts == again.parts
+    assert used.evictions == again.evictions > 10
+
+
+def test_requests_are_conserved():
+    models = [model(f"m{number}", rate(3.0, cv=3.0), memory_mb=250) for number in range(9)]
+    served, used = ran(models, min_replicas=2, max_replicas=2)
+    for one in served.values():
+        assert one.requests == one.answered + one.refused + one.failed
+        assert one.waiting == 0
+        assert one.histogram.sum() == one.answered
+    assert used.requests == sum(one.requests for one in served.values())
