@@ -73,7 +73,9 @@ def generated(number: int, hours: float, seed: int, known: Floats) -> tuple[Work
                 memory_bytes=500_000_000,
             )
         )
-    terms = Terms(instance_type=str(chance.choice(TYPES)), start_s=start_s, memory_mb=int(chance.choice([1024, 2048, 4096])))
+    terms = Terms(
+        instance_type=str(chance.choice(TYPES)), start_s=start_s, memory_mb=int(chance.choice([1024, 2048, 4096]))
+    )
     return made[0], made[1], terms
 
 
@@ -109,8 +111,12 @@ def main() -> int:
         good += ratio <= WITHIN
         if ratio > WITHIN:
             worst.append((ratio, f"{past.name}: {advice.mode} ({ratio:.2f} x), best {best}; {advice.why}"))
-    print(f"{good} of {done} within {WITHIN - 1:.0%} of the best mode: {good / max(done, 1):.1%}  ({time.process_time() - began_s:.0f} s of CPU)")
-    print(f"advised: {dict(picked)}; best in hindsight: {dict(best_of)}; {options.workloads - done} kept no SLO in any mode")
+    print(
+        f"{good} of {done} within {WITHIN - 1:.0%} of the best mode: {good / max(done, 1):.1%}  ({time.process_time() - began_s:.0f} s of CPU)"
+    )
+    print(
+        f"advised: {dict(picked)}; best in hindsight: {dict(best_of)}; {options.workloads - done} kept no SLO in any mode"
+    )
     for _, line in sorted(worst)[-10:]:
         print("  ", line)
     return int(good < GOAL * done or done < min(200, options.workloads))
@@ -118,7 +124,9 @@ def main() -> int:
 
 def is_forbidden(why_not: str) -> bool:
     """Whether a mode cannot be had at all, however the load is: hindsight does not know better."""
-    return any(word in why_not for word in ("are taken", "wait for the answer", "are given", "no serverless", "not known"))
+    return any(
+        word in why_not for word in ("are taken", "wait for the answer", "are given", "no serverless", "not known")
+    )
 
 
 if __name__ == "__main__":
