@@ -43,6 +43,7 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     "fuzz_edge": ("fuzz_edge", ["--requests", "100000", "--seed", "1"]),
     "async_ocr": ("async_ocr", []),
     "weekend": ("weekend", []),
+    "simulator": ("simulator", []),
     "shapes": ("shapes", []),
     "oracle": ("oracle", ["--hours", "6"]),
     "commitments": ("commitments", []),

@@ -1,11 +1,11 @@
 """`trimtab audit` of an account with 1,000 endpoints: wall time, processor time, calls.
 
-    python -m benchmarks audit [--endpoints 1000] [--throttle 50]
+    python -m benchmarks audit [--endpoints 1000] [--rate 60]
 
-moto's server (in a process of its own) has the endpoints, configs, models and policies, and throttles one call in so
-many. CloudWatch is a server of its own here: moto would need hours to be given, and to answer, two weeks of metrics of
-so many endpoints. It answers GetMetricData with as many points as AWS would: every period of 14 days. The audit is the
-verb itself, as a user runs it.
+moto's server (in a process of its own) has the endpoints, configs, models and policies, and throttles calls beyond
+--rate a second. CloudWatch is a server of its own here: moto would need hours to be given, and to answer, two weeks of
+metrics of so many endpoints. It answers GetMetricData with as many points as AWS would: every period of 14 days. The
+audit is the verb itself, as a user runs it.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _serve_metrics(pipe: Any) -> None:
     server.serve_forever()
 
 
-def _serve_account(pipe: Any, endpoints: int, throttle: int) -> None:
+def _serve_account(pipe: Any, endpoints: int, rate_per_s: float) -> None:
     """The account; says its URL once it is there, and its calls when asked."""
     import boto3
 
@@ -101,7 +101,7 @@ def _serve_account(pipe: Any, endpoints: int, throttle: int) -> None:
         for number in range(endpoints):
             _make(client, f"endpoint-{number:04d}", by_concurrency() if number % FAULTY_EVERY else None)
         server.calls.clear()
-        server.throttle_every = throttle
+        server.rate_per_s = rate_per_s
         pipe.send(server.url)
         pipe.recv()
         pipe.send((dict(server.calls), server.throttled))
@@ -136,14 +136,14 @@ def main() -> None:
     """Run it and print one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--endpoints", type=int, default=1000)
-    parser.add_argument("--throttle", type=int, default=50, help="one call in so many is throttled; 0: none")
+    parser.add_argument("--rate", type=float, default=60, help="calls a second; more are throttled (0: never)")
     given = parser.parse_args()
     os.environ.update(KEYS)
     context = multiprocessing.get_context("spawn")
     account, far_account = context.Pipe()
     metrics, far_metrics = context.Pipe()
     servers = [
-        context.Process(target=_serve_account, args=(far_account, given.endpoints, given.throttle), daemon=True),
+        context.Process(target=_serve_account, args=(far_account, given.endpoints, given.rate), daemon=True),
         context.Process(target=_serve_metrics, args=(far_metrics,), daemon=True),
     ]
     for server in servers:

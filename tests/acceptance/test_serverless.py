@@ -283,7 +283,7 @@ class TestRefusals:
         with pytest.raises(ClientError, match="TRIMTAB_KEEP_WARM"):
             trimtab.create_model(name, script(ECHO), TRIMTAB_KEEP_WARM="forever")
 
-    def test_a_serverless_variant_is_no_scalable_target(self, trimtab: Trimtab, name: str) -> None:
+    def test_a_serverless_variant_has_no_instances_to_scale(self, trimtab: Trimtab, name: str) -> None:
         on_demand(trimtab, name, script(ECHO))
         code, _, message = code_of(
             trimtab.client("application-autoscaling").register_scalable_target,

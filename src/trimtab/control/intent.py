@@ -9,7 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from trimtab.clock import Clock
-from trimtab.control.validate import ZERO_CURE, check_count, check_kinds, check_way, check_weight
+from trimtab.control.validate import ZERO_CURE, check_count, check_kinds, check_serverless, check_way, check_weight
 from trimtab.errors import InUse, Invalid, NotFound
 from trimtab.resources.deployment import DeployedVariant, Deployment, EndpointRecord, Scaling
 from trimtab.resources.endpoint import Endpoint, EndpointStatus, Event, VariantState
@@ -125,7 +125,7 @@ class EndpointIntent:
         return self._save(
             record,
             E.UPDATING,
-            ", ".join(f"{v.name}: count {v.desired_count}, weight {v.desired_weight:g}" for v in wanted),
+            ", ".join(f"{v.name}: {_capacity(v)}, weight {v.desired_weight:g}" for v in wanted),
             {"scaled_from": held.variants},
             variants=wanted,
             pending_since_s=self._clock.now_s(),
@@ -143,12 +143,15 @@ class EndpointIntent:
             raise _in_use(held)
         _check_known(held, {variant})
         check_count(variant, count, floor=0)
-        check_kinds(held.variants, {variant: count}, {})
-        before = {v.name: v.desired_count for v in held.variants}[variant]
+        state = next(v for v in held.variants if v.name == variant)
+        wanted = state.with_capacity(count)
+        if wanted.serverless is not None:
+            check_serverless(variant, wanted.serverless)
+        before = state.capacity
         if before == count:
             return False
         overtaken = record.scaling_of(variant)
-        originally = next((v.desired_count for v in record.scaled_from if v.name == variant), before)
+        originally = next((v.capacity for v in record.scaled_from if v.name == variant), before)
         scaling = Scaling(
             variant=variant,
             wanted=count,
@@ -164,7 +167,7 @@ class EndpointIntent:
             f"scale {variant} {before} -> {count}: {why}",
             {"scalings": (*(s for s in record.scalings if s.variant != variant), scaling)},
             lazily=True,  # a replica waits for it; and with the machine, the load that it was decided on is gone
-            variants=tuple(replace(v, desired_count=count) if v.name == variant else v for v in held.variants),
+            variants=tuple(wanted if v is state else v for v in held.variants),
             failure_reason="",
         )
         return True
@@ -259,6 +262,10 @@ def _check_stays_asynchronous(record: EndpointRecord, config: EndpointConfig) ->
             f"The AsyncInferenceConfig parameter cannot be removed from this endpoint {record.endpoint.name}. Give the "
             f"endpoint configuration {config.name!r} an AsyncInferenceConfig, or make another endpoint."
         )
+
+
+def _capacity(state: VariantState) -> str:
+    return f"count {state.desired_count}" if state.serverless is None else f"provisioned {state.serverless.provisioned}"
 
 
 def _initial(config: EndpointConfig) -> tuple[VariantState, ...]:

@@ -254,7 +254,13 @@ class Metering:
         for place in turn:
             if place in self.variants and place not in self._fresh:
                 idle = self.variants[place]
-                samples += self._maker.idle(*place, self._minute_s, asynchronous=idle.asynchronous)
+                rules = idle.route.serverless
+                samples += self._maker.idle(
+                    *place,
+                    self._minute_s,
+                    asynchronous=idle.asynchronous,
+                    provisioned=rules is not None and rules.provisioned > 0,
+                )
         if samples:
             self._store.record(samples)
 

@@ -66,6 +66,8 @@ def _is_over(turn: Turn, crew: Crew, scaling: Scaling) -> bool:
     """Whether one variant's change is over, all gateways having the route that is wanted now."""
     if scaling.failure:
         return crew.complete or not crew.starting
+    if crew.demand.variant.spec.serverless is not None:  # environments on demand come and go beside those provisioned
+        return len(crew.ready) >= scaling.wanted
     leaving = any(replica.variant == scaling.variant for replica in turn.fleet.surplus)
     grows = scaling.wanted > scaling.least  # what leaves because of an overtaken change keeps nobody waiting
     return crew.complete and (grows or not leaving)
@@ -101,7 +103,7 @@ def _keep_what_there_is(turn: Turn, failed: dict[str, tuple[Crew, Loss]]) -> Non
             word, reason = _reason(turn, scaling, lost, kept)
             scaling = replace(scaling, failure=word, failure_text=reason)
         scalings.append(scaling)
-    variants = tuple(replace(v, desired_count=counts.get(v.name, v.desired_count)) for v in turn.endpoint.variants)
+    variants = tuple(v.with_capacity(counts[v.name]) if v.name in counts else v for v in turn.endpoint.variants)
     endpoint = replace(turn.endpoint, variants=variants, failure_reason=reason)
     turn.write(
         "scaling keeps what there is", reason, record=replace(record, endpoint=endpoint, scalings=tuple(scalings))
@@ -112,7 +114,8 @@ def _kept(crew: Crew, scaling: Scaling) -> int:
     """The count that a failed change leaves: what is ready or on its way; not less than was there all the time, nor
     none where some were wanted (somebody waits: it is tried again and again, ever more slowly)."""
     there = len(crew.ready) + len(crew.starting)
-    return min(crew.demand.count, max(there, scaling.least, 1))
+    # A serverless variant has environments on demand beside those that are provisioned.
+    return min(crew.demand.count, scaling.wanted, max(there, scaling.least, 1))
 
 
 def _reason(turn: Turn, scaling: Scaling, lost: Loss, kept: int) -> tuple[str, str]:
@@ -149,4 +152,8 @@ def _undo(turn: Turn, serving: Deployment, lost: Loss) -> None:
 
 
 def _with_count(state: VariantState, count: int | None) -> VariantState:
-    return state if count is None else replace(state, desired_count=count, current_count=count)
+    if count is None:
+        return state
+    if state.serverless is not None:
+        count = min(count, state.serverless.max_concurrency)
+    return settled([state.with_capacity(count)])[0]

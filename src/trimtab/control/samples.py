@@ -21,6 +21,7 @@ _IDLE: Final = (
     (SAGEMAKER, "ConcurrentRequestsPerModel"),
     (TRIMTAB, "Utilization"),
 )
+_IDLE_PROVISIONED: Final = (*_IDLE, (SAGEMAKER, "ServerlessProvisionedConcurrencyUtilization"))
 _IDLE_ASYNCHRONOUS: Final = (
     (SAGEMAKER, "InvocationsProcessed"),
     (SAGEMAKER, "ConcurrentRequestsPerModel"),
@@ -155,11 +156,14 @@ class SampleMaker:
         add(TRIMTAB, "ComputeTime", _merged(version.compute_time for version in versions))
         add(TRIMTAB, "BatchSize", batch_sizes(versions))
 
-    def idle(self, endpoint: str, variant: str, start_s: int, *, asynchronous: bool = False) -> list[Sample]:
+    def idle(
+        self, endpoint: str, variant: str, start_s: int, *, asynchronous: bool = False, provisioned: bool = False
+    ) -> list[Sample]:
         """Zeros of a minute in which a variant has nothing to do, or not all the time (AWS publishes them)."""
         keys = self.keys(endpoint, variant)
         made = []
-        for namespace, name in _IDLE_ASYNCHRONOUS if asynchronous else _IDLE:
+        of_its_kind = _IDLE_ASYNCHRONOUS if asynchronous else _IDLE_PROVISIONED if provisioned else _IDLE
+        for namespace, name in of_its_kind:
             key, unit = keys[(namespace, name, "", "")]
             made.append(Sample(key, start_s, _ZERO, unit, MINUTE_S))
         return made

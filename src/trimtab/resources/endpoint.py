@@ -6,8 +6,10 @@ import enum
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from trimtab.resources.replica import ReplicaStatus
+from trimtab.resources.scaling import PROVISIONED, VARIANT_COUNT
 from trimtab.resources.serverless import Serverless
 
 
@@ -38,6 +40,29 @@ class VariantState(Struct, frozen=True, kw_only=True):
     current_weight: float = 0.0
     serverless: Serverless | None = None  # as it is wanted; then counts are 0 and mean nothing
     current_serverless: Serverless | None = None
+
+    @property
+    def dimension(self) -> str:
+        """What autoscaling changes of it: AWS's ScalableDimension."""
+        return VARIANT_COUNT if self.serverless is None else PROVISIONED
+
+    @property
+    def capacity(self) -> int:
+        """How much of that is wanted."""
+        return self.desired_count if self.serverless is None else self.serverless.provisioned
+
+    @property
+    def current_capacity(self) -> int:
+        """How much of that there is."""
+        if self.serverless is None:
+            return self.current_count
+        return self.current_serverless.provisioned if self.current_serverless is not None else 0
+
+    def with_capacity(self, capacity: int) -> VariantState:
+        """The same with another capacity wanted."""
+        if self.serverless is None:
+            return replace(self, desired_count=capacity)
+        return replace(self, serverless=replace(self.serverless, provisioned=capacity))
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):

@@ -11,6 +11,8 @@ from trimtab.resources.metric_query import MetricQuery, MetricStat
 
 ACTIVITIES_KEPT_S: Final = 42 * 86_400  # AWS: six weeks
 VARIANT_COUNT: Final = "sagemaker:variant:DesiredInstanceCount"
+PROVISIONED: Final = "sagemaker:variant:DesiredProvisionedConcurrency"  # of serverless variants
+LEAST: Final = {VARIANT_COUNT: 0, PROVISIONED: 1}  # MinCapacity (AWS: 0 is for asynchronous endpoints alone)
 
 # Metrics that a policy may name to be served faster than AWS does, in the namespace `trimtab/Endpoints` with the
 # dimensions EndpointName and VariantName. All are requests in progress and queued, per replica that is wanted.
@@ -29,7 +31,8 @@ class Suspended(Struct, frozen=True, kw_only=True):
 
 
 class ScalableTarget(Struct, frozen=True, kw_only=True):
-    """A variant whose replica count may be changed by policies, within [min_capacity, max_capacity].
+    """A variant whose capacity may be changed by policies, within [min_capacity, max_capacity]: the number of its
+    replicas, or of its provisioned environments (`dimension`).
 
     `managed`: made of the variant's ManagedInstanceScaling rather than by RegisterScalableTarget.
     """

@@ -1,5 +1,7 @@
-"""One variant under a virtual clock: load against replicas, scaled by the very policies that scale live ones.
+"""Endpoints under a virtual clock, scaled by the very policies that scale live ones.
 
-`run.run` drives; `reducer.step` and `policies.alarms.judge` decide. Nothing here reads a clock or draws a number that
-no seed was given for, so the same inputs give the same outcome. It is a model; docs/guides/autoscaling.md says of what.
+`simulate.simulate` has whole architectures, request by request, of every mode; `run.run` one variant as a fluid (what
+`trimtab replay` compares policies by). `reducer.step` and `policies.alarms.judge` decide in both. Nothing here reads a
+clock or draws a number that no seed was given for, so the same inputs give the same outcome. They are models;
+docs/decisions/017-simulator.md says of what.
 """

@@ -6,6 +6,7 @@ All are `world.Arrivals`: iterated in chunks of bounded size, the same for the s
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import gamma, inf, lgamma
 from typing import Any, Final
 
 import numpy as np
@@ -154,8 +155,6 @@ def _gaps(chance: np.random.Generator, family: str, cv: float, count: int) -> Fl
     if cv == 1.0:
         return chance.standard_exponential(count)
     if family == WEIBULL:
-        from math import gamma
-
         shape = weibull_shape(cv)
         return chance.weibull(shape, count) / gamma(1 + 1 / shape)
     shape = min(1 / (cv * cv), _MOST_SHAPE)
@@ -164,8 +163,6 @@ def _gaps(chance: np.random.Generator, family: str, cv: float, count: int) -> Fl
 
 def weibull_shape(cv: float) -> float:
     """The shape of the Weibull distribution with this coefficient of variation (bisection; 0.1 to 100 are known)."""
-    from math import lgamma
-
     low, high = 0.1, 100.0
     aim = np.log1p(cv * cv)
     for _ in range(80):
@@ -176,9 +173,13 @@ def weibull_shape(cv: float) -> float:
 
 
 class Merged(Struct, frozen=True):
-    """Several streams as one (the clients of a service)."""
+    """Several streams as one (the clients of a service). Invalid for none."""
 
     parts: tuple[Arrivals, ...]
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise Invalid("There is no stream of requests to merge.")
 
     @property
     def start_s(self) -> float:
@@ -200,10 +201,14 @@ class Merged(Struct, frozen=True):
 
 class Thinned(Struct, frozen=True, kw_only=True):
     """A stream of which each request is `factor` ones on average: left out by chance, or followed by others before the
-    next one comes."""
+    next one comes. Invalid for a factor that is no number of 0 or more."""
 
     arrivals: Arrivals
     factor: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.factor < inf:
+            raise Invalid(f"A stream of requests is scaled by a number of 0 or more, not by {self.factor:g}.")
 
     @property
     def start_s(self) -> float:
@@ -233,9 +238,8 @@ class Thinned(Struct, frozen=True, kw_only=True):
 def _copied(chance: np.random.Generator, chunk: Chunk, copies: Any, until_s: float) -> Chunk:
     gaps = np.diff(chunk.at_s, append=until_s)
     at_s, uniform, gap = (np.repeat(values, copies) for values in (chunk.at_s, chunk.uniform, gaps))
-    first = np.ones(len(at_s), dtype=bool)
+    first = np.zeros(len(at_s), dtype=bool)
     kept = copies[copies > 0]
-    first[:] = False
     first[np.concatenate([[0], np.cumsum(kept)[:-1]]).astype(np.int64)[: len(kept)]] = True
     moved = np.where(first, 0.0, chance.random(len(at_s)) * gap)
     drawn = np.where(first, uniform, chance.random(len(at_s)))

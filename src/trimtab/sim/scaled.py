@@ -13,16 +13,17 @@ from typing import Final
 import numpy as np
 from msgspec.structs import replace
 
+from trimtab.errors import Invalid
 from trimtab.policies.scaling import tracking
 from trimtab.policies.scaling.decisions import Decision, Rules
 from trimtab.policies.scaling.inputs import AlarmFired, Bounds, Finished, Forecast, Input, Load, Scheduled
 from trimtab.policies.scaling.reducer import step
 from trimtab.policies.scaling.schedule import next_after
 from trimtab.policies.scaling.state import State
-from trimtab.policies.scaling.windows import windows_of
+from trimtab.policies.scaling.windows import Windows, windows_of
 from trimtab.resources.scaling import PolicyAlarm, ScalableTarget, ScalingPolicy, ScheduledAction
 from trimtab.sim import books as b
-from trimtab.sim import queue
+from trimtab.sim import queue, skipping
 from trimtab.sim.faults import Faults
 from trimtab.sim.foresight import LOOK_EVERY_S, Foresight
 from trimtab.sim.metrics import SimAlarm
@@ -34,7 +35,7 @@ _NEVER: Final = np.iinfo(np.int64).max
 _LOOK_S: Final = 0.02  # live: gateways look so often at what they have in hand,
 _TELL_S: Final = 0.1  # and tell it, unless it has changed by
 _PART: Final = 4  # one in so many
-_MOST_LOOKS: Final = 2_000_000  # of a run: a longer one is looked at more rarely
+_MOST_LOOKS: Final = 2_000_000  # of a run: a longer one (three weeks, by the second) is looked at more rarely
 _LONGEST_LOOK_S: Final = 4.0  # windows.UNSEEN_S: after 5 s the policy believes that nobody looked
 
 Note = Callable[[Rules, State, Input, tuple[Decision, ...], State], None]
@@ -61,10 +62,12 @@ class Scaled:
         faults: Sequence[Fault] = (),
         chance: np.random.Generator,
         look_s: float | None = None,
+        skips: bool = True,
         note: Note | None = None,
         told: Callable[[float], None] | None = None,
     ) -> None:
         """`look_s`: how finely the run looks at what is in hand; without: as live gateways do, unless the run is long.
+        `skips`: long times without requests are passed over, with the same outcome.
         `told` hears how far the run is, now and then."""
         self.station = station
         self.end_s = end_s
@@ -83,15 +86,18 @@ class Scaled:
         self._events = [p for p in self.rules.policies if p.tracking is not None and p.tracking.is_event]
         self._tick_s, self._fine_s = self._paces(end_s - station.now_s, look_s)
         self._schedule = [(self._due(action, station.now_s), action) for action in serving.schedule]
+        self._looked_s = -inf  # when it was looked last whether more is in hand
         self._told_s = -inf  # when load was told last,
-        self._looked_s = -inf  # when it was looked at last,
         self._told_hand = 0  # what was in hand then,
         self._told_hand_s = 0.0  # and the request-seconds until then
         self._tick_at_s = station.now_s
+        stable_s = max((_windows(policy).stable_s for policy in self._events), default=0.0)
+        self._quiet_for_s = skipping.quiet_for_s(stable_s, self._tick_s) if skips else inf
+        self._quiet_s, self._quiet_arrived, self._leaps_s = station.now_s, -1, 0.0
 
     def _paces(self, span_s: float, look_s: float | None) -> tuple[float, float]:
         """How often an event policy is told of load at least; and at most."""
-        steps = [windows_of(p.tracking).step_s for p in self._events if p.tracking is not None]
+        steps = [_windows(policy).step_s for policy in self._events]
         tick_s = min(max(min([1.0, *steps]), span_s / _MOST_LOOKS), _LONGEST_LOOK_S)
         if look_s is not None:
             return max(tick_s, min(look_s, _LONGEST_LOOK_S)), look_s
@@ -179,16 +185,39 @@ class Scaled:
                 )  # fmt: skip
 
     def _load(self, now_s: float, *, is_trip: bool) -> None:
-        if self._events and now_s >= self._tick_at_s:
-            self._tick_at_s = now_s + self._tick_s
-        elif not is_trip:
+        is_tick = bool(self._events) and now_s >= self._tick_at_s
+        if not is_tick and not is_trip:
             return
         self._looked_s = now_s
-        if is_trip and now_s < min(self._told_s + _TELL_S, self._tick_at_s):
+        if is_tick:
+            self._land()
+            self._tick_at_s = now_s + self._tick_s
+        elif now_s < self._told_s + _TELL_S:
             change = abs(int(self.station.books.i[b.HAND]) - self._told_hand)
             if change == 0 or change * _PART < self._told_hand:
                 return
         self._tell(now_s)
+        if is_tick:
+            self._leap(now_s)
+
+    def _leap(self, now_s: float) -> None:
+        """Where nothing has come for as long as anybody remembers, look again when something does."""
+        whole = self.station.books.i
+        if whole[b.HAND] or whole[b.ARRIVED] != self._quiet_arrived or not self.station.is_settled or self._changing:
+            self._quiet_arrived, self._quiet_s = int(whole[b.ARRIVED]), now_s
+        if now_s - self._quiet_s < self._quiet_for_s or self._sampler.watches or self._foresees:
+            return
+        due_s = min((at_s for at_s, _ in self._schedule), default=inf)
+        until_s = min(self.station.next_arrival_s, due_s, self._faults.next_s, self.station.next_s, self.end_s)
+        self._leaps_s = skipping.leap_s(now_s, until_s, self._tick_s)
+        self._tick_at_s += self._leaps_s
+
+    def _land(self) -> None:
+        """After a leap."""
+        if self._leaps_s:
+            self._state = skipping.later(self._state, self._leaps_s)
+            self._told_s += self._leaps_s
+            self._leaps_s = 0.0
 
     def _tell(self, now_s: float) -> None:
         whole, seconds = self.station.books.i, self.station.books.f
@@ -238,6 +267,7 @@ class Scaled:
                 target = replace(self.rules.target, min_capacity=least, max_capacity=most)
                 self.rules = replace(self.rules, target=target)
             if decision.made:
+                self._quiet_s = given.at_s
                 self.decisions.append(decision)
                 self._carry_out(decision.wanted)
 
@@ -249,6 +279,15 @@ class Scaled:
             self.wanted = wanted
         self.curves.wants(self.wanted)
         self._changing = True
+
+
+def _windows(policy: ScalingPolicy) -> Windows:
+    """Of an event policy. Invalid for lengths that it may not have."""
+    assert policy.tracking is not None
+    try:
+        return windows_of(policy.tracking)
+    except ValueError as error:
+        raise Invalid(f"Policy {policy.name}: {error}.") from error
 
 
 def _with_alarms(rules: Rules, serving: Serving) -> tuple[Rules, list[Watch]]:

@@ -14,6 +14,7 @@ import bisect
 import json
 import logging
 import threading
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -34,6 +35,8 @@ class AwsServer:
         self.url = ""
         self.denied: set[str] = set()
         self.throttle_every = 0
+        self.rate_per_s = 0.0  # calls beyond this (and a second's worth at once) are throttled; 0: none
+        self._allowance, self._counted_s = 0.0, 0.0
         self.page_values = _VALUES
         self.calls: Counter[str] = Counter()
         self.throttled = 0
@@ -44,10 +47,22 @@ class AwsServer:
         with self._lock:
             self.calls[operation] += 1
             is_throttled = self.throttle_every > 0 and self.calls.total() % self.throttle_every == 0
+            is_throttled = is_throttled or self._is_too_fast(time.monotonic())
             self.throttled += is_throttled
         if operation in self.denied:
             return "AccessDeniedException", f"User is not authorized to perform: {operation}"
         return ("ThrottlingException", "Rate exceeded") if is_throttled else None
+
+    def _is_too_fast(self, now_s: float) -> bool:
+        """A bucket of tokens, as AWS has it."""
+        if not self.rate_per_s:
+            return False
+        self._allowance = min(self.rate_per_s, self._allowance + (now_s - self._counted_s) * self.rate_per_s)
+        self._counted_s = now_s
+        if self._allowance < 1:
+            return True
+        self._allowance -= 1
+        return False
 
 
 @contextmanager

@@ -153,9 +153,9 @@ class FakeControl:
         held = next((state for state in endpoint.variants if state.name == variant), None)
         if held is None:
             raise NotFound("variant", variant)
-        if held.desired_count == count:
+        if held.capacity == count:
             return False
-        variants = (replace(v, desired_count=count) if v.name == variant else v for v in endpoint.variants)
+        variants = (v.with_capacity(count) if v.name == variant else v for v in endpoint.variants)
         self._write(name, status=EndpointStatus.UPDATING, variants=tuple(variants))
         self._scaling.add(name)
         return True

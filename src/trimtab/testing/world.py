@@ -182,8 +182,8 @@ class World:
             if endpoint.status not in AT_REST:
                 return False
             if endpoint.status is EndpointStatus.IN_SERVICE:
-                wanted += sum(variant.desired_count for variant in endpoint.variants)
-                if any(self.lanes(endpoint.name)[v.name] != v.desired_count for v in endpoint.variants):
+                wanted += sum(variant.capacity for variant in endpoint.variants)
+                if any(self.lanes(endpoint.name)[v.name] != v.capacity for v in endpoint.variants):
                     return False
         return len(self.engine.observe()) == wanted == len(self.engine.ids(ReplicaState.READY))
 

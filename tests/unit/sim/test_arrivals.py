@@ -118,3 +118,11 @@ def test_rates_that_mean_nothing_are_refused(more: dict[str, object], says: str)
 
 def test_a_weibull_distribution_of_spread_one_is_exponential() -> None:
     assert weibull_shape(1.0) == pytest.approx(1.0)
+
+
+def test_streams_that_mean_nothing_are_refused() -> None:
+    with pytest.raises(Invalid, match="no stream"):
+        Merged(())
+    for factor in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(Invalid, match="scaled"):
+            Thinned(arrivals=steady(1.0, 1), factor=factor)

@@ -418,3 +418,31 @@ def test_a_predictive_policy_has_replicas_ready_before_a_rush_that_came_the_days
         if change.wanted > change.before and change.policy == "foresees"
     ]
     assert any(-360 <= before <= -240 for before in outs)
+
+
+@pytest.mark.parametrize("least", [0, 1])
+def test_long_times_without_requests_are_passed_over_with_the_same_outcome(least: int) -> None:
+    from trimtab.sim.scaled import Scaled
+    from trimtab.sim.station import Station, feed
+
+    bursts = [base + n * 0.02 for base in (100.0, 20_000.0, 20_700.0, 60_000.3) for n in range(200)]
+    one = workload(moments(bursts, 80_000.0), Work(quantiles_s=(0.1,)))
+    serving = Serving(
+        name="e", mode=Mode.REAL_TIME, workloads=("w",), instance_type="x", min_replicas=least, max_replicas=6,
+        start_s=5.0, policies=policies(EVENT),
+    )  # fmt: skip
+    runs, told = [], []
+    for skips in (True, False):
+        station = Station(serving, [one], feed([one], [one.work["*"]], 1), T0, waits=False)
+        count = [0]
+
+        def note(*given: object, count: list[int] = count) -> None:
+            count[0] += 1
+
+        run = Scaled(serving, station, T0 + 80_000.0, chance=np.random.default_rng(1), skips=skips, note=note)
+        run.run()
+        runs.append(([(d.wanted, round(d.at_s, 3), d.reason) for d in run.decisions], station.books.histogram.copy()))
+        told.append(count[0])
+    assert runs[0][0] == runs[1][0]
+    assert (runs[0][1] == runs[1][1]).all()
+    assert told[0] < told[1] / 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import UTC, datetime
 
 from trimtab.advisor.audit.account import Account
@@ -10,9 +11,10 @@ from trimtab.advisor.audit.findings.checkpoints_kept import STANDARD
 from trimtab.advisor.audit.findings.images_untagged import IMAGES
 from trimtab.advisor.audit.findings.training import families, month
 from trimtab.advisor.audit.findings.usage import month_of
-from trimtab.advisor.audit.money import Money, storage_month
+from trimtab.advisor.audit.money import Money, instances_month, storage_month
 from trimtab.advisor.audit.observing import observed_workloads
 from trimtab.advisor.audit.resilience import kept
+from trimtab.advisor.audit.series import DAY_S
 from trimtab.advisor.finding import Audit, Finding
 from trimtab.advisor.prices.book import Book
 
@@ -23,6 +25,7 @@ def audited(account: Account, book: Book) -> Audit:
     findings = kept((finding for check in CHECKS for finding in check(account, book)), account)
     running = [month_of(account, variant, book) for _, variant in account.variants()]
     running += [month(family, account, book) for family in families(account.training or ()) if family.billed_s]
+    running += _transformed(account, book)
     running += _stored(account, book)
     return Audit(
         account=account.account,
@@ -36,6 +39,25 @@ def audited(account: Account, book: Book) -> Audit:
         price_notes=tuple(book.notes(datetime.fromtimestamp(account.at_s, UTC).date())),
         observed=observed_workloads(account),
     )
+
+
+def _transformed(account: Account, book: Book) -> list[Money]:
+    """Batch transform, a month of it, if it goes on as in the days that were looked at."""
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for job in account.transforms or ():
+        seconds[job.instance_type] += job.seconds * job.instance_count
+    return [
+        instances_month(
+            book,
+            instance_type,
+            instance_s / (account.days * DAY_S),
+            region=account.region,
+            at_s=account.at_s,
+            use="batch-transform",
+        )
+        for instance_type, instance_s in seconds.items()
+        if instance_s
+    ]
 
 
 def _stored(account: Account, book: Book) -> list[Money]:

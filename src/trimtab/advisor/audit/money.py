@@ -38,10 +38,6 @@ class Money(Struct, frozen=True):
             return Money(None, note)
         return Money(self.micro_usd + other.micro_usd, note)
 
-    def times(self, factor: float) -> Money:
-        """A part of it, or a multiple."""
-        return self if self.micro_usd is None else Money(round(self.micro_usd * factor), self.note)
-
     @property
     def usd(self) -> float:
         """Dollars, for evidence; 0 where they are not known."""

@@ -15,7 +15,7 @@ _BAR: Final = 18
 _MOST_LABELS: Final = 420  # columns on the left, for names
 _LEAST_LABELS: Final = 150
 _FIGURES: Final = 96  # and on the right of the longest bar
-_CHAR: Final = 6.6  # columns of a character, about
+_CHAR: Final = 7.4  # columns that a character takes at most, on average
 _CHARS: Final = int((_MOST_LABELS - 16) / _CHAR)  # that fit into the labels
 
 

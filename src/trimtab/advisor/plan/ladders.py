@@ -24,6 +24,7 @@ from trimtab.advisor.plan.limits import (
     SERVERLESS_MOST,
     SERVERLESS_S,
     SERVERLESS_START_S,
+    WAKE_S,
     Limits,
     forbidden,
     least_replicas,
@@ -118,12 +119,13 @@ def _replicas(place: Place, works: Mapping[str, Work], mode: Mode, instance_type
     bin_s = next(iter(place.demands.values())).bin_s
     peak = max(1, ceil(most_busy(load, ceil(_ONE_MINUTE / bin_s))))
     most = min(limits.max_replicas, max(2 * peak + 2, limits.min_replicas, 4))
+    wake_s = WAKE_S if mode is Mode.ASYNC and limits.where is Where.AWS else 0.0
     base = Serving(
         name=place.endpoint(mode),
         mode=mode,
         workloads=place.names,
         instance_type=instance_type,
-        start_s=usual(place.before, limits),
+        start_s=usual(place.before, limits) + wake_s,
         timeout_s=ASYNC_S if mode is Mode.ASYNC else REAL_TIME_S,
         queue=10**9 if mode is Mode.ASYNC else 10_000,
         models_bytes=limits.model_bytes.get(instance_type, 0) if mode is Mode.MULTI_MODEL else 0,

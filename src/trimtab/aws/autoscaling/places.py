@@ -11,13 +11,14 @@ from msgspec import Struct
 from trimtab.aws.sagemaker.refusals import not_supported_yet
 from trimtab.errors import Invalid, NotFound
 from trimtab.resources.names import key_of
-from trimtab.resources.scaling import VARIANT_COUNT
+from trimtab.resources.scaling import PROVISIONED, VARIANT_COUNT
 
 NAMESPACE: Final = "sagemaker"
 _FORM: Final = "endpoint/ENDPOINT/variant/VARIANT"
 _RESOURCE = re.compile(r"endpoint/([^/]+)/variant/([^/]+)")
 _COMPONENT: Final = "inference-component/"
-_LATER: Final = ("sagemaker:variant:DesiredProvisionedConcurrency", "sagemaker:inference-component:DesiredCopyCount")
+DIMENSIONS: Final = (VARIANT_COUNT, PROVISIONED)
+_LATER: Final = ("sagemaker:inference-component:DesiredCopyCount",)
 _UNSUPPORTED: Final = "Unsupported service namespace, resource type or scalable dimension"  # AWS's words
 
 
@@ -87,7 +88,7 @@ def check_namespace(params: Mapping[str, Any]) -> None:
     if params["ServiceNamespace"] != NAMESPACE:
         raise Invalid(
             f"{_UNSUPPORTED}: {params['ServiceNamespace'][:60]}. trimtab scales the service namespace {NAMESPACE}, with"
-            f" the dimension {VARIANT_COUNT} of resources {_FORM}."
+            f" the dimensions {' and '.join(DIMENSIONS)} of resources {_FORM}."
         )
 
 
@@ -148,9 +149,9 @@ def _listed(value: Any) -> list[Any]:
 
 def _check_dimension(dimension: str) -> None:
     if dimension in _LATER:
-        raise not_supported_yet(f"The scalable dimension {dimension}", f"Use {VARIANT_COUNT}.")
-    if dimension != VARIANT_COUNT:
-        raise Invalid(f"{_UNSUPPORTED}: {dimension[:100]}. The dimension of {NAMESPACE} is {VARIANT_COUNT}.")
+        raise not_supported_yet(f"The scalable dimension {dimension}", f"Use {' or '.join(DIMENSIONS)}.")
+    if dimension not in DIMENSIONS:
+        raise Invalid(f"{_UNSUPPORTED}: {dimension[:100]}. Those of {NAMESPACE} are {' and '.join(DIMENSIONS)}.")
 
 
 def _names_of(id: str) -> tuple[str, str]:

@@ -40,8 +40,9 @@ class Policies:
     @operation(
         "application-autoscaling",
         "PutScalingPolicy",
-        missing="Predefined metrics of variants: SageMakerVariantInvocationsPerInstance and "
-        "SageMakerVariantConcurrentRequestsPerModelHighResolution. Customized metrics ConcurrencyPerReplica1s, "
+        missing="Predefined metrics of variants: SageMakerVariantInvocationsPerInstance, "
+        "SageMakerVariantConcurrentRequestsPerModelHighResolution and (of provisioned concurrency) "
+        "SageMakerVariantProvisionedConcurrencyUtilization. Customized metrics ConcurrencyPerReplica1s, "
         "ConcurrencyPerReplica10s and ConcurrencyPerReplicaEvent of the namespace trimtab/Endpoints are trimtab's own: "
         "they are looked at every second, every ten seconds, and on every change. PredictiveScaling, which AWS has for "
         "ECS alone, takes one of these, or one customized scaling metric; load and capacity metrics are refused",

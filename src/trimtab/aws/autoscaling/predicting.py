@@ -13,7 +13,7 @@ from trimtab.aws.sagemaker.refusals import not_supported_yet
 from trimtab.errors import Invalid
 from trimtab.policies.scaling.tracking import SIGNALS
 from trimtab.resources.metric_query import MetricStat
-from trimtab.resources.scaling import SIGNAL_EVENT, Predictive
+from trimtab.resources.scaling import SIGNAL_EVENT, VARIANT_COUNT, Predictive
 
 _DEFAULT_BUFFER_S: Final = 300.0  # AWS: SchedulingBufferTime
 _PREDEFINED: Final = ("PredefinedMetricPairSpecification", "PredefinedScalingMetricSpecification")
@@ -28,6 +28,10 @@ _INCREASE: Final = "IncreaseMaxCapacity"
 
 def predictive_of(config: Mapping[str, Any], place: Place) -> Predictive:
     """The policy that `config` declares for the variant at `place`. Raises Invalid."""
+    if place.dimension != VARIANT_COUNT:
+        raise not_supported_yet(
+            f"Predictive scaling of {place.dimension}", "Use TargetTrackingScaling, or scheduled actions."
+        )
     specs = config["MetricSpecifications"]
     if len(specs) != 1:
         raise Invalid(f"MetricSpecifications must have one element; it has {len(specs)}.")
@@ -55,7 +59,7 @@ def _metric(spec: Mapping[str, Any], place: Place) -> tuple[str, MetricStat | No
     if len(given) != 1:
         raise Invalid(f"Exactly one of {', '.join((*_PREDEFINED, _CUSTOMIZED))} must be given.")
     if given[0] in _PREDEFINED:
-        return predefined_of(spec[given[0]]), None
+        return predefined_of(spec[given[0]], place.dimension), None
     return "", _customized(spec[_CUSTOMIZED]["MetricDataQueries"], place)
 
 

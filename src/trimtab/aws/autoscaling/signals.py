@@ -12,7 +12,7 @@ from trimtab.policies.scaling.tracking import SIGNALS
 from trimtab.policies.scaling.windows import windows_of
 from trimtab.resources.metric_query import MetricStat
 from trimtab.resources.names import key_of
-from trimtab.resources.scaling import SIGNAL_EVENT, TargetTracking
+from trimtab.resources.scaling import SIGNAL_EVENT, VARIANT_COUNT, TargetTracking
 
 NAMES: Final = (*SIGNALS, SIGNAL_EVENT)
 _FAMILY: Final = "ConcurrencyPerReplica"
@@ -27,6 +27,8 @@ def is_signal(metric: Mapping[str, Any]) -> bool:
 def signal_of(spec: Mapping[str, Any], place: Place) -> MetricStat:
     """The signal that a CustomizedMetricSpecification names, of the variant at `place`. Raises Invalid."""
     name = spec["MetricName"]
+    if place.dimension != VARIANT_COUNT:
+        raise Invalid(f"{name[:100]} is of replicas: a policy of {place.dimension} cannot track it.")
     if name not in NAMES:
         raise Invalid(f"{TRIMTAB} has no signal {name[:100]}; it has {', '.join(NAMES)}.")
     if spec["Statistic"] != "Average":

@@ -32,9 +32,10 @@ class Targets:
     @operation(
         "application-autoscaling",
         "RegisterScalableTarget",
-        missing="The service namespace sagemaker with the dimension sagemaker:variant:DesiredInstanceCount. RoleARN "
-        "has no effect: answers name the service-linked role. MinCapacity may be 0 (AWS: of asynchronous endpoints): "
-        "requests that come when there is no replica are held and answered",
+        missing="The service namespace sagemaker with the dimensions sagemaker:variant:DesiredInstanceCount and "
+        "sagemaker:variant:DesiredProvisionedConcurrency. RoleARN has no effect: answers name the service-linked role. "
+        "MinCapacity of an instance count may be 0 (AWS: of asynchronous endpoints): requests that come when there is "
+        "no replica are held and answered",
     )
     def register(self, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         """Make a target, or change what is given of one."""

@@ -15,9 +15,9 @@ from trimtab.aws.cloudwatch.shapes import dimensions_of, queries_of
 from trimtab.aws.registry import AwsError
 from trimtab.aws.sagemaker.refusals import not_supported_yet
 from trimtab.errors import Invalid, NotSupported
-from trimtab.policies.scaling.tracking import PREDEFINED
+from trimtab.policies.scaling.tracking import PREDEFINED, PREDEFINED_OF
 from trimtab.resources.metric_query import MetricQuery, MetricStat
-from trimtab.resources.scaling import VARIANT_COUNT, TargetTracking
+from trimtab.resources.scaling import TargetTracking
 
 T = TypeVar("T")
 PERIOD_S: Final = 60  # AWS: of customized metrics
@@ -33,7 +33,7 @@ def tracking_of(config: Mapping[str, Any], place: Place) -> TargetTracking:
         raise Invalid("Exactly one of PredefinedMetricSpecification and CustomizedMetricSpecification must be given.")
     return TargetTracking(
         target_value=target_value(config),
-        predefined=predefined_of(predefined) if predefined is not None else "",
+        predefined=predefined_of(predefined, place.dimension) if predefined is not None else "",
         **(_customized(customized, place) if customized is not None else {}),
         scale_out_cooldown_s=seconds(config, "ScaleOutCooldown", _DEFAULT_COOLDOWN_S),
         scale_in_cooldown_s=seconds(config, "ScaleInCooldown", _DEFAULT_COOLDOWN_S),
@@ -49,18 +49,19 @@ def metric_of(tracking: TargetTracking) -> tuple[object, ...]:
     return (tracking.predefined, stat, tracking.queries)
 
 
-def predefined_of(spec: Mapping[str, Any]) -> str:
+def predefined_of(spec: Mapping[str, Any], dimension: str) -> str:
     """PredefinedMetricType. Raises Invalid for those that variants do not have."""
     kind: str = spec["PredefinedMetricType"]
     if spec.get("ResourceLabel"):
         raise Invalid("You cannot specify a resource label unless the metric type is ALBRequestCountPerTarget.")
-    if kind in PREDEFINED:
+    known = PREDEFINED_OF[dimension]
+    if kind in known:
         return kind
-    if kind.startswith("SageMaker"):
-        raise not_supported_yet(f"The predefined metric type {kind[:100]}", f"Use {' or '.join(PREDEFINED)}.")
+    if kind.startswith("SageMaker") and kind not in PREDEFINED:
+        raise not_supported_yet(f"The predefined metric type {kind[:100]}", f"Use {' or '.join(known)}.")
     raise Invalid(  # AWS's words
-        f"Scalable dimension {VARIANT_COUNT} only supports the following predefined metric types: "
-        f"{', '.join(PREDEFINED)}; not {kind[:100]}."
+        f"Scalable dimension {dimension} only supports the following predefined metric types: "
+        f"{', '.join(known)}; not {kind[:100]}."
     )
 
 

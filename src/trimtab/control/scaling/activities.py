@@ -21,7 +21,7 @@ def begun(target: ScalableTarget, decision: Decision) -> ScalingActivity:
     return replace(
         _activity(target, decision),
         status=ActivityStatus.IN_PROGRESS,
-        status_message=words.waiting(decision.wanted),
+        status_message=words.waiting(decision.wanted, target.dimension),
     )
 
 
@@ -62,7 +62,7 @@ def succeeded(activity: ScalingActivity, now_s: float) -> ScalingActivity:
     return replace(
         activity,
         status=ActivityStatus.SUCCESSFUL,
-        status_message=words.fulfilled(wanted_of(activity)),
+        status_message=words.fulfilled(wanted_of(activity), activity.dimension),
         end_s=max(now_s, activity.start_s),
     )
 
@@ -72,7 +72,7 @@ def failed(activity: ScalingActivity, now_s: float, why: str) -> ScalingActivity
     return replace(
         activity,
         status=ActivityStatus.FAILED,
-        status_message=words.failed(wanted_of(activity), why),
+        status_message=words.failed(wanted_of(activity), why, activity.dimension),
         end_s=max(now_s, activity.start_s),
     )
 
@@ -82,7 +82,7 @@ def overridden(activity: ScalingActivity, now_s: float, by: str) -> ScalingActiv
     return replace(
         activity,
         status=ActivityStatus.OVERRIDDEN,
-        status_message=f"Setting desired instance count to {wanted_of(activity)} was overridden by {by}.",
+        status_message=words.overridden(wanted_of(activity), by, activity.dimension),
         end_s=max(now_s, activity.start_s),
     )
 
@@ -108,7 +108,7 @@ def _activity(target: ScalableTarget, decision: Decision) -> ScalingActivity:
         endpoint=target.endpoint,
         variant=target.variant,
         dimension=target.dimension,
-        description=words.description(decision.wanted),
+        description=words.description(decision.wanted, target.dimension),
         cause=decision.cause or decision.reason,
         start_s=decision.at_s,
         status=ActivityStatus.PENDING,

@@ -19,7 +19,7 @@ from trimtab.policies.scaling.decisions import Decision, Rules
 from trimtab.policies.scaling.inputs import Bounds, Finished, Input, Load, Room, Scheduled, Tick
 from trimtab.policies.scaling.reducer import step
 from trimtab.policies.scaling.state import State, pack
-from trimtab.resources.scaling import NotScaled, ScalingActivity
+from trimtab.resources.scaling import VARIANT_COUNT, NotScaled, ScalingActivity
 
 logger = logging.getLogger(__name__)
 
@@ -28,10 +28,10 @@ _OFTEN: Final = (Load, Tick)  # inputs that change nothing durable, unless they 
 
 
 class Scaler:
-    """Used from one event loop. `capacity` is the count that is wanted, as far as is known."""
+    """Used from one event loop. `capacity` is what is wanted, as far as is known."""
 
     def __init__(self, rules: Rules, state: State, means: Means, seen: VariantSeen) -> None:
-        self.rules = rules
+        self.rules = replace(rules, ceiling=seen.ceiling)
         self.state = state
         self.capacity = seen.capacity
         self.blocked = not seen.scalable  # by an update: decisions could not be carried out
@@ -54,7 +54,9 @@ class Scaler:
     def looks_at_load(self) -> bool:
         """The same; and where no replica is wanted, a request must wake one whatever the policies. Not while an update
         is in the way."""
-        return not self.blocked and (self.capacity == 0 or self.is_event)
+        if self.blocked or self.rules.target.dimension != VARIANT_COUNT:  # environments follow requests in any case
+            return False
+        return self.capacity == 0 or self.is_event
 
     # inputs
 
@@ -105,6 +107,8 @@ class Scaler:
     def see(self, seen: VariantSeen) -> None:
         """The endpoint's record may have changed."""
         self.capacity = seen.capacity
+        if seen.ceiling != self.rules.ceiling:
+            self.rules = replace(self.rules, ceiling=seen.ceiling)
         if self.activity is not None and not seen.moving:
             self._ended_unheard(self.activity, seen)
         was_blocked, self.blocked = self.blocked, not seen.scalable
@@ -164,7 +168,7 @@ class Scaler:
 
     def _is_outside(self) -> bool:
         target = self.rules.target
-        return not target.min_capacity <= self.capacity <= target.max_capacity
+        return not self.rules.capped(target.min_capacity) <= self.capacity <= self.rules.capped(target.max_capacity)
 
     # decisions
 

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from trimtab.control.scaling.activities import overridden
 from trimtab.control.scaling.book import Book, Place, place_of
 from trimtab.control.scaling.means import Means
 from trimtab.control.scaling.scaler import Scaler
-from trimtab.control.scaling.seen import VariantSeen, seen_of
+from trimtab.control.scaling.seen import VariantSeen, target_seen
 from trimtab.control.turn import SCALED, SCALING_FAILED
 from trimtab.errors import NotFound
 from trimtab.logs import fields
@@ -83,7 +84,7 @@ class Scalers:
         by_name = {key_of(record.endpoint.name): record for record in records}
         for target in self._book.targets():
             record = by_name.get(key_of(target.endpoint))
-            seen = seen_of(record, target.variant) if record is not None and belongs(target, record) else None
+            seen = target_seen(target, record) if record is not None else None
             if seen is not None and (scaler := self.find(place_of(target.endpoint, target.variant))) is not None:
                 scaler.see(seen)
 
@@ -94,7 +95,7 @@ class Scalers:
     def changed(self, place: Place) -> None:
         """The target's rules are others now."""
         if (scaler := self._live.get(place)) is not None:
-            scaler.rules = self._book.rules(place)
+            scaler.rules = replace(self._book.rules(place), ceiling=scaler.rules.ceiling)
 
     def drop(self, place: Place) -> None:
         """The target is gone: what it had under way goes on, and is told no more."""
@@ -107,7 +108,7 @@ class Scalers:
             record = self._records.get_endpoint(target.endpoint)
         except NotFound:
             return None
-        return seen_of(record, target.variant) if belongs(target, record) else None
+        return target_seen(target, record)
 
     def told(self, endpoint: str, events: Sequence[Event] = ()) -> None:
         """Something is recorded of an endpoint: its scalers look at it soon, not in the middle of what does that."""
@@ -146,11 +147,6 @@ class Scalers:
     def _under_way(self, target: ScalableTarget) -> list[ScalingActivity]:
         newest = self._means.store.activities(target.endpoint, target.variant, limit=_LOOKED_AT)
         return [activity for activity in newest if activity.status is ActivityStatus.IN_PROGRESS]
-
-
-def belongs(target: ScalableTarget, record: EndpointRecord) -> bool:
-    """Whether a target is of this endpoint, not of one that had the same name before."""
-    return target.created_s >= record.endpoint.created_s
 
 
 def _why(event: Event) -> str:

@@ -12,15 +12,16 @@ from trimtab.clock import Clock
 from trimtab.control.scaling.api import ScalingApi
 from trimtab.control.scaling.arns import Arns
 from trimtab.control.scaling.book import Book, place_of
-from trimtab.control.scaling.scalers import Records, Scalers, belongs
-from trimtab.control.scaling.seen import seen_of
+from trimtab.control.scaling.scalers import Records, Scalers
+from trimtab.control.scaling.seen import seen_of, target_seen
 from trimtab.control.scaling.tracking_alarms import TrackingAlarms
 from trimtab.control.scaling.wanting import wants_signals
-from trimtab.errors import Invalid, LimitExceeded, NotFound, NotSupported
+from trimtab.errors import Invalid, LimitExceeded, NotFound
 from trimtab.policies.scaling import schedule, step_scaling
 from trimtab.resources.names import key_of
 from trimtab.resources.scaling import (
-    VARIANT_COUNT,
+    LEAST,
+    PROVISIONED,
     ScalableTarget,
     ScalingActivity,
     ScalingPolicy,
@@ -96,16 +97,14 @@ class Scaling(ScalingApi):
     ) -> ScalableTarget:
         """See ScalingApi."""
         self.forget_gone()
-        if dimension != VARIANT_COUNT:
-            raise NotSupported(dimension, f"trimtab scales {VARIANT_COUNT} only, not {dimension}.")
         record = self._records.get_endpoint(endpoint)
         seen = seen_of(record, variant)
         if seen is None:
             raise NotFound("variant", variant, f"The endpoint {endpoint!r} has no variant {variant!r}.")
-        states = (*record.endpoint.variants, *record.endpoint.pending_variants)
-        if any(state.name == seen.name and state.serverless is not None for state in states):
+        if seen.dimension != dimension:
+            what = "is serverless" if seen.dimension == PROVISIONED else "has instances"
             raise Invalid(
-                f"The variant {variant!r} of endpoint {endpoint!r} is serverless: its environments follow its requests."
+                f"The variant {variant!r} of endpoint {endpoint!r} {what}: its scalable dimension is {seen.dimension}."
             )
         place = place_of(endpoint, variant)
         known = self._book.find(place)
@@ -117,6 +116,7 @@ class Scaling(ScalingApi):
             max_capacity=_given(max_capacity, own.max_capacity if own else None, "MaxCapacity"),
             created_s=own.created_s if own else self._clock.now_s(),
             id=own.id if own else secrets.token_hex(18),
+            dimension=dimension,
             role_arn=role_arn or (own.role_arn if own else ""),
             suspended=suspended or (own.suspended if own else Suspended()),
             tags={**(own.tags if own else {}), **tags},
@@ -160,7 +160,7 @@ class Scaling(ScalingApi):
         records = {key_of(record.endpoint.name): record for record in self._records.list_endpoints()}
         for target in self._book.targets():
             record = records.get(key_of(target.endpoint))
-            if record is None or not belongs(target, record) or seen_of(record, target.variant) is None:
+            if record is None or target_seen(target, record) is None:
                 self.forget(target)
 
     def targets(self) -> Sequence[ScalableTarget]:
@@ -257,6 +257,8 @@ class Scaling(ScalingApi):
             arn=known.arn if known else self._arns.action(target, action.name),
             created_s=known.created_s if known else now_s,
         )
+        for member, bound in (("MinCapacity", action.min_capacity), ("MaxCapacity", action.max_capacity)):
+            _check_least(member, bound, action.dimension)
         schedule.check(action, now_s)
         self._book.save_action(action)
         self.on_schedule()
@@ -295,9 +297,13 @@ def _given(value: int | None, known: int | None, member: str) -> int:
 
 
 def _check_target(target: ScalableTarget) -> None:
-    if target.min_capacity < 0:
-        raise Invalid(f"MinCapacity is {target.min_capacity}: it must be 0 or more.")
+    _check_least("MinCapacity", target.min_capacity, target.dimension)
     if target.min_capacity > target.max_capacity:
         raise Invalid(f"MinCapacity {target.min_capacity} is above MaxCapacity {target.max_capacity}.")
     if len(target.tags) > MAX_TAGS:
         raise LimitExceeded(f"A scalable target has at most {MAX_TAGS} tags.")
+
+
+def _check_least(member: str, bound: int | None, dimension: str) -> None:
+    if bound is not None and bound < LEAST[dimension]:
+        raise Invalid(f"{member} is {bound}: for {dimension} it must be {LEAST[dimension]} or more.")

@@ -8,10 +8,18 @@ from trimtab.resources.scaling import NotScaled, ScalableTarget, ScalingPolicy
 
 
 class Rules(Struct, frozen=True, kw_only=True):
-    """A target and its policies: what `reducer.step` decides by. Changes when a caller changes it."""
+    """A target and its policies: what `reducer.step` decides by. Changes when a caller changes it.
+
+    `ceiling`: the variant cannot have more, whatever the target's bounds (MaxConcurrency of a serverless one).
+    """
 
     target: ScalableTarget
     policies: tuple[ScalingPolicy, ...] = ()
+    ceiling: int | None = None
+
+    def capped(self, capacity: int) -> int:
+        """At most the ceiling."""
+        return capacity if self.ceiling is None else min(capacity, self.ceiling)
 
 
 class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):

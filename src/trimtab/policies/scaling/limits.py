@@ -20,11 +20,12 @@ RETRY_MOST_S: Final = 30.0  # up to this
 
 
 def bounds(rules: Rules, state: State, at_s: float) -> tuple[int, int]:
-    """The least and the most that policies may ask for: the target's bounds, and what forecasts make of them."""
+    """The least and the most that policies may ask for: the target's bounds, what forecasts make of them,
+    and what the variant can have."""
     low, high = rules.target.min_capacity, rules.target.max_capacity
     scaling = {p.arn for p in rules.policies if p.predictive is not None and p.predictive.mode == "ForecastAndScale"}
     floors = [f for arn, f in state.floors.items() if arn in scaling and at_s - f.at_s <= FLOOR_KEPT_S]
-    high = max((high, *(floor.max_capacity for floor in floors)))
+    high = rules.capped(max((high, *(floor.max_capacity for floor in floors))))
     low = min(max((low, *(floor.capacity for floor in floors))), high)
     return low, high
 

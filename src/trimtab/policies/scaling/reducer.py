@@ -232,17 +232,19 @@ def _wake_ask(rules: Rules, given: Load) -> Ask:
 
 
 def _bounds(rules: Rules, state: State, given: Bounds) -> Result:
-    low, high = rules.target.min_capacity, limits.bounds(rules, state, given.at_s)[1]
+    high = limits.bounds(rules, state, given.at_s)[1]
+    low = min(rules.target.min_capacity, high)
     wanted = min(max(given.capacity, low), high)
     if wanted == given.capacity:
         return state, ()
     is_out = wanted > given.capacity
+    counted = f"{given.capacity} {words.units(rules.target.dimension)}"
     decision = Decision(
         at_s=given.at_s,
         before=given.capacity,
         wanted=wanted,
         made=True,
-        reason=f"{given.capacity} replicas are {'fewer' if is_out else 'more'} than the target allows",
+        reason=f"{counted} are {'fewer' if is_out else 'more'} than the target allows",
         arithmetic=_clamped(given.capacity, low, high),
         cause=words.minimum_cause(low) if is_out else words.maximum_cause(high),
         inputs={"min": low, "max": high},
@@ -256,7 +258,8 @@ def _clamped(capacity: int, low: int, high: int) -> str:
 
 def _scheduled(rules: Rules, state: State, given: Scheduled) -> Result:
     low, high = moved(rules.target, given)
-    wanted = min(max(given.capacity, low), high)
+    most = rules.capped(high)
+    wanted = min(max(given.capacity, low), most)
     is_on = not rules.target.suspended.scheduled
     reason = words.bounds_description(given.min_capacity, given.max_capacity)
     decision = Decision(
@@ -265,9 +268,9 @@ def _scheduled(rules: Rules, state: State, given: Scheduled) -> Result:
         wanted=wanted,
         made=is_on and wanted != given.capacity,
         reason=reason if is_on else f"{reason}; not done: scheduled scaling is suspended",
-        arithmetic=_clamped(given.capacity, low, high),
+        arithmetic=_clamped(given.capacity, low, most),
         cause=words.schedule_cause(given.action),
-        inputs={"min": low, "max": high},
+        inputs={"min": low, "max": most},
         bounds=(low, high) if is_on else None,
     )
     if not decision.made:

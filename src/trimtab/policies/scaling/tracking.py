@@ -16,18 +16,36 @@ from msgspec import Struct
 from trimtab.policies.scaling import words
 from trimtab.resources.alarm import Watched
 from trimtab.resources.metric_query import MetricQuery, MetricStat
-from trimtab.resources.scaling import SIGNAL_1S, SIGNAL_10S, SIGNAL_NAMESPACE, ScalingPolicy, TargetTracking
+from trimtab.resources.scaling import (
+    PROVISIONED,
+    SIGNAL_1S,
+    SIGNAL_10S,
+    SIGNAL_NAMESPACE,
+    VARIANT_COUNT,
+    ScalingPolicy,
+    TargetTracking,
+)
 
 # As `metrics.names` has them, which is above this package.
 _ENDPOINT: Final = "EndpointName"
 _VARIANT: Final = "VariantName"
 _SAGEMAKER: Final = "AWS/SageMaker"
 
-# AWS's PredefinedMetricType: the metric's name, period and statistic.
-PREDEFINED: Final = {
-    "SageMakerVariantInvocationsPerInstance": ("InvocationsPerInstance", 60, "Sum"),
-    "SageMakerVariantConcurrentRequestsPerModelHighResolution": ("ConcurrentRequestsPerModel", 10, "Maximum"),
+# AWS's PredefinedMetricType, by dimension: the metric's name, period and statistic.
+PREDEFINED_OF: Final = {
+    VARIANT_COUNT: {
+        "SageMakerVariantInvocationsPerInstance": ("InvocationsPerInstance", 60, "Sum"),
+        "SageMakerVariantConcurrentRequestsPerModelHighResolution": ("ConcurrentRequestsPerModel", 10, "Maximum"),
+    },
+    PROVISIONED: {
+        "SageMakerVariantProvisionedConcurrencyUtilization": (
+            "ServerlessProvisionedConcurrencyUtilization",
+            60,
+            "Maximum",
+        ),
+    },
 }
+PREDEFINED: Final = {kind: metric for of_one in PREDEFINED_OF.values() for kind, metric in of_one.items()}
 SIGNALS: Final = {SIGNAL_1S: 1, SIGNAL_10S: 10}  # trimtab's own: their periods
 
 LOW_SHARE: Final = 0.9  # AWS: AlarmLow's threshold is this part of the target

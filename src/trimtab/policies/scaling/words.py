@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+from trimtab.resources.scaling import PROVISIONED
+
+
+def measure(dimension: str) -> str:
+    """What AWS calls capacity in that dimension. Of provisioned concurrency it shows no example: as it is named."""
+    return "provisioned concurrency" if dimension == PROVISIONED else "instance count"
+
+
+def units(dimension: str) -> str:
+    """What capacity in that dimension is a number of."""
+    return "provisioned environments" if dimension == PROVISIONED else "replicas"
+
 
 def alarm_cause(alarm: str, policy: str) -> str:
     """An alarm made a policy act."""
@@ -36,9 +48,9 @@ def forecast_cause(policy: str) -> str:
 WAKE_CAUSE = "request arrived while desired instance count was 0"
 
 
-def description(capacity: int) -> str:
+def description(capacity: int, dimension: str) -> str:
     """Of an activity that changes capacity."""
-    return f"Setting desired instance count to {capacity}."
+    return f"Setting desired {measure(dimension)} to {capacity}."
 
 
 def bounds_description(min_capacity: int | None, max_capacity: int | None) -> str:
@@ -55,19 +67,28 @@ def bounds_done(min_capacity: int | None, max_capacity: int | None) -> str:
     return f"Successfully set {' and '.join(parts)}"
 
 
-def waiting(capacity: int) -> str:
+def waiting(capacity: int, dimension: str) -> str:
     """StatusMessage of a change that was accepted and is under way."""
-    return f"Successfully set desired instance count to {capacity}. Waiting for change to be fulfilled by sagemaker."
+    return f"{_set(capacity, dimension)}. Waiting for change to be fulfilled by sagemaker."
 
 
-def fulfilled(capacity: int) -> str:
+def fulfilled(capacity: int, dimension: str) -> str:
     """StatusMessage of a change that is done."""
-    return f"Successfully set desired instance count to {capacity}. Change successfully fulfilled by sagemaker."
+    return f"{_set(capacity, dimension)}. Change successfully fulfilled by sagemaker."
 
 
-def failed(capacity: int, reason: str) -> str:
+def failed(capacity: int, reason: str, dimension: str) -> str:
     """StatusMessage of a change that was refused or came to nothing; `reason` is the refusal's message."""
-    return f"Failed to set desired instance count to {capacity}. Reason: {reason}"
+    return f"Failed to set desired {measure(dimension)} to {capacity}. Reason: {reason}"
+
+
+def overridden(capacity: int, by: str, dimension: str) -> str:
+    """StatusMessage of a change that another one took the place of."""
+    return f"Setting desired {measure(dimension)} to {capacity} was overridden by {by}."
+
+
+def _set(capacity: int, dimension: str) -> str:
+    return f"Successfully set desired {measure(dimension)} to {capacity}"
 
 
 def alarm_description(policy_arn: str) -> str:

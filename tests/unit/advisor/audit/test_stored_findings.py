@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from trimtab.advisor.audit.account import Account, Container, Endpoint, Model, Variant
+from trimtab.advisor.audit.auditing import audited
 from trimtab.advisor.audit.findings import (
     checkpoints_kept,
     flat_artifacts,
@@ -17,7 +18,7 @@ from trimtab.advisor.audit.findings import (
     training_spot,
     unversioned_artifacts,
 )
-from trimtab.advisor.audit.jobs import TrainingJob
+from trimtab.advisor.audit.jobs import TrainingJob, TransformJob
 from trimtab.advisor.audit.stored import Bucket, Folder, Image, Repository, Rule
 from trimtab.advisor.finding import Finding
 from trimtab.advisor.prices.book import aws_list
@@ -85,6 +86,18 @@ def test_what_was_not_seen_is_no_ground_to_find_anything() -> None:
     blind = account(training=None, repositories=None, buckets=(Bucket(name="b", artifacts=("a.tar.gz",)),))
     checks = (training_spot, training_checkpoints, unversioned_artifacts, images_unscanned, images_untagged, image_tags)
     assert [one for check in checks for one in check.find(blind, BOOK)] == []
+
+
+def test_batch_transform_is_a_part_of_the_months_bill() -> None:
+    daily = tuple(
+        TransformJob(name=f"t-{day}", status="Completed", created_s=NOW_S, seconds=3600.0, instance_type="ml.m5.xlarge",
+                     instance_count=2)
+        for day in range(14)
+    )  # fmt: skip
+    price = BOOK.instance("ml.m5.xlarge", "batch-transform")
+    assert price is not None
+    expected = float(price.usd) * 2 / 24 * 730 * 1e6
+    assert audited(account(transforms=daily), BOOK).month_micro_usd == pytest.approx(expected, rel=1e-6)
 
 
 # --- buckets ----------------------------------------------------------------------------------------------------------

@@ -67,8 +67,7 @@ def test_registering_again_changes_what_is_given_and_nothing_else(client, target
         ({"MaxCapacity": None}, "minimum and a maximum capacity"),
         ({"ServiceNamespace": "ecs"}, "trimtab scales the service namespace sagemaker"),
         ({"ServiceNamespace": "kinesis"}, "Member must satisfy enum value set"),
-        ({"ScalableDimension": "ecs:service:DesiredCount"}, f"The dimension of sagemaker is {DIMENSION}"),
-        ({"ScalableDimension": "sagemaker:variant:DesiredProvisionedConcurrency"}, "not supported yet"),
+        ({"ScalableDimension": "ecs:service:DesiredCount"}, f"Those of sagemaker are {DIMENSION} and"),
         (
             {"ScalableDimension": "sagemaker:inference-component:DesiredCopyCount", "ResourceId": "inference-component/c"},
             "not supported yet",

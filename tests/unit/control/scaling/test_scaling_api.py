@@ -4,8 +4,8 @@ import pytest
 from msgspec.structs import replace
 
 from trimtab.control.scaling import book
-from trimtab.errors import Invalid, LimitExceeded, NotFound, NotSupported
-from trimtab.resources.scaling import SIGNAL_EVENT, VARIANT_COUNT, ScalingPolicy, Suspended
+from trimtab.errors import Invalid, LimitExceeded, NotFound
+from trimtab.resources.scaling import PROVISIONED, SIGNAL_EVENT, VARIANT_COUNT, ScalingPolicy, Suspended
 from trimtab.testing.live_scaling import LiveScalingWorld
 from trimtab.testing.scaling import a_policy, a_target, an_action
 
@@ -38,8 +38,8 @@ def test_a_target_needs_an_endpoint_a_variant_and_bounds_that_make_sense(world: 
     with pytest.raises(NotFound) as caught:
         register(variant="nobody")
     assert caught.value.kind == "variant"
-    with pytest.raises(NotSupported):
-        register(dimension="sagemaker:variant:DesiredProvisionedConcurrency")
+    with pytest.raises(Invalid, match="has instances"):
+        register(dimension=PROVISIONED)
     for bounds in ({"min_capacity": 3}, {"min_capacity": -1}, {"min_capacity": None}, {"max_capacity": None}):
         with pytest.raises(Invalid, match="Capacity"):
             register(**bounds)

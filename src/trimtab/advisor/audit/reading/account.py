@@ -8,6 +8,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from trimtab.advisor.audit.account import Account, Endpoint, Scaling, Variant
+from trimtab.advisor.audit.measures import Measure
 from trimtab.advisor.audit.reading import payloads
 from trimtab.advisor.audit.reading.buckets import read_buckets, used
 from trimtab.advisor.audit.reading.hosting import read_endpoints
@@ -19,12 +20,14 @@ from trimtab.advisor.audit.reading.metrics import MINUTE_S, Key, read_metrics, r
 from trimtab.advisor.audit.reading.reader import Reader
 from trimtab.advisor.audit.reading.scaling import read_scaling
 from trimtab.advisor.audit.reading.tags import with_tags
+from trimtab.advisor.audit.series import Series
 from trimtab.errors import Invalid
 
 MOST_DAYS: Final = 15
 """CloudWatch keeps points of a minute for so long."""
 
 Progress = Callable[[str], None]
+Measured = Mapping[Measure, Series]
 
 
 def read_account(login: Login, *, days: int, now_s: float, progress: Progress = lambda step: None) -> Account:
@@ -81,7 +84,7 @@ def _changed(endpoints: Sequence[Endpoint], change: Callable[[Key, Variant], Var
     )
 
 
-def _with(variant: Variant, key: Key, scaling: Mapping[Key, Scaling] | None, metrics: object) -> Variant:
+def _with(variant: Variant, key: Key, scaling: Mapping[Key, Scaling] | None, metrics: Measured | None) -> Variant:
     mine = None if scaling is None else scaling.get(key, Scaling())
     return replace(variant, scaling=mine, metrics=metrics)
 

@@ -18,6 +18,7 @@ _FAILURES: Final = (ClientError, BotoCoreError, ResponseParserError)
 _UNSUPPORTED: Final = frozenset(
     {"UnknownOperationException", "UnsupportedOperationException", "NotSupported", "NotImplemented", "InvalidAction"}
 )
+_MOST_SAID: Final = 200  # characters
 _ACTIONS: Final = {  # where IAM's name of an action is not its operation's
     "s3:ListBuckets": "s3:ListAllMyBuckets",
     "s3:ListObjectsV2": "s3:ListBucket",
@@ -42,7 +43,6 @@ class Reader:
         self._lock = threading.Lock()
         self._refused: dict[tuple[str, str], tuple[Unseen, int]] = {}
         self._notes: list[Unseen] = []
-        self.calls = 0
 
     @property
     def region(self) -> str:
@@ -72,8 +72,6 @@ class Reader:
                 return {}
             self._refuse(client, operation, what, error)
             return None
-        finally:
-            self._count()
         return answer
 
     def pages(
@@ -94,10 +92,8 @@ class Reader:
         paging = {"PageSize": page_size, "MaxItems": at_most}
         try:
             for page in client.get_paginator(operation).paginate(**params, PaginationConfig=paging):
-                self._count()
                 found += page.get(member, ())
         except _FAILURES as error:
-            self._count()
             if _is_absent(error, absent):
                 return []
             self._refuse(client, operation, what, error)
@@ -108,10 +104,6 @@ class Reader:
         """`ask` of every item, several at once; answers in the items' order."""
         with ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="audit") as pool:
             yield from pool.map(ask, items)
-
-    def _count(self) -> None:
-        with self._lock:
-            self.calls += 1
 
     def _refuse(self, client: Any, operation: str, what: str, error: Exception) -> None:
         action = action_of(client, operation)
@@ -155,4 +147,10 @@ def _why(error: Exception) -> tuple[str, bool]:
     if code in _UNSUPPORTED or (status in (404, 501) and "support" in said.get("Message", "")):
         return f"not supported there ({code})", False
     is_denied = "AccessDenied" in code or "Unauthorized" in code or status == 403
-    return ("permission is missing" if is_denied else f"{code}: {said.get('Message', '')}"), is_denied
+    return ("permission is missing" if is_denied else f"{code}: {_short(said.get('Message', ''))}"), is_denied
+
+
+def _short(message: str) -> str:
+    """The first of it: servers that are not AWS answer with whole pages."""
+    line = " ".join(message.split())
+    return line if len(line) <= _MOST_SAID else f"{line[:_MOST_SAID]}..."
