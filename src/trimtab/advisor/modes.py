@@ -23,6 +23,7 @@ from msgspec.structs import replace
 from trimtab.advisor.bill import bill_of
 from trimtab.advisor.plan.limits import (
     ASYNC_S,
+    MIB,
     REAL_TIME_S,
     SERVERLESS_MB,
     SERVERLESS_S,
@@ -201,6 +202,8 @@ def _misses(mode: Mode, workload: Workload, habits: Habits, terms: Terms) -> str
         return f"requests take up to {habits.slowest_s:.3g} s; at most {longest_s:g} s are given"
     if mode is Mode.SERVERLESS and terms.memory_mb not in SERVERLESS_MB:
         return f"there is no serverless endpoint with {terms.memory_mb} MB"
+    if mode is Mode.SERVERLESS and workload.memory_bytes > terms.memory_mb * MIB:
+        return f"its model of {workload.memory_bytes / MIB:.0f} MiB does not fit into {terms.memory_mb} MB"
     slo = workload.slo
     if slo is None or not habits.requests:
         return ""
