@@ -29,7 +29,7 @@ from trimtab.advisor.plan.limits import (
     SERVERLESS_S,
     forbidden,
 )
-from trimtab.advisor.plan.signals import Signal, tracked
+from trimtab.advisor.plan.signals import STABLE, Signal, tracked
 from trimtab.advisor.prices.book import HOME_REGION, Book
 from trimtab.advisor.prices.price import Use
 from trimtab.errors import Invalid
@@ -239,7 +239,9 @@ def serving_for(mode: Mode, workload: Workload, work: Work, habits: Habits, term
         return replace(base, instance_type="", memory_mb=terms.memory_mb, max_concurrency=most, min_replicas=0)
     if mode is Mode.BATCH:
         return replace(base, runs_at="cron(0 0 * * ? *)", max_replicas=1)
-    policy = tracked(base.name, Signal.EVENT, _IN_HAND * work.slots, scale_in_s=0.0, stable_s=_STABLE_S)
+    policy = tracked(
+        base.name, Signal.EVENT, _IN_HAND * work.slots, scale_in_s=0.0, settings={STABLE: f"{_STABLE_S:g}"}
+    )
     least = 0 if mode is Mode.ASYNC else 1
     return replace(base, policies=(policy,), min_replicas=least, initial_replicas=least)
 
