@@ -58,7 +58,7 @@ class Recording(Struct, frozen=True, kw_only=True):
 
 
 def arrivals_of(loads: Sequence[Load], start_s: float, end_s: float) -> Counted:
-    """What counters grew by, at random between one `Load` and the next; before the first and after the last nothing came.
+    """What counters grew by, at random between one `Load` and the next. Before the first and after the last: nothing.
 
     A counter that falls (a gateway came or went) says nothing of that time: no requests are assumed. Invalid when there
     is less than a second of it.
