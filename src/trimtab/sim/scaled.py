@@ -1,7 +1,7 @@
 """One endpoint under its policies, on a virtual clock: what live control would be told, and what it would order.
 
-The reducer is the live one. It hears of load once a second (a sixth of a shorter panic window), and at the moment when
-more is in hand than its policies want; of alarms when CloudWatch would evaluate them; of changes when they are over.
+The reducer is the live one. It hears of load once a second (a sixth of a shorter panic window); where starts are quick,
+ten times a second while there is any, and at the moment when more is in hand than its policies want; of alarms when CloudWatch would evaluate them; of changes when they are over.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from trimtab.sim.world import Fault, Serving
 
 _NEVER: Final = np.iinfo(np.int64).max
 _LOOK_S: Final = 0.02  # live: gateways look so often at what they have in hand,
-_TELL_S: Final = 0.1  # and tell it, unless it has changed by
+_TELL_S: Final = 0.1  # and tell it so often while there is any, and when it has changed by
 _PART: Final = 4  # one in so many
 _MOST_LOOKS: Final = 2_000_000  # of a run: a longer one (three weeks, by the second) is looked at more rarely
 _LONGEST_LOOK_S: Final = 4.0  # windows.UNSEEN_S: after 5 s the policy believes that nobody looked
@@ -93,7 +93,7 @@ class Scaled:
         self._given = sorted(given, key=lambda one: one.at_s)
         self._looked_s = -inf  # when it was looked last whether more is in hand
         self._told_s = -inf  # when load was told last,
-        self._told_hand = 0  # what was in hand then,
+        self._told_hand = self._told_arrived = 0  # what was in hand then, what had come,
         self._told_hand_s = 0.0  # and the request-seconds until then
         self._tick_at_s = station.now_s
         stable_s = max((_windows(policy).stable_s for policy in self._events), default=0.0)
@@ -205,7 +205,7 @@ class Scaled:
         self._looked_s = now_s
         if is_tick:
             self._land()
-            self._tick_at_s = now_s + self._tick_s
+            self._tick_at_s = self._next_tick_s(now_s)
         elif now_s < self._told_s + _TELL_S:
             change = abs(int(self.station.books.i[b.HAND]) - self._told_hand)
             if change == 0 or change * _PART < self._told_hand:
@@ -213,6 +213,16 @@ class Scaled:
         self._tell(now_s)
         if is_tick:
             self._leap(now_s)
+
+    def _next_tick_s(self, now_s: float) -> float:
+        """When load is told next at the latest. Looks between ticks must not find much that nobody has told of: an event
+        policy takes what came since it was told last for a burst of just now (windows.tell)."""
+        if self._fine_s >= self._tick_s:
+            return now_s + self._tick_s
+        whole = self.station.books.i
+        if whole[b.HAND] or whole[b.ARRIVED] != self._told_arrived:
+            return now_s + min(max(_TELL_S, self._fine_s), self._tick_s)
+        return min(now_s + self._tick_s, self.station.next_arrival_s + _LOOK_S)
 
     def _leap(self, now_s: float) -> None:
         """Where nothing has come for as long as anybody remembers, look again when something does."""
@@ -237,6 +247,7 @@ class Scaled:
         hand_s, span_s = float(seconds[b.HAND_S]), now_s - self._told_s
         mean = (hand_s - self._told_hand_s) / span_s if 0 < span_s < inf else float(whole[b.HAND])
         self._told_s, self._told_hand, self._told_hand_s = now_s, int(whole[b.HAND]), hand_s
+        self._told_arrived = int(whole[b.ARRIVED])
         self.give(
             Load(
                 at_s=now_s, capacity=self.wanted, ready=self.station.ready, in_hand=mean, now=int(whole[b.HAND]),
