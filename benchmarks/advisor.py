@@ -63,8 +63,14 @@ def generated(number: int, hours: float, seed: int, known: Floats) -> tuple[Work
         arrivals = Rates(rate=part * per_s, step_s=step_s, start_s=first_s, cv=cv)
         slo = Slo(within_s=slo_s, kept=0.99)
         work_by_type = {"*": work}
-        made.append(Workload(name=f"w{number}", arrivals=arrivals, work=work_by_type, slo=slo, request_bytes=size, may_wait=may_wait))
-    terms = Terms(instance_type=str(chance.choice(TYPES)), start_s=start_s, memory_mb=int(chance.choice([1024, 2048, 4096])))
+        made.append(
+            Workload(
+                name=f"w{number}", arrivals=arrivals, work=work_by_type, slo=slo, request_bytes=size, may_wait=may_wait
+            )
+        )
+    terms = Terms(
+        instance_type=str(chance.choice(TYPES)), start_s=start_s, memory_mb=int(chance.choice([1024, 2048, 4096]))
+    )
     return made[0], made[1], terms
 
 
@@ -100,8 +106,12 @@ def main() -> int:
         good += ratio <= WITHIN
         if ratio > WITHIN:
             worst.append((ratio, f"{past.name}: {advice.mode} ({ratio:.2f} x), best {best}; {advice.why}"))
-    print(f"{good} of {done} within {WITHIN - 1:.0%} of the best mode: {good / max(done, 1):.1%}  ({time.process_time() - began_s:.0f} s of CPU)")
-    print(f"advised: {dict(picked)}; best in hindsight: {dict(best_of)}; {options.workloads - done} kept no SLO in any mode")
+    print(
+        f"{good} of {done} within {WITHIN - 1:.0%} of the best mode: {good / max(done, 1):.1%}  ({time.process_time() - began_s:.0f} s of CPU)"
+    )
+    print(
+        f"advised: {dict(picked)}; best in hindsight: {dict(best_of)}; {options.workloads - done} kept no SLO in any mode"
+    )
     for _, line in sorted(worst)[-10:]:
         print("  ", line)
     return int(good < GOAL * done or done < min(200, options.workloads))
@@ -109,7 +119,9 @@ def main() -> int:
 
 def is_forbidden(why_not: str) -> bool:
     """Whether a mode cannot be had at all, however the load is: hindsight does not know better."""
-    return any(word in why_not for word in ("are taken", "wait for the answer", "are given", "no serverless", "not known"))
+    return any(
+        word in why_not for word in ("are taken", "wait for the answer", "are given", "no serverless", "not known")
+    )
 
 
 if __name__ == "__main__":

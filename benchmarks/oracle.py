@@ -78,11 +78,19 @@ def by_ten_seconds() -> TargetTracking:
     return TargetTracking(target_value=AWS_BUSY, predefined=CONCURRENCY)
 
 
-def run(case: Case, start_s: float, tracking: TargetTracking | None, *, static: int = 0, most: int = 2000, seed: int = 1) -> tuple[float, float, int]:
+def run(
+    case: Case, start_s: float, tracking: TargetTracking | None, *, static: int = 0, most: int = 2000, seed: int = 1
+) -> tuple[float, float, int]:
     """Replica-seconds, the part kept, and changes."""
     first = case.at_s < case.start_s + 300
     initial = static or max(1, ceil(1.3 * float(case.service_s[first].sum()) / 300))
-    policies = () if tracking is None else (ScalingPolicy(name="p", arn="arn:p", endpoint="e", variant="AllTraffic", created_s=0.0, tracking=tracking),)
+    policies = (
+        ()
+        if tracking is None
+        else (
+            ScalingPolicy(name="p", arn="arn:p", endpoint="e", variant="AllTraffic", created_s=0.0, tracking=tracking),
+        )
+    )
     serving = Serving(
         name="e", mode=Mode.REAL_TIME, workloads=(case.name,), instance_type="ml.any", min_replicas=static or 1,
         max_replicas=static or most, initial_replicas=initial, start_s=start_s, policies=policies,
@@ -160,7 +168,9 @@ def main() -> int:
     options = parser.parse_args()
     names = [name for name in CASES if not options.only or name in options.only.split(",")]
     print(f"starts of {options.start:g} s; figures: replica-seconds / bound, part kept (goal {GOAL}, {KEPT:.1%})")
-    print(f"{'trace':15} {'from':16} {'bound':>7} {'event':>14} {'target/windows':>14} {'60 s':>14} {'10 s':>14} {'static':>14}  changes")
+    print(
+        f"{'trace':15} {'from':16} {'bound':>7} {'event':>14} {'target/windows':>14} {'60 s':>14} {'10 s':>14} {'static':>14}  changes"
+    )
     missed = []
     for name in names:
         began_s = time.process_time()
@@ -168,7 +178,9 @@ def main() -> int:
         if case.end_s - case.start_s > options.hours * 3600:
             case = case.part(case.start_s, case.start_s + options.hours * 3600)
         length_s = case.end_s - case.start_s
-        serving = Serving(name="e", mode=Mode.REAL_TIME, workloads=(name,), min_replicas=1, max_replicas=2000, start_s=options.start)
+        serving = Serving(
+            name="e", mode=Mode.REAL_TIME, workloads=(name,), min_replicas=1, max_replicas=2000, start_s=options.start
+        )
         least = bound_of(case.workload, serving, seed=options.seed)
         peak = static_peak(case, options.start)
         most = ceil(1.5 * peak)
@@ -181,7 +193,7 @@ def main() -> int:
         minute = against(run(case, options.start, by_minute(case), most=most))
         ten = against(run(case, options.start, by_ten_seconds(), most=most))
         static = against(run(case, options.start, None, static=peak))
-        told = " ".join(f"{one.ratio:6.3f} {one.kept:6.2%}" .rjust(14) for one in (minute, ten, static))
+        told = " ".join(f"{one.ratio:6.3f} {one.kept:6.2%}".rjust(14) for one in (minute, ten, static))
         print(
             f"{name:15} {case.kind:16} {least.replica_s / length_s:7.2f} {event.ratio:6.3f} {event.kept:7.3%} {setting!s:>14} {told}"
             f"  {event.changes}   ({time.process_time() - began_s:.0f} s of CPU)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from trimtab.policies.scaling.tracking import alarms_of
 from trimtab.sim.scenario import load
 from trimtab.sim.world import Mode, Slo
 
+EXAMPLES = Path(__file__).parents[3] / "examples" / "scenarios"
 WORKLOADS = """
 workloads:
   fraud:
@@ -55,6 +57,13 @@ def test_the_least_scenario(tmp_path):
 
 def test_a_workload_alone_may_be_loaded_for_a_plan(tmp_path):
     assert scenario(tmp_path, WORKLOADS).architectures == ()
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_examples_can_be_loaded_and_tell_each_thing_once(path):
+    found = load(path, read_policy=policy_of)
+    assert len(found.scenario.architectures) > 1
+    assert len(set(found.notes)) == len(found.notes)
 
 
 def test_mappings_that_merge_others_may_be_merged_themselves(tmp_path):
