@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from house import House, a_spec, tiny
+from msgspec.structs import replace
 
 from trimtab.engines.local import processes
 from trimtab.engines.local.placement import Machine
@@ -411,6 +412,9 @@ async def test_what_a_serverless_endpoint_imports_is_learned_before_its_first_en
     assert "imported module=tt_one" in log
     assert "imported module=tt_two" in log
     assert "not learned module=tt_threads" in log
+    other = tiny("ready", "r2", runtime=Runtime(imports=("tt_one", "json")), instance_type="ml.serverless.2048")
+    await engine.start(replace(other, cause=StartCause.DEPLOYMENT))
+    await settled(engine, "r2", READY)  # what is there already keeps nobody waiting
     house.end_nursery()
     house.start_nursery()
     async with asyncio.timeout(10):

@@ -173,8 +173,8 @@ class Nursery:
 
     def _patience_s(self) -> float | None:
         """How long to wait for an event: not at all while there are imports to make and nobody has ordered lately."""
-        if self._to_import and self._learn_waiters:
-            return 0.0
+        if self._learn_waiters and (self._to_import or not self._learner.busy):
+            return 0.0  # to import, or to say that there is nothing to learn
         if self._to_import:
             return max(0.0, self._last_order_s + _IDLE_BEFORE_LEARNING_S - time.monotonic())
         patience_s = self._spares.patience_s()
