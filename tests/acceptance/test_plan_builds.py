@@ -57,7 +57,8 @@ def architecture() -> Architecture:
 @pytest.fixture
 def made(trimtab: Trimtab, tmp_path: Path) -> Path:
     """The models that workloads have, and the program."""
-    for name in WORKLOADS:
+    there = {one["ModelName"] for one in trimtab.sagemaker.list_models(MaxResults=100)["Models"]}
+    for name in set(WORKLOADS) - there:
         trimtab.create_model(name, script(SAYS.format(said=f"I am {name}".encode())))
     path = tmp_path / "build.py"
     path.write_text(program(architecture(), "five models", Where.TRIMTAB))
@@ -103,6 +104,25 @@ def test_what_the_program_builds_serves_and_is_built_once(trimtab: Trimtab, made
     assert left.isdisjoint({"shared", "alone", "seldom", "later"})
     models = {one["ModelName"] for one in trimtab.sagemaker.list_models(MaxResults=100)["Models"]}
     assert set(WORKLOADS) <= models
+
+
+@pytest.mark.slow
+def test_an_asynchronous_endpoint_of_aws_leaves_zero_by_an_alarm(trimtab: Trimtab, made: Path) -> None:
+    endpoint = Serving(
+        name="woken",
+        mode=Mode.ASYNC,
+        workloads=("slow",),
+        instance_type="ml.m5.large",
+        min_replicas=0,
+        max_replicas=2,
+        policies=(tracked("woken", Signal.BACKLOG, 2.0),),
+    )
+    made.write_text(program(Architecture(name="plan", endpoints=(endpoint,)), "one", Where.AWS))
+    run(trimtab, made)
+    alarms = trimtab.client("cloudwatch").describe_alarms(AlarmNames=["woken-wake"])["MetricAlarms"]
+    assert alarms[0]["MetricName"] == "HasBacklogWithoutCapacity"
+    assert alarms[0]["AlarmActions"]
+    run(trimtab, made, "--delete")
 
 
 def _input(trimtab: Trimtab) -> str:

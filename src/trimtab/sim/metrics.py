@@ -21,7 +21,7 @@ REPEAT_S: Final = 60  # AWS: how often a policy is told that its alarm still is 
 
 
 class Sample(Struct, frozen=True):
-    """What one step of the model shows to whoever measures."""
+    """What a span of the simulation shows to whoever measures: means, and sums of it."""
 
     arrivals: float
     in_hand: float
@@ -30,8 +30,8 @@ class Sample(Struct, frozen=True):
     ready: int
     wanted: int
     span_s: float
-    least_hand: float = -1.0  # in hand at any moment of it; below 0: not known, `in_hand` stands for it
-    most_hand: float = -1.0
+    least_hand: float  # in hand at any moment of it
+    most_hand: float
 
 
 Added = tuple[float, float, float, float]
@@ -45,8 +45,6 @@ def _one(value: float, count: float) -> Added:
 def _in_hand(s: Sample) -> Added:
     """As live metering has it: least and most of each second, of which CloudWatch takes the Maximum."""
     each = 1 / max(1, s.ready)
-    if s.most_hand < 0:
-        return _one(s.in_hand * each, s.span_s)
     return (s.least_hand + s.most_hand) / 2 * each, s.span_s, s.least_hand * each, s.most_hand * each
 
 
@@ -55,7 +53,7 @@ def _backlog(s: Sample) -> Added:
     return _one(s.in_hand / max(1, s.ready), s.span_s)
 
 
-# What a step adds.
+# What a sample adds.
 _METRICS: Final[dict[tuple[str, str], Callable[[Sample], Added]]] = {
     (SAGEMAKER, "Invocations"): lambda s: _one(1.0, s.arrivals),
     (SAGEMAKER, "InvocationsPerInstance"): lambda s: _one(1.0 / max(1, s.ready), s.arrivals),
@@ -146,7 +144,7 @@ class SimAlarm:
         self._told_minute = -1
 
     def see(self, at_s: float, sample: Sample) -> None:
-        """A step of the model that began at `at_s`."""
+        """A sample that began at `at_s`."""
         start_s = floor(at_s / self._step_s) * self._step_s
         if not self._buckets or self._buckets[-1].start_s != start_s:
             self._buckets.append(Bucket(start_s))

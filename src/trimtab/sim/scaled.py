@@ -59,6 +59,8 @@ class Scaled:
         station: Station,
         end_s: float,
         *,
+        rules: Rules | None = None,
+        given: Sequence[Scheduled | Forecast] = (),
         faults: Sequence[Fault] = (),
         chance: np.random.Generator,
         look_s: float | None = None,
@@ -66,12 +68,14 @@ class Scaled:
         note: Note | None = None,
         told: Callable[[float], None] | None = None,
     ) -> None:
-        """`look_s`: how finely the run looks at what is in hand; without: as live gateways do, unless the run is long.
+        """`rules`: decide by these, not by what `serving` tells. `given`: what comes from outside, at its own times.
+        `look_s`: how finely the run looks at what is in hand; without: as live gateways do, unless the run is long.
         `skips`: long times without requests are passed over, with the same outcome.
+        `note` is told each step of the reducer, as a journal is (what is passed over looks like a new beginning to it).
         `told` hears how far the run is, now and then."""
         self.station = station
         self.end_s = end_s
-        self.rules, watches = _with_alarms(rules_of(serving, station.now_s), serving)
+        self.rules, watches = _with_alarms(rules or rules_of(serving, station.now_s), serving)
         self.wanted = serving.min_replicas if serving.initial_replicas is None else serving.initial_replicas
         self.decisions: list[Decision] = []
         self.curves = Curves(station, station.now_s, end_s)
@@ -86,6 +90,7 @@ class Scaled:
         self._events = [p for p in self.rules.policies if p.tracking is not None and p.tracking.is_event]
         self._tick_s, self._fine_s = self._paces(end_s - station.now_s, look_s)
         self._schedule = [(self._due(action, station.now_s), action) for action in serving.schedule]
+        self._given = sorted(given, key=lambda one: one.at_s)
         self._looked_s = -inf  # when it was looked last whether more is in hand
         self._told_s = -inf  # when load was told last,
         self._told_hand = 0  # what was in hand then,
@@ -109,6 +114,12 @@ class Scaled:
         due_s = next_after(action, after_s)
         return inf if due_s is None else due_s
 
+    @property
+    def _due_s(self) -> float:
+        """When something comes from outside."""
+        due_s = min((at_s for at_s, _ in self._schedule), default=inf)
+        return min(due_s, self._given[0].at_s) if self._given else due_s
+
     # --- time
 
     def run(self) -> None:
@@ -126,10 +137,10 @@ class Scaled:
     def _next_s(self) -> float:
         now_s = self.station.now_s
         tick_s = self._tick_at_s if self._events else inf
-        due_s = min((at_s for at_s, _ in self._schedule), default=inf)
         return min(
-            self.station.next_s, tick_s, due_s, self._faults.next_s, self._sampler.next_s(now_s), self.curves.next_s
-        )
+            self.station.next_s, tick_s, self._due_s, self._faults.next_s, self._sampler.next_s(now_s),
+            self.curves.next_s,
+        )  # fmt: skip
 
     def _arm(self) -> None:
         """With how much in hand the run is to stop at once."""
@@ -184,6 +195,9 @@ class Scaled:
                     )
                 )  # fmt: skip
 
+        while self._given and self._given[0].at_s <= now_s:
+            self.give(replace(self._given.pop(0), at_s=now_s, capacity=self.wanted))
+
     def _load(self, now_s: float, *, is_trip: bool) -> None:
         is_tick = bool(self._events) and now_s >= self._tick_at_s
         if not is_tick and not is_trip:
@@ -207,8 +221,7 @@ class Scaled:
             self._quiet_arrived, self._quiet_s = int(whole[b.ARRIVED]), now_s
         if now_s - self._quiet_s < self._quiet_for_s or self._sampler.watches or self._foresees:
             return
-        due_s = min((at_s for at_s, _ in self._schedule), default=inf)
-        until_s = min(self.station.next_arrival_s, due_s, self._faults.next_s, self.station.next_s, self.end_s)
+        until_s = min(self.station.next_arrival_s, self._due_s, self._faults.next_s, self.station.next_s, self.end_s)
         self._leaps_s = skipping.leap_s(now_s, until_s, self._tick_s)
         self._tick_at_s += self._leaps_s
 

@@ -21,6 +21,8 @@ SERVERLESS_START_S: Final = {Where.TRIMTAB: 0.5, Where.AWS: 5.0}
 SERVERLESS_MB: Final = (1024, 2048, 3072, 4096, 5120, 6144)
 SERVERLESS_MOST: Final = 200  # concurrency of one endpoint
 ASYNC_S: Final = 3600.0
+WAKE_S: Final = 120.0
+"""AWS: two minutes with a backlog and no instance, until the alarm that leaves zero goes off. Taken for each start."""
 MEMORY_SHARE: Final = 0.7  # of a machine's memory, for models: the rest is of the runtime and of requests
 
 

@@ -99,6 +99,7 @@ class EventIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     scale_in: bool = True
     stable: Seconds | None = None
     panic: Seconds | None = None
+    headroom: float | None = None  # quantile of the rises to be ready for: 0 to 1
 
 
 class TrackingIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
