@@ -62,6 +62,9 @@ def serve(config: Config) -> None:
     read_runtimes(config.paths.runtimes)  # a mistake in the user's table is told now, not at the first deployment
     allow_many_files()
     listeners = listen(config.host, config.port, config.gateways)
+    import shutil
+
+    shutil.rmtree(config.paths.in_hand_dir, ignore_errors=True)  # of gateways that are no more
     port = listeners[0].getsockname()[1]
     url = f"http://{'[' + config.host + ']' if ':' in config.host else config.host}:{port}"
     become_supervisor(config, url, listeners, lock_fd)
@@ -129,7 +132,7 @@ def main(argv: list[str]) -> int:
     if argv[0] == "nursery":
         return nursery(config)
     works: dict[str, Callable[[asyncio.Event], Awaitable[None]]] = {
-        "gateway": lambda stop: gateway(config, int(argv[2]), stop),
+        "gateway": lambda stop: gateway(config, int(argv[1]), int(argv[2]), stop),
         "queues": lambda stop: queues(config, stop),
         "consumer": lambda stop: consumer(config, argv[1], stop),
         "control": lambda stop: control(config, stop),
@@ -157,15 +160,18 @@ def nursery(config: Config) -> int:
     )
 
 
-async def gateway(config: Config, listener_fd: int, stop: asyncio.Event) -> None:
+async def gateway(config: Config, number: int, listener_fd: int, stop: asyncio.Event) -> None:
     """The data plane: one listening socket, the last route table, and lanes to workers."""
     from trimtab.aws.dataplane import keys_of
     from trimtab.aws.dataplane import serve as serve_data_plane
     from trimtab.aws.sigv4 import Verifier
     from trimtab.aws.tracing import tracing_of
     from trimtab.gateway.gateway import Gateway
+    from trimtab.gateway.shared_count import SharedCounts, alone
 
-    here = Gateway(metered=config.meters)
+    several = config.gateways > 1
+    bounds = SharedCounts(config.paths.in_hand_dir, number, config.gateways).of if several else alone
+    here = Gateway(metered=config.meters, bounds=bounds)
     verifier = Verifier(keys_of(here), region=config.region)
     await serve_data_plane(
         socket.socket(fileno=listener_fd),
