@@ -167,11 +167,9 @@ async def gateway(config: Config, number: int, listener_fd: int, stop: asyncio.E
     from trimtab.aws.sigv4 import Verifier
     from trimtab.aws.tracing import tracing_of
     from trimtab.gateway.gateway import Gateway
-    from trimtab.gateway.shared_count import SharedCounts, alone
+    from trimtab.gateway.shared_count import bounds_of
 
-    several = config.gateways > 1
-    bounds = SharedCounts(config.paths.in_hand_dir, number, config.gateways).of if several else alone
-    here = Gateway(metered=config.meters, bounds=bounds)
+    here = Gateway(metered=config.meters, bounds=bounds_of(config.paths.in_hand_dir, number, config.gateways))
     verifier = Verifier(keys_of(here), region=config.region)
     await serve_data_plane(
         socket.socket(fileno=listener_fd),
