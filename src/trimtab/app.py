@@ -62,9 +62,6 @@ def serve(config: Config) -> None:
     read_runtimes(config.paths.runtimes)  # a mistake in the user's table is told now, not at the first deployment
     allow_many_files()
     listeners = listen(config.host, config.port, config.gateways)
-    import shutil
-
-    shutil.rmtree(config.paths.in_hand_dir, ignore_errors=True)  # of gateways that are no more
     port = listeners[0].getsockname()[1]
     url = f"http://{'[' + config.host + ']' if ':' in config.host else config.host}:{port}"
     become_supervisor(config, url, listeners, lock_fd)
