@@ -296,7 +296,8 @@ class CacheMachine(RuleBasedStateMachine):
         for _ in range(200):
             self.carry_out()
             self.carry_out(leaving=True)
-            if not self.waiting and not self.fetching and all(one.state == "ready" for one in self.workers.values()):
+            at_rest = not self.fetching and all(one.state == "ready" for one in self.workers.values())
+            if at_rest and not self.waiting and not self.unread():
                 break
             due_s = self.cache.next_s(self.now_s)
             if due_s is not None and not self.fetching:
@@ -304,9 +305,15 @@ class CacheMachine(RuleBasedStateMachine):
                 self.tell(Tick())
         assert not self.waiting, "all who asked have an answer"
         assert self.counted() <= MEMORY or all(key[0] in self.held for key in self.workers)
-        for key, count in self.leases.items():
-            if key[0] not in self.held:  # what is held may wait for the next try
-                assert count == (1 if key in self.workers else 0), "what nobody reads is released"
+        assert not self.unread(), "what nobody reads is released"
+
+    def unread(self) -> list[tuple[str, str]]:
+        """Artifacts that are leased, and no worker reads them. (What is held may wait for the next try.)"""
+        return [
+            key
+            for key, count in self.leases.items()
+            if key[0] not in self.held and count != (1 if key in self.workers else 0)
+        ]
 
     def carry_out(self, *, leaving: bool = False) -> None:
         """Everything that was ordered, well; or only what leaves."""
