@@ -6,8 +6,15 @@ from fractions import Fraction
 from pathlib import Path
 
 from benchmarks import case_sums
+from trimtab.advisor.bill import bill_of
+from trimtab.advisor.prices.book import book
+from trimtab.cli.simulating.running import loaded
 from trimtab.resources.cost import MICRO
+from trimtab.sim.simulate import simulate
+from trimtab.sim.world import Work
 
+SCENARIO = Path(__file__).parents[3] / "examples" / "scenarios" / "case-study.yaml"
+PRICES = SCENARIO.with_name("case-study-prices.toml")
 PAGE = Path(__file__).parents[3] / "docs" / "case-study.md"
 
 
@@ -38,3 +45,21 @@ def test_dollars_are_rounded_exactly() -> None:
 
 def test_the_page_has_the_table_as_it_is_computed() -> None:
     assert case_sums.table() in PAGE.read_text()
+
+
+def test_the_scenario_costs_what_was_published_to_the_micro_dollar() -> None:
+    scenario = loaded(SCENARIO).scenario
+    before = next(one for one in scenario.architectures if one.name == "before")
+
+    assert bill_of(simulate(scenario, before), book(PRICES)).micro_usd == case_sums.endpoints_day(11)
+
+
+def test_hot_endpoints_of_the_scenario_are_12_to_14_percent_busy_off_peak() -> None:
+    for workload in loaded(SCENARIO).scenario.workloads:
+        work: Work = workload.work["ml.g4dn.xlarge"]
+        evening_s = workload.arrivals.start_s + 20 * 3600
+        calls = [at_s for chunk in workload.arrivals.chunks(1) for at_s in chunk.at_s[chunk.at_s >= evening_s].tolist()]
+        if workload.name in ("fraud-eu", "documents-invoices", "search-base"):
+            assert 0.12 < len(calls) * work.mean_s / (4 * 3600) < 0.14, workload.name
+        else:
+            assert len(calls) < 20, workload.name

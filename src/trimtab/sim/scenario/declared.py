@@ -159,6 +159,7 @@ class ServingIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     provisioned: int = 0
     keep_warm: str | int | float = "learned"
     runs_at: str = ""
+    times: float = 1.0  # what requests take here, times this
 
 
 class FaultIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
