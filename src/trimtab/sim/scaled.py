@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from trimtab.errors import Invalid
 from trimtab.policies.scaling import tracking
 from trimtab.policies.scaling.decisions import Decision, Rules
+from trimtab.policies.scaling.headroom import POINT_S
 from trimtab.policies.scaling.inputs import AlarmFired, Bounds, Finished, Forecast, Input, Load, Scheduled
 from trimtab.policies.scaling.reducer import step
 from trimtab.policies.scaling.schedule import next_after
@@ -36,9 +37,16 @@ _LOOK_S: Final = 0.02  # live: gateways look so often at what they have in hand,
 _TELL_S: Final = 0.1  # and tell it, unless it has changed by
 _PART: Final = 4  # one in so many
 _MOST_LOOKS: Final = 2_000_000  # of a run: a longer one (three weeks, by the second) is looked at more rarely
+_MUCH: Final = 24  # two minutes of points
 _LONGEST_LOOK_S: Final = 4.0  # windows.UNSEEN_S: after 5 s the policy believes that nobody looked
 
 Note = Callable[[Rules, State, Input, tuple[Decision, ...], State], None]
+
+
+def coarse_s(start_s: float) -> float | None:
+    """How seldom a policy whose replicas start in so long may look at load, with nearly the same outcome; None: as
+    often as live. Half a point of its history (headroom.POINT_S), so that this is what it is."""
+    return POINT_S / 2 if start_s >= _MUCH * POINT_S else None
 
 
 def rules_of(serving: Serving, created_s: float) -> Rules:
