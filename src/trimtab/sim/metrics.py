@@ -80,6 +80,8 @@ class Measured(Struct, frozen=True):
 
     def value(self, buckets: Sequence[Bucket]) -> float:
         """Over several buckets, one at least."""
+        if len(buckets) == 1:
+            return self._of_one(buckets[0])
         count = sum(bucket.count for bucket in buckets)
         total = sum(bucket.total for bucket in buckets)
         if self.statistic == "Sum":
@@ -89,6 +91,16 @@ class Measured(Struct, frozen=True):
         if self.statistic == "SampleCount":
             return count
         return max(b.most for b in buckets) if self.statistic == "Maximum" else min(b.least for b in buckets)
+
+    def _of_one(self, bucket: Bucket) -> float:
+        match self.statistic:
+            case "Sum":
+                return bucket.total
+            case "Average":
+                return bucket.total / bucket.count if bucket.count else 0.0
+            case "SampleCount":
+                return bucket.count
+        return bucket.most if self.statistic == "Maximum" else bucket.least
 
 
 def measured(stat: MetricStat | None) -> Measured:
@@ -144,35 +156,51 @@ class SimAlarm:
         self._end_s = -1  # of the window that was evaluated last
         self._points = self._run = 0  # seen so far; of these, breaching ones in a row up to the newest
         self._told_minute = -1
+        self._due_s = self._told_until_s = float("-inf")  # evaluated next; its policy is told again, if it is in ALARM
+
+    @property
+    def adds(self) -> Callable[[Sample], Added]:
+        """What it makes of a sample."""
+        return self._measured.adds
 
     def see(self, at_s: float, sample: Sample) -> None:
         """A step of the model that began at `at_s`."""
-        start_s = floor(at_s / self._step_s) * self._step_s
-        if not self._buckets or self._buckets[-1].start_s != start_s:
-            self._buckets.append(Bucket(start_s))
-        self._buckets[-1].add(*self._measured.adds(sample))
+        self.take(at_s, self._measured.adds(sample))
+
+    def take(self, at_s: float, added: Added) -> None:
+        """As `see`, of what `adds` made of the sample."""
+        buckets = self._buckets
+        if not buckets or not 0 <= at_s - buckets[-1].start_s < self._step_s:
+            buckets.append(Bucket(floor(at_s / self._step_s) * self._step_s))
+        buckets[-1].add(*added)
 
     def fires(self, now_s: float) -> bool:
         """Evaluate, if that is due. Whether its policy is told: when it goes into ALARM, then once a minute."""
+        if now_s < self._due_s and (now_s < self._told_until_s or self.state is not AlarmState.ALARM):
+            return False
         end_s = floor((now_s - LATE_S) / self._step_s) * self._step_s
         if end_s != self._end_s:
             self._end_s = end_s
+            self._due_s = end_s + self._step_s + LATE_S
             before = self.state
             self._evaluate(end_s, now_s)
             if self.state is AlarmState.ALARM and before is not AlarmState.ALARM:
-                self._told_minute = floor(now_s / REPEAT_S)
-                return True
+                return self._tells(now_s)
         if self.state is AlarmState.ALARM and floor(now_s / REPEAT_S) != self._told_minute:
-            self._told_minute = floor(now_s / REPEAT_S)
-            return True
+            return self._tells(now_s)
         return False
 
+    def _tells(self, now_s: float) -> bool:
+        self._told_minute = floor(now_s / REPEAT_S)
+        self._told_until_s = (self._told_minute + 1) * REPEAT_S
+        return True
+
     def _evaluate(self, end_s: int, now_s: float) -> None:
-        newest = self._point(end_s)
-        if newest is not None:
-            self.value = newest.value
+        found = self._found(end_s)
+        if found:
+            self.value = self._measured.value(found)
             self._points += 1
-            self._run = self._run + 1 if self._compare(newest.value, self.watched.threshold) else 0
+            self._run = self._run + 1 if self._compare(self.value, self.watched.threshold) else 0
         count = self.watched.evaluation_periods
         if self._per_point == 1 and self.watched.needed == count <= self._points:
             # no gaps: what `judge` says then, without looking at every point each time (a test compares)
@@ -185,6 +213,14 @@ class SimAlarm:
 
     def _point(self, end_s: int) -> AlarmPoint | None:
         """Of the whole period that ends there."""
+        found = self._found(end_s)
+        if not found:
+            return None
+        start_s = end_s - self._per_point * self._step_s
+        return AlarmPoint(start_s, self._measured.value(found), sum(bucket.count for bucket in found))
+
+    def _found(self, end_s: int) -> list[Bucket]:
+        """All buckets of that period; none where one is missing."""
         start_s = end_s - self._per_point * self._step_s
         found: list[Bucket] = []
         for bucket in reversed(self._buckets):
@@ -192,6 +228,4 @@ class SimAlarm:
                 break
             if bucket.start_s < end_s:
                 found.append(bucket)
-        if len(found) < self._per_point:
-            return None
-        return AlarmPoint(start_s, self._measured.value(found), sum(bucket.count for bucket in found))
+        return found if len(found) >= self._per_point else []

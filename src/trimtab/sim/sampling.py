@@ -43,7 +43,9 @@ class Sampler:
         """When there is something to do: a step's end, or the moment when it is looked at."""
         if not self.watches:
             return next_multiple(LOOK_EVERY_S, now_s) if self._foresees else inf
-        return min(next_multiple(self._step_s, now_s), next_multiple(self._step_s, now_s - LATE_S) + LATE_S)
+        start_s = now_s // self._step_s * self._step_s
+        late_s = start_s + LATE_S  # of the step that ended there
+        return late_s if now_s < late_s else start_s + self._step_s
 
     def cut(self, wanted: int) -> None:
         """A sample ends here: of a step that is over, or because the replicas become others."""
@@ -73,8 +75,12 @@ class Sampler:
             most_hand=float(whole[b.MOST_HAND]),
         )
         whole[b.LEAST_HAND] = whole[b.MOST_HAND] = whole[b.HAND]
+        adds, added = None, (0.0, 0.0, 0.0, 0.0)
         for _, alarm, _ in self.watches:
-            alarm.see(self._since_s, sample)
+            if alarm.adds is not adds:  # those of one policy watch the same metric
+                adds = alarm.adds
+                added = adds(sample)
+            alarm.take(self._since_s, added)
         for one in self._foresees:
             one.see(self._since_s, sample)
         self._since_s = now_s

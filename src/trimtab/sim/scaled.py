@@ -134,7 +134,7 @@ class Scaled:
     def _next_s(self) -> float:
         now_s = self.station.now_s
         tick_s = self._tick_at_s if self._events else inf
-        due_s = min((at_s for at_s, _ in self._schedule), default=inf)
+        due_s = min((at_s for at_s, _ in self._schedule), default=inf) if self._schedule else inf
         return min(
             self.station.next_s, tick_s, due_s, self._faults.next_s, self._sampler.next_s(now_s), self.curves.next_s
         )
