@@ -16,8 +16,9 @@ from trimtab.policies.alarms import EXTRA_PERIODS, LATE_S, judge, step_s
 from trimtab.resources.alarm import AlarmState, Watched
 from trimtab.resources.metric_query import MetricStat
 from trimtab.resources.scaling import SIGNAL_1S, SIGNAL_10S
+from trimtab.sim import watching as w
 
-REPEAT_S: Final = 60  # AWS: how often a policy is told that its alarm still is in ALARM
+REPEAT_S: Final = w.REPEAT_S  # AWS: how often a policy is told that its alarm still is in ALARM
 
 
 class Sample(Struct, frozen=True):
@@ -70,6 +71,12 @@ _METRICS: Final[dict[tuple[str, str], Callable[[Sample], Added]]] = {
     (INSTANCES, "CPUUtilization"): lambda s: _one(100 * s.busy_s / max(1e-9, s.ready * s.span_s), s.span_s),
 }
 _STATISTICS: Final = ("Sum", "Average", "Maximum", "Minimum", "SampleCount")
+_CODES: Final = {
+    (SAGEMAKER, "ConcurrentRequestsPerModel"): w.IN_HAND,
+    (SAGEMAKER, "InvocationsPerInstance"): w.INVOCATIONS,
+    (SAGEMAKER, "ApproximateBacklogSizePerInstance"): w.BACKLOG,
+}
+_BEYOND: Final = ("GreaterThanThreshold", "LessThanThreshold")
 
 
 class Measured(Struct, frozen=True):
@@ -173,6 +180,52 @@ class SimAlarm:
         if not buckets or not 0 <= at_s - buckets[-1].start_s < self._step_s:
             buckets.append(Bucket(floor(at_s / self._step_s) * self._step_s))
         buckets[-1].add(*added)
+
+    # --- in machine code (watching.py)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether `watching` could look at it, by its metric and its rule."""
+        watched = self.watched
+        return (
+            watched.stat is not None
+            and (watched.stat.namespace, watched.stat.name) in _CODES
+            and watched.comparison in _BEYOND
+            and self._per_point == 1
+            and watched.needed == watched.evaluation_periods
+        )
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether it has all the points that it goes by: from then on there are no gaps."""
+        return self._points >= self.watched.evaluation_periods and len(self._buckets) > 1
+
+    def row(self) -> list[float]:
+        """What `watching` goes on with. Only of one that is plain and steady."""
+        watched = self.watched
+        assert watched.stat is not None
+        buckets = (self._buckets[-1], self._buckets[-2])
+        return [
+            self._step_s, _CODES[watched.stat.namespace, watched.stat.name], w.STATISTICS.index(watched.stat.stat),
+            float(watched.comparison == _BEYOND[0]), watched.threshold, watched.evaluation_periods, self._end_s,
+            self._due_s, self._told_until_s, self._told_minute, float(self.state is AlarmState.ALARM), self.value,
+            self._run, self._points, 0.0,
+            *(value for one in buckets for value in (one.start_s, one.total, one.count, one.least, one.most)),
+        ]  # fmt: skip
+
+    def after(self, row: Sequence[float]) -> None:
+        """`watching` is done: as it has left the row."""
+        self._end_s, self._due_s, self._told_until_s = int(row[w.END_S]), row[w.DUE_S], row[w.TOLD_UNTIL_S]
+        self._told_minute, self.value = int(row[w.TOLD_MINUTE]), row[w.VALUE]
+        self.state = AlarmState.ALARM if row[w.IS_ALARM] else AlarmState.OK
+        self._run, self._points = int(row[w.IN_A_ROW]), int(row[w.SEEN])
+        self._buckets.clear()
+        for place in (w.BEFORE, w.NEWEST):
+            bucket = Bucket(int(row[place]))
+            bucket.total, bucket.count, bucket.least, bucket.most = row[place + 1 : place + 5]
+            self._buckets.append(bucket)
+
+    # --- when it is looked at
 
     def fires(self, now_s: float) -> bool:
         """Evaluate, if that is due. Whether its policy is told: when it goes into ALARM, then once a minute."""

@@ -127,17 +127,28 @@ class Scaled:
         self.give(Bounds(at_s=station.now_s, capacity=self.wanted))
         while station.now_s < self.end_s:
             self._arm()
-            why = station.run(min(self._next_s(), self.end_s))
-            self._after(why)
+            if self._sampler.is_quick and self.wanted and not (self._changing or self._events):
+                self._run_watched()
+            else:
+                self._after(station.run(min(self._next_s(), self.end_s)))
         self._sampler.cut(self.wanted)
 
-    def _next_s(self) -> float:
-        now_s = self.station.now_s
-        tick_s = self._tick_at_s if self._events else inf
+    def _run_watched(self) -> None:
+        """Until something happens beside alarms that are looked at and have nothing to tell."""
+        why, fired = self._sampler.run(min(self._known_s(), self.end_s))
+        for watch in fired:
+            self._fired(*watch)
+        if not fired:
+            self._after(why)
+
+    def _known_s(self) -> float:
+        """When something happens that alarms have nothing to do with."""
         due_s = min((at_s for at_s, _ in self._schedule), default=inf) if self._schedule else inf
-        return min(
-            self.station.next_s, tick_s, due_s, self._faults.next_s, self._sampler.next_s(now_s), self.curves.next_s
-        )
+        return min(self.station.next_s, due_s, self._faults.next_s, self.curves.next_s)
+
+    def _next_s(self) -> float:
+        tick_s = self._tick_at_s if self._events else inf
+        return min(self._known_s(), tick_s, self._sampler.next_s(self.station.now_s))
 
     def _arm(self) -> None:
         """With how much in hand the run is to stop at once."""
@@ -254,12 +265,15 @@ class Scaled:
             self._sampler.cut(self.wanted)
         for policy, alarm, is_high in self._sampler.watches:
             if alarm.fires(now_s):
-                self.give(
-                    AlarmFired(
-                        at_s=now_s, capacity=self.wanted, policy=policy, alarm=alarm.name, is_high=is_high,
-                        value=alarm.value, threshold=alarm.watched.threshold,
-                    )
-                )  # fmt: skip
+                self._fired(policy, alarm, is_high)
+
+    def _fired(self, policy: str, alarm: SimAlarm, is_high: bool) -> None:
+        self.give(
+            AlarmFired(
+                at_s=self.station.now_s, capacity=self.wanted, policy=policy, alarm=alarm.name, is_high=is_high,
+                value=alarm.value, threshold=alarm.watched.threshold,
+            )
+        )  # fmt: skip
 
     # --- decisions
 
