@@ -134,9 +134,7 @@ class Station:
             if alarms is None:
                 why = queue.run(self.books, self._at, self._takes, self._which, until_s, self._is_last)
             else:
-                why = watching.watched(
-                    self.books, self._at, self._takes, self._which, until_s, self._is_last, *alarms
-                )
+                why = watching.watched(self.books, self._at, self._takes, self._which, until_s, self._is_last, *alarms)
             if why == queue.MORE:
                 self._more()
             elif why == queue.FULL:

@@ -192,9 +192,8 @@ class Trials(AbstractContextManager["Trials"]):
             return (self._here(serving) for serving in servings)
         if self._pool is None:
             # Not forked: this process may have threads. Each gets the scenario once.
-            self._pool = ProcessPoolExecutor(
-                self._workers, get_context("spawn"), initializer=_begin, initargs=(self._simulate, self.scenario, self._is_whole)
-            )
+            given = (self._simulate, self.scenario, self._is_whole)
+            self._pool = ProcessPoolExecutor(self._workers, get_context("spawn"), initializer=_begin, initargs=given)
         return self._pool.map(_in_pool, servings)
 
     def _here(self, serving: Serving) -> Outcome:

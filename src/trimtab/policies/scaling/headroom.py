@@ -25,7 +25,7 @@ def usual_rise(history: tuple[float, ...], start_s: float, quantile: float = QUA
     if start_s < NO_SPARE_S or len(history) < _LEAST_POINTS or not quantile:
         return 0.0
     points = max(ceil(start_s / POINT_S), 1)
-    rises = sorted(map(sub, _most_after(history, points), history[:-points]))
+    rises: list[float] = sorted(map(sub, _most_after(history, points), history[:-points]))
     if not rises:
         return 0.0
     rise = rises[min(int(quantile * len(rises)), len(rises) - 1)]
