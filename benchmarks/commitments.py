@@ -40,7 +40,9 @@ def replicas(name: str) -> Floats:
 
 def main() -> int:
     offs = sorted({float(one.off) for one in discounts()})
-    print(f"{'trace':13} {'history/term':>12} {'discount':>8} {'terms':>5} {'cost':>6} {'best':>6} {'regret':>7} {'worst':>7} {'worse':>6}")
+    print(
+        f"{'trace':13} {'history/term':>12} {'discount':>8} {'terms':>5} {'cost':>6} {'best':>6} {'regret':>7} {'worst':>7} {'worse':>6}"
+    )
     regrets, terms, worse = [], 0, 0
     for name, (history, term, every) in CASES.items():
         usage = replicas(name)
@@ -54,7 +56,9 @@ def main() -> int:
                 flush=True,
             )
     mean, part = float(np.mean(regrets)), worse / terms
-    print(f"regret: mean {mean:.1%}, of the worst trace {max(regrets):.1%}; dearer than on demand: {worse} of {terms} terms ({part:.1%})")
+    print(
+        f"regret: mean {mean:.1%}, of the worst trace {max(regrets):.1%}; dearer than on demand: {worse} of {terms} terms ({part:.1%})"
+    )
     print("cost and best: parts of the cost on demand; worst: of a single term")
     return int(mean > MOST_REGRET or part > MOST_WORSE)
 

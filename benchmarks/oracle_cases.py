@@ -65,7 +65,9 @@ def thinned(cv: Floats, part: float) -> Floats:
     return np.sqrt(np.maximum(1 + part * (cv**2 - 1), 0.01))
 
 
-def by_rate(name: str, seed: int, days: float, first_day: float = 0.0, *, bursts: bool = False, smooth: int = 0) -> Case:
+def by_rate(
+    name: str, seed: int, days: float, first_day: float = 0.0, *, bursts: bool = False, smooth: int = 0
+) -> Case:
     rate, step_s = column(name)
     burst = column(name, "rate_weighted_cv")[0] if bursts else None
     first, last = round(first_day * DAY_S / step_s), round((first_day + days) * DAY_S / step_s)
@@ -95,10 +97,19 @@ def by_request(name: str, seed: int, file: str, fields: tuple[str, ...], service
     factor = max(1.0, BUSY * end_s / float(service_s.sum()))
     chunks = list(Thinned(arrivals=times, factor=factor).chunks(seed))
     many = Times(
-        at_s=np.concatenate([c.at_s for c in chunks]), start_s=0.0, end_s=end_s, uniform=np.concatenate([c.uniform for c in chunks])
+        at_s=np.concatenate([c.at_s for c in chunks]),
+        start_s=0.0,
+        end_s=end_s,
+        uniform=np.concatenate([c.uniform for c in chunks]),
     )
     within_s = float(np.ceil(np.quantile(service_s, 0.9999) + 3.0))
-    return case_of(name, f"requests x {factor:.1f}", many, Work(quantiles_s=tuple(points.tolist())), Slo(within_s=within_s, kept=KEPT))
+    return case_of(
+        name,
+        f"requests x {factor:.1f}",
+        many,
+        Work(quantiles_s=tuple(points.tolist())),
+        Slo(within_s=within_s, kept=KEPT),
+    )
 
 
 def by_tokens(prompt: Floats, answer: Floats) -> Floats:
@@ -106,10 +117,22 @@ def by_tokens(prompt: Floats, answer: Floats) -> Floats:
 
 
 CASES: dict[str, Callable[[int], Case]] = {
-    "azure-conv": lambda seed: by_request("azure-conv", seed, "azure_llm_2023_conv.csv.gz", ("t_s", "context_tokens", "generated_tokens"), by_tokens),
-    "azure-code": lambda seed: by_request("azure-code", seed, "azure_llm_2023_code.csv.gz", ("t_s", "context_tokens", "generated_tokens"), by_tokens),
-    "mooncake": lambda seed: by_request("mooncake", seed, "mooncake_conversation.csv.gz", ("t_ms", "input_tokens", "output_tokens"), by_tokens),
-    "azure-functions": lambda seed: by_request("azure-functions", seed, "azure_functions_2021_sample200.csv", ("start_s", "duration_s"), lambda s: np.maximum(s, 0.01)),
+    "azure-conv": lambda seed: by_request(
+        "azure-conv", seed, "azure_llm_2023_conv.csv.gz", ("t_s", "context_tokens", "generated_tokens"), by_tokens
+    ),
+    "azure-code": lambda seed: by_request(
+        "azure-code", seed, "azure_llm_2023_code.csv.gz", ("t_s", "context_tokens", "generated_tokens"), by_tokens
+    ),
+    "mooncake": lambda seed: by_request(
+        "mooncake", seed, "mooncake_conversation.csv.gz", ("t_ms", "input_tokens", "output_tokens"), by_tokens
+    ),
+    "azure-functions": lambda seed: by_request(
+        "azure-functions",
+        seed,
+        "azure_functions_2021_sample200.csv",
+        ("start_s", "duration_s"),
+        lambda s: np.maximum(s, 0.01),
+    ),
     "m-large": partial(by_rate, "m-large", days=1.0, first_day=10.0, bursts=True),
     "m-mid": partial(by_rate, "m-mid", days=1.0, first_day=9.0, bursts=True),
     "deepseek-r1": partial(by_rate, "deepseek-r1", days=1.0, bursts=True),

@@ -1,10 +1,12 @@
 """Durable queues: accepts a second and how long each takes, from put to lease at idle, redelivery after a death.
 
     python benchmarks/queues.py [--seconds 5] [--rate 10000] [--clients 2] [--wakes 500] [--deaths 40]
+        [--postgresql [URL]]
 
 The keeper and each client are processes of their own, as in `trimtab serve`; an accept is answered when it is on the disk
 (fsync). `accept` is an open loop: messages are due at even times, whatever became of those before, and their time counts
-from when they were due. `most` is a closed loop, with so many puts in flight. All processes share one clock (CLOCK_MONOTONIC).
+from when they were due. `--postgresql` keeps the queues in that database, which must be one to spoil; without a URL in
+a server of its own, which is told to fsync. `most` is a closed loop, with so many puts in flight. All processes share one clock (CLOCK_MONOTONIC).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -34,10 +37,12 @@ from trimtab.queues.client import QueueClient
 from trimtab.queues.keeper import QueueKeeper
 from trimtab.queues.model import Ack, Declare, Done, Lease, Leases, Put, QueueSettings
 from trimtab.queues.sqlite import SqliteQueueStore
+from trimtab.queues.store import QueueStore
 
 BODY = bytes(400)  # about what a task with its locations takes
 TTL_S = 6 * 3600.0
 TICK_S = 0.001
+OWN = "own"
 IN_FLIGHT = 512
 
 Role = Callable[[Path, Connection, argparse.Namespace], Coroutine[Any, Any, None]]
@@ -50,7 +55,12 @@ def process_cpu_s() -> float:
 
 async def keeper(folder: Path, pipe: Connection, options: argparse.Namespace) -> None:
     sys.setswitchinterval(THREADS_TURN_S)
-    kept = QueueKeeper(SqliteQueueStore(folder / "queues.db"), folder / "queues.sock")
+    store: QueueStore = SqliteQueueStore(folder / "queues.db")
+    if options.url:
+        from trimtab.queues.postgresql import PostgresqlQueueStore
+
+        store = PostgresqlQueueStore(options.url, house="benchmark/")
+    kept = QueueKeeper(store, folder / "queues.sock", house="benchmark/" if options.url else "")
     await kept.open()
     run = asyncio.create_task(kept.run())
     pipe.send("ready")
@@ -223,9 +233,18 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=2, help="processes that put")
     parser.add_argument("--wakes", type=int, default=500)
     parser.add_argument("--deaths", type=int, default=40)
+    parser.add_argument("--postgresql", nargs="?", const=OWN, default="", metavar="URL", help="instead of SQLite")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="queues-") as name:
-        folder = Path(name)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="queues-")))
+        options.url = options.postgresql
+        if options.url == OWN:
+            from trimtab.testing.postgresql import postgres_server, programs
+
+            installed = programs()
+            if installed is None:
+                parser.error("PostgreSQL's programs are not installed (Debian: apt-get install postgresql)")
+            options.url = stack.enter_context(postgres_server(installed, fsync=True)).url()
         process, pipe = start(keeper, folder, options)
         pipe.recv()
         try:

@@ -13,7 +13,8 @@ replicas. Every policy keeps replicas 70 % busy:
 on instances that start in 4 minutes (as AWS's do) and on replicas that start in 50 ms (as trimtab's do). `wall`: the same
 days, but Monday does not come back hour by hour: at 09:00 all of its traffic is there within a minute.
 
-A simulation: trimtab's own policies and alarms under a virtual clock, so four days take seconds.
+A simulation request by request (`trimtab.sim`, which needs numba): trimtab's own policies and alarms under a virtual
+clock, so four days take seconds. Nobody gives up: who waits is answered in the end.
 """
 
 from __future__ import annotations
@@ -22,19 +23,17 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from msgspec import Struct
 
-from trimtab.cli.replaying.report import points_of
 from trimtab.jobs.loadtest.traces import read_trace
-from trimtab.policies.scaling.decisions import Rules
 from trimtab.resources.metric_query import MetricStat
-from trimtab.resources.scaling import SIGNAL_EVENT, ScalableTarget, ScalingPolicy, TargetTracking
-from trimtab.sim.load import LoadShape, drawn, of_counts
-from trimtab.sim.plant import Machine
-from trimtab.sim.run import Run, run
+from trimtab.resources.scaling import SIGNAL_EVENT, ScalingPolicy, TargetTracking
+from trimtab.sim.arrivals import Rates
+from trimtab.sim.latency import quantile
+from trimtab.sim.simulate import simulate
+from trimtab.sim.world import Architecture, Mode, Outcome, Scenario, Served, Serving, Slo, Work, Workload
 
 TRACE = Path(__file__).parent / "data" / "nasa_weekend_1995-07-07.csv.gz"
 SCALE = 120.0  # requests for each of the trace's
@@ -43,10 +42,12 @@ WORK_S = 0.05
 BUSY = 0.7
 MOST = 24
 INSTANCE_START_S, REPLICA_START_S = 240.0, 0.05
-DAY_S = 86_400.0
+SLOW_S = 0.2
+MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86_400.0
 START_S = 805_075_200.0  # Friday 1995-07-07 00:00, as if it were UTC
+MONDAY = (3 * DAY_S + 8.5 * HOUR_S, 3 * DAY_S + 9.5 * HOUR_S)  # of which latencies are told by themselves
 
-DIMENSIONS = (("EndpointName", "e"), ("VariantName", "v"))
+DIMENSIONS = (("EndpointName", "e"), ("VariantName", "AllTraffic"))
 CONCURRENCY = "SageMakerVariantConcurrentRequestsPerModelHighResolution"
 
 
@@ -72,11 +73,12 @@ class Case(Struct):
     load: str
     machine: str
     policy: str
-    run: Any
+    outcome: Outcome
     cpu_s: float
 
 
-def loads(seed: int) -> dict[str, LoadShape]:
+def loads() -> dict[str, Rates]:
+    """Requests a second, by the second."""
     counts = np.array(read_trace(TRACE).counts) * SCALE
     counts = np.convolve(
         np.pad(counts, (SMOOTH // 2, SMOOTH - 1 - SMOOTH // 2), mode="edge"), np.ones(SMOOTH) / SMOOTH, "valid"
@@ -86,23 +88,39 @@ def loads(seed: int) -> dict[str, LoadShape]:
     night = counts[monday + 240 : monday + 300].mean()
     wall[monday + 240 : monday + 540] = night
     made = {"as it was": counts, "wall": wall}
-    return {name: drawn(of_counts(values, 60.0, start_s=START_S), seed) for name, values in made.items()}
+    return {
+        name: Rates(rate=values / MINUTE_S, step_s=MINUTE_S, start_s=START_S).smooth(1.0)
+        for name, values in made.items()
+    }
 
 
-def simulate(load: LoadShape, tracking: TargetTracking, start_s: float) -> Run:
-    target = ScalableTarget(endpoint="e", variant="v", min_capacity=1, max_capacity=MOST, created_s=0.0)
-    policy = ScalingPolicy(name="p", arn="arn:p", endpoint="e", variant="v", created_s=0.0, tracking=tracking)
-    machine = Machine(work_s=WORK_S, start_s=start_s)
-    return run(load, Rules(target=target, policies=(policy,)), machine, replicas=8)
+def scenario_of(load: Rates) -> Scenario:
+    """Monday's requests from 08:30 to 09:30 (the wall, and the hour around it) are a workload, the others another."""
+    at_s = np.arange(len(load.rate)) * load.step_s
+    inside = (at_s >= MONDAY[0]) & (at_s < MONDAY[1])
+    parts = {"Monday": np.where(inside, load.rate, 0.0), "other": np.where(inside, 0.0, load.rate)}
+    workloads = tuple(
+        Workload(
+            name=name, arrivals=Rates(rate=rate, step_s=load.step_s, start_s=load.start_s),
+            work={"*": Work(quantiles_s=(WORK_S,))}, slo=Slo(within_s=SLOW_S),
+        )
+        for name, rate in parts.items()
+    )  # fmt: skip
+    return Scenario(name="weekend", workloads=workloads, architectures=())
 
 
-def monday_p99_s(one: Run) -> float:
-    """Of the requests of Monday from 08:30 to 09:30: the wall, and the hour around it."""
-    from trimtab.sim.latency import Told, summed
+def architecture_of(tracking: TargetTracking, start_s: float) -> Architecture:
+    policy = ScalingPolicy(name="p", arn="arn:p", endpoint="e", variant="AllTraffic", created_s=0.0, tracking=tracking)
+    serving = Serving(
+        name="e", mode=Mode.REAL_TIME, workloads=("Monday", "other"), instance_type="x", min_replicas=1,
+        max_replicas=MOST, initial_replicas=8, start_s=start_s, policies=(policy,), queue=1 << 60, timeout_s=DAY_S,
+    )  # fmt: skip
+    return Architecture(name="weekend", endpoints=(serving,))
 
-    told = one.told()
-    part = slice(int(3 * DAY_S + 8.5 * 3600), int(3 * DAY_S + 9.5 * 3600))
-    return summed(Told(told.seconds[part], told.weights[part])).p99_s
+
+def slow(served: Served) -> int:
+    """Requests that took longer than SLOW_S."""
+    return served.requests - round(served.requests * (served.within_slo or 0.0))
 
 
 def main() -> int:
@@ -113,26 +131,36 @@ def main() -> int:
     options = parser.parse_args()
     chosen = [name for name in POLICIES if not options.only or name in options.only.split(",")]
     cases: list[Case] = []
-    for load_name, load in loads(options.seed).items():
-        print(f"\n{load_name}: {load.total:,.0f} requests in 4 days, most {load.arrivals.max():,.0f} in a second")
+    for load_name, load in loads().items():
+        scenario = scenario_of(load)
+        print(f"\n{load_name}: most {load.rate.max():,.0f} requests a second")
         print(
-            f"{'':17} {'':20} {'replica-hours':>13} {'p50 ms':>8} {'p99 ms':>9} {'over 200 ms':>12} {'Monday p99':>11} {'changes':>8}"
+            f"{'':17} {'':20} {'requests':>12} {'replica-hours':>13} {'p50 ms':>8} {'p99 ms':>9} {'over 200 ms':>12}"
+            f" {'Monday p99':>11} {'changes':>8}"
         )
         for machine, start_s in MACHINES.items():
             for policy in chosen:
                 began_s = time.process_time()
-                found = simulate(load, POLICIES[policy], start_s)
-                case = Case(load_name, machine, policy, found, time.process_time() - began_s)
+                outcome = simulate(scenario, architecture_of(POLICIES[policy], start_s), seed=options.seed)
+                case = Case(load_name, machine, policy, outcome, time.process_time() - began_s)
                 cases.append(case)
-                told = found.latencies()
-                print(
-                    f"{machine:17} {policy:20} {found.replica_s / 3600:13.1f} {told.p50_s * 1e3:8.1f} {told.p99_s * 1e3:9,.0f}"
-                    f" {told.slow:12,.0f} {monday_p99_s(found) * 1e3:11,.0f} {len(found.changes):8}   ({case.cpu_s:.1f} s of CPU)",
-                    flush=True,
-                )
+                tell(case)
     if options.plot is not None:
         draw([case for case in cases if case.load == "wall"], options.plot)
     return 0
+
+
+def tell(case: Case) -> None:
+    monday, other = case.outcome.served
+    used = case.outcome.used[0]
+    histogram = monday.histogram + other.histogram
+    p50_s, p99_s = quantile(histogram, 0.5), quantile(histogram, 0.99)
+    print(
+        f"{case.machine:17} {case.policy:20} {used.requests:12,} {used.replica_s / 3600:13.1f} {p50_s * 1e3:8.1f}"
+        f" {p99_s * 1e3:9,.0f} {slow(monday) + slow(other):12,} {monday.p99_s * 1e3:11,.0f} {len(used.decisions):8}"
+        f"   ({case.cpu_s:.1f} s of CPU)",
+        flush=True,
+    )
 
 
 def draw(cases: list[Case], path: Path) -> None:
@@ -145,12 +173,14 @@ def draw(cases: list[Case], path: Path) -> None:
     axes = figure.subplots(3, 1, sharex=True)
     days = [f"{name} {hour}" for name in ("Fri", "Sat", "Sun", "Mon") for hour in ("0:00", "12:00")]
     for case in shown:
-        xs, rate, ready, slowest = points_of(case.run, 576)
+        series = case.outcome.used[0].series
+        assert series is not None
+        xs = np.arange(len(series.requests)) * series.step_s
         name = f"{case.policy}, {case.machine}"
         if case is shown[0]:
-            axes[0].plot(xs, rate, color="#8a8f98", linewidth=1.2)
-        axes[1].plot(xs, ready, label=name, linewidth=1.3)
-        axes[2].plot(xs, [s * 1e3 if s is not None else float("nan") for s in slowest], label=name, linewidth=1.1)
+            axes[0].plot(xs, series.requests, color="#8a8f98", linewidth=1.2)
+        axes[1].plot(xs, series.ready, label=name, linewidth=1.3)
+        axes[2].plot(xs, series.p99_s * 1e3, label=name, linewidth=1.1)
     for one, title in zip(axes, ("requests/s", "replicas that are ready", "latency, 99th percentile, ms"), strict=True):
         one.set_title(title, loc="left", fontsize=10)
         one.grid(alpha=0.3)

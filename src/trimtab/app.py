@@ -129,7 +129,7 @@ def main(argv: list[str]) -> int:
     if argv[0] == "nursery":
         return nursery(config)
     works: dict[str, Callable[[asyncio.Event], Awaitable[None]]] = {
-        "gateway": lambda stop: gateway(config, int(argv[2]), stop),
+        "gateway": lambda stop: gateway(config, int(argv[1]), int(argv[2]), stop),
         "queues": lambda stop: queues(config, stop),
         "consumer": lambda stop: consumer(config, argv[1], stop),
         "control": lambda stop: control(config, stop),
@@ -157,15 +157,16 @@ def nursery(config: Config) -> int:
     )
 
 
-async def gateway(config: Config, listener_fd: int, stop: asyncio.Event) -> None:
+async def gateway(config: Config, number: int, listener_fd: int, stop: asyncio.Event) -> None:
     """The data plane: one listening socket, the last route table, and lanes to workers."""
     from trimtab.aws.dataplane import keys_of
     from trimtab.aws.dataplane import serve as serve_data_plane
     from trimtab.aws.sigv4 import Verifier
     from trimtab.aws.tracing import tracing_of
     from trimtab.gateway.gateway import Gateway
+    from trimtab.gateway.shared_count import bounds_of
 
-    here = Gateway(metered=config.meters)
+    here = Gateway(metered=config.meters, bounds=bounds_of(config.paths.in_hand_dir, number, config.gateways))
     verifier = Verifier(keys_of(here), region=config.region)
     await serve_data_plane(
         socket.socket(fileno=listener_fd),

@@ -110,6 +110,11 @@ class Paths:
         return self.run_dir / "signals.sock"
 
     @property
+    def in_hand_dir(self) -> Path:
+        """What each of several gateways has in hand of serverless variants: a file for each variant."""
+        return self.run_dir / "in-hand"
+
+    @property
     def hosts_socket(self) -> Path:
         """Where model hosts ask control for artifacts and tell it what they load and unload."""
         return self.run_dir / "hosts.sock"

@@ -7,19 +7,30 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+import boto3
 import msgspec
 import pytest
 
-from examples.audit.populate import KEYS, fill
+from examples.audit.account import KEYS
 from trimtab.advisor.audit.auditing import audited
 from trimtab.advisor.audit.reading.account import read_account
 from trimtab.advisor.audit.reading.login import Login
 from trimtab.advisor.finding import Audit
 from trimtab.advisor.prices.book import aws_list
-from trimtab.testing.account import CASES, by_concurrency, expected
-from trimtab.testing.account_stores import ACCOUNT, REGION, STORED_FAULTS, aged
+from trimtab.testing.account import CASES, by_concurrency, expected, populate
+from trimtab.testing.account_stores import (
+    ACCOUNT,
+    PRODUCTION,
+    REGION,
+    STORED_FAULTS,
+    aged,
+    populate_stores,
+    quick,
+)
 from trimtab.testing.artifacts import ECHO, script
 from trimtab.testing.aws_server import AwsServer, aws_server
 from trimtab.testing.server import PROGRAM, Trimtab, serving
@@ -32,9 +43,17 @@ pytestmark = pytest.mark.slow
 def account() -> Iterator[AwsServer]:
     """The example's account."""
     with aws_server() as server:
-        assert fill(server.url, time.time(), days=DAYS)
+
+        @cache
+        def clients(service: str) -> Any:
+            return boto3.client(service, endpoint_url=server.url, **KEYS)
+
+        populate_stores(clients)
+        populate(quick(clients), time.time(), days=DAYS, cases=(*CASES, *PRODUCTION))
         aged(ACCOUNT, REGION, time.time())
         yield server
+        for service in ("s3", "ecr", "sagemaker", "application-autoscaling", "cloudwatch"):
+            clients(service).close()
 
 
 @pytest.fixture
@@ -61,7 +80,7 @@ def test_every_fault_of_the_account_is_found_and_no_clean_twin_is_flagged(env: d
     assert done.returncode == 0, done.stderr
     audit = msgspec.json.decode(done.stdout, type=Audit)
     assert audit.account == ACCOUNT
-    assert audit.endpoints == len(CASES) + 2
+    assert audit.endpoints == len(CASES) + len(PRODUCTION)
     on_endpoints = {
         (resource.rpartition("/")[2], finding.kind)
         for finding in audit.findings
@@ -71,7 +90,7 @@ def test_every_fault_of_the_account_is_found_and_no_clean_twin_is_flagged(env: d
     assert on_endpoints == set(expected().items())
     assert {finding.id for finding in audit.findings} >= STORED_FAULTS
     assert not [unseen for unseen in audit.unseen if unseen.needs]
-    assert {each.endpoint for each in audit.observed} == {case.name for case in CASES} - {"forgotten"}
+    assert {each.endpoint for each in audit.observed} == {case.name for case in (*CASES, *PRODUCTION)} - {"forgotten"}
     assert json.loads(done.stdout)["observed"][0]["counts"]
 
 

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import pytest
@@ -166,32 +167,38 @@ def test_a_program_is_deployed_outlives_control_and_is_replaced_when_killed(serv
 
 
 SLOW = """
-import time
+import os, time
 def model_fn(model_dir): return None
 def transform_fn(model, body, content_type, accept):
-    time.sleep(float(body))
+    name = os.fsdecode(body)
+    while name != "now" and not os.path.exists(name):
+        time.sleep(0.01)
+    if name != "now":
+        time.sleep(1)
     return body, "text/plain"
 """
 
 
 def test_a_restart_at_once_after_the_supervisor_was_killed_counts_on_nothing_that_is_dying(
-    serve: Serve, name: str
+    serve: Serve, name: str, tmp_path: Path
 ) -> None:
     trimtab = serve()
     trimtab.deploy(name, script(SLOW))
+    flag = tmp_path / "go on"
     [worker] = trimtab.processes("trimtab: worker")
     answers: list[bytes] = []
-    thread = threading.Thread(target=lambda: answers.append(trimtab.invoke(name, b"2")))
+    thread = threading.Thread(target=lambda: answers.append(trimtab.invoke(name, bytes(flag))))
     thread.start()
     eventually(lambda: '"in_flight": 1' in trimtab.cli("describe", name, "--json"), "the request is in hand")
     trimtab.process.kill()
     trimtab.process.wait()
+    flag.touch()  # its answer takes another second: the next server begins while it is under way
     again = serve(data_dir=trimtab.data_dir)
     again.settled(name)
-    assert again.invoke(name, b"0") == b"0"
+    assert again.invoke(name, b"now") == b"now"
     assert worker.pid not in {process.pid for process in again.processes("trimtab: worker")}
     thread.join()
-    assert answers == [b"2"]  # what was in hand was finished
+    assert answers == [bytes(flag)]  # what was in hand was finished
 
 
 def test_ctrl_c_ends_all_at_once_and_says_nothing_ugly(serve: Serve, name: str) -> None:

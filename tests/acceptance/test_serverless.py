@@ -6,13 +6,13 @@ import datetime
 import io
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, HTTPClientError
 from test_clients import client_env, run
 
 from trimtab.testing.artifacts import ECHO, script
@@ -249,6 +249,50 @@ def test_a_killed_control_goes_on_with_the_environments_that_there_are(serve: Se
         assert [future.result() for future in taken] == [b"through"] * 2
     assert trimtab.invoke(name, bytes(gate), "text/plain") == b"through"
     until(lambda: environments(trimtab, name) == 0, "not at zero")
+
+
+def test_max_concurrency_is_one_bound_for_all_gateways_also_when_one_is_killed(
+    serve: Serve, name: str, tmp_path: Path
+) -> None:
+    trimtab = serve("--gateways", "3")
+    on_demand(trimtab, name, script(GATED), most=3, TRIMTAB_KEEP_WARM="off")
+
+    def ask(gate: Path) -> bytes | str:
+        """Over a connection of its own, so that the kernel chooses a gateway; the answer, or the error's code."""
+        runtime = trimtab.client("sagemaker-runtime", retries={"max_attempts": 0})
+        try:
+            answer = runtime.invoke_endpoint(EndpointName=name, Body=bytes(gate), ContentType="text/plain")
+        except ClientError as error:
+            return str(error.response["Error"]["Code"])
+        except (HTTPClientError, ConnectionError) as error:  # its gateway was killed
+            return type(error).__name__
+        return bytes(answer["Body"].read())
+
+    def fill(pool: ThreadPoolExecutor, gate: Path) -> list[Future[bytes | str]]:
+        """Ask until three are in hand: gateways that ask at the same moment may all be refused."""
+        held: list[Future[bytes | str]] = []
+        deadline_s = time.monotonic() + 30
+        while len(held) < 3:
+            assert time.monotonic() < deadline_s, "never three at once"
+            asked = [pool.submit(ask, gate) for _ in range(8)]
+            refused = 8 - (3 - len(held))  # at least
+            until(lambda: sum(map(Future.done, asked)) >= refused, "none refused")  # noqa: B023 called at once
+            assert {future.result() for future in asked if future.done()} <= {"ThrottlingException"}
+            held += [future for future in asked if not future.done()]
+        return held
+
+    with ThreadPoolExecutor(12) as pool:
+        first, second = tmp_path / "first", tmp_path / "second"
+        held = fill(pool, first)
+        assert len(held) == 3
+        for gateway in trimtab.processes("trimtab: gateway"):
+            gateway.kill()
+        until(lambda: all(future.done() for future in held), "connections of a killed gateway stay")
+        first.touch()
+        until(lambda: answers(trimtab, name), "no gateway")
+        held = fill(pool, second)
+        second.touch()
+        assert [future.result() for future in held] == [b"through"] * 3
 
 
 class TestRefusals:

@@ -23,12 +23,13 @@ from msgspec.structs import replace
 from trimtab.advisor.bill import bill_of
 from trimtab.advisor.plan.limits import (
     ASYNC_S,
+    MIB,
     REAL_TIME_S,
     SERVERLESS_MB,
     SERVERLESS_S,
     forbidden,
 )
-from trimtab.advisor.plan.signals import Signal, tracked
+from trimtab.advisor.plan.signals import STABLE, Signal, tracked
 from trimtab.advisor.prices.book import HOME_REGION, Book
 from trimtab.advisor.prices.price import Use
 from trimtab.errors import Invalid
@@ -201,6 +202,8 @@ def _misses(mode: Mode, workload: Workload, habits: Habits, terms: Terms) -> str
         return f"requests take up to {habits.slowest_s:.3g} s; at most {longest_s:g} s are given"
     if mode is Mode.SERVERLESS and terms.memory_mb not in SERVERLESS_MB:
         return f"there is no serverless endpoint with {terms.memory_mb} MB"
+    if mode is Mode.SERVERLESS and workload.memory_bytes > terms.memory_mb * MIB:
+        return f"its model of {workload.memory_bytes / MIB:.0f} MiB does not fit into {terms.memory_mb} MB"
     slo = workload.slo
     if slo is None or not habits.requests:
         return ""
@@ -236,7 +239,9 @@ def serving_for(mode: Mode, workload: Workload, work: Work, habits: Habits, term
         return replace(base, instance_type="", memory_mb=terms.memory_mb, max_concurrency=most, min_replicas=0)
     if mode is Mode.BATCH:
         return replace(base, runs_at="cron(0 0 * * ? *)", max_replicas=1)
-    policy = tracked(base.name, Signal.EVENT, _IN_HAND * work.slots, scale_in_s=0.0, stable_s=_STABLE_S)
+    policy = tracked(
+        base.name, Signal.EVENT, _IN_HAND * work.slots, scale_in_s=0.0, settings={STABLE: f"{_STABLE_S:g}"}
+    )
     least = 0 if mode is Mode.ASYNC else 1
     return replace(base, policies=(policy,), min_replicas=least, initial_replicas=least)
 

@@ -14,9 +14,9 @@ from trimtab.cli.render import CliError, emit, emit_json
 if TYPE_CHECKING:
     from trimtab.aws.client import Client
     from trimtab.control.scaling.entries import Entry
-    from trimtab.sim.load import LoadShape
-    from trimtab.sim.plant import Machine
+    from trimtab.sim.arrivals import Counted
     from trimtab.sim.recording import Recording
+    from trimtab.sim.trial import Machine
 
 
 def replay(
@@ -42,7 +42,8 @@ def replay(
 ) -> None:
     """Give recorded inputs to the policies again. Without --policy: do they decide as they did live? (1 if not.)
 
-    With --policy: what would each have done with the load, beside what happened; both as a model tells it.
+    With --policy: what would each have done with the load, beside what happened; both as the simulator tells it
+    (pip install 'trimtab[sim]').
     """
     from trimtab.cli.connect import connect
     from trimtab.cli.replaying.fetch import entries_of
@@ -54,6 +55,10 @@ def replay(
         check_target(plot)
         if not policy:
             raise CliError("--plot draws what policies would have done: it needs --policy.")
+    if policy:
+        from trimtab.sim.compiled import must_be_there
+
+        must_be_there()
     start_s, end_s = span(last, start, end, time.time())
     client = connect(data_dir)
     variant, entries = entries_of(client, name, variant, start_s, end_s)
@@ -65,9 +70,9 @@ def replay(
 
     policies = [policy_from(path, name, variant) for path in policy]
     recording = recorded(entries, start_s, end_s)
-    load = _load(client, recording, name, variant)
+    arrivals = _arrivals(client, recording, name, variant)
     machine = _machine(client, recording, name, variant, (work, start_time, slots))
-    _try(recording, load, machine, policies, f"{name} / {variant}", plot, as_json=as_json)
+    _try(recording, arrivals, machine, policies, f"{name} / {variant}", plot, as_json=as_json)
 
 
 def _verify(name: str, variant: str, entries: list[Entry], *, as_json: bool) -> None:
@@ -83,11 +88,11 @@ def _verify(name: str, variant: str, entries: list[Entry], *, as_json: bool) -> 
         raise typer.Exit(1)
 
 
-def _load(client: Client, recording: Recording, name: str, variant: str) -> LoadShape:
+def _arrivals(client: Client, recording: Recording, name: str, variant: str) -> Counted:
     from trimtab.cli.replaying.fetch import load_of_metrics
 
     if recording.is_whole and recording.loads:
-        return recording.load()
+        return recording.arrivals()
     return load_of_metrics(client, name, variant, recording.start_s, recording.end_s, time.time())
 
 
@@ -96,8 +101,8 @@ def _machine(
 ) -> Machine:
     from trimtab.cli.replaying.fetch import slots_of, work_of_metrics
     from trimtab.jobs.loadtest.quantities import seconds_of
-    from trimtab.sim.plant import Machine
     from trimtab.sim.recording import START_S
+    from trimtab.sim.trial import Machine
 
     work, start, slots = given
     work_s = seconds_of(work, "--work") if work else recording.work_s
@@ -111,7 +116,7 @@ def _machine(
 
 def _try(
     recording: Recording,
-    load: LoadShape,
+    arrivals: Counted,
     machine: Machine,
     policies: list[Any],
     title: str,
@@ -125,9 +130,9 @@ def _try(
     from trimtab.cli.replaying import report
     from trimtab.cli.replaying.trial import tried
 
-    done = tried(recording, load, machine, policies)
+    done = tried(recording, arrivals, machine, policies)
     if as_json:
-        span = {"from_s": load.start_s, "to_s": load.end_s, "requests": load.total}
+        span = {"from_s": arrivals.start_s, "to_s": arrivals.end_s, "requests": arrivals.total}
         emit_json(
             {
                 "title": title,
@@ -137,7 +142,7 @@ def _try(
             }
         )
     else:
-        emit(f"{title}, {local_time(load.start_s)} to {local_time(load.end_s)}: {load.total:,.0f} requests.")
+        emit(f"{title}, {local_time(arrivals.start_s)} to {local_time(arrivals.end_s)}: {arrivals.total:,} requests.")
         emit(
             f"The model: a request takes a replica {machine.work_s * 1e3:.3g} ms, {machine.slots} at once; "
             f"a start takes {machine.start_s * 1e3:.3g} ms.\n"

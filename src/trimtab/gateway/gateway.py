@@ -21,6 +21,7 @@ from trimtab.gateway.looker import Looker
 from trimtab.gateway.models.host_link import HostLink
 from trimtab.gateway.models.hosted_variant import HostedVariant
 from trimtab.gateway.serverless import ServerlessVariant
+from trimtab.gateway.shared_count import Bounds, alone
 from trimtab.gateway.variant import Variant
 from trimtab.policies.routing import SmoothWeighted
 from trimtab.resources.replica import Wire
@@ -128,7 +129,10 @@ class Gateway:
         now_s: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
         metered: bool = True,
+        bounds: Bounds = alone,
     ) -> None:
+        """`bounds` are what gateways count together, where there are several."""
+        self._bounds = bounds
         self.table = RouteTable(version=0)
         self.endpoints: dict[str, EndpointEntry] = {}
         self.watcher: Watcher | None = None
@@ -264,7 +268,7 @@ class Gateway:
         return plan
 
     def _new_variant(self, endpoint: str, route: VariantRoute) -> Variant:
-        return _kind(route)(
+        variant = _kind(route)(
             route,
             now_s=self._now_s,
             random=self._draw,
@@ -273,6 +277,9 @@ class Gateway:
             endpoint=endpoint,
             metered=self._metered,
         )
+        if isinstance(variant, ServerlessVariant) and self._metered:
+            variant.bound = self._bounds(endpoint, route.name)
+        return variant
 
     def _new_lane(self, route: LaneRoute, variant: Variant, version: str) -> Lane:
         lane: Lane

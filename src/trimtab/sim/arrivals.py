@@ -1,4 +1,4 @@
-"""When requests come: single moments, or rates that a renewal process makes moments of; several streams as one.
+"""When requests come: single moments, counts, or rates that a renewal process makes moments of; several streams as one.
 
 All are `world.Arrivals`: iterated in chunks of bounded size, the same for the same seed.
 """
@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from trimtab.errors import Invalid
 from trimtab.sim.load import Floats
-from trimtab.sim.world import Arrivals, Chunk
+from trimtab.sim.world import Arrivals, Chunk, Ints
 
 CHUNK: Final = 1 << 18
 """Requests of a chunk, more or less: 4 MiB."""
@@ -52,6 +52,54 @@ class Times(Struct, frozen=True, kw_only=True):
             at_s = self.at_s[first : first + CHUNK]
             drawn = chance.random(len(at_s)) if self.uniform is None else self.uniform[first : first + CHUNK]
             yield Chunk(at_s, drawn)
+
+
+class Counted(Struct, frozen=True, kw_only=True):
+    """`counts[i]` requests come between `edges_s[i]` and the next edge (seconds since the epoch), at random within it.
+
+    Invalid for edges that are not one more than the counts, or out of order, and for counts below 0.
+    """
+
+    edges_s: Floats
+    counts: Ints
+
+    def __post_init__(self) -> None:
+        edges_s, counts = self.edges_s, self.counts
+        if not len(counts) or len(edges_s) != len(counts) + 1:
+            raise Invalid(f"There are {len(counts)} counts of requests and {len(edges_s)} edges of time around them.")
+        if not np.isfinite(edges_s).all() or (np.diff(edges_s) < 0).any():
+            raise Invalid("Edges of time are numbers in order.")
+        if (counts < 0).any():
+            raise Invalid("Counts of requests are 0 or more.")
+
+    @property
+    def start_s(self) -> float:
+        """The first edge."""
+        return float(self.edges_s[0])
+
+    @property
+    def end_s(self) -> float:
+        """The last one."""
+        return float(self.edges_s[-1])
+
+    @property
+    def total(self) -> int:
+        """Requests."""
+        return int(self.counts.sum())
+
+    def chunks(self, seed: int) -> Iterator[Chunk]:
+        """See Arrivals."""
+        chance = np.random.default_rng(seed)
+        first, came = 0, np.cumsum(self.counts)
+        while first < len(self.counts):
+            before = int(came[first - 1]) if first else 0
+            last = max(first + 1, int(np.searchsorted(came, before + CHUNK, side="right")))
+            counts = self.counts[first:last]
+            if counts.any():
+                starts = np.repeat(self.edges_s[first:last], counts)
+                spans = np.repeat(np.diff(self.edges_s[first : last + 1]), counts)
+                yield Chunk(np.sort(starts + chance.random(len(starts)) * spans), chance.random(len(starts)))
+            first = last
 
 
 class Rates(Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from trimtab.policies.scaling.schedule import next_after
 from trimtab.resources.cost import Part
 from trimtab.resources.scaling import ScheduledAction
 from trimtab.sim import books as b
-from trimtab.sim import queue
+from trimtab.sim import fleet
 from trimtab.sim.load import Floats
 from trimtab.sim.replicas import bytes_of, served
 from trimtab.sim.sampling import POINTS
@@ -114,7 +114,7 @@ class _Runs:
         while books.i[b.HAND]:
             until_s += _LONG_S
             station.run(until_s)
-        queue.leave(station.books, self._replicas, station.now_s)
+        fleet.leave(station.books, self._replicas, station.now_s)
         self._spans.append((began_s, float(books.f[b.LAST_S])))
 
     def count(self, until_s: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -30,6 +31,12 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
         return missing
     made: Callable[P, R] = numba.njit(cache=_has_cache(numba), error_model="numpy")(function)
     return made
+
+
+def must_be_there() -> None:
+    """Invalid where numba is not installed: before anything is asked of people or servers that it would be for."""
+    if find_spec("numba") is None:
+        raise Invalid(MISSING)
 
 
 def _has_cache(numba: Any) -> bool:

@@ -1,59 +1,23 @@
-"""Replicas that hold many models each, as a Station: the live cache policy and placement decide what is where."""
+"""Replicas that hold many models each, as a Station."""
 
 from __future__ import annotations
 
-import heapq
-import itertools
 from collections.abc import Sequence
 from math import inf
 from typing import Final
 
 import numpy as np
-from msgspec import Struct, field
 
-from trimtab.errors import Invalid
 from trimtab.policies.costs.split import IDLE_AFTER_S
-from trimtab.policies.models.actions import Action, FetchModel, Load, Refuse, Unload
-from trimtab.policies.models.cache import ModelCache
-from trimtab.policies.models.copies import Copies, Seen
-from trimtab.policies.models.forecast import BASE, RATIO
-from trimtab.policies.models.inputs import Asked, Ended, Fetched, Input, Loaded, Set, Tick, Used
-from trimtab.policies.models.placement import Member, holds, next_replica, order
-from trimtab.resources.hosting import ModelSetting
 from trimtab.sim import books as b
 from trimtab.sim import hosting as h
 from trimtab.sim import queue
+from trimtab.sim.hosted_models import HostedModels
 from trimtab.sim.station import Feed, work_on
 from trimtab.sim.world import Serving, Workload
 
-FETCH_S: Final = 0.005  # the artifact is on the disk
-UNLOAD_S: Final = 0.05  # from the last answer until the memory is back
-TELL_S: Final = 0.2  # live: gateways tell hosts so often how their models are used
-LOOK_S: Final = 0.2  # and look so often at whether a model is hot
-_ROUNDS: Final = 400_000  # of telling, in one run: a longer one is told of more rarely
 _NOTHING: Final = np.empty(0)
 _NOBODY: Final = np.empty(0, dtype=np.int64)
-
-
-class _Host(Struct):
-    """One replica: its cache, what it loads, and what it has been told of models in use."""
-
-    name: str
-    cache: ModelCache
-    loading: set[int] = field(default_factory=set)
-    again: set[int] = field(default_factory=set)  # of these: models that it has had before
-    told: dict[int, int] = field(default_factory=dict)  # in hand, by model
-    lost: set[int] = field(default_factory=set)  # models that it has given up
-    tick_s: float = inf
-
-
-class _Model(Struct):
-    """One model, as gateways know it."""
-
-    copies: Copies
-    asked: set[int] = field(default_factory=set)
-    refused: set[int] = field(default_factory=set)
-    load_s: float = 1.0
 
 
 class HostedStation:
@@ -71,32 +35,33 @@ class HostedStation:
             replicas=1,
             queue=1,
         )
-        self.books = h.hosts(like, models=len(works))
+        self._models = HostedModels(serving, workloads, h.hosts(like, models=len(works)), (start_s, end_s))
         whole, seconds = self.books.i, self.books.f
         seconds[b.NOW] = start_s
         seconds[b.QUIET_AFTER], seconds[b.QUIET_FROM] = IDLE_AFTER_S, start_s + IDLE_AFTER_S
         whole[b.QUEUE_MOST] = serving.queue
         seconds[b.WAIT_LIMIT] = seconds[b.ANSWER_LIMIT] = serving.timeout_s
-        self.serving, self.workloads = serving, workloads
-        for one in workloads:
-            if one.memory_bytes > serving.models_bytes:
-                raise Invalid(f"The model of {one.name} has no room on {serving.name}, not even alone.")
         self.start_s, self.drain_s = serving.start_s, serving.drain_s
         self.starting: list[float] = []
-        self.loads = self.evictions = 0
         self._requests = requests
         self._at, self._takes, self._which, self._is_last = _NOTHING, _NOTHING, _NOBODY, False
-        self._row = {one.name: row for row, one in enumerate(workloads)}
-        self._hosts: dict[int, _Host] = {}
-        self._models = [_Model(Copies(start_s), load_s=max(0.001, one.load_s)) for one in workloads]
-        self._lacking: set[int] = set()
-        self._settings = tuple(ModelSetting(model=name, pinned=True) for name in serving.pinned)
-        self._events: list[tuple[float, int, str, Input]] = []
-        self._count = itertools.count()
-        self._every_s = max(TELL_S, (end_s - start_s) / _ROUNDS)
-        self._tell_s = start_s + self._every_s
 
     # --- how it is
+
+    @property
+    def books(self) -> h.Hosts:
+        """All figures; the arrays are others when there must be more room."""
+        return self._models.books
+
+    @property
+    def loads(self) -> int:
+        """Of models into replicas."""
+        return self._models.loads
+
+    @property
+    def evictions(self) -> int:
+        """Of models out of replicas."""
+        return self._models.evictions
 
     @property
     def now_s(self) -> float:
@@ -140,52 +105,23 @@ class HostedStation:
     def run(self, until_s: float) -> int:
         """Until then, or one of `queue.TRIPPED`, `queue.SETTLED`."""
         while True:
-            self._pace()
-            due_s = min([self._tell_s, *(host.tick_s for host in self._hosts.values())])
-            if self._events:
-                due_s = min(due_s, self._events[0][0])
-            stop_s = min(until_s, max(due_s, self.now_s))
+            self._models.pace(lambda: self.next_arrival_s)
+            stop_s = min(until_s, max(self._models.next_s, self.now_s))
             why = h.run(self.books, self._at, self._takes, self._which, stop_s, self._is_last)
             if why == queue.MORE:
                 self._more()
             elif why == h.CROWDED:
-                self.books = h.with_nodes(self.books, 2 * len(self.books.node_at))
+                self._models.books = h.with_nodes(self.books, 2 * len(self.books.node_at))
             elif why == h.MISSED:
-                self._lack(int(self.books.at[h.WHAT]))
+                self._models.lack(int(self.books.at[h.WHAT]))
             elif why == h.IDLED:
-                self._idled(int(self.books.at[h.WHERE]), int(self.books.at[h.WHAT]))
+                self._models.idled(int(self.books.at[h.WHERE]), int(self.books.at[h.WHAT]))
             elif why != queue.DONE:
                 return why
             else:
-                self._due()
+                self._models.due()
                 if self.now_s >= until_s:
                     return why
-
-    def _pace(self) -> None:
-        """Nothing in hand and nothing to tell: the next telling is after the next request."""
-        if self.now_s >= self._tell_s or not self.books.i[b.HAND]:
-            if self.books.i[b.HAND] or self.books.sent.any():
-                self._tell_s = max(self._tell_s, self.now_s)
-            else:
-                self._tell_s = max(self._tell_s, self.next_arrival_s + self._every_s)
-
-    def _due(self) -> None:
-        now_s = self.now_s
-        while self._events and self._events[0][0] <= now_s:
-            _, _, name, given = heapq.heappop(self._events)
-            self._happen(name, given)
-        for replica, host in list(self._hosts.items()):
-            if host.tick_s <= now_s and replica in self._hosts:
-                self._tell(replica, Tick())
-        if now_s >= self._tell_s:
-            self._tell_s = now_s + self._every_s
-            for replica in list(self._hosts):
-                self._use(replica)
-            if len(self._hosts) > 1:
-                for model in np.flatnonzero(self.books.hand.any(axis=0)).tolist():
-                    self._look(model)
-            for model in list(self._lacking):
-                self._ask(model)
 
     def finish(self, until_s: float) -> None:
         """Let what has come be answered; no more comes."""
@@ -220,7 +156,7 @@ class HostedStation:
         for _ in range(count):
             free = np.flatnonzero(self.books.state == b.GONE)
             if not len(free):
-                self.books = h.with_replicas(self.books, 2 * len(self.books.state))
+                self._models.books = h.with_replicas(self.books, 2 * len(self.books.state))
                 free = np.flatnonzero(self.books.state == b.GONE)
             replica = int(free[0])
             for rows in (self.books.hand, self.books.sent, self.books.copy):
@@ -228,10 +164,8 @@ class HostedStation:
             self.books.loads[replica] = self.books.reloads[replica] = self.books.watched[replica] = 0
             self.books.state[replica] = b.IS_READY
             self.books.i[b.READY] += 1
-            self._hosts[replica] = _Host(f"replica-{next(self._count)}", ModelCache(self.serving.models_bytes))
-        self._hold()
-        for model in list(self._lacking):
-            self._ask(model)
+            self._models.join(replica)
+        self._models.settle()
 
     def start(self, count: int, ready_s: float | None = None) -> None:
         """Order replicas that will be ready then; without: as long from now as a start takes."""
@@ -244,226 +178,33 @@ class HostedStation:
         while self.capacity > wanted and self.starting:
             self.starting.pop()
             self.books.i[b.STARTING] -= 1
-        for replica in list(self._hosts)[: wanted - self.capacity - 1 : -1] if self.capacity > wanted else ():
-            self._forget(replica)
+        for replica in self._models.replicas[: wanted - self.capacity - 1 : -1] if self.capacity > wanted else ():
+            self._models.forget(replica)
             h.leave(self.books, replica)
         if self.capacity < wanted:
             self.start(wanted - self.capacity)
-        self._hold()
+        self._models.hold()
 
     def chosen(self, count: int, chance: np.random.Generator) -> list[int]:
         """So many ready replicas, by chance."""
-        there = np.array(list(self._hosts), dtype=np.int64)
+        there = np.array(self._models.replicas, dtype=np.int64)
         return [int(one) for one in chance.choice(there, size=min(count, len(there)), replace=False)]
 
     def kill(self, replica: int) -> None:
         """It is dead, with all that it has in hand."""
-        if replica in self._hosts:
-            self._forget(replica)
+        if replica in self._models.replicas:
+            self._models.forget(replica)
         if self.books.state[replica] != b.GONE:
             h.kill(self.books, replica)
-        self._hold()
+        self._models.hold()
 
     def dismiss(self, replica: int) -> bool:
         """It takes nothing more; whether it still has something in hand."""
-        self._forget(replica)
+        self._models.forget(replica)
         h.leave(self.books, replica)
-        self._hold()
+        self._models.hold()
         return self.is_draining(replica)
 
     def is_draining(self, replica: int) -> bool:
         """Whether it finishes what it has."""
         return bool(self.books.state[replica] == b.IS_DRAINING)
-
-    def _forget(self, replica: int) -> None:
-        """Nothing new goes to it, and what it loads comes to nothing."""
-        host = self._hosts.pop(replica)
-        self._events = [event for event in self._events if event[2] != host.name]
-        heapq.heapify(self._events)
-        for model in list(host.loading):
-            h.loading(self.books, replica, -1, model in host.again)
-        self.books.sent[replica] = 0
-        for model, of in enumerate(self._models):
-            waited = replica in of.asked
-            of.asked.discard(replica)
-            of.refused.discard(replica)
-            if self.books.copy[replica, model] == h.HELD:
-                self.books.copy[replica, model] = h.LEAVING
-                self._place(model)
-            if waited and self.books.wait_head[model] != b.NOBODY and not self.books.held[model]:
-                self._lack(model)
-
-    def _hold(self) -> None:
-        """What each replica holds unasked: pinned models."""
-        if not self._settings:
-            return
-        names = {host.name: replica for replica, host in self._hosts.items()}
-        for name, hold in holds(self._settings, names).items():
-            self._tell(names[name], Set(self._settings, hold))
-
-    # --- models
-
-    def _tell(self, replica: int, given: Input) -> None:
-        self._use(replica)
-        self._step(replica, given)
-
-    def _step(self, replica: int, given: Input) -> None:
-        host = self._hosts[replica]
-        for action in host.cache.step(given, self.now_s):
-            self._act(replica, host, action)
-        due_s = host.cache.next_s(self.now_s)
-        host.tick_s = inf if due_s is None else max(due_s, self.now_s + 1e-6)
-        # With a model on its way, one that falls idle may be what makes room: it is told at once.
-        self.books.watched[replica] = bool(host.tick_s < inf or host.loading)
-
-    def _use(self, replica: int) -> None:
-        """Tell a host how its models are used."""
-        host = self._hosts.get(replica)
-        if host is None:
-            return
-        sent, hand = self.books.sent[replica], self.books.hand[replica]
-        for model in np.flatnonzero(sent).tolist():
-            host.told.setdefault(model, -1)
-        for model, told in list(host.told.items()):
-            requests, in_hand = int(sent[model]), int(hand[model])
-            sent[model] = 0
-            if in_hand:
-                host.told[model] = in_hand
-            else:
-                del host.told[model]
-            if requests or told != in_hand:
-                self._step(replica, Used(self.workloads[model].name, requests, in_hand))
-
-    def _idled(self, replica: int, model: int) -> None:
-        if replica not in self._hosts:
-            return
-        if self.books.copy[replica, model] == h.LEAVING:
-            self._later(UNLOAD_S, replica, Ended(self.workloads[model].name, "1"))
-        self._use(replica)
-
-    def _later(self, after_s: float, replica: int, given: Input) -> None:
-        name = self._hosts[replica].name
-        heapq.heappush(self._events, (self.now_s + after_s, next(self._count), name, given))
-
-    def _act(self, replica: int, host: _Host, action: Action) -> None:
-        match action:
-            case FetchModel(name):
-                size = self.workloads[self._row[name]].memory_bytes
-                artifact_bytes = max(1, int((size - BASE) / RATIO))
-                self._later(FETCH_S, replica, Fetched(name, "1", artifact_bytes, "sized"))
-            case Load(name):
-                model = self._row[name]
-                workload = self.workloads[model]
-                self.loads += 1
-                host.loading.add(model)
-                if model in host.lost:
-                    host.again.add(model)
-                h.loading(self.books, replica, 1, model in host.again)
-                self._later(workload.load_s, replica, Loaded(name, "1", workload.memory_bytes, workload.load_s))
-            case Unload(name):
-                model = self._row[name]
-                self.evictions += 1
-                host.lost.add(model)
-                self.books.copy[replica, model] = h.LEAVING
-                self._place(model)
-                if not self.books.hand[replica, model]:
-                    self._later(UNLOAD_S, replica, Ended(name, "1"))
-            case Refuse(name):
-                self._refused(replica, self._row[name])
-
-    def _happen(self, name: str, given: Input) -> None:
-        replica = next((number for number, host in self._hosts.items() if host.name == name), None)
-        if replica is None:
-            return
-        if isinstance(given, Loaded):
-            model, host = self._row[given.model], self._hosts[replica]
-            if model in host.loading:
-                host.loading.discard(model)
-                h.loading(self.books, replica, -1, model in host.again)
-                host.again.discard(model)
-            self.books.copy[replica, model] = h.HELD
-            of = self._models[model]
-            of.asked.discard(replica)
-            of.refused.clear()
-            of.load_s = given.took_s + FETCH_S
-            self._place(model)
-            self._lacking.discard(model)
-            h.release(self.books, model)
-        elif isinstance(given, Ended):
-            self.books.copy[replica, self._row[given.model]] = h.NONE
-        self._tell(replica, given)
-
-    def _place(self, model: int) -> None:
-        """Those that hold a model, as it prefers them."""
-        names = {self._hosts[r].name: r for r in self._hosts if self.books.copy[r, model] == h.HELD}
-        ordered = order(self.workloads[model].name, names)
-        self.books.held[model] = len(ordered)
-        for place, name in enumerate(ordered):
-            self.books.holders[model, place] = names[name]
-        if not ordered and self.books.wait_head[model] != b.NOBODY:
-            self._lacking.add(model)
-
-    def _lack(self, model: int) -> None:
-        self._lacking.add(model)
-        self._ask(model)
-
-    def _ask(self, model: int) -> None:
-        """Ask for a model that requests wait for, if nobody is at it."""
-        of = self._models[model]
-        if self.books.held[model] or self.books.wait_head[model] == b.NOBODY:
-            self._lacking.discard(model)
-        elif not of.asked:
-            self._want(model, {*of.asked, *of.refused}, "asked")
-
-    def _want(self, model: int, having: set[int], why: str) -> None:
-        members = [
-            Member(
-                host.name,
-                int((self.books.copy[replica] == h.HELD).sum()) + len(host.loading),
-                float(self.books.all_hand[replica]),
-                len(host.loading),
-            )
-            for replica, host in self._hosts.items()
-        ]
-        names = {host.name: replica for replica, host in self._hosts.items()}
-        name = self.workloads[model].name
-        chosen = next_replica(name, members, {self._hosts[one].name for one in having if one in self._hosts})
-        if chosen is not None:
-            self._models[model].asked.add(names[chosen])
-            self._tell(names[chosen], Asked(name, why))
-
-    def _refused(self, replica: int, model: int) -> None:
-        of = self._models[model]
-        of.asked.discard(replica)
-        of.refused.add(replica)
-        if self.books.held[model]:
-            of.copies.refused(self.now_s)
-        elif set(self._hosts) - of.refused:
-            self._want(model, {*of.asked, *of.refused}, "asked")
-        else:
-            of.refused.clear()
-            self._lacking.discard(model)
-            h.refuse(self.books, model)
-
-    def _look(self, model: int) -> None:
-        """Whether a model is to have more copies, or use fewer."""
-        of, books = self._models[model], self.books
-        holders = {replica for replica in self._hosts if books.copy[replica, model] == h.HELD}
-        if not holders:
-            return
-        coming = {replica for replica, host in self._hosts.items() if model in host.loading} | of.asked
-        hand = sum(int(books.hand[replica, model]) for replica in holders)
-        slots = int(books.i[b.SLOTS])
-        verdict = of.copies.look(
-            self.now_s,
-            Seen(
-                in_hand=min(hand, slots * len(holders)), waiting=max(0, hand - slots * len(holders)),
-                ready=len(holders), coming=len(coming - holders), slots=slots, replicas=len(self._hosts),
-                least=int(self.workloads[model].name in self.serving.pinned), most=0, load_s=of.load_s,
-            ),
-        )  # fmt: skip
-        books.use[model] = verdict.use
-        if verdict.want:
-            refused = set(of.refused)
-            of.refused.clear()
-            self._want(model, coming | holders | refused, "hot")

@@ -22,7 +22,7 @@ REPEAT_S: Final = w.REPEAT_S  # AWS: how often a policy is told that its alarm s
 
 
 class Sample(Struct, frozen=True):
-    """What one step of the model shows to whoever measures."""
+    """What a span of the simulation shows to whoever measures: means, and sums of it."""
 
     arrivals: float
     in_hand: float
@@ -31,8 +31,8 @@ class Sample(Struct, frozen=True):
     ready: int
     wanted: int
     span_s: float
-    least_hand: float = -1.0  # in hand at any moment of it; below 0: not known, `in_hand` stands for it
-    most_hand: float = -1.0
+    least_hand: float  # in hand at any moment of it
+    most_hand: float
 
 
 Added = tuple[float, float, float, float]
@@ -46,8 +46,6 @@ def _one(value: float, count: float) -> Added:
 def _in_hand(s: Sample) -> Added:
     """As live metering has it: least and most of each second, of which CloudWatch takes the Maximum."""
     each = 1 / max(1, s.ready)
-    if s.most_hand < 0:
-        return _one(s.in_hand * each, s.span_s)
     return (s.least_hand + s.most_hand) / 2 * each, s.span_s, s.least_hand * each, s.most_hand * each
 
 
@@ -56,7 +54,7 @@ def _backlog(s: Sample) -> Added:
     return _one(s.in_hand / max(1, s.ready), s.span_s)
 
 
-# What a step adds.
+# What a sample adds.
 _METRICS: Final[dict[tuple[str, str], Callable[[Sample], Added]]] = {
     (SAGEMAKER, "Invocations"): lambda s: _one(1.0, s.arrivals),
     (SAGEMAKER, "InvocationsPerInstance"): lambda s: _one(1.0 / max(1, s.ready), s.arrivals),
@@ -171,7 +169,7 @@ class SimAlarm:
         return self._measured.adds
 
     def see(self, at_s: float, sample: Sample) -> None:
-        """A step of the model that began at `at_s`."""
+        """A sample that began at `at_s`."""
         self.take(at_s, self._measured.adds(sample))
 
     def take(self, at_s: float, added: Added) -> None:

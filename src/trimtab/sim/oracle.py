@@ -130,7 +130,7 @@ def bound_of(workload: Workload, serving: Serving, *, seed: int, least_billed_s:
     the same seed. Invalid for one without an SLO."""
     if workload.slo is None:
         raise Invalid(f"Workload {workload.name} has no SLO: without one, nothing need be served at all.")
-    work = work_on(workload, serving.instance_type)
+    work = work_on(serving.served(workload), serving.instance_type)
     arrivals = workload.arrivals
     terms = Terms(
         start_s=serving.start_s,

@@ -17,7 +17,6 @@ from trimtab.sim.books import (
     ANSWER_LIMIT,
     ANSWERED,
     ARRIVED,
-    BEFORE,
     BUSY,
     BUSY_S,
     COLD,
@@ -28,13 +27,10 @@ from trimtab.sim.books import (
     FACTOR,
     FAILED,
     FREE,
-    FREE_REPLICAS,
-    GONE,
     HAND,
     HAND_S,
     IDLE_AFTER,
     IDLE_S,
-    IS_DRAINING,
     IS_READY,
     KEPT,
     LAST_S,
@@ -42,7 +38,6 @@ from trimtab.sim.books import (
     LOAD,
     MAX_S,
     MOST_HAND,
-    NEXT,
     NOBODY,
     NOW,
     POSITION,
@@ -53,7 +48,6 @@ from trimtab.sim.books import (
     READY,
     READY_S,
     REFUSED,
-    REPEATS,
     REQUESTS,
     SLOTS,
     STARTING,
@@ -69,6 +63,8 @@ from trimtab.sim.books import (
     Books,
 )
 from trimtab.sim.compiled import compiled
+from trimtab.sim.fleet import gone, link, unlink
+from trimtab.sim.heap import drop, push
 from trimtab.sim.latency import BINS, BINS_PER_DECADE, LEAST_S
 from trimtab.sim.load import Floats
 from trimtab.sim.world import Ints
@@ -92,74 +88,6 @@ def taken(uniform: Floats, which: Ints, points: Floats, sizes: Ints) -> Floats:
         high = min(low + 1, sizes[row] - 1)
         made[index] = points[row, low] + (place - low) * (points[row, high] - points[row, low])
     return made
-
-
-# --- lists of ready replicas, by load; the heap of slots that work ----------------------------------------------------
-
-
-@compiled
-def _link(replicas: Ints, heads: Ints, replica: int, load: int) -> None:
-    """Last in its list: replicas take turns, as they do by lot live. The second half of `heads` has the lists' ends."""
-    tails = len(heads) >> 1
-    last = heads[tails + load]
-    replicas[replica, BEFORE] = last
-    replicas[replica, NEXT] = NOBODY
-    if last != NOBODY:
-        replicas[last, NEXT] = replica
-    else:
-        heads[load] = replica
-    heads[tails + load] = replica
-
-
-@compiled
-def _unlink(replicas: Ints, heads: Ints, replica: int, load: int) -> None:
-    after, before = replicas[replica, NEXT], replicas[replica, BEFORE]
-    if before == NOBODY:
-        heads[load] = after
-    else:
-        replicas[before, NEXT] = after
-    if after != NOBODY:
-        replicas[after, BEFORE] = before
-    else:
-        heads[(len(heads) >> 1) + load] = before
-
-
-@compiled
-def _push(ends: Floats, ends_slot: Ints, size: int, end_s: float, slot: int) -> None:
-    """Into a heap of `size`."""
-    place = size
-    while place > 0:
-        above = (place - 1) >> 1
-        if ends[above] <= end_s:
-            break
-        ends[place] = ends[above]
-        ends_slot[place] = ends_slot[above]
-        place = above
-    ends[place] = end_s
-    ends_slot[place] = slot
-
-
-@compiled
-def _pop(ends: Floats, ends_slot: Ints, size: int) -> None:
-    """The first out of a heap of which `size` are left."""
-    end_s, last = ends[size], ends_slot[size]
-    place = 0
-    while True:
-        below = 2 * place + 1
-        if below >= size:
-            break
-        if below + 1 < size and ends[below + 1] < ends[below]:
-            below += 1
-        if ends[below] >= end_s:
-            break
-        ends[place] = ends[below]
-        ends_slot[place] = ends_slot[below]
-        place = below
-    ends[place] = end_s
-    ends_slot[place] = last
-
-
-# --- the run ----------------------------------------------------------------------------------------------------------
 
 
 @compiled
@@ -212,15 +140,14 @@ def run(b: Books, at_s: Floats, takes: Floats, which: Ints, until_s: float, is_l
             slots_of[slot, 2] = workload
             begun[slot] = now_s
             length_s = (longest_s + (count - 1) * row_s[workload]) * f[FACTOR]
-            _push(ends, ends_slot, working, now_s + min(length_s, work_limit), slot)
-            working += 1
-            _unlink(replicas, heads, replica, load)
+            working = push(ends, ends_slot, working, now_s + min(length_s, work_limit), slot)
+            unlink(replicas, heads, replica, load)
             if load == 0:
                 busy += 1
                 f[IDLE_S] += max(0.0, now_s - idle_from[replica])
             replicas[replica, LOAD] = load + 1
             if load + 1 < slots:
-                _link(replicas, heads, replica, load + 1)
+                link(replicas, heads, replica, load + 1)
         # What is next, and the time until then.
         if place < size:
             came_s = at_s[place]
@@ -248,8 +175,7 @@ def run(b: Books, at_s: Floats, takes: Floats, which: Ints, until_s: float, is_l
             break
         if next_s == end_s:  # a slot is done
             slot = ends_slot[0]
-            working -= 1
-            _pop(ends, ends_slot, working)
+            working = drop(ends, ends_slot, working)
             free[i[FREE]] = slot
             i[FREE] += 1
             replica, count, workload = slots_of[slot, 0], slots_of[slot, 1], slots_of[slot, 2]
@@ -281,13 +207,13 @@ def run(b: Books, at_s: Floats, takes: Floats, which: Ints, until_s: float, is_l
                 idle_from[replica] = now_s + f[IDLE_AFTER]
             if replicas[replica, STATE] == IS_READY:
                 if load + 1 < slots:
-                    _unlink(replicas, heads, replica, load + 1)
-                _link(replicas, heads, replica, load)
+                    unlink(replicas, heads, replica, load + 1)
+                link(replicas, heads, replica, load)
             elif load == 0 and now_s >= b.may_go[replica]:
                 f[DRAINING_S] += draining * (now_s - began_s)  # as many as that until now
                 began_s, draining = _parted(f, i, began_s, now_s), draining - 1
                 f[NOW] = now_s
-                _gone(b, replica)
+                gone(b, replica)
                 if draining == 0:
                     why = SETTLED
         elif next_s == late_s:  # the oldest that waits has waited too long
@@ -334,132 +260,3 @@ def _parted(f: Floats, i: Ints, began_s: float, now_s: float) -> float:
     f[READY_S] += i[READY] * (now_s - began_s)
     f[STARTING_S] += i[STARTING] * (now_s - began_s)
     return now_s
-
-
-# --- replicas ---------------------------------------------------------------------------------------------------------
-
-
-@compiled
-def _gone(b: Books, replica: int) -> None:
-    """A draining replica is gone."""
-    i = b.i
-    if b.replica[replica, LOAD] == 0:
-        b.f[IDLE_S] += max(0.0, b.f[NOW] - b.idle_from[replica])
-    b.replica[replica, STATE] = GONE
-    b.free_replicas[i[FREE_REPLICAS]] = replica
-    i[FREE_REPLICAS] += 1
-    i[DRAINING] -= 1
-
-
-@compiled
-def join(b: Books, count: int) -> None:
-    """Replicas are ready. There must be room for them."""
-    i = b.i
-    for _ in range(count):
-        i[FREE_REPLICAS] -= 1
-        replica = b.free_replicas[i[FREE_REPLICAS]]
-        b.replica[replica, STATE] = IS_READY
-        b.replica[replica, LOAD] = 0
-        b.idle_from[replica] = b.f[NOW] + b.f[IDLE_AFTER]
-        i[READY] += 1
-        _link(b.replica, b.heads, replica, 0)
-
-
-@compiled
-def idle(b: Books) -> float:
-    """Replica-seconds up to now of replicas that had been without a request for long."""
-    for replica in range(len(b.replica)):
-        if b.replica[replica, STATE] != GONE and b.replica[replica, LOAD] == 0:
-            b.f[IDLE_S] += max(0.0, b.f[NOW] - b.idle_from[replica])
-            b.idle_from[replica] = max(b.f[NOW], b.idle_from[replica])
-    idle_s: float = b.f[IDLE_S]
-    return idle_s
-
-
-@compiled
-def leave(b: Books, count: int, may_go_s: float) -> None:
-    """Ready replicas drain, the least loaded first: they take nothing more, and go when they have answered what they
-    have, but not before `may_go_s`."""
-    for load in range(b.i[SLOTS] + 1):
-        replica = len(b.replica) - 1
-        while count > 0 and replica >= 0:
-            if b.replica[replica, STATE] == IS_READY and b.replica[replica, LOAD] == load:
-                dismiss(b, replica, may_go_s)
-                count -= 1
-            replica -= 1
-
-
-@compiled
-def dismiss(b: Books, replica: int, may_go_s: float) -> None:
-    """This ready replica drains."""
-    i = b.i
-    load = b.replica[replica, LOAD]
-    if load < i[SLOTS]:
-        _unlink(b.replica, b.heads, replica, load)
-    b.replica[replica, STATE] = IS_DRAINING
-    b.may_go[replica] = may_go_s
-    i[READY] -= 1
-    i[DRAINING] += 1
-    if load == 0 and may_go_s <= b.f[NOW]:
-        _gone(b, replica)
-
-
-@compiled
-def release(b: Books) -> float:
-    """Draining replicas that have nothing in hand and may go do so; when the next one may, as far as is known."""
-    next_s = inf
-    for replica in range(len(b.replica)):
-        if b.replica[replica, STATE] == IS_DRAINING:
-            if b.may_go[replica] > b.f[NOW]:
-                next_s = min(next_s, b.may_go[replica])
-            elif b.replica[replica, LOAD] == 0:
-                _gone(b, replica)
-    return next_s
-
-
-@compiled
-def kill(b: Books, replica: int) -> int:
-    """A replica is dead at once; how many requests were lost with it: queued again in front, or failed."""
-    i, f = b.i, b.f
-    if b.replica[replica, STATE] == IS_READY:
-        dismiss(b, replica, inf)
-    size, kept, lost = i[WORKING], 0, 0
-    for place in range(size):
-        slot = b.ends_slot[place]
-        if b.slot[slot, 0] != replica:
-            _push(b.ends, b.ends_slot, kept, b.ends[place], slot)
-            kept += 1
-            continue
-        count, workload = b.slot[slot, 1], b.slot[slot, 2]
-        lost += count
-        f[WORKED_S] += f[NOW] - b.begun[slot]
-        f[WASTED_S] += f[NOW] - b.begun[slot]
-        b.free[i[FREE]] = slot
-        i[FREE] += 1
-        _lost(b, slot, count, workload)
-    i[WORKING] = kept
-    if b.replica[replica, LOAD] > 0:
-        b.replica[replica, LOAD] = 0
-        b.idle_from[replica] = inf
-        i[BUSY] -= 1
-    _gone(b, replica)
-    return lost
-
-
-@compiled
-def _lost(b: Books, slot: int, count: int, workload: int) -> None:
-    """Requests of a slot whose replica has died: queued again in front where that is usual, and there is room."""
-    i, ring = b.i, len(b.queue_at)
-    for member in range(count - 1, -1, -1):
-        if i[REPEATS] == 0 or i[QUEUED] == ring:
-            b.counts[workload, FAILED] += 1
-            i[ENDED] += 1
-            i[HAND] -= 1
-            continue
-        head = i[QUEUE_HEAD] - 1 if i[QUEUE_HEAD] > 0 else ring - 1
-        b.queue_at[head] = b.members[slot, member]
-        b.queue_takes[head] = b.takes[slot, member]
-        b.queue_work[head] = workload
-        i[QUEUE_HEAD] = head
-        i[QUEUED] += 1
-    i[LEAST_HAND] = min(i[LEAST_HAND], i[HAND])

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
 from msgspec import Struct
-from msgspec.structs import replace
 
 from trimtab.control.scaling.entries import Began, Entry, time_of
 from trimtab.errors import Invalid
 from trimtab.policies.scaling.decisions import Decision, Rules
 from trimtab.policies.scaling.inputs import Load, Scheduled
-from trimtab.sim.load import LoadShape, of_loads, work_of
-from trimtab.sim.plant import Machine
-from trimtab.sim.run import Run, follow
+from trimtab.sim.arrivals import Counted
+from trimtab.sim.trial import Machine, Trial, under_orders
 
-_FINE_S: Final = 7200.0  # a record no longer than this is simulated in finer steps
-FINE_STEP_S: Final = 0.1
 START_S: Final = 0.05  # of a replica, where none was measured
+_LEAST_S: Final = 1.0
 
 
 class Recording(Struct, frozen=True, kw_only=True):
@@ -37,13 +36,11 @@ class Recording(Struct, frozen=True, kw_only=True):
     start_s: float
     end_s: float
 
-    def load(self) -> LoadShape:
+    def arrivals(self) -> Counted:
         """As gateways told it; where they said nothing, nothing came. Invalid for less than a second of it."""
         if not self.loads:
             raise Invalid("No load was recorded in that time.")
-        first, last = self.loads[0], self.loads[-1]
-        ends = [replace(first, at_s=min(first.at_s, self.start_s)), replace(last, at_s=max(last.at_s, self.end_s))]
-        return of_loads([ends[0], *self.loads, ends[1]], step_s=step_of(self.end_s - self.start_s))
+        return arrivals_of(self.loads, self.start_s, self.end_s)
 
     @property
     def work_s(self) -> float | None:
@@ -55,14 +52,33 @@ class Recording(Struct, frozen=True, kw_only=True):
         """How long a start took; None when that was not recorded."""
         return next((load.start_s for load in reversed(self.loads) if load.start_s > 0), None)
 
-    def happened(self, load: LoadShape, machine: Machine) -> Run:
-        """The model's account of what was decided live: to compare with other runs of the same model."""
-        return follow(load, self.rules, machine, replicas=self.replicas, orders=self.orders)
+    def happened(self, arrivals: Counted, machine: Machine) -> Trial:
+        """The simulator's account of what was decided live: to compare with others of its own."""
+        return under_orders(arrivals, machine, replicas=self.replicas, orders=self.orders)
 
 
-def step_of(span_s: float) -> float:
-    """How fine a record of such a length is simulated."""
-    return FINE_STEP_S if span_s <= _FINE_S else 1.0
+def arrivals_of(loads: Sequence[Load], start_s: float, end_s: float) -> Counted:
+    """What counters grew by, at random between one `Load` and the next. Before the first and after the last: nothing.
+
+    A counter that falls (a gateway came or went) says nothing of that time: no requests are assumed. Invalid when there
+    is less than a second of it.
+    """
+    times = np.maximum.accumulate([load.at_s for load in loads])  # the wall clock may have been set back
+    edges_s = np.array([min(start_s, times[0]), *times, max(end_s, times[-1])])
+    if edges_s[-1] - edges_s[0] < _LEAST_S:
+        raise Invalid("The record has less than a second of load, so there is nothing to try policies on.")
+    grown = np.diff(np.array([load.arrived for load in loads], dtype=np.int64))
+    return Counted(edges_s=edges_s, counts=np.concatenate([[0], np.maximum(grown, 0), [0]]))
+
+
+def work_of(loads: Sequence[Load]) -> float | None:
+    """Replica-seconds that a request took, over all that is recorded; None when nothing was answered."""
+    work_s = ended = 0.0
+    for before, after in itertools.pairwise(loads):
+        if after.work_s >= before.work_s and after.ended >= before.ended:
+            work_s += after.work_s - before.work_s
+            ended += after.ended - before.ended
+    return work_s / ended if ended and work_s > 0 else None
 
 
 def recorded(entries: Sequence[Entry], start_s: float, end_s: float) -> Recording:

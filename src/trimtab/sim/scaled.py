@@ -1,7 +1,7 @@
 """One endpoint under its policies, on a virtual clock: what live control would be told, and what it would order.
 
-The reducer is the live one. It hears of load once a second (a sixth of a shorter panic window), and at the moment when
-more is in hand than its policies want; of alarms when CloudWatch would evaluate them; of changes when they are over.
+The reducer is the live one. It hears of load once a second (a sixth of a shorter panic window); where starts are quick,
+ten times a second while there is any, and at the moment when more is in hand than its policies want; of alarms when CloudWatch would evaluate them; of changes when they are over.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from trimtab.sim.world import Fault, Serving
 
 _NEVER: Final = np.iinfo(np.int64).max
 _LOOK_S: Final = 0.02  # live: gateways look so often at what they have in hand,
-_TELL_S: Final = 0.1  # and tell it, unless it has changed by
+_TELL_S: Final = 0.1  # and tell it so often while there is any, and when it has changed by
 _PART: Final = 4  # one in so many
 _MOST_LOOKS: Final = 2_000_000  # of a run: a longer one (three weeks, by the second) is looked at more rarely
 _MUCH: Final = 24  # two minutes of points
@@ -67,6 +67,8 @@ class Scaled:
         station: Station,
         end_s: float,
         *,
+        rules: Rules | None = None,
+        given: Sequence[Scheduled | Forecast] = (),
         faults: Sequence[Fault] = (),
         chance: np.random.Generator,
         look_s: float | None = None,
@@ -74,12 +76,14 @@ class Scaled:
         note: Note | None = None,
         told: Callable[[float], None] | None = None,
     ) -> None:
-        """`look_s`: how finely the run looks at what is in hand; without: as live gateways do, unless the run is long.
+        """`rules`: decide by these, not by what `serving` tells. `given`: what comes from outside, at its own times.
+        `look_s`: how finely the run looks at what is in hand; without: as live gateways do, unless the run is long.
         `skips`: long times without requests are passed over, with the same outcome.
+        `note` is told each step of the reducer, as a journal is (what is passed over looks like a new beginning to it).
         `told` hears how far the run is, now and then."""
         self.station = station
         self.end_s = end_s
-        self.rules, watches = _with_alarms(rules_of(serving, station.now_s), serving)
+        self.rules, watches = _with_alarms(rules or rules_of(serving, station.now_s), serving)
         self.wanted = serving.min_replicas if serving.initial_replicas is None else serving.initial_replicas
         self.decisions: list[Decision] = []
         self.curves = Curves(station, station.now_s, end_s)
@@ -94,9 +98,10 @@ class Scaled:
         self._events = [p for p in self.rules.policies if p.tracking is not None and p.tracking.is_event]
         self._tick_s, self._fine_s = self._paces(end_s - station.now_s, look_s)
         self._schedule = [(self._due(action, station.now_s), action) for action in serving.schedule]
+        self._given = sorted(given, key=lambda one: one.at_s)
         self._looked_s = -inf  # when it was looked last whether more is in hand
         self._told_s = -inf  # when load was told last,
-        self._told_hand = 0  # what was in hand then,
+        self._told_hand = self._told_arrived = 0  # what was in hand then, what had come,
         self._told_hand_s = 0.0  # and the request-seconds until then
         self._tick_at_s = station.now_s
         stable_s = max((_windows(policy).stable_s for policy in self._events), default=0.0)
@@ -116,6 +121,12 @@ class Scaled:
     def _due(action: ScheduledAction, after_s: float) -> float:
         due_s = next_after(action, after_s)
         return inf if due_s is None else due_s
+
+    @property
+    def _due_s(self) -> float:
+        """When something comes from outside."""
+        due_s = min((at_s for at_s, _ in self._schedule), default=inf)
+        return min(due_s, self._given[0].at_s) if self._given else due_s
 
     # --- time
 
@@ -143,8 +154,7 @@ class Scaled:
 
     def _known_s(self) -> float:
         """When something happens that alarms have nothing to do with."""
-        due_s = min((at_s for at_s, _ in self._schedule), default=inf) if self._schedule else inf
-        return min(self.station.next_s, due_s, self._faults.next_s, self.curves.next_s)
+        return min(self.station.next_s, self._due_s, self._faults.next_s, self.curves.next_s)
 
     def _next_s(self) -> float:
         tick_s = self._tick_at_s if self._events else inf
@@ -203,6 +213,9 @@ class Scaled:
                     )
                 )  # fmt: skip
 
+        while self._given and self._given[0].at_s <= now_s:
+            self.give(replace(self._given.pop(0), at_s=now_s, capacity=self.wanted))
+
     def _load(self, now_s: float, *, is_trip: bool) -> None:
         is_tick = bool(self._events) and now_s >= self._tick_at_s
         if not is_tick and not is_trip:
@@ -210,7 +223,7 @@ class Scaled:
         self._looked_s = now_s
         if is_tick:
             self._land()
-            self._tick_at_s = now_s + self._tick_s
+            self._tick_at_s = self._next_tick_s(now_s)
         elif now_s < self._told_s + _TELL_S:
             change = abs(int(self.station.books.i[b.HAND]) - self._told_hand)
             if change == 0 or change * _PART < self._told_hand:
@@ -219,6 +232,16 @@ class Scaled:
         if is_tick:
             self._leap(now_s)
 
+    def _next_tick_s(self, now_s: float) -> float:
+        """When load is told next at the latest. Looks between ticks must not find much that nobody has told of: an event
+        policy takes what came since it was told last for a burst of just now (windows.tell)."""
+        if self._fine_s >= self._tick_s:
+            return now_s + self._tick_s
+        whole = self.station.books.i
+        if whole[b.HAND] or whole[b.ARRIVED] != self._told_arrived:
+            return now_s + min(max(_TELL_S, self._fine_s), self._tick_s)
+        return min(now_s + self._tick_s, self.station.next_arrival_s + _LOOK_S)
+
     def _leap(self, now_s: float) -> None:
         """Where nothing has come for as long as anybody remembers, look again when something does."""
         whole = self.station.books.i
@@ -226,8 +249,7 @@ class Scaled:
             self._quiet_arrived, self._quiet_s = int(whole[b.ARRIVED]), now_s
         if now_s - self._quiet_s < self._quiet_for_s or self._sampler.watches or self._foresees:
             return
-        due_s = min((at_s for at_s, _ in self._schedule), default=inf)
-        until_s = min(self.station.next_arrival_s, due_s, self._faults.next_s, self.station.next_s, self.end_s)
+        until_s = min(self.station.next_arrival_s, self._due_s, self._faults.next_s, self.station.next_s, self.end_s)
         self._leaps_s = skipping.leap_s(now_s, until_s, self._tick_s)
         self._tick_at_s += self._leaps_s
 
@@ -243,6 +265,7 @@ class Scaled:
         hand_s, span_s = float(seconds[b.HAND_S]), now_s - self._told_s
         mean = (hand_s - self._told_hand_s) / span_s if 0 < span_s < inf else float(whole[b.HAND])
         self._told_s, self._told_hand, self._told_hand_s = now_s, int(whole[b.HAND]), hand_s
+        self._told_arrived = int(whole[b.ARRIVED])
         self.give(
             Load(
                 at_s=now_s, capacity=self.wanted, ready=self.station.ready, in_hand=mean, now=int(whole[b.HAND]),

@@ -89,7 +89,7 @@ def simulate(
             if progress is not None:
                 progress((number + part) / count)
 
-        workloads = [known[name] for name in serving.workloads]
+        workloads = [serving.served(known[name]) for name in serving.workloads]
         of_each, of_endpoint = simulates(
             scenario, serving, workloads, span=(start_s, end_s), seed=chance, progress=told
         )

@@ -12,7 +12,7 @@ import numpy as np
 from trimtab.errors import Invalid
 from trimtab.policies.costs.split import IDLE_AFTER_S
 from trimtab.sim import books as b
-from trimtab.sim import queue, watching
+from trimtab.sim import fleet, queue, watching
 from trimtab.sim.arrivals import interleaved
 from trimtab.sim.load import Floats
 from trimtab.sim.world import Ints, Serving, Work, Workload
@@ -121,7 +121,7 @@ class Station:
 
     def idle_s(self) -> float:
         """Replica-seconds so far of replicas that had had no request for long."""
-        return queue.idle(self.books)
+        return fleet.idle(self.books)
 
     # --- time
 
@@ -170,7 +170,7 @@ class Station:
             self.add(over)
             self.run(now_s)  # they take what waits
         if self.releases_s <= now_s:
-            self.releases_s = queue.release(self.books)
+            self.releases_s = fleet.release(self.books)
 
     # --- replicas
 
@@ -180,7 +180,7 @@ class Station:
         if missing > 0:
             had = len(self.books.replica)
             self.books = b.with_replicas(self.books, max(2 * had, had + missing))
-        queue.join(self.books, count)
+        fleet.join(self.books, count)
 
     def start(self, count: int, ready_s: float | None = None) -> None:
         """Order replicas that will be ready then; without: as long from now as a start takes."""
@@ -201,7 +201,7 @@ class Station:
     def drain(self, count: int) -> None:
         """So many ready replicas take nothing more."""
         may_go_s = self.now_s + (self.drain_s or 0.0)
-        queue.leave(self.books, count, may_go_s)
+        fleet.leave(self.books, count, may_go_s)
         if may_go_s > self.now_s:
             self.releases_s = min(self.releases_s, may_go_s)
 
@@ -212,11 +212,11 @@ class Station:
 
     def kill(self, replica: int) -> None:
         """It is dead at once; what it had in hand is tried again, or lost."""
-        queue.kill(self.books, replica)
+        fleet.kill(self.books, replica)
 
     def dismiss(self, replica: int) -> bool:
         """It takes nothing more. Whether it still has something in hand."""
-        queue.dismiss(self.books, replica, self.now_s)
+        fleet.dismiss(self.books, replica, self.now_s)
         return self.is_draining(replica)
 
     def is_draining(self, replica: int) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from trimtab.policies.scaling.decisions import Decision
 from trimtab.resources.alarm import Watched
@@ -71,6 +72,10 @@ class Work(Struct, frozen=True, kw_only=True):
         """Of the distribution (straight lines between the points)."""
         points = np.asarray(self.quantiles_s)
         return float(points[0]) if len(points) == 1 else float((points[1:] + points[:-1]).mean() / 2)
+
+    def times(self, factor: float) -> Work:
+        """So many times as long."""
+        return replace(self, quantiles_s=tuple(factor * point for point in self.quantiles_s), row_s=factor * self.row_s)
 
     def service_s(self, uniform: Floats) -> Floats:
         """How long each takes, by its draw."""
@@ -139,6 +144,13 @@ class Serving(Struct, frozen=True, kw_only=True):
     provisioned: int = 0  # serverless
     keep_warm: str = "learned"  # serverless: learned, off, or seconds
     runs_at: str = ""  # batch: cron expression
+    work_times: float = 1.0  # its models are compiled, quantized, ...: what a request takes, times this
+
+    def served(self, workload: Workload) -> Workload:
+        """A workload with what its requests take here."""
+        if self.work_times == 1.0:
+            return workload
+        return replace(workload, work={kind: work.times(self.work_times) for kind, work in workload.work.items()})
 
 
 class Architecture(Struct, frozen=True, kw_only=True):

@@ -31,8 +31,9 @@ def programs() -> Path | None:
 class PostgresServer:
     """Runs in a folder of its own. It can be stopped and started."""
 
-    def __init__(self, bin_dir: Path, folder: Path) -> None:
+    def __init__(self, bin_dir: Path, folder: Path, *, fsync: bool = False) -> None:
         self._bin, self._folder = bin_dir, folder
+        self._fsync = "on" if fsync else "off"  # off: the machine stays up
         self._user: int | None = pwd.getpwnam(UNPRIVILEGED).pw_uid if os.geteuid() == 0 else None
         if self._user is not None:
             os.chown(folder, self._user, -1)
@@ -44,7 +45,7 @@ class PostgresServer:
 
     def start(self) -> None:
         """Serve."""
-        options = f"-k {self._folder} -c listen_addresses= -c max_connections=50 -c fsync=off"  # the machine stays up
+        options = f"-k {self._folder} -c listen_addresses= -c max_connections=50 -c fsync={self._fsync}"
         self._run("pg_ctl", "start", "-w", "-l", str(self._folder / "log"), "-o", options)
 
     def stop(self, how: str = "immediate") -> None:
@@ -72,11 +73,11 @@ def _connect(url: str) -> psycopg.Connection[Any]:
 
 
 @contextmanager
-def postgres_server(bin_dir: Path) -> Iterator[PostgresServer]:
-    """A server that serves, gone at the end."""
+def postgres_server(bin_dir: Path, *, fsync: bool = False) -> Iterator[PostgresServer]:
+    """A server that serves, gone at the end. `fsync`: what it has answered outlives the machine's crash, too."""
     folder = Path(tempfile.mkdtemp(prefix="tt-pg-", dir="/tmp"))
     try:
-        server = PostgresServer(bin_dir, folder)
+        server = PostgresServer(bin_dir, folder, fsync=fsync)
         server.start()
         try:
             yield server

@@ -13,11 +13,12 @@ from types import SimpleNamespace
 
 import pytest
 from house import House, a_spec, tiny
+from msgspec.structs import replace
 
 from trimtab.engines.local import processes
 from trimtab.engines.local.placement import Machine
 from trimtab.errors import NoCapacity, NotFound
-from trimtab.resources.replica import ReplicaState
+from trimtab.resources.replica import ReplicaState, StartCause
 from trimtab.resources.runtime import Runtime
 from trimtab.testing.engines import absent, find, settled, until
 
@@ -389,6 +390,36 @@ async def test_the_nursery_learns_imports_when_idle_and_survives_broken_ones(
     assert "not learned module=tt_crashes" in house.nursery_log()
     await engine.start(tiny("ready", "r2"))
     await settled(engine, "r2", READY)
+
+
+async def test_what_a_serverless_endpoint_imports_is_learned_before_its_first_environment_and_again_by_a_new_nursery(
+    house: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "tt_one.py").write_text("")
+    (tmp_path / "tt_threads.py").write_text(
+        "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()"
+    )
+    (tmp_path / "tt_two.py").write_text("import tt_one")
+    house.end_nursery()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    house.start_nursery()
+    engine = await house.engine()
+    runtime = Runtime(imports=("tt_one", "tt_threads", "tt_two"))
+    spec = tiny("ready", runtime=runtime, instance_type="ml.serverless.2048", cause=StartCause.DEPLOYMENT)
+    await engine.start(spec)
+    await settled(engine, "r1", READY)
+    log = house.nursery_log()
+    assert "imported module=tt_one" in log
+    assert "imported module=tt_two" in log
+    assert "not learned module=tt_threads" in log
+    other = tiny("ready", "r2", runtime=Runtime(imports=("tt_one", "json")), instance_type="ml.serverless.2048")
+    await engine.start(replace(other, cause=StartCause.DEPLOYMENT))
+    await settled(engine, "r2", READY)  # what is there already keeps nobody waiting
+    house.end_nursery()
+    house.start_nursery()
+    async with asyncio.timeout(10):
+        while house.nursery_log().count("imported module=tt_two") < 2:
+            await asyncio.sleep(0.02)
 
 
 async def test_a_nursery_that_is_told_to_end_does_not_wait_for_what_it_is_learning(

@@ -143,7 +143,7 @@ async def test_a_model_that_cannot_be_loaded_is_refused_with_its_reason(estate: 
     assert "no weights" in raises.message
     # killed once, it may have been by others: those who wait are told to ask again, and it has been loaded anew by then
     await gateway.failed("kills.tar.gz")
-    await until(lambda: gateway.at["kills.tar.gz", ""].reason == "Exited")
+    await until(lambda: (told := gateway.at.get(("kills.tar.gz", ""))) is not None and told.reason == "Exited")
     absent_ = await gateway.failed("absent.tar.gz")
     assert absent_.reason == "ArtifactMissing"
     assert "Failed to download model data" in absent_.message

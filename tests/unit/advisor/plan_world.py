@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Struct
 
 from trimtab.resources.cost import Part
-from trimtab.sim.latency import Told, histogram_of
+from trimtab.sim.latency import histogram_of
 from trimtab.sim.load import Floats
 from trimtab.sim.world import (
     Architecture,
@@ -154,7 +154,7 @@ def _served(
     took_s = work.mean_s + (workload.load_s if is_cold else 0.0)
     prompt = int(count[enough].sum())
     good = prompt if workload.slo is None or took_s <= workload.slo.within_s else 0
-    histogram = histogram_of(Told(np.array([took_s, 1e4]), np.array([float(prompt), float(requests - prompt)])))
+    histogram = histogram_of(np.array([took_s, 1e4]), np.array([float(prompt), float(requests - prompt)]))
     return Served(
         workload=workload.name, requests=requests, answered=requests, refused=0, failed=0, waiting=0,
         cold=requests if is_cold else 0, within_slo=good / requests if requests and workload.slo else None,

@@ -22,7 +22,7 @@ def prices() -> Book:
 
 def workload(per_s: float, service_s: float = 0.2, hours: float = 1.0, **more: Any) -> Workload:
     arrivals = Rates(rate=np.full(round(hours * 60), per_s), step_s=60.0)
-    more = {"slo": Slo(within_s=60.0, kept=0.99)} | more
+    more = {"slo": Slo(within_s=60.0, kept=0.99), "memory_bytes": 10**9} | more
     return Workload(
         name="w", arrivals=arrivals, work={"*": Work(quantiles_s=(service_s,), slots=more.pop("slots", 1))}, **more
     )
@@ -53,7 +53,13 @@ def test_what_may_wait_and_is_large_goes_to_a_queue_that_sleeps(prices: Book) ->
 
 def test_a_start_that_breaks_the_slo_rules_out_what_is_cold_after_each_pause(prices: Book) -> None:
     times = Times(at_s=np.arange(1, 7) * 3000.0, start_s=0.0, end_s=21_600.0)
-    rare = Workload(name="w", arrivals=times, work={"*": Work(quantiles_s=(0.2,))}, slo=Slo(within_s=1.0, kept=0.99))
+    rare = Workload(
+        name="w",
+        arrivals=times,
+        work={"*": Work(quantiles_s=(0.2,))},
+        slo=Slo(within_s=1.0, kept=0.99),
+        memory_bytes=10**9,
+    )
     found = advise(rare, TERMS, prices)
     assert found.mode is Mode.REAL_TIME
     assert "6 of 6 requests come after a pause" in found.of(Mode.SERVERLESS).why_not
@@ -63,11 +69,18 @@ def test_what_is_cheap_by_formula_and_misses_its_slo_in_the_simulator_is_not_adv
     crowd = np.repeat(np.arange(1, 31) * 100.0, 40)  # 40 at once: each needs an environment of its own, or to wait
     times = Times(at_s=crowd, start_s=0.0, end_s=3600.0)
     slo = Slo(within_s=10.0, kept=0.99)
-    many = Workload(name="w", arrivals=times, work={"*": Work(quantiles_s=(0.2,), slots=4)}, slo=slo)
+    many = Workload(
+        name="w", arrivals=times, work={"*": Work(quantiles_s=(0.2,), slots=4)}, slo=slo, memory_bytes=10**9
+    )
     found = advise(many, TERMS, prices)
     for one in found.estimates:
         if one.mode is found.mode:
             assert simulated(one.mode, many, TERMS, prices, 0).micro_usd == one.micro_usd
+
+
+def test_a_model_that_does_not_fit_is_not_served_without_replicas(prices: Book) -> None:
+    found = advise(workload(0.01, memory_bytes=3 * 2**30), TERMS, prices, simulated=False)
+    assert "3072 MiB does not fit into 2048 MB" in found.of(Mode.SERVERLESS).why_not
 
 
 def test_habits_tell_work_and_pauses() -> None:

@@ -36,9 +36,8 @@ from trimtab.resources.scaling import (
     ScalingPolicy,
     TargetTracking,
 )
-from trimtab.sim.load import LoadShape, drawn
-from trimtab.sim.plant import Machine
-from trimtab.sim.run import run
+from trimtab.sim.arrivals import Rates
+from trimtab.sim.trial import Machine, under_rules
 from trimtab.sim.verify import state_of, verify
 
 DIMENSIONS = (("EndpointName", "fraud"), ("VariantName", "blue"))
@@ -64,8 +63,8 @@ def began_s(world: World) -> float:
             if decision.made:
                 world.scaling.held_activities.insert(0, an_activity(decision))
 
-    load = drawn(LoadShape(rate, 1.0, start_s), seed=1)
-    run(load, Rules(target=TARGET, policies=(POLICY,)), Machine(work_s=0.05, start_s=0.05), note=note)
+    load = Rates(rate=rate, step_s=1.0, start_s=start_s)
+    under_rules(load, Rules(target=TARGET, policies=(POLICY,)), Machine(work_s=0.05, start_s=0.05), note=note)
     world.scaling.known[("fraud", "blue", "")] = TARGET
     world.scaling.held_policies[("fraud", "blue", "")] = POLICY
     control = world.control
@@ -201,6 +200,19 @@ print(*sorted({name.split(".")[0] for name in sys.modules} & {"numpy", "plotext"
     assert loaded.split() == []
 
 
+def test_a_check_needs_no_simulator_and_trying_a_policy_says_what_to_install(
+    trimtab: Any, began_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert trimtab("replay", "fraud").exit_code == 0
+    policy = tmp_path / "minutes.json"
+    policy.write_text(json.dumps(MINUTES))
+    result = trimtab("replay", "fraud", "--policy", str(policy))
+    assert result.exit_code == 1
+    assert "pip install 'trimtab[sim]'" in result.stderr
+    assert "defect" not in result.stderr
+
+
 def test_a_replay_can_begin_in_the_middle(trimtab: Any, world: World, began_s: float) -> None:
     entries = world.journal.read("fraud", "blue", began_s, 1e12)
     assert isinstance(entries[0], Began)
@@ -303,10 +315,12 @@ def by_alarms(world: World) -> float:
     def note(rules: Rules, before: State, given: Input, decisions: tuple[Decision, ...], after: State) -> None:
         world.journal.note("fraud", "blue", rules, before, given, decisions, after)
 
-    load = drawn(LoadShape(rate, 1.0, start_s), seed=1)
-    run(load, Rules(target=TARGET, policies=(policy,)), Machine(work_s=0.05), note=note)
+    load = Rates(rate=rate, step_s=1.0, start_s=start_s)
+    under_rules(load, Rules(target=TARGET, policies=(policy,)), Machine(work_s=0.05), note=note)
     samples = []
-    for second, count in enumerate(load.arrivals.tolist()):
+    came_s = np.concatenate([chunk.at_s for chunk in load.chunks(1)])
+    counts, _ = np.histogram(came_s, bins=len(rate), range=(start_s, load.end_s))
+    for second, count in enumerate(counts.tolist()):
         for name, value in (("Invocations", 1.0), ("ModelLatency", 50_000.0)):
             sketch = Sketch()
             if count:

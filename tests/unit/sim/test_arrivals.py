@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.unit.sim.worlds import T0, moments, steady
 from trimtab.errors import Invalid
-from trimtab.sim.arrivals import CHUNK, Merged, Rates, Thinned, Times, weibull_shape
+from trimtab.sim.arrivals import CHUNK, Counted, Merged, Rates, Thinned, Times, weibull_shape
 from trimtab.sim.world import Arrivals
 
 
@@ -126,3 +126,39 @@ def test_streams_that_mean_nothing_are_refused() -> None:
     for factor in (-1.0, float("nan"), float("inf")):
         with pytest.raises(Invalid, match="scaled"):
             Thinned(arrivals=steady(1.0, 1), factor=factor)
+
+
+# --- counts ----------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.integers(0, 400)), min_size=1, max_size=30), st.integers(0, 5))
+def test_so_many_come_in_each_span_as_were_counted(spans: list[tuple[float, int]], seed: int) -> None:
+    edges_s = np.concatenate([[0.0], np.cumsum([length for length, _ in spans])])
+    counts = np.array([count for _, count in spans])
+    arrivals = Counted(edges_s=edges_s, counts=counts)
+    chunks = list(arrivals.chunks(seed))
+    came = np.concatenate([np.empty(0), *(chunk.at_s for chunk in chunks)])
+    assert len(came) == arrivals.total
+    assert (np.diff(came) >= 0).all()
+    upto = np.concatenate([[0], np.cumsum(counts)])
+    for row in range(len(counts)):
+        inside = came[upto[row] : upto[row + 1]]
+        assert ((inside >= edges_s[row]) & (inside <= edges_s[row + 1])).all()
+
+
+def test_counts_are_drawn_in_chunks_of_bounded_size_the_same_for_the_same_seed() -> None:
+    arrivals = Counted(edges_s=np.arange(1001.0), counts=np.full(1000, 1000))
+    sizes = [len(chunk.at_s) for chunk in arrivals.chunks(1)]
+    assert sum(sizes) == 1_000_000
+    assert max(sizes) <= CHUNK
+    one, same, other = (np.concatenate([chunk.at_s for chunk in arrivals.chunks(seed)]) for seed in (1, 1, 2))
+    assert (one == same).all()
+    assert (one != other).any()
+
+
+@pytest.mark.parametrize(
+    ("edges", "counts"), [([0.0], []), ([0.0, 1.0], [1, 2]), ([1.0, 0.0], [1]), ([0.0, 1.0], [-1])]
+)
+def test_counts_that_are_none_are_refused(edges: list[float], counts: list[int]) -> None:
+    with pytest.raises(Invalid):
+        Counted(edges_s=np.array(edges), counts=np.array(counts, dtype=np.int64))

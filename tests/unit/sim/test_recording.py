@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
@@ -11,8 +12,8 @@ from trimtab.policies.scaling.decisions import Decision, Rules
 from trimtab.policies.scaling.inputs import AlarmFired, Load, Tick
 from trimtab.resources.metric_query import MetricStat
 from trimtab.resources.scaling import SIGNAL_EVENT, ScalableTarget, ScalingPolicy, TargetTracking
-from trimtab.sim.plant import Machine
-from trimtab.sim.recording import recorded
+from trimtab.sim.recording import arrivals_of, recorded, work_of
+from trimtab.sim.trial import Machine
 from trimtab.sim.verify import verify
 
 T0 = 1_700_000_000.0
@@ -50,8 +51,10 @@ def test_capacity_is_followed_through_decisions_and_what_inputs_tell() -> None:
     assert found.orders == ((T0 + 10, 3), (T0 + 20, 2))
     assert found.work_s == pytest.approx(0.05)
     assert found.birth_s == 0.02
-    run = found.happened(found.load(), Machine(work_s=0.05, start_s=0.02))
-    assert run.ready[-1] == 2
+    was = found.happened(found.arrivals(), Machine(work_s=0.05, start_s=0.02))
+    assert (was.least, was.most) == (1, 3)
+    assert was.series.ready[-1] == pytest.approx(2, abs=1e-4)
+    assert was.served.answered == 10
 
 
 def test_what_is_before_the_time_asked_for_sets_the_scene_only() -> None:
@@ -66,7 +69,7 @@ def test_what_is_before_the_time_asked_for_sets_the_scene_only() -> None:
     assert found.replicas == 4
     assert found.orders == ()
     assert found.start_s == T0 + 90
-    assert found.load().total == pytest.approx(10.0)
+    assert found.arrivals().total == 10
 
 
 def test_silence_is_no_load() -> None:
@@ -74,9 +77,10 @@ def test_silence_is_no_load() -> None:
     found = recorded(entries, T0 - 3600, T0 + 100)
     assert found.is_whole
     assert found.start_s == T0
-    shape = found.load()
-    assert shape.end_s - shape.start_s == pytest.approx(100.0)
-    assert shape.total == pytest.approx(4.0)
+    arrivals = found.arrivals()
+    assert (arrivals.start_s, arrivals.end_s, arrivals.total) == (T0, T0 + 100, 4)
+    came = np.concatenate([chunk.at_s for chunk in arrivals.chunks(1)])
+    assert T0 + 50 <= came.min() <= came.max() <= T0 + 52
 
 
 def test_the_load_is_whole_only_where_an_event_policy_was_there_all_the_time() -> None:
@@ -89,7 +93,27 @@ def test_nothing_recorded_is_refused() -> None:
         recorded([], T0, T0 + 1)
     fired = AlarmFired(at_s=T0, capacity=1, policy="a", alarm="high", is_high=True, value=1.0, threshold=0.5)
     with pytest.raises(Invalid, match="No load"):
-        recorded([began(T0, BY_EVENT), fired], T0, T0 + 1).load()
+        recorded([began(T0, BY_EVENT), fired], T0, T0 + 1).arrivals()
+
+
+def test_a_recorded_load_is_what_counters_grew_by() -> None:
+    found = arrivals_of([load(T0, 100), load(T0 + 2, 104), load(T0 + 3, 105)], T0 - 1, T0 + 5)
+    assert found.counts.tolist() == [0, 4, 1, 0]
+    assert (found.edges_s - T0).tolist() == [-1, 0, 2, 3, 5]
+
+
+def test_a_gateway_that_went_takes_no_requests_along() -> None:
+    assert arrivals_of([load(T0, 100), load(T0 + 1, 104), load(T0 + 2, 7), load(T0 + 3, 9)], T0, T0 + 3).total == 6
+
+
+def test_less_than_a_second_is_refused() -> None:
+    with pytest.raises(Invalid, match="less than a second"):
+        arrivals_of([load(T0, 1), load(T0 + 0.5, 9)], T0, T0 + 0.5)
+
+
+def test_work_is_what_replicas_were_busy_for_by_request() -> None:
+    assert work_of([load(T0, 0), load(T0 + 1, 10), load(T0 + 2, 20)]) == pytest.approx(0.05)
+    assert work_of([load(T0, 0), load(T0 + 1, 0)]) is None
 
 
 def test_rules_hold_from_where_they_stand_and_a_new_beginning_is_counted() -> None:

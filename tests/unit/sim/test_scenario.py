@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from trimtab.policies.scaling.tracking import alarms_of
 from trimtab.sim.scenario import load
 from trimtab.sim.world import Mode, Slo
 
+EXAMPLES = Path(__file__).parents[3] / "examples" / "scenarios"
 WORKLOADS = """
 workloads:
   fraud:
@@ -55,6 +57,42 @@ def test_the_least_scenario(tmp_path):
 
 def test_a_workload_alone_may_be_loaded_for_a_plan(tmp_path):
     assert scenario(tmp_path, WORKLOADS).architectures == ()
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_examples_can_be_loaded_and_tell_each_thing_once(path):
+    found = load(path, read_policy=policy_of)
+    assert len(found.scenario.architectures) > 1
+    assert len(set(found.notes)) == len(found.notes)
+
+
+def test_mappings_that_merge_others_may_be_merged_themselves(tmp_path):
+    text = (
+        WORKLOADS
+        + """
+templates:
+  small: &small {instance_type: ml.m5.large, queue: 5}
+architectures:
+  now: &now
+    fraud: &fraud {<<: *small, queue: 6}
+  later: &later
+    <<: *now
+    fraud: {<<: *fraud, queue: 7}
+  last: {<<: *later}
+"""
+    )
+    found = scenario(tmp_path, text).architectures
+    assert [(one.endpoints[0].instance_type, one.endpoints[0].queue) for one in found] == [
+        ("ml.m5.large", 6), ("ml.m5.large", 7), ("ml.m5.large", 7),
+    ]  # fmt: skip
+
+
+def test_an_endpoint_may_be_quicker_than_its_workload_says(tmp_path):
+    endpoint = scenario(tmp_path, ONE.replace("m5.large}", "m5.large, times: 0.5}")).architectures[0].endpoints[0]
+    workload = scenario(tmp_path, ONE).workloads[0]
+    assert endpoint.served(workload).work["*"].quantiles_s == (0.01,)
+    with pytest.raises(Invalid, match=r"fraud.times: it must be more than 0"):
+        scenario(tmp_path, ONE.replace("m5.large}", "m5.large, times: 0}"))
 
 
 def test_words_of_yaml_1_1_are_words(tmp_path):

@@ -30,9 +30,10 @@ from trimtab.advisor.plan.limits import (
     least_replicas,
     usual,
 )
-from trimtab.advisor.plan.signals import Signal, Where, signal_of, tracked
+from trimtab.advisor.plan.signals import HEADROOM, STABLE, Signal, Where, settings_of, signal_of, tracked
 from trimtab.advisor.plan.trials import Trial
 from trimtab.advisor.prices.shapes import shape_of
+from trimtab.resources.scaling import ScalingPolicy, TargetTracking
 from trimtab.sim.world import Mode, Serving, Work, Workload
 
 Search = Generator[Serving, Trial | None, Trial | None]
@@ -290,9 +291,10 @@ def _better(best: Trial | None, trial: Trial) -> Trial:
 
 
 def polish(best: Trial, place: Place, limits: Limits) -> Search:
-    """One thing at a time: a replica fewer at the least, a shorter memory, a higher target; kept where it saves."""
+    """One thing at a time: a replica fewer at the least, a shorter memory, no headroom, a higher target; kept where it
+    saves."""
     current = best
-    for change in (_fewer, _quicker, _busier):
+    for change in (_fewer, _quicker, _leaner, _busier):
         while True:
             serving = change(current.serving, limits)
             if serving is None or serving == current.serving:
@@ -314,26 +316,41 @@ def _fewer(serving: Serving, limits: Limits) -> Serving | None:
 def _quicker(serving: Serving, limits: Limits) -> Serving | None:
     """In sooner: a shorter cooldown, and with events a shorter stable window."""
     tracking = serving.policies[0].tracking if serving.policies else None
-    if tracking is None or tracking.scale_in_cooldown_s <= 0:
-        return None
     signal = _signal(serving)
-    if signal is None:
+    if tracking is None or signal is None or tracking.scale_in_cooldown_s <= 0:
         return None
-    stable_s = 30.0 if signal is Signal.EVENT else 60.0
-    policy = tracked(serving.name, signal, tracking.target_value, scale_in_s=0.0, stable_s=stable_s)
+    settings = {**settings_of(tracking), STABLE: "30"} if signal is Signal.EVENT else {}
+    policy = tracked(serving.name, signal, tracking.target_value, scale_in_s=0.0, settings=settings)
     return replace(serving, policies=(policy,))
+
+
+def _leaner(serving: Serving, limits: Limits) -> Serving | None:
+    """With events: nothing kept for the usual rise. Where the SLO lets requests wait for a start, that is the largest
+    part of what event scaling costs too much (docs/decisions/018-oracle.md)."""
+    tracking = serving.policies[0].tracking if serving.policies else None
+    if tracking is None or _signal(serving) is not Signal.EVENT or HEADROOM in settings_of(tracking):
+        return None
+    return replace(serving, policies=(_again(serving, tracking, Signal.EVENT, more={HEADROOM: "0"}),))
 
 
 def _busier(serving: Serving, limits: Limits) -> Serving | None:
     tracking = serving.policies[0].tracking if serving.policies else None
     signal = _signal(serving)
-    if tracking is None or signal is None or (tracking.stat is not None and _stable(serving) is None):
+    if tracking is None or signal is None:
         return None
-    policy = tracked(
-        serving.name, signal, tracking.target_value * 1.12,
-        scale_in_s=tracking.scale_in_cooldown_s, stable_s=_stable(serving) or 60.0,
-    )  # fmt: skip
-    return replace(serving, policies=(policy,))
+    return replace(serving, policies=(_again(serving, tracking, signal, busier=1.12),))
+
+
+def _again(
+    serving: Serving, tracking: TargetTracking, signal: Signal, *, busier: float = 1.0, more: Mapping[str, str] = {}
+) -> ScalingPolicy:
+    return tracked(
+        serving.name,
+        signal,
+        tracking.target_value * busier,
+        scale_in_s=tracking.scale_in_cooldown_s,
+        settings={**settings_of(tracking), **more},
+    )
 
 
 def _signal(serving: Serving) -> Signal | None:
@@ -341,10 +358,3 @@ def _signal(serving: Serving) -> Signal | None:
         return Signal(signal_of(serving.policies))
     except ValueError:
         return None
-
-
-def _stable(serving: Serving) -> float | None:
-    tracking = serving.policies[0].tracking
-    if tracking is None or tracking.stat is None:
-        return 60.0
-    return float(dict(tracking.stat.dimensions).get("StableWindowSeconds", "60"))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from typing import Any, Final
 
 from trimtab.resources.metric_query import MetricStat
 from trimtab.resources.scaling import SIGNAL_EVENT, SIGNAL_NAMESPACE, ScalingPolicy, TargetTracking
 
 VARIANT: Final = "AllTraffic"
+STABLE: Final = "StableWindowSeconds"
+HEADROOM: Final = "HeadroomQuantile"
+NO_SETTINGS: Final[Mapping[str, str]] = {}
 BACKLOG: Final = "ApproximateBacklogSizePerInstance"
 _PREDEFINED: Final = {
     "60s": "SageMakerVariantInvocationsPerInstance",
@@ -34,9 +38,15 @@ class Signal(enum.StrEnum):
 
 
 def tracked(
-    endpoint: str, signal: Signal, target: float, *, scale_in_s: float = 300.0, stable_s: float = 60.0
+    endpoint: str,
+    signal: Signal,
+    target: float,
+    *,
+    scale_in_s: float = 300.0,
+    settings: Mapping[str, str] = NO_SETTINGS,
 ) -> ScalingPolicy:
-    """A target-tracking policy by `signal`; `stable_s` is of EVENT alone. ValueError for FIXED, which has none.
+    """A target-tracking policy by `signal`; `settings` (dimensions of the metric, by name) are of EVENT alone.
+    ValueError for FIXED, which has none.
 
     `target` is in the signal's own unit: invocations a minute and instance, or requests in hand per replica.
     """
@@ -44,7 +54,7 @@ def tracked(
         raise ValueError("a fixed number of replicas has no policy")
     target = round(target, 6)
     predefined = _PREDEFINED.get(signal, "")
-    stat = None if predefined else _stat(endpoint, signal, stable_s)
+    stat = None if predefined else _stat(endpoint, signal, settings)
     name = f"{endpoint}-{signal}"
     return ScalingPolicy(
         name=name,
@@ -57,12 +67,16 @@ def tracked(
     )
 
 
-def _stat(endpoint: str, signal: Signal, stable_s: float) -> MetricStat:
+def settings_of(tracking: TargetTracking) -> dict[str, str]:
+    """What an EVENT policy is set to, beside its target: dimensions that are not the endpoint's and the variant's."""
+    dimensions = tracking.stat.dimensions if tracking.stat is not None else ()
+    return {name: value for name, value in dimensions if name in (STABLE, HEADROOM)}
+
+
+def _stat(endpoint: str, signal: Signal, settings: Mapping[str, str]) -> MetricStat:
     if signal is Signal.BACKLOG:
         return MetricStat("AWS/SageMaker", BACKLOG, (("EndpointName", endpoint),), 60, "Average")
-    dimensions: tuple[tuple[str, str], ...] = (("EndpointName", endpoint), ("VariantName", VARIANT))
-    if stable_s != 60.0:
-        dimensions = (*dimensions, ("StableWindowSeconds", f"{stable_s:g}"))
+    dimensions = (("EndpointName", endpoint), ("VariantName", VARIANT), *sorted(settings.items()))
     return MetricStat(SIGNAL_NAMESPACE, SIGNAL_EVENT, dimensions, 0, "Average")
 
 

@@ -11,7 +11,7 @@ from trimtab.control.scaling.entries import Entry, entry_of
 
 if TYPE_CHECKING:
     from trimtab.aws.client import Client
-    from trimtab.sim.load import LoadShape
+    from trimtab.sim.arrivals import Counted
 
 _FINE_KEPT_S: Final = 3 * 3600.0  # AWS, and trimtab: points of less than a minute are kept so long
 _MOST_POINTS: Final = 100_000
@@ -34,20 +34,19 @@ def entries_of(client: Client, endpoint: str, variant: str, start_s: float, end_
     return next(iter(found.items()))
 
 
-def load_of_metrics(
-    client: Client, endpoint: str, variant: str, start_s: float, end_s: float, now_s: float
-) -> LoadShape:
-    """Requests by CloudWatch's Invocations, each second or minute; drawn at random within a minute."""
-    from trimtab.sim.load import drawn, of_counts
-    from trimtab.sim.recording import step_of
+def load_of_metrics(client: Client, endpoint: str, variant: str, start_s: float, end_s: float, now_s: float) -> Counted:
+    """Requests by CloudWatch's Invocations, each second or minute; at random within it."""
+    import numpy as np
+
+    from trimtab.sim.arrivals import Counted
 
     fine = now_s - start_s < _FINE_KEPT_S and (end_s - start_s) <= _MOST_POINTS
     period_s = 1 if fine else 60
     first_s, last_s = math.floor(start_s / period_s) * period_s, math.ceil(end_s / period_s) * period_s
     points = _points(client, endpoint, variant, ("Invocations", "Sum"), first_s, last_s, period_s)
-    counts = [points.get(at_s, 0.0) for at_s in range(first_s, last_s, period_s)]
-    load = of_counts(counts, period_s, step_s=step_of(end_s - start_s), start_s=float(first_s))
-    return load if fine else drawn(load, seed=0)
+    edges_s = np.arange(first_s, last_s + period_s, period_s, dtype=np.float64)
+    counts = np.array([round(points.get(at_s, 0.0)) for at_s in range(first_s, last_s, period_s)], dtype=np.int64)
+    return Counted(edges_s=edges_s, counts=counts)
 
 
 def work_of_metrics(client: Client, endpoint: str, variant: str, start_s: float, end_s: float) -> float | None:

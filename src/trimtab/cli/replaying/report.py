@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from html import escape
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,10 +16,9 @@ from trimtab.cli.replaying.trial import Tried
 
 if TYPE_CHECKING:
     from trimtab.cli.benching.charts import Chart
-    from trimtab.sim.run import Run
     from trimtab.sim.verify import Agreement
+    from trimtab.sim.world import Series
 
-_POINTS: Final = 300  # of a curve
 _MOST_COLUMNS: Final = 120
 
 
@@ -75,7 +75,7 @@ def show_changes(tried: Sequence[Tried], most: int = 12) -> None:
     from trimtab.cli.explaining.page import clock
 
     for one in tried[1:]:
-        changes = one.run.changes
+        changes = one.trial.decisions
         emit(f"\n{one.name}: {len(changes)} changes")
         for change in changes[:most]:
             emit(f"  {clock(change.at_s)}  {change.before} -> {change.wanted}  {change.reason}")
@@ -87,43 +87,20 @@ def charts_of(tried: Sequence[Tried]) -> list[Chart]:
     """Requests, replicas and the 99th percentile over time."""
     from trimtab.cli.benching.charts import Chart, Line
 
-    load = tried[0].run.load
-    unit_s, unit = (60.0, "minutes") if load.end_s - load.start_s < 4 * 3600 else (3600.0, "hours")
-    xs: list[float] = []
-    rate: list[float] = []
+    first: Series = tried[0].trial.series
+    span_s = len(first.requests) * first.step_s
+    unit_s, unit = (60.0, "minutes") if span_s < 4 * 3600 else (3600.0, "hours")
+    xs = [(number + 0.5) * first.step_s / unit_s for number in range(len(first.requests))]
     replicas, slowest = [], []
     for one in tried:
-        times, rate, ready, p99_s = points_of(one.run, _POINTS)
-        xs = [at_s / unit_s for at_s in times]
-        replicas.append(Line(one.name, ready))
-        slowest.append(Line(one.name, [None if seconds is None else seconds * 1e3 for seconds in p99_s]))
+        series: Series = one.trial.series
+        replicas.append(Line(one.name, series.ready.tolist()))
+        slowest.append(Line(one.name, [None if isnan(s) else s * 1e3 for s in series.p99_s.tolist()]))
     return [
-        Chart("Requests", unit, "requests/s", xs, (Line("offered", rate),)),
+        Chart("Requests", unit, "requests/s", xs, (Line("offered", first.requests.tolist()),)),
         Chart("Replicas that are ready", unit, "replicas", xs, tuple(replicas)),
         Chart("Latency, 99th percentile", unit, "ms", xs, tuple(slowest), log=True),
     ]
-
-
-def points_of(run: Run, most: int) -> tuple[list[float], list[float], list[float], list[float | None]]:
-    """About so many points of a run: seconds from its start, requests/s, ready replicas, p99 in seconds."""
-    import numpy as np
-
-    from trimtab.sim.latency import Told, histogram_of, quantile
-
-    load, told = run.load, run.told()
-    size = max(1, len(load.arrivals) // most)
-    parts = [slice(edge, edge + size) for edge in range(0, len(load.arrivals), size)]
-    slowest: list[float | None] = []
-    for part in parts:
-        finite = np.isfinite(told.seconds[part])
-        counted = Told(np.where(finite, told.seconds[part], 0), np.where(finite, told.weights[part], 0))
-        slowest.append(quantile(histogram_of(counted), 0.99) or None)
-    return (
-        [part.start * load.step_s for part in parts],
-        [float(load.arrivals[part].mean()) / load.step_s for part in parts],
-        [float(run.ready[part].mean()) for part in parts],
-        slowest,
-    )
 
 
 def show_charts(charts: Sequence[Chart]) -> None:

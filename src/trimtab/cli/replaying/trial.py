@@ -1,4 +1,4 @@
-"""Policies tried on a record, and what came of each; as the model tells it, what happened included."""
+"""Policies tried on a record, and what came of each; as the simulator tells it, what happened included."""
 
 from __future__ import annotations
 
@@ -14,40 +14,34 @@ from trimtab.cli.render import CliError
 
 if TYPE_CHECKING:
     from trimtab.resources.scaling import ScalingPolicy
-    from trimtab.sim.load import LoadShape
-    from trimtab.sim.plant import Machine
+    from trimtab.sim.arrivals import Counted
     from trimtab.sim.recording import Recording
-    from trimtab.sim.run import Run
+    from trimtab.sim.trial import Machine, Trial
 
 AS_IT_WAS = "as it was"
 
 
 class Tried(Struct, frozen=True):
-    """One set of policies, and its run."""
+    """One set of policies, and what came of it."""
 
     name: str
-    run: Any  # trimtab.sim.run.Run: numpy is imported when it is needed
+    trial: Any  # trimtab.sim.trial.Trial: numpy is imported when it is needed
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
-        run: Run = self.run
-        latencies = run.latencies()
+        found: Trial = self.trial
+        served = found.served
         return {
             "name": self.name,
-            "replica_hours": run.replica_s / 3600,
-            "replicas_least": int(run.ready.min()),
-            "replicas_most": int(run.ready.max()),
-            "requests": latencies.requests,
-            "latency_s": {
-                "mean": latencies.mean_s,
-                "p50": latencies.p50_s,
-                "p99": latencies.p99_s,
-                "max": latencies.max_s,
-            },
-            "requests_over_200_ms": latencies.slow,
-            "unanswered": latencies.unanswered,
-            "changes": len(run.changes),
-            "decisions": msgspec.to_builtins(run.changes),
+            "replica_hours": found.replica_s / 3600,
+            "replicas_least": found.least,
+            "replicas_most": found.most,
+            "requests": served.requests,
+            "latency_s": {"mean": served.mean_s, "p50": served.p50_s, "p99": served.p99_s, "max": served.max_s},
+            "requests_over_200_ms": found.slow,
+            "unanswered": served.waiting,
+            "changes": len(found.decisions),
+            "decisions": msgspec.to_builtins(found.decisions),
         }
 
 
@@ -66,12 +60,12 @@ def policy_from(path: Path, endpoint: str, variant: str) -> ScalingPolicy:
         raise CliError(f"The policy {path}: {error}") from error
 
 
-def tried(recording: Recording, load: LoadShape, machine: Machine, policies: Sequence[ScalingPolicy]) -> list[Tried]:
+def tried(recording: Recording, arrivals: Counted, machine: Machine, policies: Sequence[ScalingPolicy]) -> list[Tried]:
     """What happened, then each policy by itself in the place of all that were there."""
     from trimtab.errors import Invalid
-    from trimtab.sim.run import run
+    from trimtab.sim.trial import under_rules
 
-    done = [Tried(AS_IT_WAS, recording.happened(load, machine))]
+    done = [Tried(AS_IT_WAS, recording.happened(arrivals, machine))]
     for policy in policies:
         if policy.tracking is None:
             raise CliError(
@@ -80,8 +74,8 @@ def tried(recording: Recording, load: LoadShape, machine: Machine, policies: Seq
             )
         rules = replace(recording.rules, policies=(policy,))
         try:
-            outcome = run(load, rules, machine, replicas=recording.replicas, given=recording.scheduled)
+            found = under_rules(arrivals, rules, machine, replicas=recording.replicas, given=recording.scheduled)
         except Invalid as error:
             raise CliError(f"The policy {policy.name}: {error}") from error
-        done.append(Tried(policy.name, outcome))
+        done.append(Tried(policy.name, found))
     return done

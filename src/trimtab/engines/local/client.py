@@ -17,7 +17,9 @@ from trimtab.engines.local.orders import (
     Born,
     Exited,
     Learn,
+    Learned,
     Refused,
+    Reply,
     Spawn,
     decode_reply,
     encode,
@@ -42,6 +44,7 @@ class NurseryClient:
         self._patience_s = patience_s
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Born | Refused]] = {}
+        self._lessons: dict[int, asyncio.Future[None]] = {}  # what somebody waits for to be learned
         self._writer: asyncio.StreamWriter | None = None
         self._up = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -85,6 +88,21 @@ class NurseryClient:
         self._learned.update(modules)
         self._writer.write(encode(Learn(modules=tuple(modules))))
 
+    async def learned(self, modules: Sequence[str], *, within_s: float) -> None:
+        """Wait until it has imported what it can of these, at most so long; at once when it did that before."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self._up.wait()
+                if self._writer is not None and not self._learned.issuperset(modules):
+                    self._learned.update(modules)
+                    number = next(self._ids)
+                    self._lessons[number] = asyncio.get_running_loop().create_future()
+                    self._writer.write(encode(Learn(id=number, modules=tuple(modules))))
+                if self._lessons:  # what others wait for comes first
+                    await asyncio.wait(list(self._lessons.values()))
+        except TimeoutError:
+            logger.info("not learned in time %s", fields(modules=" ".join(modules), waited_s=within_s))
+
     async def exit_of(self, pid: int, *, within_s: float) -> Exited | None:
         """How `pid` ended; None when the nursery (which only knows its own children) does not say in time."""
         if pid in self._exits:
@@ -125,7 +143,8 @@ class NurseryClient:
         while True:
             reader, writer = await dial(self._socket_path)
             self._writer = writer
-            self._learned.clear()  # a new nursery knows nothing
+            known, self._learned = sorted(self._learned), set()
+            self.learn(known)  # a new nursery knows nothing
             self._up.set()
             try:
                 await self._read(reader)
@@ -141,7 +160,7 @@ class NurseryClient:
             for message in split(buffer):
                 self._take(decode_reply(message))
 
-    def _take(self, reply: Born | Refused | Exited) -> None:
+    def _take(self, reply: Reply) -> None:
         if isinstance(reply, Exited):
             waiter = self._exit_waiters.get(reply.pid)
             if waiter is not None and not waiter.done():
@@ -149,6 +168,10 @@ class NurseryClient:
             self._exits[reply.pid] = reply
             while len(self._exits) > _EXITS_KEPT:
                 self._exits.popitem(last=False)
+            return
+        if isinstance(reply, Learned):
+            if (lesson := self._lessons.pop(reply.id, None)) is not None:
+                lesson.set_result(None)
             return
         if isinstance(reply, Born):
             self._exits.pop(reply.pid, None)  # that was another process, which had the same id
@@ -160,6 +183,9 @@ class NurseryClient:
         self._writer = None
         self._up.clear()
         writer.close()
+        for lesson in self._lessons.values():
+            lesson.set_result(None)
+        self._lessons.clear()
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(ConnectionResetError("the nursery has gone"))

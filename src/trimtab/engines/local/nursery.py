@@ -32,6 +32,7 @@ from trimtab.engines.local.orders import (
     Born,
     Exited,
     Learn,
+    Learned,
     Refused,
     Reply,
     Spawn,
@@ -123,6 +124,8 @@ class Nursery:
         self._clients: dict[int, tuple[socket.socket, bytearray]] = {}
         self._learner = Learner()
         self._to_import: deque[str] = deque()
+        self._learned_with: set[str] = set()  # of those, the modules that somebody named: the others come with them
+        self._learn_waiters: list[tuple[int, int]] = []  # connection, id of the order
         self._last_order_s = 0.0
         self._stopping = False
         self._selector = selectors.DefaultSelector()
@@ -163,13 +166,15 @@ class Nursery:
                 self._receive(key.fd)
         if ready:
             return
-        if time.monotonic() - self._last_order_s > _IDLE_BEFORE_LEARNING_S:
+        if self._learn_waiters or time.monotonic() - self._last_order_s > _IDLE_BEFORE_LEARNING_S:
             self._learn()
         if not self._to_import:  # what they would lack is on its way
             self._spares.step(self._own_fds())
 
     def _patience_s(self) -> float | None:
         """How long to wait for an event: not at all while there are imports to make and nobody has ordered lately."""
+        if self._learn_waiters and (self._to_import or not self._learner.busy):
+            return 0.0  # to import, or to say that there is nothing to learn
         if self._to_import:
             return max(0.0, self._last_order_s + _IDLE_BEFORE_LEARNING_S - time.monotonic())
         patience_s = self._spares.patience_s()
@@ -188,6 +193,7 @@ class Nursery:
 
     def _drop(self, fd: int) -> None:
         client, _ = self._clients.pop(fd)
+        self._learn_waiters = [(waiter, number) for waiter, number in self._learn_waiters if waiter != fd]
         self._selector.unregister(client)
         client.close()
 
@@ -212,6 +218,8 @@ class Nursery:
         for order in orders:
             if isinstance(order, Learn):
                 self._learner.want(order.modules)
+                if order.id:
+                    self._learn_waiters.append((fd, order.id))
             else:
                 self._last_order_s = time.monotonic()
                 self._send(fd, self._fulfil(order))
@@ -281,9 +289,11 @@ class Nursery:
             self._ended(pid, status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
     def _ended(self, pid: int, status: int, cpu_s: float, max_resident_bytes: int) -> None:
-        modules = self._learner.ended(pid, status)
-        if modules is not None:
-            self._to_import.extend(modules)
+        learned = self._learner.ended(pid, status)
+        if learned is not None:
+            for modules in learned:
+                self._to_import.extend(modules)
+                self._learned_with.add(modules[-1])
             return
         if self._spares.ended(pid, status):
             return
@@ -293,13 +303,21 @@ class Nursery:
 
     def _learn(self) -> None:
         """One small piece of learning, when nothing else is to be done."""
-        if len(self._to_import) > 1:
-            import_step(self._to_import.popleft())
-        elif self._to_import:
-            import_all([self._to_import.popleft()])
-            self._spares.retire()  # they were forked without it
+        if self._to_import:
+            module = self._to_import.popleft()
+            if module in self._learned_with:
+                import_all([module])
+            else:
+                import_step(module)
+            if not self._to_import:
+                self._learned_with.clear()
+                self._spares.retire()  # they were forked without it
         else:
-            self._learner.step([*self._own_fds()])
+            self._learner.step([*self._own_fds()], urgent=bool(self._learn_waiters))
+        if not self._to_import and not self._learner.busy:
+            for fd, number in self._learn_waiters:
+                self._send(fd, Learned(id=number))
+            self._learn_waiters.clear()
 
     def _end_programs(self) -> None:
         """trimtab stops: end the programs, which know of no lifeline. Workers end by themselves."""

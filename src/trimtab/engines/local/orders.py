@@ -1,6 +1,6 @@
 """What the engine and the nursery say to each other over the nursery's socket: u32 size, then MessagePack.
 
-Engine -> nursery: Bear, Spawn, Learn.     Nursery -> engine: Born | Refused (to the order of that id); Exited to all.
+Engine -> nursery: Bear, Spawn, Learn. Nursery -> engine: Born, Refused, Learned (each to the order of its id), Exited.
 """
 
 from __future__ import annotations
@@ -59,9 +59,13 @@ class Spawn(msgspec.Struct, frozen=True, kw_only=True, tag="spawn"):
 
 
 class Learn(msgspec.Struct, frozen=True, kw_only=True, tag="learn"):
-    """Import these modules when there is nothing else to do, so that later workers are born with them."""
+    """Import these modules when there is nothing else to do, so that later workers are born with them.
+
+    With an id somebody waits for that: it is done at once, and answered.
+    """
 
     modules: tuple[str, ...]
+    id: int = 0
 
 
 class Born(msgspec.Struct, frozen=True, kw_only=True, tag="born"):
@@ -84,6 +88,12 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
     again: bool = False
 
 
+class Learned(msgspec.Struct, frozen=True, kw_only=True, tag="learned"):
+    """Nothing is left to learn: what could be imported has been."""
+
+    id: int
+
+
 class Exited(msgspec.Struct, frozen=True, kw_only=True, tag="exited"):
     """A child of the nursery ended. `status` is wait(2)'s."""
 
@@ -94,7 +104,7 @@ class Exited(msgspec.Struct, frozen=True, kw_only=True, tag="exited"):
 
 
 Order = Bear | Spawn | Learn
-Reply = Born | Refused | Exited
+Reply = Born | Refused | Learned | Exited
 
 decode_order = msgspec.msgpack.Decoder(Order).decode
 decode_reply = msgspec.msgpack.Decoder(Reply).decode

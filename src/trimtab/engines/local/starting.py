@@ -29,13 +29,15 @@ from trimtab.engines.local.workers import WorkerMember
 from trimtab.errors import Broken, Invalid, Unavailable
 from trimtab.resources.failures import of_artifact
 from trimtab.resources.launch import WorkerLaunch
-from trimtab.resources.replica import Failure, ReplicaSpec
+from trimtab.resources.replica import Failure, ReplicaSpec, StartCause
 from trimtab.resources.runtime import RuntimeKind
+from trimtab.resources.serverless import INSTANCE_TYPE_PREFIX
 
 logger = logging.getLogger(__name__)
 
 _SOCKET_PATH_LIMIT = 107  # sockaddr_un
 _PORT_TRIES = 3
+_LEARNS_S = 60.0  # an import of everything that a runtime names takes some seconds
 LOGS_KEPT = 50  # per variant: a model that fails again and again must not fill the disk
 # Read by the loader, the interpreter or a library when it starts: a forked child is too late for them.
 _READ_AT_START = ("LD_", "PYTHON", "OMP_", "OPENBLAS_", "MKL_", "KMP_", "GOMP_", "MALLOC_", "GLIBC_")
@@ -138,6 +140,12 @@ class Starter:
         ordered_s = time.monotonic()
         host = spec.hosting is not None  # the model's environment is for the workers that it will order
         fresh = not host and (bool(layer and layer.replaces) or needs_fresh_interpreter(spec.environment))
+        if spec.cause is StartCause.DEPLOYMENT and spec.instance_type.startswith(INSTANCE_TYPE_PREFIX) and not fresh:
+            # Its environments are born for requests that wait: what they import is there before the endpoint is.
+            replica.step = "importing what its runtime needs"
+            await self._nursery.learned(spec.runtime.imports, within_s=min(_LEARNS_S, spec.startup_timeout_s / 2))
+            replica.step = "starting its processes"
+            ordered_s = time.monotonic()
         for index in range(replica.processes):
             socket_path = self._paths.workers_dir / f"{spec.id}-{index}.sock"
             if len(os.fsencode(socket_path)) > _SOCKET_PATH_LIMIT:

@@ -99,6 +99,7 @@ class EventIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     scale_in: bool = True
     stable: Seconds | None = None
     panic: Seconds | None = None
+    headroom: float | None = None  # quantile of the rises to be ready for: 0 to 1
 
 
 class TrackingIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -158,6 +159,7 @@ class ServingIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     provisioned: int = 0
     keep_warm: str | int | float = "learned"
     runs_at: str = ""
+    times: float = 1.0  # what requests take here, times this
 
 
 class FaultIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -29,6 +29,28 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own name
 
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._flat: set[int] = set()
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Put what is merged into a mapping before its own fields: once, however many aliases lead to it. _Twice for a
+        field that it has twice of its own."""
+        if id(node) in self._flat:
+            return
+        self._flat.add(id(node))
+        own: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in own:
+                    raise _Twice(key.value, key.start_mark.line + 1)
+                own.add(key.value)
+        super().flatten_mapping(node)
+
+
+class _Twice(Exception):
+    """A field (name, line) that stands in one mapping twice."""
+
 
 for _tag, _form, _first in (
     ("null", r"~|null|", ["~", "n", ""]),
@@ -115,17 +137,13 @@ class Document:
         return self._mapping(loader, node, path)
 
     def _mapping(self, loader: _Loader, node: yaml.MappingNode, path: Path_) -> dict[str, Any]:
-        own: set[str] = set()
-        for key, _ in node.value:
-            name = key.value if isinstance(key, yaml.ScalarNode) else None
-            if name is None:
-                raise self.fault(path, "a field's name is a word.")
-            if name in own and name != "<<":
-                raise Invalid(
-                    f"{self.name}, line {key.start_mark.line + 1}: {dotted((*path, name))}it stands there twice."
-                )
-            own.add(name)
-        loader.flatten_mapping(node)
+        try:
+            loader.flatten_mapping(node)
+        except _Twice as twice:
+            name, line = twice.args
+            raise Invalid(f"{self.name}, line {line}: {dotted((*path, name))}it stands there twice.") from None
+        if not all(isinstance(key, yaml.ScalarNode) for key, _ in node.value):
+            raise self.fault(path, "a field's name is a word.")
         found: dict[str, Any] = {}
         for key, value in node.value:  # merged ones come first: own ones overwrite them
             found[key.value] = self._plain(loader, value, (*path, key.value))

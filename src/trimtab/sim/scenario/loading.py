@@ -68,7 +68,7 @@ def loaded(document: Document, *, read_policy: PolicyReader | None = None) -> Lo
         seed=declared.seed,
         region=declared.region,
     )
-    return Loaded(scenario, tuple(note for one in came.values() for note in one.trace.notes))
+    return Loaded(scenario, tuple(dict.fromkeys(note for one in came.values() for note in one.trace.notes)))
 
 
 def _workload(document: Document, name: str, declared: WorkloadIn, came: Coming, shift_s: float) -> Workload:

@@ -94,8 +94,12 @@ def _of_here(told: Any, endpoint: str) -> Any:
 
 
 def _event(document: Document, path: Path_, declared: EventIn, endpoint: str) -> TargetTracking:
-    windows = {"StableWindowSeconds": declared.stable, "PanicWindowSeconds": declared.panic}
-    settings = {name: f"{value:g}" for name, value in windows.items() if value is not None}
+    given = {
+        "StableWindowSeconds": declared.stable,
+        "PanicWindowSeconds": declared.panic,
+        "HeadroomQuantile": declared.headroom,
+    }
+    settings = {name: f"{value:g}" for name, value in given.items() if value is not None}
     dimensions = tuple(sorted({ENDPOINT: endpoint, VARIANT: VARIANT_NAME, **settings}.items()))
     made = TargetTracking(
         target_value=_target(document, path, declared.target),

@@ -78,6 +78,8 @@ def _serving(context: Context, path: Path_, name: str, value: Any) -> Serving:
             raise document.fault((*path, field), "it must be 0 or more.")
     if timeout_s <= 0:
         raise document.fault((*path, "timeout"), "it must be more than 0.")
+    if not 0 < declared.times < float("inf"):
+        raise document.fault((*path, "times"), "it must be more than 0.")
     comes_and_goes = low != high or declared.policies or declared.schedule or declared.mode in _FROM_ZERO
     if declared.start is None and comes_and_goes:
         raise document.fault(path, "say how long a start takes, as `start: 4m`: replicas come and go here.")
@@ -109,6 +111,7 @@ def _serving(context: Context, path: Path_, name: str, value: Any) -> Serving:
         provisioned=declared.provisioned,
         keep_warm=_keep_warm(document, path, declared),
         runs_at=_runs_at(context, path, declared),
+        work_times=declared.times,
     )
 
 

@@ -1,0 +1,143 @@
+"""MaxConcurrency over several gateways: one bound, known to each of them without a call or a lock."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_gateway_serverless import route_of
+
+from trimtab.errors import QueueFull
+from trimtab.gateway.shared_count import SharedCounts
+
+TAKES_ALL = """
+import sys, time
+from pathlib import Path
+from trimtab.gateway.shared_count import SharedCounts
+
+folder, slot, most, rounds, killed = sys.argv[1:]
+bound = SharedCounts(Path(folder), int(slot), 4).of("e", "v")
+print("ready", flush=True)
+sys.stdin.readline()
+held = taken = 0
+for number in range(int(rounds)):
+    if held and number % 3 == 0:
+        held -= 1
+        bound.tell(held)
+    elif (there := bound.ask(held + 1)) > int(most):
+        bound.tell(held)
+    else:
+        held += 1
+        taken += 1
+        (Path(folder).parent / f"held-{slot}").write_text(str(held)) if killed == "1" else None
+if killed == "1":
+    print("held", held, flush=True)
+    time.sleep(600)
+bound.tell(0)
+print(taken, flush=True)
+"""
+
+
+@pytest.fixture
+def shared(bench, tmp_path):
+    """The bench's gateway as the first of two, and the counts of the second."""
+    first, second = (SharedCounts(tmp_path / "in-hand", slot, 2) for slot in (0, 1))
+    bench.gateway._bounds = first.of
+    return second
+
+
+async def test_what_another_gateway_has_in_hand_counts(bench, shared):
+    worker = await bench.worker()
+    other = shared.of("e", "v")
+    await bench.gateway.apply(bench.table(route_of(worker, most=2)))
+    other.tell(1)
+    first, second = bench.ask(), bench.ask()
+    error = await second.outcome()
+    assert isinstance(error, QueueFull)
+    assert other.ask(1) == 2
+    other.tell(0)
+    third = bench.ask()
+    await worker.until(lambda: len(worker.got) == 1)
+    worker.got[0].answer(b"1")
+    await first.outcome()
+    await worker.until(lambda: len(worker.got) == 2)
+    worker.got[1].answer(b"2")
+    await third.outcome()
+    assert other.ask(0) == 0
+    assert bench.gateway.endpoints["e"].variants[0].meter.throttled == 1
+
+
+async def test_calls_that_are_cancelled_fail_or_move_count_no_more(bench, shared):
+    worker = await bench.worker()
+    other = shared.of("e", "v")
+    await bench.gateway.apply(bench.table(route_of(worker, most=3)))
+    first, second = bench.ask(), bench.ask()
+    assert other.ask(0) == 2
+    second.cancel()
+    assert other.ask(0) == 1
+    await worker.until(lambda: len(worker.got) == 1)
+    worker.got[0].fail(500, b"no")
+    await first.outcome()
+    assert other.ask(0) == 0
+
+
+def test_a_gateway_that_was_killed_holds_nothing_once_it_is_started_again(tmp_path: Path) -> None:
+    folder = tmp_path / "in-hand"
+    mine = SharedCounts(folder, 0, 4).of("e", "v")
+    assert mine is not None
+    process = started(folder, 1, most=5, rounds=30, killed=True)
+    go(process)
+    assert process.stdout is not None
+    held = int(process.stdout.readline().split()[1])
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert mine.ask(0) == held > 0
+    SharedCounts(folder, 1, 4)
+    assert mine.ask(0) == 0
+
+
+def test_processes_that_take_in_at_once_have_no_more_than_the_bound_in_the_end(tmp_path: Path) -> None:
+    folder = tmp_path / "in-hand"
+    watching = SharedCounts(folder, 3, 4).of("e", "v")
+    assert watching is not None
+    processes = [started(folder, slot, most=4, rounds=20_000) for slot in range(3)]
+    for process in processes:
+        go(process)
+    taken = [int(process.communicate(timeout=60)[0]) for process in processes]
+    assert all(taken)
+    assert watching.ask(0) == 0
+
+
+def test_a_number_that_there_is_no_slot_for_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="gateways"):
+        SharedCounts(tmp_path, 2, 2)
+
+
+def test_without_a_file_each_gateway_counts_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    counts = SharedCounts(tmp_path / "in-hand", 0, 2)
+    (tmp_path / "in-hand").rmdir()
+    assert counts.of("e", "v") is None
+    assert "in each gateway alone" in caplog.text
+
+
+def started(folder: Path, slot: int, *, most: int, rounds: int, killed: bool = False) -> subprocess.Popen[str]:
+    """A process that takes in and lets go as fast as it can, once told to."""
+    arguments = map(str, (folder, slot, most, rounds, int(killed)))
+    process = subprocess.Popen(
+        [sys.executable, "-c", TAKES_ALL, *arguments],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(os.environ),
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def go(process: subprocess.Popen[str]) -> None:
+    """Tell it."""
+    assert process.stdin is not None
+    process.stdin.write("go\n")
+    process.stdin.close()
+    process.stdin = None
