@@ -1,7 +1,8 @@
 """One endpoint under its policies, on a virtual clock: what live control would be told, and what it would order.
 
 The reducer is the live one. It hears of load once a second (a sixth of a shorter panic window); where starts are quick,
-ten times a second while there is any, and at the moment when more is in hand than its policies want; of alarms when CloudWatch would evaluate them; of changes when they are over.
+ten times a second while there is any, and at the moment when more is in hand than its policies want; of alarms when
+CloudWatch would evaluate them; of changes when they are over.
 """
 
 from __future__ import annotations
@@ -233,8 +234,8 @@ class Scaled:
             self._leap(now_s)
 
     def _next_tick_s(self, now_s: float) -> float:
-        """When load is told next at the latest. Looks between ticks must not find much that nobody has told of: an event
-        policy takes what came since it was told last for a burst of just now (windows.tell)."""
+        """When load is told next at the latest. Looks between ticks must not find much of which nobody has told: an
+        event policy takes what came since it was told last for a burst of just now (windows.tell)."""
         if self._fine_s >= self._tick_s:
             return now_s + self._tick_s
         whole = self.station.books.i
