@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from trimtab.errors import Invalid
 from trimtab.policies.scaling import tracking
 from trimtab.policies.scaling.decisions import Decision, Rules
+from trimtab.policies.scaling.headroom import POINT_S
 from trimtab.policies.scaling.inputs import AlarmFired, Bounds, Finished, Forecast, Input, Load, Scheduled
 from trimtab.policies.scaling.reducer import step
 from trimtab.policies.scaling.schedule import next_after
@@ -37,9 +38,16 @@ _LOOK_S: Final = 0.02  # live: gateways look so often at what they have in hand,
 _TELL_S: Final = 0.1  # and tell it so often while there is any, and when it has changed by
 _PART: Final = 4  # one in so many
 _MOST_LOOKS: Final = 2_000_000  # of a run: a longer one (three weeks, by the second) is looked at more rarely
+_MUCH: Final = 24  # two minutes of points
 _LONGEST_LOOK_S: Final = 4.0  # windows.UNSEEN_S: after 5 s the policy believes that nobody looked
 
 Note = Callable[[Rules, State, Input, tuple[Decision, ...], State], None]
+
+
+def coarse_s(start_s: float) -> float | None:
+    """How seldom a policy whose replicas start in so long may look at load, with nearly the same outcome; None: as
+    often as live. Half a point of its history (headroom.POINT_S), so that this is what it is."""
+    return POINT_S / 2 if start_s >= _MUCH * POINT_S else None
 
 
 def rules_of(serving: Serving, created_s: float) -> Rules:
@@ -131,17 +139,27 @@ class Scaled:
         self.give(Bounds(at_s=station.now_s, capacity=self.wanted))
         while station.now_s < self.end_s:
             self._arm()
-            why = station.run(min(self._next_s(), self.end_s))
-            self._after(why)
+            if self._sampler.is_quick and self.wanted and not (self._changing or self._events):
+                self._run_watched()
+            else:
+                self._after(station.run(min(self._next_s(), self.end_s)))
         self._sampler.cut(self.wanted)
 
+    def _run_watched(self) -> None:
+        """Until something happens beside alarms that are looked at and have nothing to tell."""
+        why, fired = self._sampler.run(min(self._known_s(), self.end_s))
+        for watch in fired:
+            self._fired(*watch)
+        if not fired:
+            self._after(why)
+
+    def _known_s(self) -> float:
+        """When something happens that alarms have nothing to do with."""
+        return min(self.station.next_s, self._due_s, self._faults.next_s, self.curves.next_s)
+
     def _next_s(self) -> float:
-        now_s = self.station.now_s
         tick_s = self._tick_at_s if self._events else inf
-        return min(
-            self.station.next_s, tick_s, self._due_s, self._faults.next_s, self._sampler.next_s(now_s),
-            self.curves.next_s,
-        )  # fmt: skip
+        return min(self._known_s(), tick_s, self._sampler.next_s(self.station.now_s))
 
     def _arm(self) -> None:
         """With how much in hand the run is to stop at once."""
@@ -271,12 +289,15 @@ class Scaled:
             self._sampler.cut(self.wanted)
         for policy, alarm, is_high in self._sampler.watches:
             if alarm.fires(now_s):
-                self.give(
-                    AlarmFired(
-                        at_s=now_s, capacity=self.wanted, policy=policy, alarm=alarm.name, is_high=is_high,
-                        value=alarm.value, threshold=alarm.watched.threshold,
-                    )
-                )  # fmt: skip
+                self._fired(policy, alarm, is_high)
+
+    def _fired(self, policy: str, alarm: SimAlarm, is_high: bool) -> None:
+        self.give(
+            AlarmFired(
+                at_s=self.station.now_s, capacity=self.wanted, policy=policy, alarm=alarm.name, is_high=is_high,
+                value=alarm.value, threshold=alarm.watched.threshold,
+            )
+        )  # fmt: skip
 
     # --- decisions
 
