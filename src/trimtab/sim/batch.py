@@ -14,7 +14,7 @@ from trimtab.resources.scaling import ScheduledAction
 from trimtab.sim import books as b
 from trimtab.sim import fleet
 from trimtab.sim.load import Floats
-from trimtab.sim.replicas import bytes_of, served
+from trimtab.sim.replicas import served, used
 from trimtab.sim.sampling import POINTS
 from trimtab.sim.station import Feed, Station, feed, work_on
 from trimtab.sim.world import Ints, Scenario, Series, Served, Serving, Used, Workload
@@ -48,21 +48,8 @@ def simulate_batch(
         progress((at_s - span[0]) / max(span[1] - span[0], 1e-9))
     runs.count(span[1])
     station, parts = runs.station, runs.parts()
-    return tuple(served(station, row, one) for row, one in enumerate(workloads)), Used(
-        endpoint=serving.name,
-        mode=serving.mode,
-        instance_type=serving.instance_type,
-        is_spot=serving.is_spot,
-        replica_s=sum(parts.values()),
-        billed_gb_s=0.0,
-        provisioned_gb_s=0.0,
-        request_bytes=bytes_of(station, workloads),
-        requests=int(station.books.counts[:, b.REQUESTS].sum()),
-        loads=0,
-        evictions=0,
-        parts=parts,
-        series=runs.series(),
-    )
+    answers = tuple(served(station, row, one) for row, one in enumerate(workloads))
+    return answers, used(serving, station, workloads, parts, series=runs.series())
 
 
 def _due(serving: Serving, span: tuple[float, float]) -> list[float]:

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from trimtab.resources.cost import Part
-from trimtab.sim import books as b
 from trimtab.sim import hosting as h
 from trimtab.sim.hosted import HostedStation
-from trimtab.sim.replicas import bytes_of, parts_of, served
-from trimtab.sim.scaled import Scaled, coarse_s
+from trimtab.sim.replicas import parts_of, ran, served, used
 from trimtab.sim.station import feed, work_on
 from trimtab.sim.world import Scenario, Served, Serving, Used, Workload
 
@@ -28,37 +26,17 @@ def simulate_models(
     progress: Progress,
 ) -> tuple[tuple[Served, ...], Used]:
     """See `simulate.Simulates`. The slots of a replica are shared by its models; a load takes none of them."""
-    from trimtab.sim.simulate import chance_of
-
     start_s, end_s = span
     works = [work_on(one, serving.instance_type) for one in workloads]
     station: Any = HostedStation(serving, workloads, feed(workloads, works, seed), start_s, end_s)
-    run = Scaled(
-        serving, station, end_s,
-        faults=[fault for fault in scenario.faults if fault.endpoint == serving.name],
-        chance=chance_of(seed, serving.name),
-        look_s=coarse_s(serving.start_s) if scenario.is_coarse else None,
-        told=lambda now_s: progress((now_s - start_s) / max(end_s - start_s, 1e-9)),
-    )  # fmt: skip
-    run.run()
+    run = ran(scenario, serving, station, span, seed, progress)
     parts = _with_loads(parts_of(station), station)
     station.finish(end_s + serving.timeout_s)
-    return tuple(served(station, row, one) for row, one in enumerate(workloads)), Used(
-        endpoint=serving.name,
-        mode=serving.mode,
-        instance_type=serving.instance_type,
-        is_spot=serving.is_spot,
-        replica_s=sum(parts.values()),
-        billed_gb_s=0.0,
-        provisioned_gb_s=0.0,
-        request_bytes=bytes_of(station, workloads),
-        requests=int(station.books.counts[:, b.REQUESTS].sum()),
-        loads=station.loads,
-        evictions=station.evictions,
-        parts=parts,
-        decisions=tuple(run.decisions),
-        series=run.curves.series(),
-    )
+    answers = tuple(served(station, row, one) for row, one in enumerate(workloads))
+    return answers, used(
+        serving, station, workloads, parts,
+        loads=station.loads, evictions=station.evictions, decisions=tuple(run.decisions), series=run.curves.series(),
+    )  # fmt: skip
 
 
 def _with_loads(parts: dict[Part, float], station: HostedStation) -> dict[Part, float]:

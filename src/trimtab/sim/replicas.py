@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trimtab.policies.scaling.decisions import Decision
 from trimtab.resources.cost import Part
 from trimtab.sim import books as b
 from trimtab.sim.latency import quantile
 from trimtab.sim.scaled import Scaled, coarse_s
 from trimtab.sim.station import Station, feed, work_on
-from trimtab.sim.world import Mode, Scenario, Served, Serving, Used, Workload
+from trimtab.sim.world import Mode, Scenario, Series, Served, Serving, Used, Workload
 
 if TYPE_CHECKING:
     from trimtab.sim.simulate import Progress
@@ -28,12 +29,25 @@ def simulate_replicas(
     progress: Progress,
 ) -> tuple[tuple[Served, ...], Used]:
     """See `simulate.Simulates`. Requests that have come by the end are still answered by the replicas there are."""
-    from trimtab.sim.simulate import chance_of
-
     start_s, end_s = span
     works = [work_on(one, serving.instance_type) for one in workloads]
     is_async = serving.mode is Mode.ASYNC
     station = Station(serving, workloads, feed(workloads, works, seed), start_s, waits=is_async)
+    run = ran(scenario, serving, station, span, seed, progress)
+    parts = parts_of(station)
+    if not is_async:
+        station.finish(end_s + serving.timeout_s)
+    answers = tuple(served(station, row, one) for row, one in enumerate(workloads))
+    return answers, used(serving, station, workloads, parts, decisions=tuple(run.decisions), series=run.curves.series())
+
+
+def ran(
+    scenario: Scenario, serving: Serving, station: Station, span: tuple[float, float], seed: int, progress: Progress
+) -> Scaled:
+    """The endpoint under its policies and the scenario's faults, run to the end."""
+    from trimtab.sim.simulate import chance_of
+
+    start_s, end_s = span
     run = Scaled(
         serving, station, end_s,
         faults=[fault for fault in scenario.faults if fault.endpoint == serving.name],
@@ -42,10 +56,22 @@ def simulate_replicas(
         told=lambda now_s: progress((now_s - start_s) / max(end_s - start_s, 1e-9)),
     )  # fmt: skip
     run.run()
-    parts = parts_of(station)
-    if not is_async:
-        station.finish(end_s + serving.timeout_s)
-    return tuple(served(station, row, one) for row, one in enumerate(workloads)), Used(
+    return run
+
+
+def used(
+    serving: Serving,
+    station: Station,
+    workloads: Sequence[Workload],
+    parts: dict[Part, float],
+    *,
+    loads: int = 0,
+    evictions: int = 0,
+    decisions: tuple[Decision, ...] = (),
+    series: Series | None = None,
+) -> Used:
+    """What an endpoint of replicas has used, by its books."""
+    return Used(
         endpoint=serving.name,
         mode=serving.mode,
         instance_type=serving.instance_type,
@@ -55,11 +81,11 @@ def simulate_replicas(
         provisioned_gb_s=0.0,
         request_bytes=bytes_of(station, workloads),
         requests=int(station.books.counts[:, b.REQUESTS].sum()),
-        loads=0,
-        evictions=0,
+        loads=loads,
+        evictions=evictions,
         parts=parts,
-        decisions=tuple(run.decisions),
-        series=run.curves.series(),
+        decisions=decisions,
+        series=series,
     )
 
 
