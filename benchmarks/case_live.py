@@ -8,9 +8,10 @@ second, and an answer as many milliseconds as below, is waited for, so that the 
 machine that has other work. Documents are 5 MB each: in the request, or in S3 where they are asynchronous.
 
 Then each way is simulated: the same moments; what an answer takes as `before` was seen to take (nothing is known of the
-other ways); starts, loads and models' memory as measured. Compared are dollars (the ledger's, of those seconds), replica-seconds,
-p50 and p99 of hot models, rare ones and documents. Latency counts from when a request was due; of asynchronous requests it
-is TotalProcessingTime. Exits 1 if a request was lost live that was not lost in the simulation.
+other ways); starts, loads and models' memory as measured. Compared are dollars (the ledger's, of endpoints' lives, from
+their making until they are deleted), replica-seconds, and p50 and p99 of hot models, rare ones and documents. Latency
+counts from when a request was due; of asynchronous requests it is TotalProcessingTime. Exits 1 if more requests were lost
+live than in the simulation.
 """
 
 from __future__ import annotations
@@ -77,11 +78,11 @@ NAMES = (*FRAUD, *DOCUMENTS, *SEARCH)
 RARE_CALLS = 24
 PAGE_BYTES = 5_000_000
 HELD, ROOM = 2.2, 1.2  # models beside the pinned one that there is room for; MiB to a model's measured ones
-LATER_S = 15.0
+LATER_S, SETTLED_S = 12.0, 8
 CLASSES = {
     "hot": ("fraud-eu", "search-base"),
     "rare": tuple(name for name in NAMES if name not in BUSY and name not in DOCUMENTS),
-    "documents": DOCUMENTS,
+    "documents": DOCUMENTS[:1],
 }
 
 
@@ -242,6 +243,7 @@ class Lived(Struct):
     seen: Seen
     work: dict[str, tuple[float, ...]]
     found: dict[str, Found]
+    lives: dict[str, tuple[float, float]]  # of endpoints: from when until when, as the moments of the day
 
 
 def live(way: Architecture, moments: dict[str, np.ndarray], seconds: float) -> Lived:
@@ -257,10 +259,8 @@ def live(way: Architecture, moments: dict[str, np.ndarray], seconds: float) -> L
         order = sorted((at_s, name) for name, each in moments.items() for at_s in each.tolist())
         begin_s = float(int(time.time()) + 2)
         answers, outcome = play(trimtab, way, order, begin_s)
-        time.sleep(max(0.0, begin_s + seconds - time.time()))
-        end_s = begin_s + seconds
-        time.sleep(LATER_S)  # documents that wait are answered; metrics and charges come some seconds later
-        return looked_at(trimtab, way, (begin_s, end_s), answers, outcome)
+        time.sleep(max(0.0, begin_s + seconds + LATER_S - time.time()))  # documents that wait are answered
+        return looked_at(trimtab, way, (begin_s, begin_s + seconds), answers, outcome)
 
 
 def play(
@@ -297,37 +297,56 @@ def looked_at(
     """Dollars of those seconds by the ledger, latencies by the client (of documents that waited: the server's)."""
     client = connect(trimtab.data_dir)
     metrics = {one.name: Metrics(client, one.name, VARIANT, span[0], span[1], time.time()) for one in way.endpoints}
-    paid = {
-        name: sum(x or 0.0 for x in each.series("trimtab/Endpoints", "Cost", "Sum")) for name, each in metrics.items()
-    }
-    replica_s, works, found = 0.0, {}, {}
-    waited: list[tuple[int, float, float]] = []
+    works, found, ms = {}, {}, {}
     for one in way.endpoints:
         each = metrics[one.name]
         found[one.name] = found_of(client, one.name, VARIANT, each)
-        if one.instance_type:
-            price = book().instance(one.instance_type, "async" if one.mode is Mode.ASYNC else "hosting")
-            assert price is not None
-            replica_s += paid[one.name] / float(price.usd) * 3600
         if one.mode is Mode.REAL_TIME and (took := service_s(each, 101)):
             works[one.name] = tuple(took)
         if one.mode is Mode.ASYNC:
-            asked = [("AWS/SageMaker", "TotalProcessingTime", stat) for stat in ("SampleCount", "p50", "p99")]
-            count, p50, p99 = (value or 0.0 for value in each.whole(asked))
-            waited.append((int(count), p50, p99))
+            asked = [("AWS/SageMaker", "TotalProcessingTime", stat) for stat in ("p50", "p99")]
+            p50, p99 = (value or nan for value in each.whole(asked))
+            if one.workloads == CLASSES["documents"]:
+                ms["documents"] = p50, p99
     ms = {
         name: (1e3 * float(np.quantile(values, 0.5)), 1e3 * float(np.quantile(values, 0.99))) if values else (nan, nan)
         for name, members in CLASSES.items()
         for values in [[latency_s for member in members for latency_s in answers[member]]]
-    }
-    if waited:
-        ms["documents"] = max(waited)[1:]  # of the one that has most
+    } | ms
+    loads = sum(loads_of(trimtab, one.name) for one in way.endpoints if one.mode is Mode.MULTI_MODEL)
+    lives, paid = ended(trimtab, way)
+    prices = {one.name: usd_per_s(one) for one in way.endpoints if one.instance_type}
+    replica_s = sum(paid[name] / price for name, price in prices.items())
     seen = Seen(
         usd=sum(paid.values()), replica_s=replica_s, ms=ms, requests=outcome.sent,
-        lost=outcome.sent - outcome.statuses[200] - outcome.statuses[202], by_endpoint=paid,
-        loads=sum(loads_of(trimtab, one.name) for one in way.endpoints if one.mode is Mode.MULTI_MODEL),
+        lost=outcome.sent - outcome.statuses[200] - outcome.statuses[202], by_endpoint=paid, loads=loads,
     )  # fmt: skip
-    return Lived(seen, works, found)
+    return Lived(seen, works, found, {name: (made - span[0], gone - span[0]) for name, (made, gone) in lives.items()})
+
+
+def ended(trimtab: Trimtab, way: Architecture) -> tuple[dict[str, tuple[float, float]], dict[str, float]]:
+    """Delete all endpoints: the ledger closes their accounts. When each was there, and what it has cost."""
+    lives = {}
+    for one in way.endpoints:
+        made = trimtab.sagemaker.describe_endpoint(EndpointName=one.name)["CreationTime"].timestamp()
+        trimtab.sagemaker.delete_endpoint(EndpointName=one.name)
+        lives[one.name] = made, time.time()
+    client = connect(trimtab.data_dir)
+    paid: dict[str, float] = {}
+    same = 0
+    while same < SETTLED_S:  # charges come some seconds after the time that they are for
+        time.sleep(1.0)
+        rows = client.get("costs", since=f"{time.time() - 7200:.0f}", by="endpoint")["rows"]
+        now = {row["of"]["endpoint"]: row["micro_usd"] / 1e6 for row in rows if row["of"]["endpoint"] in lives}
+        same = same + 1 if now == paid else 0
+        paid = now
+    return lives, {name: paid.get(name, 0.0) for name in lives}
+
+
+def usd_per_s(one: Serving) -> float:
+    price = book().instance(one.instance_type, "async" if one.mode is Mode.ASYNC else "hosting")
+    assert price is not None
+    return float(price.usd) / 3600
 
 
 def loads_of(trimtab: Trimtab, endpoint: str) -> int:
@@ -337,43 +356,45 @@ def loads_of(trimtab: Trimtab, endpoint: str) -> int:
 # --- simulated
 
 
-def simulated(
-    name: str, lived: Lived, work: dict[str, tuple[float, ...]], moments: dict[str, np.ndarray], seconds: float
-) -> Seen:
-    """The same day, by what was measured."""
+def simulated(name: str, lived: Lived, work: dict[str, tuple[float, ...]], moments: dict[str, np.ndarray]) -> Seen:
+    """The same day, by what was measured: each endpoint over its own life, as endpoints share nothing."""
     found = lived.found.values()
     models = {model.name: model for one in found for model in one.models}
     start_s = max((one.start_s or 0.0 for one in found if one.mode is Mode.ASYNC), default=1.0)
     cold = [one.start_s for one in found if one.mode is Mode.SERVERLESS and one.start_s]
     room = max((one.models_bytes for one in found), default=0)
-    architecture = ways(start_s, sum(cold) / len(cold) if cold else 1.0, room)[name]
-    workloads = tuple(
-        Workload(
-            name=each, arrivals=Times(at_s=moments[each], start_s=0.0, end_s=seconds),
-            work={"*": Work(quantiles_s=work[each])},
-            memory_bytes=models[each].memory_bytes if each in models else 100_000_000,
-            load_s=models[each].load_s if each in models else 0.5,
-        )
-        for each in NAMES
-    )  # fmt: skip
-    scenario = Scenario(name=name, workloads=workloads, architectures=(architecture,))
-    outcome = simulate(scenario, architecture, seed=1)
-    return of_outcome(outcome)
+    outcomes = []
+    for one in ways(start_s, sum(cold) / len(cold) if cold else 1.0, room)[name].endpoints:
+        made_s, gone_s = lived.lives[one.name]
+        workloads = tuple(
+            Workload(
+                name=each, arrivals=Times(at_s=moments[each], start_s=made_s, end_s=gone_s),
+                work={"*": Work(quantiles_s=work[each])},
+                memory_bytes=models[each].memory_bytes if each in models else 100_000_000,
+                load_s=models[each].load_s if each in models else 0.5,
+            )
+            for each in one.workloads
+        )  # fmt: skip
+        alone = Architecture(name=name, endpoints=(one,))
+        scenario = Scenario(name=name, workloads=workloads, architectures=(alone,))
+        outcomes.append(simulate(scenario, alone, seed=1))
+    return of_outcomes(outcomes)
 
 
-def of_outcome(outcome: Outcome) -> Seen:
-    bill = bill_of(outcome, book())
-    served = {one.workload: one for one in outcome.served}
+def of_outcomes(outcomes: Sequence[Outcome]) -> Seen:
+    """All endpoints together."""
+    bills = [bill_of(outcome, book()) for outcome in outcomes]
+    served = {one.workload: one for outcome in outcomes for one in outcome.served}
+    used = [one for outcome in outcomes for one in outcome.used]
     ms = {}
     for name, members in CLASSES.items():
-        chosen = members[:1] if name == "documents" else members
-        histogram = sum((served[member].histogram for member in chosen), start=np.zeros(1))
+        histogram = sum((served[member].histogram for member in members), start=np.zeros(1))
         ms[name] = (1e3 * quantile(histogram, 0.5), 1e3 * quantile(histogram, 0.99))
+    paid = {one.endpoint: bill.usd for one, bill in zip(used, bills, strict=True)}
     return Seen(
-        usd=bill.usd, replica_s=sum(one.replica_s for one in outcome.used if one.mode is not Mode.SERVERLESS), ms=ms,
-        requests=bill.requests, lost=sum(one.refused + one.failed for one in outcome.served),
-        loads=sum(one.loads for one in outcome.used),
-        by_endpoint={one.endpoint: bill.of_endpoint(one.endpoint) / 1e6 for one in outcome.used},
+        usd=sum(paid.values()), replica_s=sum(one.replica_s for one in used if one.mode is not Mode.SERVERLESS), ms=ms,
+        requests=sum(bill.requests for bill in bills), lost=sum(one.refused + one.failed for one in served.values()),
+        loads=sum(one.loads for one in used if one.mode is Mode.MULTI_MODEL), by_endpoint=paid,
     )  # fmt: skip
 
 
@@ -384,7 +405,7 @@ def table(found: dict[str, tuple[Seen, Seen]]) -> str:
         "|---" * (1 + 2 * len(found)) + "|",
     ]
     pairs = [one for pair in found.values() for one in pair]
-    rows = [("dollars of the day", [f"{one.usd:.5f}" for one in pairs])]
+    rows = [("dollars", [f"{one.usd:.5f}" for one in pairs])]
     rows.append(("replica-seconds", [f"{one.replica_s:,.0f}" for one in pairs]))
     for name in CLASSES:
         rows.append((f"{name}: p50, p99, ms", [f"{one.ms[name][0]:,.0f}, {one.ms[name][1]:,.0f}" for one in pairs]))
@@ -407,7 +428,7 @@ def main() -> int:
     for name in options.ways.split(","):
         lived = live(ways()[name], moments, options.seconds)
         work = work or lived.work
-        found[name] = lived.seen, simulated(name, lived, work, moments, options.seconds)
+        found[name] = lived.seen, simulated(name, lived, work, moments)
         print(f"{name}: {lived.seen.requests} requests, {lived.seen.lost} lost", flush=True)
         print(table(found), flush=True)
     if options.json:
