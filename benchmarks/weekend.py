@@ -179,14 +179,16 @@ def draw(cases: list[Case], path: Path) -> None:
         name = f"{case.policy}, {case.machine}"
         if case is shown[0]:
             axes[0].plot(xs, series.requests, color="#8a8f98", linewidth=1.2)
-        axes[1].plot(xs, series.ready, label=name, linewidth=1.3)
-        axes[2].plot(xs, series.p99_s * 1e3, label=name, linewidth=1.1)
+        style = "--" if "cooldown 60" in case.policy else "-"  # it lies on the other one
+        axes[1].plot(xs, series.ready, style, label=name, linewidth=1.3)
+        axes[2].plot(xs, series.p99_s * 1e3, style, label=name, linewidth=1.1)
     for one, title in zip(axes, ("requests/s", "replicas that are ready", "latency, 99th percentile, ms"), strict=True):
         one.set_title(title, loc="left", fontsize=10)
         one.grid(alpha=0.3)
     axes[2].set_yscale("log")
     axes[2].set_xticks([n * DAY_S / 2 for n in range(8)], days, fontsize=8)
-    axes[1].legend(fontsize=8, frameon=False)
+    lines, names = axes[1].get_legend_handles_labels()
+    figure.legend(lines, names, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=90)
     print(f"wrote {path}")

@@ -62,9 +62,6 @@ def serve(config: Config) -> None:
     read_runtimes(config.paths.runtimes)  # a mistake in the user's table is told now, not at the first deployment
     allow_many_files()
     listeners = listen(config.host, config.port, config.gateways)
-    import shutil
-
-    shutil.rmtree(config.paths.in_hand_dir, ignore_errors=True)  # of gateways that are no more
     port = listeners[0].getsockname()[1]
     url = f"http://{'[' + config.host + ']' if ':' in config.host else config.host}:{port}"
     become_supervisor(config, url, listeners, lock_fd)
@@ -167,11 +164,9 @@ async def gateway(config: Config, number: int, listener_fd: int, stop: asyncio.E
     from trimtab.aws.sigv4 import Verifier
     from trimtab.aws.tracing import tracing_of
     from trimtab.gateway.gateway import Gateway
-    from trimtab.gateway.shared_count import SharedCounts, alone
+    from trimtab.gateway.shared_count import bounds_of
 
-    several = config.gateways > 1
-    bounds = SharedCounts(config.paths.in_hand_dir, number, config.gateways).of if several else alone
-    here = Gateway(metered=config.meters, bounds=bounds)
+    here = Gateway(metered=config.meters, bounds=bounds_of(config.paths.in_hand_dir, number, config.gateways))
     verifier = Verifier(keys_of(here), region=config.region)
     await serve_data_plane(
         socket.socket(fileno=listener_fd),

@@ -38,6 +38,7 @@ def claim(paths: Paths) -> int:
     except BaseException:
         os.close(lock_fd)
         raise
+    shutil.rmtree(paths.in_hand_dir, ignore_errors=True)  # of gateways that are no more
     return lock_fd
 
 

@@ -111,9 +111,7 @@ def test_costs_are_live_in_top_and_for_prometheus(trimtab: Trimtab, name: str) -
     assert top["variants"][0]["figures"]["usd_per_hour"] == float(RATE)
     assert "$/H" in trimtab.cli("top", name, "--once")
     until(lambda: costs(trimtab, name)["rows"], within_s=40)
-    exposed = value(scrape(trimtab), "trimtab_cost_usd_total", endpoint=name)
-    assert exposed is not None
-    assert exposed > 0
+    until(lambda: value(scrape(trimtab), "trimtab_cost_usd_total", endpoint=name))  # above 0, once it is rendered anew
     trimtab.sagemaker.delete_endpoint(EndpointName=name)
 
 

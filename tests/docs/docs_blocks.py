@@ -27,7 +27,7 @@ _BLOCK = re.compile(
     re.M | re.S,
 )
 _SAYINGS = {"", "file", "output", "needs", "fails", "no-test"}
-_LIMIT_S = 60
+_LIMIT_S = 120
 
 
 @dataclass(frozen=True)

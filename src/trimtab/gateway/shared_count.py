@@ -105,3 +105,8 @@ Bounds = Callable[[str, str], Bound | None]
 def alone(endpoint: str, variant: str) -> Bound | None:
     """Bounds of the only gateway: what it has in hand is all that there is."""
     return None
+
+
+def bounds_of(folder: Path, slot: int, gateways: int) -> Bounds:
+    """Those of the gateway of this number among so many. Raises OSError."""
+    return SharedCounts(folder, slot, gateways).of if gateways > 1 else alone

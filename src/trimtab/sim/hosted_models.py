@@ -17,7 +17,7 @@ from msgspec import Struct, field
 from trimtab.errors import Invalid
 from trimtab.policies.models.actions import Action, FetchModel, Load, Refuse, Unload
 from trimtab.policies.models.cache import ModelCache
-from trimtab.policies.models.copies import Copies, Seen
+from trimtab.policies.models.copies import UNSEEN_S, Copies, Seen
 from trimtab.policies.models.forecast import BASE, RATIO
 from trimtab.policies.models.inputs import Asked, Ended, Fetched, Input, Loaded, Set, Tick, Used
 from trimtab.policies.models.placement import Member, holds, next_replica, order
@@ -29,7 +29,7 @@ from trimtab.sim.world import Serving, Workload
 FETCH_S: Final = 0.005  # the artifact is on the disk
 UNLOAD_S: Final = 0.05  # from the last answer until the memory is back
 TELL_S: Final = 0.2  # live: gateways tell hosts so often how their models are used, and look whether one is hot
-_ROUNDS: Final = 400_000  # of telling, in one run: a longer one is told of more rarely
+_ROUNDS: Final = 400_000  # of telling, in one run: a longer one is told of more rarely, down to UNSEEN_S
 
 
 class _Host(Struct):
@@ -76,7 +76,7 @@ class HostedModels:
         self._settings = tuple(ModelSetting(model=name, pinned=True) for name in serving.pinned)
         self._events: list[tuple[float, int, str, Input]] = []
         self._count = itertools.count()
-        self._every_s = max(TELL_S, (end_s - start_s) / _ROUNDS)
+        self._every_s = min(max(TELL_S, (end_s - start_s) / _ROUNDS), UNSEEN_S)
         self._tell_s = start_s + self._every_s
 
     # --- time

@@ -22,6 +22,13 @@ def histogram_of(seconds: Floats, weights: Floats | None = None) -> Floats:
     return np.asarray(made, dtype=np.float64)
 
 
+def part_within(histogram: Floats, seconds: float) -> float:
+    """The part of the requests that surely took no longer: those of bins that end by then. 1 where there are none."""
+    total = float(histogram.sum())
+    ends = LEAST_S * 10 ** (np.arange(1, len(histogram) + 1) / BINS_PER_DECADE)
+    return float(histogram[ends <= seconds].sum()) / total if total > 0 else 1.0
+
+
 def quantile(histogram: Floats, part: float) -> float:
     """The latency that this part of the requests does not exceed; 0 where there are none."""
     sums = np.cumsum(histogram)

@@ -16,8 +16,9 @@ from trimtab.policies.alarms import EXTRA_PERIODS, LATE_S, judge, step_s
 from trimtab.resources.alarm import AlarmState, Watched
 from trimtab.resources.metric_query import MetricStat
 from trimtab.resources.scaling import SIGNAL_1S, SIGNAL_10S
+from trimtab.sim import watching as w
 
-REPEAT_S: Final = 60  # AWS: how often a policy is told that its alarm still is in ALARM
+REPEAT_S: Final = w.REPEAT_S  # AWS: how often a policy is told that its alarm still is in ALARM
 
 
 class Sample(Struct, frozen=True):
@@ -68,6 +69,12 @@ _METRICS: Final[dict[tuple[str, str], Callable[[Sample], Added]]] = {
     (INSTANCES, "CPUUtilization"): lambda s: _one(100 * s.busy_s / max(1e-9, s.ready * s.span_s), s.span_s),
 }
 _STATISTICS: Final = ("Sum", "Average", "Maximum", "Minimum", "SampleCount")
+_CODES: Final = {
+    (SAGEMAKER, "ConcurrentRequestsPerModel"): w.IN_HAND,
+    (SAGEMAKER, "InvocationsPerInstance"): w.INVOCATIONS,
+    (SAGEMAKER, "ApproximateBacklogSizePerInstance"): w.BACKLOG,
+}
+_BEYOND: Final = ("GreaterThanThreshold", "LessThanThreshold")
 
 
 class Measured(Struct, frozen=True):
@@ -78,6 +85,8 @@ class Measured(Struct, frozen=True):
 
     def value(self, buckets: Sequence[Bucket]) -> float:
         """Over several buckets, one at least."""
+        if len(buckets) == 1:
+            return self._of_one(buckets[0])
         count = sum(bucket.count for bucket in buckets)
         total = sum(bucket.total for bucket in buckets)
         if self.statistic == "Sum":
@@ -87,6 +96,16 @@ class Measured(Struct, frozen=True):
         if self.statistic == "SampleCount":
             return count
         return max(b.most for b in buckets) if self.statistic == "Maximum" else min(b.least for b in buckets)
+
+    def _of_one(self, bucket: Bucket) -> float:
+        match self.statistic:
+            case "Sum":
+                return bucket.total
+            case "Average":
+                return bucket.total / bucket.count if bucket.count else 0.0
+            case "SampleCount":
+                return bucket.count
+        return bucket.most if self.statistic == "Maximum" else bucket.least
 
 
 def measured(stat: MetricStat | None) -> Measured:
@@ -142,35 +161,97 @@ class SimAlarm:
         self._end_s = -1  # of the window that was evaluated last
         self._points = self._run = 0  # seen so far; of these, breaching ones in a row up to the newest
         self._told_minute = -1
+        self._due_s = self._told_until_s = float("-inf")  # evaluated next; its policy is told again, if it is in ALARM
+
+    @property
+    def adds(self) -> Callable[[Sample], Added]:
+        """What it makes of a sample."""
+        return self._measured.adds
 
     def see(self, at_s: float, sample: Sample) -> None:
         """A sample that began at `at_s`."""
-        start_s = floor(at_s / self._step_s) * self._step_s
-        if not self._buckets or self._buckets[-1].start_s != start_s:
-            self._buckets.append(Bucket(start_s))
-        self._buckets[-1].add(*self._measured.adds(sample))
+        self.take(at_s, self._measured.adds(sample))
+
+    def take(self, at_s: float, added: Added) -> None:
+        """As `see`, of what `adds` made of the sample."""
+        buckets = self._buckets
+        if not buckets or not 0 <= at_s - buckets[-1].start_s < self._step_s:
+            buckets.append(Bucket(floor(at_s / self._step_s) * self._step_s))
+        buckets[-1].add(*added)
+
+    # --- in machine code (watching.py)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether `watching` could look at it, by its metric and its rule."""
+        watched = self.watched
+        return (
+            watched.stat is not None
+            and (watched.stat.namespace, watched.stat.name) in _CODES
+            and watched.comparison in _BEYOND
+            and self._per_point == 1
+            and watched.needed == watched.evaluation_periods
+        )
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether it has all the points that it goes by: from then on there are no gaps."""
+        return self._points >= self.watched.evaluation_periods and len(self._buckets) > 1
+
+    def row(self) -> list[float]:
+        """What `watching` goes on with. Only of one that is plain and steady."""
+        watched = self.watched
+        assert watched.stat is not None
+        buckets = (self._buckets[-1], self._buckets[-2])
+        return [
+            self._step_s, _CODES[watched.stat.namespace, watched.stat.name], w.STATISTICS.index(watched.stat.stat),
+            float(watched.comparison == _BEYOND[0]), watched.threshold, watched.evaluation_periods, self._end_s,
+            self._due_s, self._told_until_s, self._told_minute, float(self.state is AlarmState.ALARM), self.value,
+            self._run, self._points, 0.0,
+            *(value for one in buckets for value in (one.start_s, one.total, one.count, one.least, one.most)),
+        ]  # fmt: skip
+
+    def after(self, row: Sequence[float]) -> None:
+        """`watching` is done: as it has left the row."""
+        self._end_s, self._due_s, self._told_until_s = int(row[w.END_S]), row[w.DUE_S], row[w.TOLD_UNTIL_S]
+        self._told_minute, self.value = int(row[w.TOLD_MINUTE]), row[w.VALUE]
+        self.state = AlarmState.ALARM if row[w.IS_ALARM] else AlarmState.OK
+        self._run, self._points = int(row[w.IN_A_ROW]), int(row[w.SEEN])
+        self._buckets.clear()
+        for place in (w.BEFORE, w.NEWEST):
+            bucket = Bucket(int(row[place]))
+            bucket.total, bucket.count, bucket.least, bucket.most = row[place + 1 : place + 5]
+            self._buckets.append(bucket)
+
+    # --- when it is looked at
 
     def fires(self, now_s: float) -> bool:
         """Evaluate, if that is due. Whether its policy is told: when it goes into ALARM, then once a minute."""
+        if now_s < self._due_s and (now_s < self._told_until_s or self.state is not AlarmState.ALARM):
+            return False
         end_s = floor((now_s - LATE_S) / self._step_s) * self._step_s
         if end_s != self._end_s:
             self._end_s = end_s
+            self._due_s = end_s + self._step_s + LATE_S
             before = self.state
             self._evaluate(end_s, now_s)
             if self.state is AlarmState.ALARM and before is not AlarmState.ALARM:
-                self._told_minute = floor(now_s / REPEAT_S)
-                return True
+                return self._tells(now_s)
         if self.state is AlarmState.ALARM and floor(now_s / REPEAT_S) != self._told_minute:
-            self._told_minute = floor(now_s / REPEAT_S)
-            return True
+            return self._tells(now_s)
         return False
 
+    def _tells(self, now_s: float) -> bool:
+        self._told_minute = floor(now_s / REPEAT_S)
+        self._told_until_s = (self._told_minute + 1) * REPEAT_S
+        return True
+
     def _evaluate(self, end_s: int, now_s: float) -> None:
-        newest = self._point(end_s)
-        if newest is not None:
-            self.value = newest.value
+        found = self._found(end_s)
+        if found:
+            self.value = self._measured.value(found)
             self._points += 1
-            self._run = self._run + 1 if self._compare(newest.value, self.watched.threshold) else 0
+            self._run = self._run + 1 if self._compare(self.value, self.watched.threshold) else 0
         count = self.watched.evaluation_periods
         if self._per_point == 1 and self.watched.needed == count <= self._points:
             # no gaps: what `judge` says then, without looking at every point each time (a test compares)
@@ -183,6 +264,14 @@ class SimAlarm:
 
     def _point(self, end_s: int) -> AlarmPoint | None:
         """Of the whole period that ends there."""
+        found = self._found(end_s)
+        if not found:
+            return None
+        start_s = end_s - self._per_point * self._step_s
+        return AlarmPoint(start_s, self._measured.value(found), sum(bucket.count for bucket in found))
+
+    def _found(self, end_s: int) -> list[Bucket]:
+        """All buckets of that period; none where one is missing."""
         start_s = end_s - self._per_point * self._step_s
         found: list[Bucket] = []
         for bucket in reversed(self._buckets):
@@ -190,6 +279,4 @@ class SimAlarm:
                 break
             if bucket.start_s < end_s:
                 found.append(bucket)
-        if len(found) < self._per_point:
-            return None
-        return AlarmPoint(start_s, self._measured.value(found), sum(bucket.count for bucket in found))
+        return found if len(found) >= self._per_point else []

@@ -10,7 +10,7 @@ from trimtab.sim import books as b
 from trimtab.sim import hosting as h
 from trimtab.sim.hosted import HostedStation
 from trimtab.sim.replicas import bytes_of, parts_of, served
-from trimtab.sim.scaled import Scaled
+from trimtab.sim.scaled import Scaled, coarse_s
 from trimtab.sim.station import feed, work_on
 from trimtab.sim.world import Scenario, Served, Serving, Used, Workload
 
@@ -37,6 +37,7 @@ def simulate_models(
         serving, station, end_s,
         faults=[fault for fault in scenario.faults if fault.endpoint == serving.name],
         chance=chance_of(seed, serving.name),
+        look_s=coarse_s(serving.start_s) if scenario.is_coarse else None,
         told=lambda now_s: progress((now_s - start_s) / max(end_s - start_s, 1e-9)),
     )  # fmt: skip
     run.run()

@@ -10,7 +10,7 @@ import numpy as np
 from trimtab.resources.cost import Part
 from trimtab.sim import books as b
 from trimtab.sim.latency import quantile
-from trimtab.sim.scaled import Scaled
+from trimtab.sim.scaled import Scaled, coarse_s
 from trimtab.sim.station import Station, feed, work_on
 from trimtab.sim.world import Mode, Scenario, Served, Serving, Used, Workload
 
@@ -38,6 +38,7 @@ def simulate_replicas(
         serving, station, end_s,
         faults=[fault for fault in scenario.faults if fault.endpoint == serving.name],
         chance=chance_of(seed, serving.name),
+        look_s=coarse_s(serving.start_s) if scenario.is_coarse else None,
         told=lambda now_s: progress((now_s - start_s) / max(end_s - start_s, 1e-9)),
     )  # fmt: skip
     run.run()

@@ -15,6 +15,7 @@ from trimtab.sim.latency import quantile
 from trimtab.sim.load import Floats
 from trimtab.sim.metrics import Sample, SimAlarm
 from trimtab.sim.station import Station
+from trimtab.sim.watching import FIRES
 from trimtab.sim.world import Series
 
 POINTS: Final = 1000  # of a plot
@@ -38,12 +39,42 @@ class Sampler:
         self._step_s = min((step_s(alarm.watched) for _, alarm, _ in watches), default=0)
         self._since_s = station.now_s
         self._before = (0.0, 0.0, 0.0, 0)
+        self._is_plain = (
+            bool(watches)
+            and all(alarm.is_plain for _, alarm, _ in watches)
+            and isinstance(station, Station)
+            and not foresees
+        )
+        self._is_steady = False
 
     def next_s(self, now_s: float) -> float:
         """When there is something to do: a step's end, or the moment when it is looked at."""
         if not self.watches:
             return next_multiple(LOOK_EVERY_S, now_s) if self._foresees else inf
-        return min(next_multiple(self._step_s, now_s), next_multiple(self._step_s, now_s - LATE_S) + LATE_S)
+        start_s = now_s // self._step_s * self._step_s
+        late_s = start_s + LATE_S  # of the step that ended there
+        return late_s if now_s < late_s else start_s + self._step_s
+
+    def run(self, until_s: float) -> tuple[int, list[Watch]]:
+        """Let the station run until then, looking at alarms on the way; why it stopped, and whose policies are told."""
+        marks = np.array([self._since_s, *self._before])
+        rows = np.array([alarm.row() for _, alarm, _ in self.watches])
+        why = self._station.run(until_s, (rows, marks))
+        since_s, hand_s, queued_s, busy_s, arrived = marks.tolist()
+        self._since_s, self._before = since_s, (hand_s, queued_s, busy_s, int(arrived))
+        found = []
+        for watch, row in zip(self.watches, rows.tolist(), strict=True):
+            watch[1].after(row)
+            if row[FIRES]:
+                found.append(watch)
+        return why, found
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether alarms can be looked at in machine code."""
+        if self._is_plain and not self._is_steady:
+            self._is_steady = all(alarm.is_steady for _, alarm, _ in self.watches)
+        return self._is_steady
 
     def cut(self, wanted: int) -> None:
         """A sample ends here: of a step that is over, or because the replicas become others."""
@@ -73,8 +104,12 @@ class Sampler:
             most_hand=float(whole[b.MOST_HAND]),
         )
         whole[b.LEAST_HAND] = whole[b.MOST_HAND] = whole[b.HAND]
+        adds, added = None, (0.0, 0.0, 0.0, 0.0)
         for _, alarm, _ in self.watches:
-            alarm.see(self._since_s, sample)
+            if alarm.adds is not adds:  # those of one policy watch the same metric
+                adds = alarm.adds
+                added = adds(sample)
+            alarm.take(self._since_s, added)
         for one in self._foresees:
             one.see(self._since_s, sample)
         self._since_s = now_s

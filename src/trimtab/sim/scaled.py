@@ -1,7 +1,8 @@
 """One endpoint under its policies, on a virtual clock: what live control would be told, and what it would order.
 
-The reducer is the live one. It hears of load once a second (a sixth of a shorter panic window), and at the moment when
-more is in hand than its policies want; of alarms when CloudWatch would evaluate them; of changes when they are over.
+The reducer is the live one. It hears of load once a second (a sixth of a shorter panic window); where starts are quick,
+ten times a second while there is any, and at the moment when more is in hand than its policies want; of alarms when
+CloudWatch would evaluate them; of changes when they are over.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from msgspec.structs import replace
 from trimtab.errors import Invalid
 from trimtab.policies.scaling import tracking
 from trimtab.policies.scaling.decisions import Decision, Rules
+from trimtab.policies.scaling.headroom import POINT_S
 from trimtab.policies.scaling.inputs import AlarmFired, Bounds, Finished, Forecast, Input, Load, Scheduled
 from trimtab.policies.scaling.reducer import step
 from trimtab.policies.scaling.schedule import next_after
@@ -33,12 +35,19 @@ from trimtab.sim.world import Fault, Serving
 
 _NEVER: Final = np.iinfo(np.int64).max
 _LOOK_S: Final = 0.02  # live: gateways look so often at what they have in hand,
-_TELL_S: Final = 0.1  # and tell it, unless it has changed by
+_TELL_S: Final = 0.1  # and tell it so often while there is any, and when it has changed by
 _PART: Final = 4  # one in so many
 _MOST_LOOKS: Final = 2_000_000  # of a run: a longer one (three weeks, by the second) is looked at more rarely
+_MUCH: Final = 24  # two minutes of points
 _LONGEST_LOOK_S: Final = 4.0  # windows.UNSEEN_S: after 5 s the policy believes that nobody looked
 
 Note = Callable[[Rules, State, Input, tuple[Decision, ...], State], None]
+
+
+def coarse_s(start_s: float) -> float | None:
+    """How seldom a policy whose replicas start in so long may look at load, with nearly the same outcome; None: as
+    often as live. Half a point of its history (headroom.POINT_S), so that this is what it is."""
+    return POINT_S / 2 if start_s >= _MUCH * POINT_S else None
 
 
 def rules_of(serving: Serving, created_s: float) -> Rules:
@@ -93,7 +102,7 @@ class Scaled:
         self._given = sorted(given, key=lambda one: one.at_s)
         self._looked_s = -inf  # when it was looked last whether more is in hand
         self._told_s = -inf  # when load was told last,
-        self._told_hand = 0  # what was in hand then,
+        self._told_hand = self._told_arrived = 0  # what was in hand then, what had come,
         self._told_hand_s = 0.0  # and the request-seconds until then
         self._tick_at_s = station.now_s
         stable_s = max((_windows(policy).stable_s for policy in self._events), default=0.0)
@@ -130,17 +139,27 @@ class Scaled:
         self.give(Bounds(at_s=station.now_s, capacity=self.wanted))
         while station.now_s < self.end_s:
             self._arm()
-            why = station.run(min(self._next_s(), self.end_s))
-            self._after(why)
+            if self._sampler.is_quick and self.wanted and not (self._changing or self._events):
+                self._run_watched()
+            else:
+                self._after(station.run(min(self._next_s(), self.end_s)))
         self._sampler.cut(self.wanted)
 
+    def _run_watched(self) -> None:
+        """Until something happens beside alarms that are looked at and have nothing to tell."""
+        why, fired = self._sampler.run(min(self._known_s(), self.end_s))
+        for watch in fired:
+            self._fired(*watch)
+        if not fired:
+            self._after(why)
+
+    def _known_s(self) -> float:
+        """When something happens that alarms have nothing to do with."""
+        return min(self.station.next_s, self._due_s, self._faults.next_s, self.curves.next_s)
+
     def _next_s(self) -> float:
-        now_s = self.station.now_s
         tick_s = self._tick_at_s if self._events else inf
-        return min(
-            self.station.next_s, tick_s, self._due_s, self._faults.next_s, self._sampler.next_s(now_s),
-            self.curves.next_s,
-        )  # fmt: skip
+        return min(self._known_s(), tick_s, self._sampler.next_s(self.station.now_s))
 
     def _arm(self) -> None:
         """With how much in hand the run is to stop at once."""
@@ -205,7 +224,7 @@ class Scaled:
         self._looked_s = now_s
         if is_tick:
             self._land()
-            self._tick_at_s = now_s + self._tick_s
+            self._tick_at_s = self._next_tick_s(now_s)
         elif now_s < self._told_s + _TELL_S:
             change = abs(int(self.station.books.i[b.HAND]) - self._told_hand)
             if change == 0 or change * _PART < self._told_hand:
@@ -213,6 +232,16 @@ class Scaled:
         self._tell(now_s)
         if is_tick:
             self._leap(now_s)
+
+    def _next_tick_s(self, now_s: float) -> float:
+        """When load is told next at the latest. Looks between ticks must not find much of which nobody has told: an
+        event policy takes what came since it was told last for a burst of just now (windows.tell)."""
+        if self._fine_s >= self._tick_s:
+            return now_s + self._tick_s
+        whole = self.station.books.i
+        if whole[b.HAND] or whole[b.ARRIVED] != self._told_arrived:
+            return now_s + min(max(_TELL_S, self._fine_s), self._tick_s)
+        return min(now_s + self._tick_s, self.station.next_arrival_s + _LOOK_S)
 
     def _leap(self, now_s: float) -> None:
         """Where nothing has come for as long as anybody remembers, look again when something does."""
@@ -237,6 +266,7 @@ class Scaled:
         hand_s, span_s = float(seconds[b.HAND_S]), now_s - self._told_s
         mean = (hand_s - self._told_hand_s) / span_s if 0 < span_s < inf else float(whole[b.HAND])
         self._told_s, self._told_hand, self._told_hand_s = now_s, int(whole[b.HAND]), hand_s
+        self._told_arrived = int(whole[b.ARRIVED])
         self.give(
             Load(
                 at_s=now_s, capacity=self.wanted, ready=self.station.ready, in_hand=mean, now=int(whole[b.HAND]),
@@ -259,12 +289,15 @@ class Scaled:
             self._sampler.cut(self.wanted)
         for policy, alarm, is_high in self._sampler.watches:
             if alarm.fires(now_s):
-                self.give(
-                    AlarmFired(
-                        at_s=now_s, capacity=self.wanted, policy=policy, alarm=alarm.name, is_high=is_high,
-                        value=alarm.value, threshold=alarm.watched.threshold,
-                    )
-                )  # fmt: skip
+                self._fired(policy, alarm, is_high)
+
+    def _fired(self, policy: str, alarm: SimAlarm, is_high: bool) -> None:
+        self.give(
+            AlarmFired(
+                at_s=self.station.now_s, capacity=self.wanted, policy=policy, alarm=alarm.name, is_high=is_high,
+                value=alarm.value, threshold=alarm.watched.threshold,
+            )
+        )  # fmt: skip
 
     # --- decisions
 

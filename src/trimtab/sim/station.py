@@ -12,7 +12,7 @@ import numpy as np
 from trimtab.errors import Invalid
 from trimtab.policies.costs.split import IDLE_AFTER_S
 from trimtab.sim import books as b
-from trimtab.sim import fleet, queue
+from trimtab.sim import fleet, queue, watching
 from trimtab.sim.arrivals import interleaved
 from trimtab.sim.load import Floats
 from trimtab.sim.world import Ints, Serving, Work, Workload
@@ -125,10 +125,16 @@ class Station:
 
     # --- time
 
-    def run(self, until_s: float) -> int:
-        """Until then, or one of TRIPPED, SETTLED. `next_s` must not lie before it."""
+    def run(self, until_s: float, alarms: tuple[Floats, Floats] | None = None) -> int:
+        """Until then, or one of TRIPPED, SETTLED. `next_s` must not lie before it.
+
+        `alarms`: rows and marks of `watching`, by which it looks at alarms on the way; FIRED, then, too.
+        """
         while True:
-            why = queue.run(self.books, self._at, self._takes, self._which, until_s, self._is_last)
+            if alarms is None:
+                why = queue.run(self.books, self._at, self._takes, self._which, until_s, self._is_last)
+            else:
+                why = watching.watched(self.books, self._at, self._takes, self._which, until_s, self._is_last, *alarms)
             if why == queue.MORE:
                 self._more()
             elif why == queue.FULL:

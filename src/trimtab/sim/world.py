@@ -173,7 +173,11 @@ class Fault(Struct, frozen=True, kw_only=True):
 
 
 class Scenario(Struct, frozen=True, kw_only=True):
-    """All that a run depends upon, beside the seed."""
+    """All that a run depends upon, beside the seed.
+
+    `is_coarse`: event policies are told of load as seldom as hardly matters beside the minutes that a start takes
+    (`sim.scaled.coarse_s`), rather than as often as live ones.
+    """
 
     name: str
     workloads: tuple[Workload, ...]
@@ -181,6 +185,7 @@ class Scenario(Struct, frozen=True, kw_only=True):
     faults: tuple[Fault, ...] = ()
     seed: int = 0
     region: str = "us-east-1"
+    is_coarse: bool = False
 
 
 # --- outcomes -------------------------------------------------------------------------------------------------------

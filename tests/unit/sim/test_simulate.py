@@ -319,6 +319,12 @@ def test_faster_signals_react_sooner() -> None:
     assert 180 <= first[3] <= 242
 
 
+def test_a_steady_load_of_many_requests_is_not_taken_for_bursts_by_an_event_policy() -> None:
+    found = simulated(steady(100.0, 600), 0.05, max_replicas=24, initial_replicas=8, policies=policies(EVENT)).used[0]
+    assert 100 * 0.05 / 0.7 <= found.replica_s / 600 <= 12  # looked at too rarely it had all 24 all the time
+    assert len(found.decisions) < 10
+
+
 def test_a_step_policy_acts_on_its_callers_alarm() -> None:
     policy = ScalingPolicy(
         name="steps", arn="arn:steps", endpoint="e", variant="AllTraffic", created_s=T0,

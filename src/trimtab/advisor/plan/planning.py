@@ -17,7 +17,7 @@ from trimtab.advisor.plan.sharing import Cluster, merged
 from trimtab.advisor.plan.stretch import cut
 from trimtab.advisor.plan.trials import Pricing, SimulateFn, Trial, Trials
 from trimtab.errors import Invalid
-from trimtab.sim.world import Architecture, Scenario, Slo, Workload
+from trimtab.sim.world import Architecture, Outcome, Scenario, Served, Slo, Workload
 
 PLANNED: Final = "plan"
 WAIT_S: Final = 3600.0  # what may wait, and says not for how long
@@ -44,17 +44,21 @@ def plan(
     tell = say or (lambda text: None)
     _check(scenario)
     before = scenario.architectures[0] if scenario.architectures else None
-    side = None
-    if before is not None:
+    scenario = replace(scenario, is_coarse=True)
+    known: list[Trial] = []
+    if before is not None and slo is None and any(workload.slo is None for workload in scenario.workloads):
         tell("simulating what there is")
-        outcome = simulate(scenario, before)
-        side = Side(architecture=before, outcome=outcome, cost=pricing.micro_usd(outcome))
-    is_assumed = slo is not None or any(workload.slo is None for workload in scenario.workloads)
-    scenario, notes = with_slos(scenario, side, slo)
+        with Trials(scenario, pricing, simulate, workers=workers, told=_counted(tell), whole=True) as trials:
+            known = trials.of(before.endpoints)
+    scenario, notes = with_slos(scenario, known, slo)
     limits = _limits(limits, before)
     tell("reading the workloads")
     demands = demands_of(scenario.workloads, scenario.seed)
-    with Trials(scenario, pricing, simulate, workers=workers, told=_counted(tell)) as trials:
+    with Trials(scenario, pricing, simulate, workers=workers, told=_counted(tell), whole=True) as trials:
+        trials.know(known)
+        if before is not None:
+            tell("simulating what there is")
+            known = trials.of(before.endpoints)
         searcher = Searcher(trials, trials.workloads, demands, limits)
         stages = _on_stretch(searcher, simulate, before, workers, tell)
         if stages is None:
@@ -63,12 +67,7 @@ def plan(
             notes.append("candidates were compared on the busiest day; what was chosen was tried on all of it")
         tell("trying what was chosen on all requests")
         steps, found = _steps(searcher, before, stages)
-    architecture = Architecture(name=PLANNED, endpoints=tuple(trial.serving for trial in found))
-    tell("simulating the plan as a whole")
-    whole = simulate(replace(scenario, architectures=(*scenario.architectures, architecture)), architecture)
-    after = Side(architecture=architecture, outcome=whole, cost=pricing.micro_usd(whole))
-    if side is not None and is_assumed:  # so that it says of the same SLOs how they are kept
-        side = replace(side, outcome=simulate(scenario, side.architecture))
+    after = _side(PLANNED, found, scenario, pricing)
     notes += [
         f"{endpoint.name}: no price of provisioned concurrency is known, so the bill is without it"
         for endpoint in (before.endpoints if before is not None else ())
@@ -80,13 +79,30 @@ def plan(
         region=scenario.region,
         where=limits.where,
         workloads=scenario.workloads,
-        before=side,
+        before=_side(before.name, known, scenario, pricing) if before is not None else None,
         after=after,
         steps=tuple(steps),
-        misses=misses_of(scenario.workloads, whole),
+        misses=misses_of(scenario.workloads, after.outcome),
         simulated=trials.simulated,
         spared=searcher.pruned,
         notes=tuple(notes),
+    )
+
+
+def _side(name: str, trials: Sequence[Trial], scenario: Scenario, pricing: Pricing) -> Side:
+    """The architecture of these endpoints. They share nothing: what became of each alone is what becomes of all."""
+    order = {workload.name: place for place, workload in enumerate(scenario.workloads)}
+    served = sorted((one for trial in trials for one in trial.outcome.served), key=lambda one: order[one.workload])
+    outcome = Outcome(
+        architecture=name,
+        start_s=min(trial.outcome.start_s for trial in trials),
+        end_s=max(trial.outcome.end_s for trial in trials),
+        served=tuple(served),
+        used=tuple(used for trial in trials for used in trial.outcome.used),
+    )
+    endpoints = tuple(trial.serving for trial in trials)
+    return Side(
+        architecture=Architecture(name=name, endpoints=endpoints), outcome=outcome, cost=pricing.micro_usd(outcome)
     )
 
 
@@ -112,24 +128,24 @@ def _limits(limits: Limits, before: Architecture | None) -> Limits:
     return replace(limits, model_bytes=known, start_s=start_s)
 
 
-def with_slos(scenario: Scenario, now: Side | None, given: Slo | None) -> tuple[Scenario, list[str]]:
+def with_slos(scenario: Scenario, now: Sequence[Trial], given: Slo | None) -> tuple[Scenario, list[str]]:
     """The scenario, each workload with an SLO; and what was assumed. Invalid where there is nothing to go by."""
     made, notes = [], []
+    served = {one.workload: one for trial in now for one in trial.outcome.served}
     for workload in scenario.workloads:
         slo = workload.slo or given
         if slo is None:
-            slo, note = _assumed(workload, now)
+            slo, note = _assumed(workload, served.get(workload.name))
             notes.append(note)
         made.append(replace(workload, slo=slo))
     return replace(scenario, workloads=tuple(made)), notes
 
 
-def _assumed(workload: Workload, now: Side | None) -> tuple[Slo, str]:
+def _assumed(workload: Workload, served: Served | None) -> tuple[Slo, str]:
     if workload.may_wait:
         return Slo(within_s=WAIT_S, kept=_KEPT), f"{workload.name}: no SLO is given; its answers may take an hour"
-    if now is None:
+    if served is None:
         raise Invalid(f"{workload.name} has no SLO, and no endpoint yet. Say what must be kept: --slo p99=1s")
-    served = now.served(workload.name)
     if not served.answered:
         raise Invalid(f"Nothing of {workload.name} is answered now, so that says no SLO. Give one: --slo p99=1s")
     kept = _KEPT * served.answered / served.requests

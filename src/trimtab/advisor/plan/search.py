@@ -12,7 +12,7 @@ from trimtab.advisor.plan.demand import Demand
 from trimtab.advisor.plan.guess import SLACK, cost_of, likely
 from trimtab.advisor.plan.ladders import Place, Search, Way, climb, polish, ways
 from trimtab.advisor.plan.limits import Freedom, Limits
-from trimtab.advisor.plan.signals import signal_of
+from trimtab.advisor.plan.signals import Signal, signal_of
 from trimtab.advisor.plan.trials import Trial, Trials
 from trimtab.sim.world import Mode, Serving, Workload
 
@@ -64,8 +64,8 @@ class Searcher:
         return floor_of(serving, self.workloads, self.demands, self.trials.pricing)
 
     def ways(self, place: Place, freedom: Freedom) -> list[Way]:
-        """All that are allowed, by what their likely rung is guessed to cost."""
-        found: list[tuple[float, bool, str, Way]] = []  # of equals, those without a policy come first
+        """All that are allowed, by what their likely rung is guessed to cost; those that take long to simulate last."""
+        found: list[tuple[bool, float, bool, str, Way]] = []  # of equals, those without a policy come first
         for mode in self.modes(place, freedom):
             for instance_type in ("",) if mode is Mode.SERVERLESS else self.types(place, freedom):
                 for way in ways(place, mode, instance_type, self.limits):
@@ -73,8 +73,9 @@ class Searcher:
                     if guessed is None:
                         self.unpriced.add(instance_type or "serverless inference")
                     else:
-                        found.append((guessed, bool(way.rungs[0].policies), way.name, way))
-        return [way for *_, way in sorted(found, key=lambda one: one[:3])]
+                        rung = way.rungs[0]
+                        found.append((_is_event(rung), guessed, bool(rung.policies), way.name, way))
+        return [way for *_, way in sorted(found, key=lambda one: one[:4])]
 
     def guess(self, way: Way, place: Place) -> float | None:
         """What its likely rung costs, about; None: not known."""
@@ -190,7 +191,12 @@ class Searcher:
         if works is None or one.limit == _ANY_COST:
             return works is not None
         guessed = cost_of(serving, one.place.demands, works, self.trials.pricing)
-        return guessed is not None and SLACK * guessed < one.limit
+        slack = 1.0 if _is_event(serving) else SLACK  # a guess knows nothing of the headroom that these keep
+        return guessed is not None and slack * guessed < one.limit
+
+
+def _is_event(serving: Serving) -> bool:
+    return signal_of(serving.policies) == Signal.EVENT
 
 
 def _name_of(names: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from trimtab.advisor.plan.result import quantile_of_all
+from trimtab.sim.latency import part_within
 from trimtab.sim.world import Architecture, Arrivals, Chunk, Mode, Outcome, Scenario, Served, Serving, Workload
 
 SimulateFn = Callable[[Scenario, Architecture], Outcome]
@@ -125,6 +126,15 @@ def alone(scenario: Scenario, serving: Serving) -> Scenario:
     )
 
 
+def _judged(served: Served, workload: Workload) -> Served:
+    """By an SLO that was not known when it was simulated: as its histogram tells, 1 % too strictly at most."""
+    slo = workload.slo
+    if slo is None or served.within_slo is not None:
+        return served
+    within = part_within(served.histogram, slo.within_s) * served.answered / served.requests if served.requests else 1.0
+    return replace(served, within_slo=within)
+
+
 class Trials(AbstractContextManager["Trials"]):
     """Simulates what it is asked for, in as many processes as there are cores; nothing twice."""
 
@@ -136,7 +146,9 @@ class Trials(AbstractContextManager["Trials"]):
         *,
         workers: int | None = None,
         told: Callable[[int, int], None] | None = None,
+        whole: bool = False,
     ) -> None:
+        """`whole`: outcomes are kept with what only plots need; else without, as there may be thousands."""
         self.scenario = scenario
         self.pricing = pricing
         self.workloads = {workload.name: workload for workload in scenario.workloads}
@@ -144,6 +156,7 @@ class Trials(AbstractContextManager["Trials"]):
         self._simulate = simulate
         self._workers = workers or len(os.sched_getaffinity(0))
         self._told = told
+        self._is_whole = whole
         self._done: dict[bytes, Trial] = {}
         self._pool: ProcessPoolExecutor | None = None
         self._spent_s = 0.0
@@ -167,19 +180,25 @@ class Trials(AbstractContextManager["Trials"]):
                 self._told(self.simulated, len(new))
         return [self._done[key] for key in keys]
 
+    def know(self, trials: Sequence[Trial]) -> None:
+        """Endpoints that were simulated on the same requests, when perhaps no SLO was known yet."""
+        for trial in trials:
+            served = tuple(_judged(one, self.workloads[one.workload]) for one in trial.outcome.served)
+            self._done[_bytes(trial.serving)] = self._trial(trial.serving, replace(trial.outcome, served=served))
+            self.simulated += 1
+
     def _outcomes(self, servings: list[Serving]) -> Iterable[Outcome]:
         if self._workers == 1 or len(servings) < 2 or (self._pool is None and self._spent_s < _ALONE_S):
             return (self._here(serving) for serving in servings)
         if self._pool is None:
             # Not forked: this process may have threads. Each gets the scenario once.
-            self._pool = ProcessPoolExecutor(
-                self._workers, get_context("spawn"), initializer=_begin, initargs=(self._simulate, self.scenario)
-            )
+            given = (self._simulate, self.scenario, self._is_whole)
+            self._pool = ProcessPoolExecutor(self._workers, get_context("spawn"), initializer=_begin, initargs=given)
         return self._pool.map(_in_pool, servings)
 
     def _here(self, serving: Serving) -> Outcome:
         began_s = time.process_time()
-        outcome = _one(self._simulate, self.scenario, serving)
+        outcome = _one(self._simulate, self.scenario, self._is_whole, serving)
         self._spent_s += time.process_time() - began_s
         return outcome
 
@@ -199,18 +218,19 @@ def _bytes(serving: Serving) -> bytes:
     return msgspec.msgpack.encode(serving)
 
 
-def _one(simulate: SimulateFn, scenario: Scenario, serving: Serving) -> Outcome:
-    """Simulated, without what only plots need: some thousand of these are kept."""
+def _one(simulate: SimulateFn, scenario: Scenario, whole: bool, serving: Serving) -> Outcome:
+    """Simulated; with what plots need where that is said."""
     outcome = simulate(alone(scenario, serving), Architecture(name=serving.name, endpoints=(serving,)))
-    return replace(outcome, used=tuple(replace(used, decisions=(), series=None) for used in outcome.used))
+    kept = (replace(used, decisions=(), series=used.series if whole else None) for used in outcome.used)
+    return replace(outcome, used=tuple(kept))
 
 
-_given: tuple[SimulateFn, Scenario] | None = None
+_given: tuple[SimulateFn, Scenario, bool] | None = None
 
 
-def _begin(simulate: SimulateFn, scenario: Scenario) -> None:
+def _begin(simulate: SimulateFn, scenario: Scenario, whole: bool) -> None:
     global _given
-    _given = (simulate, scenario)
+    _given = (simulate, scenario, whole)
 
 
 def _in_pool(serving: Serving) -> Outcome:

@@ -119,7 +119,7 @@ class ModelCache:
         if entry.retry_s > self._shelf.now_s:
             return [entry.retry_s]
         if entry.files is None:
-            return []
+            return [self._shelf.now_s]  # it has failed in this step, and is to be tried again at once
         kept = [copy.kept_until_s for _, copy in self._shelf.copies.values() if copy.state is _READY]
         waits = [entry.want_s + limits.BUSY_PATIENCE_S, *([entry.want_s + limits.ROOM_WAIT_S] if entry.waiting else [])]
         return [at_s for at_s in (*kept, *waits) if at_s > self._shelf.now_s]

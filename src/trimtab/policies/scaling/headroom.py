@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import ceil
+from operator import sub
 from typing import Final
 
 HISTORY_S: Final = 3600.0
@@ -24,10 +25,18 @@ def usual_rise(history: tuple[float, ...], start_s: float, quantile: float = QUA
     if start_s < NO_SPARE_S or len(history) < _LEAST_POINTS or not quantile:
         return 0.0
     points = max(ceil(start_s / POINT_S), 1)
-    rises = sorted(
-        max(history[index + 1 : index + 1 + points]) - demand for index, demand in enumerate(history[:-points])
-    )
+    rises: list[float] = sorted(map(sub, _most_after(history, points), history[:-points]))
     if not rises:
         return 0.0
     rise = rises[min(int(quantile * len(rises)), len(rises) - 1)]
     return max(rise, 0.0) * min(start_s / (points * POINT_S), 1.0)
+
+
+def _most_after(history: tuple[float, ...], points: int) -> tuple[float, ...]:
+    """The largest of the `points` values after each that has so many: of two shorter stretches that cover them."""
+    made, length = history[1:], 1
+    while length < points:
+        more = min(length, points - length)
+        made = tuple(map(max, made, made[more:]))
+        length += more
+    return made

@@ -61,6 +61,7 @@ class CacheMachine(RuleBasedStateMachine):
         self.held: dict[str, str] = {}
         self.ttls: dict[str, float] = {}
         self.ratio = 1.0
+        self.available = -1  # of the machine's memory, as was told last; -1: enough
 
     @initialize(mode=MODES, ratio=st.sampled_from([0.3, 1.0, 2.0, 5.0]))
     def make(self, mode: str, ratio: float) -> None:
@@ -245,6 +246,7 @@ class CacheMachine(RuleBasedStateMachine):
 
     @rule(available=st.sampled_from([-1, -1, 0, 10 * MIB, 1000 * MIB]))
     def press(self, available: int) -> None:
+        self.available = available
         self.tell(Pressure(available))
 
     @rule(passed_s=st.sampled_from([0.1, 3.0, 30.0, 400.0]))
@@ -282,7 +284,8 @@ class CacheMachine(RuleBasedStateMachine):
         under_way = self.fetching or any(one.state != "ready" for one in self.workers.values())
         busy = any(one.in_hand for one in self.workers.values())
         missing = [model for model in self.held if not self.ready(model)]
-        if (self.waiting or missing) and not under_way and not busy:
+        short = self.available >= 0  # others have the memory: the host tells when they give it back
+        if (self.waiting or missing) and not under_way and not busy and not short:
             assert self.cache.next_s(self.now_s) is not None, "something must happen for those who wait"
 
     def teardown(self) -> None:
@@ -296,7 +299,8 @@ class CacheMachine(RuleBasedStateMachine):
         for _ in range(200):
             self.carry_out()
             self.carry_out(leaving=True)
-            if not self.waiting and not self.fetching and all(one.state == "ready" for one in self.workers.values()):
+            at_rest = not self.fetching and all(one.state == "ready" for one in self.workers.values())
+            if at_rest and not self.waiting and not self.unread():
                 break
             due_s = self.cache.next_s(self.now_s)
             if due_s is not None and not self.fetching:
@@ -304,9 +308,15 @@ class CacheMachine(RuleBasedStateMachine):
                 self.tell(Tick())
         assert not self.waiting, "all who asked have an answer"
         assert self.counted() <= MEMORY or all(key[0] in self.held for key in self.workers)
-        for key, count in self.leases.items():
-            if key[0] not in self.held:  # what is held may wait for the next try
-                assert count == (1 if key in self.workers else 0), "what nobody reads is released"
+        assert not self.unread(), "what nobody reads is released"
+
+    def unread(self) -> list[tuple[str, str]]:
+        """Artifacts that are leased, and no worker reads them. (What is held may wait for the next try.)"""
+        return [
+            key
+            for key, count in self.leases.items()
+            if key[0] not in self.held and count != (1 if key in self.workers else 0)
+        ]
 
     def carry_out(self, *, leaving: bool = False) -> None:
         """Everything that was ordered, well; or only what leaves."""
