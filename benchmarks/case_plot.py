@@ -43,7 +43,7 @@ def compared(axes: Any, found: dict[str, Any]) -> None:
             axes.bar(at, 100 * one["usd"], width=0.38, color=colour)
             axes.text(at, 100 * one["usd"], f"{100 * one['usd']:.2f}", ha="center", va="bottom", fontsize=9)
     axes.set_xticks(range(len(found)), list(found), fontsize=9)
-    axes.set_title("the scaled-down day in cents: live (orange), simulated (blue)", loc="left", fontsize=10)
+    axes.set_title("a scaled-down day, cents: live, simulated", loc="left", fontsize=10)
 
 
 def main() -> int:
