@@ -57,6 +57,8 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     "hot_beside": ("hot_beside", []),
     "many_models": ("many_models", []),
     "case_study": ("case_study", []),
+    "case_sums": ("case_sums", []),
+    "case_live": ("case_live", []),
     "peers": ("peers", ["--models", "fraud"]),
     "peers_batching": ("peers", ["--models", "mlp-batched", "--seconds", "3"]),
 }

@@ -15,6 +15,7 @@ import argparse
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -32,7 +33,8 @@ SHAPES = [name for name in RATES if name not in ("nasa-day", "nasa-months")]
 def durations() -> Floats:
     functions = [float(row["duration_s"]) for row in rows_of("azure_functions_2021_sample200.csv")]
     tokens = [0.05 + 0.01 * float(row["generated_tokens"]) for row in rows_of("azure_llm_2023_code.csv.gz")[:500]]
-    return np.clip(np.array(functions + tokens), 0.02, 20.0)
+    clipped: Floats = np.clip(np.array(functions + tokens), 0.02, 20.0)
+    return clipped
 
 
 def generated(number: int, hours: float, seed: int, known: Floats) -> tuple[Workload, Workload, Terms]:
@@ -79,7 +81,7 @@ def generated(number: int, hours: float, seed: int, known: Floats) -> tuple[Work
     return made[0], made[1], terms
 
 
-def hindsight(workload: Workload, terms: Terms, prices: Book, seed: int, modes: list[Mode]) -> dict[Mode, int]:
+def hindsight(workload: Workload, terms: Terms, prices: Book, seed: int, modes: Sequence[Mode]) -> dict[Mode, int]:
     found = {mode: simulated(mode, workload, terms, prices, seed) for mode in modes}
     return {mode: one.micro_usd for mode, one in found.items() if one.micro_usd is not None}
 

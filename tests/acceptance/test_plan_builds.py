@@ -31,7 +31,9 @@ def architecture() -> Architecture:
                 workloads=("red", "green"),
                 pinned=("red",),
                 models_bytes=512 * 2**20,
-                policies=(tracked("shared", Signal.EVENT, 0.7, scale_in_s=60.0, stable_s=30.0),),
+                policies=(
+                    tracked("shared", Signal.EVENT, 0.7, scale_in_s=60.0, settings={"StableWindowSeconds": "30"}),
+                ),
                 **instance,
             ),
             Serving(
