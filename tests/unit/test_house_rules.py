@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -33,3 +34,9 @@ def test_what_is_born_quickly_imports_little() -> None:
         code = f"import sys, {module}; print(*sorted({{m.split('.')[0] for m in sys.modules}}))"
         loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         assert not heavy & set(loaded.split()), f"{module} imports {heavy & set(loaded.split())}"
+
+
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """pytest imports them by their names alone: with two it can not collect all tests at once."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
