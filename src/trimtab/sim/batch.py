@@ -16,7 +16,8 @@ from trimtab.sim import fleet
 from trimtab.sim.load import Floats
 from trimtab.sim.replicas import served, used
 from trimtab.sim.sampling import POINTS
-from trimtab.sim.station import Feed, Station, feed, work_on
+from trimtab.sim.standing import Feed
+from trimtab.sim.station import Station, feed, work_on
 from trimtab.sim.world import Ints, Scenario, Series, Served, Serving, Used, Workload
 
 if TYPE_CHECKING:
@@ -89,8 +90,7 @@ class _Runs:
             return
         began_s = max(due_s, self._spans[-1][1] if self._spans else due_s)
         station = self.station
-        if len(at_s) > len(station.books.queue_at):
-            station.books = b.with_queue(station.books, len(at_s))
+        station.make_room(len(at_s))
         books = station.books
         books.queue_at[: len(at_s)], books.queue_takes[: len(at_s)], books.queue_work[: len(at_s)] = at_s, takes, which
         books.i[b.QUEUE_HEAD] = 0

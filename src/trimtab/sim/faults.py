@@ -10,7 +10,7 @@ import numpy as np
 
 from trimtab.errors import Invalid
 from trimtab.sim import books as b
-from trimtab.sim.station import Station
+from trimtab.sim.standing import Standing
 from trimtab.sim.world import Fault
 
 NOTICE_S: Final = 120.0  # AWS: so long before a spot instance is taken away it is told of that
@@ -23,7 +23,7 @@ class Faults:
     Invalid for a kind that is not known.
     """
 
-    def __init__(self, faults: Sequence[Fault], station: Station, chance: np.random.Generator) -> None:
+    def __init__(self, faults: Sequence[Fault], station: Standing, chance: np.random.Generator) -> None:
         for fault in faults:
             if fault.kind not in KINDS:
                 raise Invalid(f"A fault is one of {', '.join(KINDS)}, not {fault.kind!r}.")

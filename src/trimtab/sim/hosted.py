@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import inf
-from typing import Final
 
 import numpy as np
 
@@ -13,19 +12,18 @@ from trimtab.sim import books as b
 from trimtab.sim import hosting as h
 from trimtab.sim import queue
 from trimtab.sim.hosted_models import HostedModels
-from trimtab.sim.station import Feed, work_on
+from trimtab.sim.standing import Feed, Standing
+from trimtab.sim.station import work_on
 from trimtab.sim.world import Serving, Workload
 
-_NOTHING: Final = np.empty(0)
-_NOBODY: Final = np.empty(0, dtype=np.int64)
 
-
-class HostedStation:
+class HostedStation(Standing):
     """`ready` replicas serve from the start, at `start_s`; all models together have `models_bytes` of each."""
 
     def __init__(
         self, serving: Serving, workloads: Sequence[Workload], requests: Feed, start_s: float, end_s: float
     ) -> None:
+        super().__init__(serving, requests)
         works = [work_on(one, serving.instance_type) for one in workloads]
         like = b.books(
             slots=max(work.slots for work in works),
@@ -41,16 +39,12 @@ class HostedStation:
         seconds[b.QUIET_AFTER], seconds[b.QUIET_FROM] = IDLE_AFTER_S, start_s + IDLE_AFTER_S
         whole[b.QUEUE_MOST] = serving.queue
         seconds[b.WAIT_LIMIT] = seconds[b.ANSWER_LIMIT] = serving.timeout_s
-        self.start_s, self.drain_s = serving.start_s, serving.drain_s
-        self.starting: list[float] = []
-        self._requests = requests
-        self._at, self._takes, self._which, self._is_last = _NOTHING, _NOTHING, _NOBODY, False
 
     # --- how it is
 
     @property
     def books(self) -> h.Hosts:
-        """All figures; the arrays are others when there must be more room."""
+        """See Standing."""
         return self._models.books
 
     @property
@@ -63,47 +57,14 @@ class HostedStation:
         """Of models out of replicas."""
         return self._models.evictions
 
-    @property
-    def now_s(self) -> float:
-        """Seconds since the epoch."""
-        return float(self.books.f[b.NOW])
-
-    @property
-    def ready(self) -> int:
-        """Replicas that take requests."""
-        return int(self.books.i[b.READY])
-
-    @property
-    def capacity(self) -> int:
-        """Replicas that there are or will be."""
-        return self.ready + len(self.starting)
-
     def idle_s(self) -> float:
         """Replica-seconds so far while the endpoint had had no request for long."""
         return float(self.books.f[b.IDLE_S])
 
-    @property
-    def is_settled(self) -> bool:
-        """Whether no change is under way."""
-        return not self.starting and not self.books.i[b.DRAINING]
-
-    @property
-    def next_s(self) -> float:
-        """When something happens to a replica that is known now."""
-        return self.starting[0] if self.starting else inf
-
-    @property
-    def next_arrival_s(self) -> float:
-        """When the next request comes; infinite: none."""
-        while self.books.i[b.POSITION] >= len(self._at):
-            if not self._more():
-                return inf
-        return float(self._at[self.books.i[b.POSITION]])
-
     # --- time
 
     def run(self, until_s: float) -> int:
-        """Until then, or one of `queue.TRIPPED`, `queue.SETTLED`."""
+        """See Standing."""
         while True:
             self._models.pace(lambda: self.next_arrival_s)
             stop_s = min(until_s, max(self._models.next_s, self.now_s))
@@ -124,32 +85,17 @@ class HostedStation:
                     return why
 
     def finish(self, until_s: float) -> None:
-        """Let what has come be answered; no more comes."""
-        self._at, self._takes, self._which, self._is_last = _NOTHING, _NOTHING, _NOBODY, True
-        self.books.i[b.POSITION] = 0
-        self.books.i[b.TRIP] = np.iinfo(np.int64).max
+        """See Standing."""
+        self._close()
         while self.now_s < until_s and self.books.i[b.HAND]:
             self.run(min(until_s, self.next_s, self.now_s + 1.0))
             self.turn()
-
-    def _more(self) -> bool:
-        found = next(self._requests, None)
-        self.books.i[b.POSITION] = 0
-        if found is None:
-            self._at, self._takes, self._which, self._is_last = _NOTHING, _NOTHING, _NOBODY, True
-            return False
-        self._at, self._takes, self._which = found
-        return True
 
     # --- replicas
 
     def turn(self) -> None:
         """Starts that are over by now."""
-        over = sum(at_s <= self.now_s for at_s in self.starting)
-        if over:
-            del self.starting[:over]
-            self.books.i[b.STARTING] -= over
-            self.add(over)
+        self._begin()
 
     def add(self, count: int) -> None:
         """Replicas that are ready at once, without models but those that they are to hold."""
@@ -167,17 +113,9 @@ class HostedStation:
             self._models.join(replica)
         self._models.settle()
 
-    def start(self, count: int, ready_s: float | None = None) -> None:
-        """Order replicas that will be ready then; without: as long from now as a start takes."""
-        self.starting += [self.now_s + self.start_s if ready_s is None else ready_s] * count
-        self.starting.sort()
-        self.books.i[b.STARTING] += count
-
     def scale(self, wanted: int) -> None:
-        """Go for `wanted` replicas; the youngest go first."""
-        while self.capacity > wanted and self.starting:
-            self.starting.pop()
-            self.books.i[b.STARTING] -= 1
+        """See Standing."""
+        self._call_off(wanted)
         for replica in self._models.replicas[: wanted - self.capacity - 1 : -1] if self.capacity > wanted else ():
             self._models.forget(replica)
             h.leave(self.books, replica)
@@ -186,7 +124,7 @@ class HostedStation:
         self._models.hold()
 
     def chosen(self, count: int, chance: np.random.Generator) -> list[int]:
-        """So many ready replicas, by chance."""
+        """See Standing."""
         there = np.array(self._models.replicas, dtype=np.int64)
         return [int(one) for one in chance.choice(there, size=min(count, len(there)), replace=False)]
 
@@ -199,12 +137,12 @@ class HostedStation:
         self._models.hold()
 
     def dismiss(self, replica: int) -> bool:
-        """It takes nothing more; whether it still has something in hand."""
+        """See Standing."""
         self._models.forget(replica)
         h.leave(self.books, replica)
         self._models.hold()
         return self.is_draining(replica)
 
     def is_draining(self, replica: int) -> bool:
-        """Whether it finishes what it has."""
+        """See Standing."""
         return bool(self.books.state[replica] == b.IS_DRAINING)

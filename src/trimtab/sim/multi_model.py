@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trimtab.resources.cost import Part
 from trimtab.sim import hosting as h
@@ -28,7 +28,7 @@ def simulate_models(
     """See `simulate.Simulates`. The slots of a replica are shared by its models; a load takes none of them."""
     start_s, end_s = span
     works = [work_on(one, serving.instance_type) for one in workloads]
-    station: Any = HostedStation(serving, workloads, feed(workloads, works, seed), start_s, end_s)
+    station = HostedStation(serving, workloads, feed(workloads, works, seed), start_s, end_s)
     run = ran(scenario, serving, station, span, seed, progress)
     parts = _with_loads(parts_of(station), station)
     station.finish(end_s + serving.timeout_s)

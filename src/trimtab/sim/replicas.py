@@ -12,6 +12,7 @@ from trimtab.resources.cost import Part
 from trimtab.sim import books as b
 from trimtab.sim.latency import quantile
 from trimtab.sim.scaled import Scaled, coarse_s
+from trimtab.sim.standing import Standing
 from trimtab.sim.station import Station, feed, work_on
 from trimtab.sim.world import Mode, Scenario, Series, Served, Serving, Used, Workload
 
@@ -42,7 +43,7 @@ def simulate_replicas(
 
 
 def ran(
-    scenario: Scenario, serving: Serving, station: Station, span: tuple[float, float], seed: int, progress: Progress
+    scenario: Scenario, serving: Serving, station: Standing, span: tuple[float, float], seed: int, progress: Progress
 ) -> Scaled:
     """The endpoint under its policies and the scenario's faults, run to the end."""
     from trimtab.sim.simulate import chance_of
@@ -61,7 +62,7 @@ def ran(
 
 def used(
     serving: Serving,
-    station: Station,
+    station: Standing,
     workloads: Sequence[Workload],
     parts: dict[Part, float],
     *,
@@ -89,7 +90,7 @@ def used(
     )
 
 
-def parts_of(station: Station) -> dict[Part, float]:
+def parts_of(station: Standing) -> dict[Part, float]:
     """Replica-seconds so far, by what they were for."""
     seconds = station.books.f
     alive_s = float(seconds[b.READY_S] + seconds[b.DRAINING_S])
@@ -106,7 +107,7 @@ def parts_of(station: Station) -> dict[Part, float]:
     return {part: seconds_of for part, seconds_of in parts.items() if seconds_of > 0}
 
 
-def served(station: Station, row: int, workload: Workload) -> Served:
+def served(station: Standing, row: int, workload: Workload) -> Served:
     """What became of the workload in this row of the station's books."""
     books = station.books
     counts, histogram = books.counts[row], books.histogram[row].copy()
@@ -133,7 +134,7 @@ def served(station: Station, row: int, workload: Workload) -> Served:
     )
 
 
-def bytes_of(station: Station, workloads: Sequence[Workload]) -> float:
+def bytes_of(station: Standing, workloads: Sequence[Workload]) -> float:
     """In and out, of all that were taken in and answered."""
     counts = station.books.counts
     came = counts[:, b.REQUESTS] * np.array([one.request_bytes for one in workloads], dtype=np.float64)

@@ -14,6 +14,7 @@ from trimtab.sim.foresight import LOOK_EVERY_S, Foresight
 from trimtab.sim.latency import quantile
 from trimtab.sim.load import Floats
 from trimtab.sim.metrics import Sample, SimAlarm
+from trimtab.sim.standing import Standing
 from trimtab.sim.station import Station
 from trimtab.sim.watching import FIRES
 from trimtab.sim.world import Series
@@ -32,19 +33,15 @@ def next_multiple(step: float, after_s: float) -> float:
 class Sampler:
     """Samples for alarms and forecasts, each within one of their steps; and when alarms are evaluated."""
 
-    def __init__(self, station: Station, watches: list[Watch], foresees: Sequence[Foresight] = ()) -> None:
+    def __init__(self, station: Standing, watches: list[Watch], foresees: Sequence[Foresight] = ()) -> None:
         self.watches = watches
         self._foresees = foresees
         self._station = station
         self._step_s = min((step_s(alarm.watched) for _, alarm, _ in watches), default=0)
         self._since_s = station.now_s
         self._before = (0.0, 0.0, 0.0, 0)
-        self._is_plain = (
-            bool(watches)
-            and all(alarm.is_plain for _, alarm, _ in watches)
-            and isinstance(station, Station)
-            and not foresees
-        )
+        is_plain = bool(watches) and all(alarm.is_plain for _, alarm, _ in watches) and not foresees
+        self._watched = station if is_plain and isinstance(station, Station) else None  # looks at alarms itself
         self._is_steady = False
 
     def next_s(self, now_s: float) -> float:
@@ -56,10 +53,12 @@ class Sampler:
         return late_s if now_s < late_s else start_s + self._step_s
 
     def run(self, until_s: float) -> tuple[int, list[Watch]]:
-        """Let the station run until then, looking at alarms on the way; why it stopped, and whose policies are told."""
+        """Let the station run until then, looking at alarms on the way; why it stopped, and whose policies are told.
+        Only where `is_quick`."""
+        assert self._watched is not None
         marks = np.array([self._since_s, *self._before])
         rows = np.array([alarm.row() for _, alarm, _ in self.watches])
-        why = self._station.run(until_s, (rows, marks))
+        why = self._watched.run(until_s, (rows, marks))
         since_s, hand_s, queued_s, busy_s, arrived = marks.tolist()
         self._since_s, self._before = since_s, (hand_s, queued_s, busy_s, int(arrived))
         found = []
@@ -72,7 +71,7 @@ class Sampler:
     @property
     def is_quick(self) -> bool:
         """Whether alarms can be looked at in machine code."""
-        if self._is_plain and not self._is_steady:
+        if self._watched is not None and not self._is_steady:
             self._is_steady = all(alarm.is_steady for _, alarm, _ in self.watches)
         return self._is_steady
 
@@ -118,7 +117,7 @@ class Sampler:
 class Curves:
     """An endpoint over time, for plots."""
 
-    def __init__(self, station: Station, start_s: float, end_s: float) -> None:
+    def __init__(self, station: Standing, start_s: float, end_s: float) -> None:
         self._station = station
         self._start_s = start_s
         self._step_s = max((end_s - start_s) / POINTS, 1e-9)

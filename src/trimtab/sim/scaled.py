@@ -30,7 +30,7 @@ from trimtab.sim.faults import Faults
 from trimtab.sim.foresight import LOOK_EVERY_S, Foresight
 from trimtab.sim.metrics import SimAlarm
 from trimtab.sim.sampling import Curves, Sampler, Watch
-from trimtab.sim.station import Station
+from trimtab.sim.standing import Standing
 from trimtab.sim.world import Fault, Serving
 
 _NEVER: Final = np.iinfo(np.int64).max
@@ -65,7 +65,7 @@ class Scaled:
     def __init__(
         self,
         serving: Serving,
-        station: Station,
+        station: Standing,
         end_s: float,
         *,
         rules: Rules | None = None,

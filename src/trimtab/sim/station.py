@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import inf
 from typing import Final
 from zlib import crc32
@@ -15,15 +15,10 @@ from trimtab.sim import books as b
 from trimtab.sim import fleet, queue, watching
 from trimtab.sim.arrivals import interleaved
 from trimtab.sim.load import Floats
-from trimtab.sim.world import Ints, Serving, Work, Workload
+from trimtab.sim.standing import Feed, Standing
+from trimtab.sim.world import Serving, Work, Workload
 
 EXPIRES_S: Final = 6 * 3600.0  # AWS: of an asynchronous request that waits (RequestTTLSeconds)
-
-_NOTHING: Final = np.empty(0)
-_NOBODY: Final = np.empty(0, dtype=np.int64)
-
-Feed = Iterator[tuple[Floats, Floats, Ints]]
-"""Requests in order of time: when they come, what they take, whose they are."""
 
 
 def work_on(workload: Workload, instance_type: str) -> Work:
@@ -53,7 +48,7 @@ def feed(workloads: Sequence[Workload], works: Sequence[Work], seed: int) -> Fee
         yield at_s, queue.taken(uniform, which, points, sizes), which
 
 
-class Station:
+class Station(Standing):
     """`ready` replicas serve from the start, at `start_s`; the feed's requests come."""
 
     def __init__(
@@ -62,7 +57,8 @@ class Station:
         """`waits`: requests may wait for long (asynchronous), and are tried again when a replica dies with them."""
         works = [work_on(one, serving.instance_type) for one in workloads]
         within_s = [inf if one.slo is None else one.slo.within_s for one in workloads]
-        self.books = b.books(
+        super().__init__(serving, requests)
+        self._books = b.books(
             slots=min(work.slots for work in works),
             batch=np.array([work.batch for work in works]),
             row_s=np.array([work.row_s for work in works]),
@@ -77,47 +73,19 @@ class Station:
         else:
             whole[b.QUEUE_MOST] = serving.queue
             seconds[b.WAIT_LIMIT] = seconds[b.ANSWER_LIMIT] = serving.timeout_s
-        self.start_s = serving.start_s
-        self.drain_s = serving.drain_s
-        self.starting: list[float] = []  # when each is ready
         self.releases_s = inf  # when a draining replica may go
-        self._requests = requests
-        self._at, self._takes, self._which, self._is_last = _NOTHING, _NOTHING, _NOBODY, False
 
     # --- how it is
 
     @property
-    def now_s(self) -> float:
-        """Seconds since the epoch."""
-        return float(self.books.f[b.NOW])
-
-    @property
-    def ready(self) -> int:
-        """Replicas that take requests."""
-        return int(self.books.i[b.READY])
-
-    @property
-    def capacity(self) -> int:
-        """Replicas that there are or will be."""
-        return self.ready + len(self.starting)
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether no change is under way."""
-        return not self.starting and not self.books.i[b.DRAINING]
+    def books(self) -> b.Books:
+        """See Standing."""
+        return self._books
 
     @property
     def next_s(self) -> float:
-        """When something happens to a replica that is known now."""
-        return min(self.starting[0] if self.starting else inf, self.releases_s)
-
-    @property
-    def next_arrival_s(self) -> float:
-        """When the next request comes; infinite: none."""
-        while self.books.i[b.POSITION] >= len(self._at):
-            if not self._more():
-                return inf
-        return float(self._at[self.books.i[b.POSITION]])
+        """See Standing."""
+        return min(super().next_s, self.releases_s)
 
     def idle_s(self) -> float:
         """Replica-seconds so far of replicas that had had no request for long."""
@@ -138,36 +106,26 @@ class Station:
             if why == queue.MORE:
                 self._more()
             elif why == queue.FULL:
-                self.books = b.with_queue(self.books, 2 * len(self.books.queue_at))
+                self.make_room(2 * len(self.books.queue_at))
             else:
                 return why
 
+    def make_room(self, requests: int) -> None:
+        """For so many to wait."""
+        if requests > len(self.books.queue_at):
+            self._books = b.with_queue(self.books, requests)
+
     def finish(self, until_s: float) -> None:
-        """Let what has come be answered by the replicas that there are or will be; no more comes."""
-        self._at, self._takes, self._which, self._is_last = _NOTHING, _NOTHING, _NOBODY, True
-        self.books.i[b.POSITION] = 0
-        self.books.i[b.TRIP] = np.iinfo(np.int64).max
+        """See Standing."""
+        self._close()
         while self.now_s < until_s and self.books.i[b.HAND]:
             self.run(min(until_s, self.next_s))
             self.turn()
 
-    def _more(self) -> bool:
-        found = next(self._requests, None)
-        self.books.i[b.POSITION] = 0
-        if found is None:
-            self._at, self._takes, self._which, self._is_last = _NOTHING, _NOTHING, _NOBODY, True
-            return False
-        self._at, self._takes, self._which = found
-        return True
-
     def turn(self) -> None:
         """Starts that are over by now, and replicas that may go."""
         now_s = self.now_s
-        if self.starting and self.starting[0] <= now_s:
-            over = sum(at_s <= now_s for at_s in self.starting)
-            del self.starting[:over]
-            self.books.i[b.STARTING] -= over
-            self.add(over)
+        if self._begin():
             self.run(now_s)  # they take what waits
         if self.releases_s <= now_s:
             self.releases_s = fleet.release(self.books)
@@ -175,24 +133,16 @@ class Station:
     # --- replicas
 
     def add(self, count: int) -> None:
-        """Replicas that are ready at once."""
+        """See Standing."""
         missing = count - int(self.books.i[b.FREE_REPLICAS])
         if missing > 0:
             had = len(self.books.replica)
-            self.books = b.with_replicas(self.books, max(2 * had, had + missing))
+            self._books = b.with_replicas(self.books, max(2 * had, had + missing))
         fleet.join(self.books, count)
 
-    def start(self, count: int, ready_s: float | None = None) -> None:
-        """Order replicas that will be ready then; without: as long from now as a start takes."""
-        self.starting += [self.now_s + self.start_s if ready_s is None else ready_s] * count
-        self.starting.sort()
-        self.books.i[b.STARTING] += count
-
     def scale(self, wanted: int) -> None:
-        """Go for `wanted` replicas. The youngest go first: those that have not started serve nobody yet."""
-        while self.capacity > wanted and self.starting:
-            self.starting.pop()
-            self.books.i[b.STARTING] -= 1
+        """See Standing."""
+        self._call_off(wanted)
         if self.capacity > wanted:
             self.drain(self.capacity - wanted)
         elif self.capacity < wanted:
@@ -206,19 +156,19 @@ class Station:
             self.releases_s = min(self.releases_s, may_go_s)
 
     def chosen(self, count: int, chance: np.random.Generator) -> list[int]:
-        """So many ready replicas, by chance."""
+        """See Standing."""
         ready = np.flatnonzero(self.books.replica[:, b.STATE] == b.IS_READY)
         return [int(replica) for replica in chance.choice(ready, size=min(count, len(ready)), replace=False)]
 
     def kill(self, replica: int) -> None:
-        """It is dead at once; what it had in hand is tried again, or lost."""
+        """See Standing."""
         fleet.kill(self.books, replica)
 
     def dismiss(self, replica: int) -> bool:
-        """It takes nothing more. Whether it still has something in hand."""
+        """See Standing."""
         fleet.dismiss(self.books, replica, self.now_s)
         return self.is_draining(replica)
 
     def is_draining(self, replica: int) -> bool:
-        """Whether it finishes what it has."""
+        """See Standing."""
         return bool(self.books.replica[replica, b.STATE] == b.IS_DRAINING)

@@ -9,6 +9,7 @@ import math
 import statistics
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Final
@@ -49,20 +50,22 @@ class Trace(Struct, frozen=True):
 
 def read_trace(path: Path, *, time_column: str = "", count_column: str = "") -> Trace:
     """Read a trace. Raises Invalid with the line where something is wrong."""
+    with opened(path) as file:
+        return _read(file, path.name, time_column, count_column)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[str]]:
+    """The text of a trace, gzip'd or not. Invalid for what cannot be read while it is read, or is no CSV."""
     try:
-        with opened(path) as file:
-            return _read(file, path.name, time_column, count_column)
+        with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as file:
+            yield file
     except (OSError, EOFError, zlib.error) as error:
         raise Invalid(f"The trace {path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
     except UnicodeDecodeError as error:
         raise Invalid(f"The trace {path} is no CSV text: {error.reason}.") from error
     except csv.Error as error:
         raise Invalid(f"The trace {path} is no CSV: {error}.") from error
-
-
-def opened(path: Path) -> IO[str]:
-    """The text of a trace, gzip'd or not."""
-    return gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="")
 
 
 def _read(file: Iterator[str], name: str, time_column: str, count_column: str) -> Trace:

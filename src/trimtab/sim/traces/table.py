@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import math
-import zlib
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, tzinfo
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import numpy as np
 from msgspec import Struct
@@ -18,7 +17,6 @@ from trimtab.errors import Invalid
 from trimtab.jobs.loadtest.traces import is_number, opened
 from trimtab.sim.load import Floats
 
-T = TypeVar("T")
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 MOST_ROWS: Final = 200_000_000
 _UNITS: Final = {"_ms": 1e-3, "_us": 1e-6, "_ns": 1e-9}
@@ -42,7 +40,8 @@ class Table(Struct, frozen=True):
 
 def header_of(path: Path) -> list[str]:
     """The names of the columns. Raises Invalid."""
-    return _guarded(path, lambda rows: _header(rows, path.name))
+    with opened(path) as file:
+        return _header(csv.reader(file), path.name)
 
 
 def read_table(
@@ -52,19 +51,8 @@ def read_table(
 
     Raises Invalid.
     """
-    return _guarded(path, lambda rows: _table(rows, path.name, times, numbers, words, zone))
-
-
-def _guarded(path: Path, read: Callable[[Any], T]) -> T:
-    try:
-        with opened(path) as file:
-            return read(csv.reader(file))
-    except (OSError, EOFError, zlib.error) as error:
-        raise Invalid(f"The trace {path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
-    except UnicodeDecodeError as error:
-        raise Invalid(f"The trace {path} is no CSV text: {error.reason}.") from error
-    except csv.Error as error:
-        raise Invalid(f"The trace {path} is no CSV: {error}.") from error
+    with opened(path) as file:
+        return _table(csv.reader(file), path.name, times, numbers, words, zone)
 
 
 def _header(rows: Iterator[list[str]], name: str) -> list[str]:
