@@ -263,6 +263,33 @@ async def test_what_the_nursery_has_learned_is_in_the_next_spares(
     assert await born(engine, "t", house) not in before
 
 
+SLOW = """
+import os, time
+if os.path.exists("FOLDER/tried"):  # by a trial, in a child: this is the nursery
+    while not os.path.exists("FOLDER/go"):
+        time.sleep(0.01)
+open("FOLDER/tried", "w").close()
+"""
+
+
+async def test_spares_without_what_was_learned_leave_before_the_rest_is_learned(
+    house: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "tt_first.py").write_text("")
+    (tmp_path / "tt_slow.py").write_text(SLOW.replace("FOLDER", str(tmp_path)))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    house.end_nursery()
+    house.start_nursery()
+    engine = await first(house)
+    await born(engine, "s", house, runtime=Runtime(imports=("tt_first", "tt_slow")))
+    before = await some_spares(house)
+    await eventually(lambda: "imported module=tt_first" in house.nursery_log(), house)
+    await eventually(lambda: before.isdisjoint(named_spares(house)), house)
+    assert "imported module=tt_slow" not in house.nursery_log()
+    (tmp_path / "go").write_text("")
+    await eventually(lambda: "imported module=tt_slow" in house.nursery_log(), house)
+
+
 async def test_a_launch_too_long_for_one_message_is_forked(house: House) -> None:
     engine = await first(house)
     waiting = await some_spares(house)

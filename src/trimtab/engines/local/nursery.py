@@ -307,11 +307,11 @@ class Nursery:
             module = self._to_import.popleft()
             if module in self._learned_with:
                 import_all([module])
+                self._spares.retire()  # they were forked without it, and what comes next may take seconds
             else:
                 import_step(module)
             if not self._to_import:
                 self._learned_with.clear()
-                self._spares.retire()  # they were forked without it
         else:
             self._learner.step([*self._own_fds()], urgent=bool(self._learn_waiters))
         if not self._to_import and not self._learner.busy:
