@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from many_models import named, trained
-from test_multi_model import Callers, ask, wait_until
+from test_multi_model import Callers, ask
 
 from trimtab.testing.artifacts import archive, script
 from trimtab.testing.server import ROLE, Trimtab
+from trimtab.testing.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
