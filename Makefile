@@ -6,6 +6,9 @@ UV := $(BIN)/uv pip install --quiet --require-hashes --python
 TORCH := torch==2.13.0
 CLIENTS := .venvs/sagemaker2 .venvs/sagemaker3 .venvs/awscli
 
+# The tests start hundreds of processes: none should compile anew what the one before it has compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-documents test test-quick test-docs lint types imports docs bench soak clients torch-env lock wheel clean
 
