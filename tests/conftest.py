@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -10,6 +11,21 @@ from trimtab.testing.postgresql import PostgresServer, postgres_server, programs
 
 settings.register_profile("trimtab", parent=settings(), deadline=None)
 settings.load_profile("trimtab")
+
+
+HERE = Path(__file__).parent
+LONGEST_FIRST = ("acceptance", "integration")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long come first: processes that share the files (`make test`) then end at about the same time."""
+
+    def rank(item: pytest.Item) -> int:
+        folder = item.path.relative_to(HERE).parts[0]
+        return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)
+
+    items.sort(key=rank)
 
 
 def pytest_collection_finish() -> None:
