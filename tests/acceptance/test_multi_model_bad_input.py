@@ -96,6 +96,7 @@ class TestArtifacts:
             (b"", "is empty"),
             (archive(readme_txt="no model in here"), "no model"),
         ],
+        ids=["no archive", "cut off", "empty", "no model"],
     )
     def test_archives_that_hold_no_model(self, trimtab: Trimtab, many: str, name: str, data: bytes, says: str) -> None:
         trimtab.put_model(many, f"{name}.tar.gz", data)
