@@ -15,7 +15,6 @@ from trimtab.metrics.store import MetricKey, Sample
 from trimtab.resources.scaling import ScalableTarget
 
 CLOSES_S: Final = 0.15  # after its end, a second's last levels are here: gateways tell ten times a second at least
-_TOLD_EVERY_S: Final = 0.2  # what was quiet for longer had nothing in hand
 
 
 class _Hand(Struct):
@@ -48,8 +47,6 @@ class SignalMeter:
         if hand is None or not 0 <= now_s - hand.last_s < 10.0:  # new, or the wall clock has jumped
             hand = self._hands[place] = _Hand(now_s, float(total.now), {})
             return
-        if hand.now == 0 and now_s - hand.last_s > _TOLD_EVERY_S:
-            hand.until(now_s - _TOLD_EVERY_S / 2, 0.0)
         hand.until(now_s, total.in_hand)
         hand.now = float(total.now)
 
