@@ -115,8 +115,8 @@ class Signalled:
         )
 
     def _note(self, now_s: float) -> int:
-        """What is in hand, and was since the last look. Nobody looks while nothing comes (`Signaller`): that silence was
-        empty, and counts as that, or the first request after an hour would stand for an hour's load."""
+        """What is in hand, and was since the last look. Nobody looks while nothing comes (`Signaller`): that silence
+        was empty, and counts as that, or the first request after an hour would stand for an hour's load."""
         now, span_s = self._source.in_hand, now_s - self._looked_s
         newest_s = min(span_s, LOOK_EVERY_S)
         self._held_s += now * newest_s + self._now * (span_s - newest_s)

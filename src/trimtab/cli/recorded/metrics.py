@@ -87,21 +87,6 @@ class Metrics:
             request["NextToken"] = page["NextToken"]
 
 
-def arrivals_of(metrics: Metrics, *, is_async: bool) -> list[float]:
-    """Requests that came in each period. Asynchronous ones: those that ended, and what the backlog grew by."""
-    if not is_async:
-        return [value or 0.0 for value in metrics.series(SAGEMAKER, "Invocations", "Sum")]
-    ended = metrics.series(SAGEMAKER, "InvocationsProcessed", "Sum")
-    backlog = metrics.series(SAGEMAKER, "ApproximateBacklogSize", "Average")
-    came: list[float] = []
-    before = 0.0
-    for over, size in zip(ended, backlog, strict=True):
-        now = size if size is not None else 0.0
-        came.append(max(0.0, (over or 0.0) + now - before))
-        before = now
-    return came
-
-
 def service_s(metrics: Metrics, points: int) -> list[float] | None:
     """Even quantiles of what a request took, without waiting for a replica: from when it was sent to one until its
     answer was there, and what the gateway needs beside. None where no request was answered.
