@@ -9,7 +9,6 @@ from trimtab.wire.signals import Level
 EVERY_S: Final = 0.1  # while anything is in hand or happens
 _PART: Final = 4  # a change of one in so many is told without waiting for that
 _LEAST_BUSY_S: Final = 1e-6  # less is rounding
-LOOK_EVERY_S: Final = 0.02  # while it is looked at: a call that ends the silence came so long before it is seen
 
 
 class Source(Protocol):
@@ -41,15 +40,14 @@ class Source(Protocol):
 class Signalled:
     """Call `look` often; when it says so, send what `tell` makes. Counters count from the making of this."""
 
-    __slots__ = ("_endpoint", "_held_s", "_looked_s", "_now", "_source", "_start", "_told_s", "_variant", "told")
+    __slots__ = ("_endpoint", "_looks", "_seen", "_source", "_start", "_told_s", "_variant", "told")
 
     def __init__(self, endpoint: str, variant: str, source: Source, now_s: float) -> None:
         self._endpoint, self._variant = endpoint, variant
         self._source = source
         self._start = (*source.counted(), source.busy_so_far_s())
-        self._held_s = 0.0  # request-seconds in hand since a level was told
-        self._now = 0  # in hand when it was looked at last
-        self._looked_s = self._told_s = now_s
+        self._seen = self._looks = 0
+        self._told_s = now_s
         self.told = Level(
             endpoint=endpoint, variant=variant, in_hand=0.0, now=0, waiting=0, arrived=0, ended=0, busy_s=0.0
         )
@@ -57,7 +55,9 @@ class Signalled:
     def look(self, now_s: float) -> bool:
         """Note what is in hand; whether it is time to tell."""
         source, told = self._source, self.told
-        now = self._note(now_s)
+        now = source.in_hand
+        self._seen += now
+        self._looks += 1
         change = abs(now - told.now)
         if change and change * _PART >= told.now:
             return True
@@ -82,13 +82,12 @@ class Signalled:
     def tell(self, now_s: float) -> Level:
         """What is to be sent, and is taken to be."""
         source = self._source
-        now = self._note(now_s)
+        now = source.in_hand
         arrived, ended, busy_s = self._counted()
-        span_s = now_s - self._told_s
         self.told = Level(
             endpoint=self._endpoint,
             variant=self._variant,
-            in_hand=self._held_s / span_s if span_s > 0 else float(now),
+            in_hand=self._seen / self._looks if self._looks else float(now),
             now=now,
             waiting=source.waiting,
             arrived=arrived,
@@ -96,7 +95,8 @@ class Signalled:
             busy_s=busy_s,
             oldest_s=source.starving_s(),
         )
-        self._held_s, self._told_s = 0.0, now_s
+        self._seen = self._looks = 0
+        self._told_s = now_s
         return self.told
 
     def tell_last(self) -> Level:
@@ -113,15 +113,6 @@ class Signalled:
             busy_s=busy_s,
             over=True,
         )
-
-    def _note(self, now_s: float) -> int:
-        """What is in hand, and was since the last look. Nobody looks while nothing comes (`Signaller`): that silence
-        was empty, and counts as that, or the first request after an hour would stand for an hour's load."""
-        now, span_s = self._source.in_hand, now_s - self._looked_s
-        newest_s = min(span_s, LOOK_EVERY_S)
-        self._held_s += now * newest_s + self._now * (span_s - newest_s)
-        self._now, self._looked_s = now, now_s
-        return now
 
     def _counted(self) -> tuple[int, int, float]:
         """Arrived, ended and busy since this was made."""

@@ -13,13 +13,14 @@ import msgspec
 
 from trimtab import logs
 from trimtab.gateway.gateway import Gateway
-from trimtab.gateway.signalled import LOOK_EVERY_S, Signalled, Source
+from trimtab.gateway.signalled import Signalled, Source
 from trimtab.gateway.variant import Variant
 from trimtab.wire.signals import LEVELS_MOST, Level, Signal
 from trimtab.wire.sized import sized
 
 logger = logging.getLogger(__name__)
 
+_LOOK_EVERY_S: Final = 0.02
 _SHARE: Final = 0.05  # of this process's time for looking: with very many variants, it looks more rarely
 _RETRY_S: Final = 0.05
 _UNSENT_BYTES: Final = 1 << 16  # control is slow: what it has not read says enough, and newer levels wait
@@ -172,7 +173,7 @@ class Signaller:
 
     # --- time ----------------------------------------------------------------------------------------------------
 
-    def _look_later(self, after_s: float = LOOK_EVERY_S) -> None:
+    def _look_later(self, after_s: float = _LOOK_EVERY_S) -> None:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(after_s, self._turn)
 
@@ -186,7 +187,7 @@ class Signaller:
         began_s = self._now_s()
         self.look()
         if self._active:
-            self._look_later(max(LOOK_EVERY_S, (self._now_s() - began_s) / _SHARE))
+            self._look_later(max(_LOOK_EVERY_S, (self._now_s() - began_s) / _SHARE))
 
 
 class _Link(asyncio.Protocol):

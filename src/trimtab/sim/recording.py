@@ -13,14 +13,13 @@ from trimtab.control.scaling.entries import Began, Entry, time_of
 from trimtab.errors import Invalid
 from trimtab.policies.scaling.decisions import Decision, Rules
 from trimtab.policies.scaling.inputs import Load, Scheduled
-from trimtab.policies.scaling.windows import TOLD_WITHIN_S
+from trimtab.policies.scaling.windows import SILENT_S, TOLD_WITHIN_S
 from trimtab.sim.arrivals import Counted
 from trimtab.sim.trial import Machine, Trial, under_orders
 
 START_S: Final = 0.05  # of a replica, where none was measured
 _LEAST_S: Final = 1.0
-_SILENCE_S: Final = 0.15  # gateways tell ten times a second while there is anything to tell
-_PART: Final = 4  # and at their next look (TOLD_WITHIN_S) when what is in hand has changed by one in so many
+_PART: Final = 4  # gateways tell within TOLD_WITHIN_S that what is in hand has changed by one in so many
 
 
 class Recording(Struct, frozen=True, kw_only=True):
@@ -92,7 +91,7 @@ def counted(loads: Sequence[Load]) -> tuple[list[float], list[int]]:
 def _came_just_now(before: Load, after: Load) -> bool:
     """Whether what came between them was not there when gateways looked the time before: they would have told."""
     would_tell = before.now < _PART and after.ended == before.ended
-    return would_tell or after.at_s - before.at_s > _SILENCE_S
+    return would_tell or after.at_s - before.at_s > SILENT_S
 
 
 def whole_loads(entries: Sequence[Entry]) -> tuple[Load, ...]:

@@ -53,11 +53,11 @@ def test_a_signal_is_the_mean_of_its_second_per_replica_that_is_wanted() -> None
     assert metric(meter, NOW_S + 2) == 0.0
 
 
-def test_what_was_in_hand_counts_for_the_time_since_the_last_level() -> None:
+def test_what_was_quiet_had_nothing_in_hand() -> None:
     meter = SignalMeter(lambda: True)
     meter.level(PLACE, total(1.0, 0), NOW_S + 0.1)
-    meter.level(PLACE, total(0.25, 10), NOW_S + 0.9)  # after 0.8 s in which nothing was told: its last 20 ms
-    assert metric(meter, NOW_S) == pytest.approx(0.25 * 0.8 + 10 * 0.1)
+    meter.level(PLACE, total(10.0, 10), NOW_S + 0.9)  # after 0.8 s in which nothing was told
+    assert metric(meter, NOW_S) == pytest.approx(10 * 0.02 + 10 * 0.1)
 
 
 def test_a_variant_that_nobody_told_of_is_idle_but_without_gateways_nothing_is_known() -> None:
