@@ -271,7 +271,7 @@ class Scaled:
             Load(
                 at_s=now_s, capacity=self.wanted, ready=self.station.ready, in_hand=mean, now=int(whole[b.HAND]),
                 waiting=int(whole[b.QUEUED]), arrived=int(whole[b.ARRIVED]), ended=int(whole[b.ENDED]),
-                work_s=float(seconds[b.BUSY_S]), start_s=self.station.start_s,
+                work_s=self.station.busy_s, start_s=self.station.start_s,
             )
         )  # fmt: skip
 

@@ -6,20 +6,22 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from trimtab.cli.recorded.arriving import Came, came_of, counts_of, dispersion_of, spread
 from trimtab.cli.recorded.finding import Found, ModelFound
-from trimtab.cli.recorded.metrics import service_s
+from trimtab.cli.recorded.metrics import in_work_s, service_s
 from trimtab.cli.recorded.writing import Recorded, write
 from trimtab.cli.render import CliError
 from trimtab.cli.simulating.running import loaded
 from trimtab.control.scaling.entries import Began
 from trimtab.policies.scaling.decisions import Rules
 from trimtab.policies.scaling.inputs import Load
+from trimtab.resources.cost import Part
 from trimtab.resources.metric_query import MetricStat
 from trimtab.resources.scaling import SIGNAL_EVENT, ScalableTarget, ScalingPolicy, TargetTracking
 from trimtab.sim.simulate import simulate
-from trimtab.sim.world import Mode
+from trimtab.sim.world import Architecture, Mode
 
 START_S = 1_767_571_200
 
@@ -58,6 +60,17 @@ def test_what_a_request_takes_is_from_sent_until_answered_and_what_the_gateway_n
     took = service_s(FakeMetrics(whole=whole), 101)
     assert took[0] == pytest.approx((10_000 + 500) / 1e6)
     assert took[100] == pytest.approx((10_100 + 500) / 1e6)
+
+
+def test_an_asynchronous_request_takes_its_place_for_as_long_as_it_is_in_work():
+    whole = {
+        "TimeInWork": lambda stat: 120_500 if stat == "Average" else 120_000 + 10 * percent(stat),
+        "ModelLatency": lambda stat: 100_500,
+    }
+    took, beside = in_work_s(FakeMetrics(whole=whole), 101)
+    assert (took[0], took[100]) == (pytest.approx(0.12), pytest.approx(0.121))
+    assert beside == pytest.approx(0.02)
+    assert in_work_s(FakeMetrics(whole={"ModelLatency": lambda stat: 1.0}), 101) is None
 
 
 def test_a_quick_models_own_time_counts_since_requests_wait_beside_it():
@@ -174,6 +187,28 @@ def test_a_recorded_endpoint_is_a_scenario_with_as_many_requests_in_each_second(
     assert simulate(scenario, scenario.architectures[0]).served[0].answered == 8
     with pytest.raises(CliError, match="is there already"):
         write(recorded(found, [1]), tmp_path / "live.yaml", slo="", force=False)
+
+
+def test_what_is_done_beside_the_replica_is_part_of_the_scenario(tmp_path):
+    found = Found(
+        endpoint="queued",
+        variant="blue",
+        mode=Mode.ASYNC,
+        instance_type="ml.m5.large",
+        count=0,
+        least=0,
+        most=2,
+        start_s=0.1,
+    )
+    given = replace(recorded(found, [10, 0, 0]), beside_s=0.005)
+    write(given, tmp_path / "queued.yaml", slo="", force=False)
+    scenario = loaded(tmp_path / "queued.yaml").scenario
+    (work,) = scenario.workloads[0].work.values()
+    assert (work.beside_s, work.mean_s) == (0.005, pytest.approx(0.02))
+    endpoint = scenario.architectures[0].endpoints[0]
+    outcome = simulate(scenario, Architecture(name="always on", endpoints=(replace(endpoint, initial_replicas=1),)))
+    assert outcome.served[0].answered == 10
+    assert outcome.used[0].parts[Part.SERVING] == pytest.approx(10 * 0.015, rel=0.15)
 
 
 def test_models_of_a_multi_model_endpoint_are_workloads_of_their_own(tmp_path):

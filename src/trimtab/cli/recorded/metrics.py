@@ -87,6 +87,20 @@ class Metrics:
             request["NextToken"] = page["NextToken"]
 
 
+def in_work_s(metrics: Metrics, points: int) -> tuple[list[float], float] | None:
+    """Of asynchronous requests: even quantiles of how long one has its place among those in work, and for how much of
+    that its replica has nothing to do on average: while it is taken out of the queue, its input fetched, its output
+    written. None where no request has ended."""
+    parts = [100 * place / (points - 1) for place in range(points)]
+    stats = ["Minimum", *(f"p{part:g}" for part in parts[1:-1]), "Maximum"]
+    found = metrics.whole([(TRIMTAB, "TimeInWork", stat) for stat in stats])
+    known = [value / 1e6 for value in found if value is not None]
+    mean_us, model_us = metrics.whole([(TRIMTAB, "TimeInWork", "Average"), (SAGEMAKER, "ModelLatency", "Average")])
+    if len(known) < points or mean_us is None or model_us is None:
+        return None
+    return known, max(0.0, mean_us - model_us) / 1e6
+
+
 def service_s(metrics: Metrics, points: int) -> list[float] | None:
     """Even quantiles of what a request took, without waiting for a replica: from when it was sent to one until its
     answer was there, and what the gateway needs beside. None where no request was answered.

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from trimtab.cli.recorded.arriving import MOST_REQUESTS, Came, came_of
 from trimtab.cli.recorded.finding import Found
-from trimtab.cli.recorded.metrics import service_s
+from trimtab.cli.recorded.metrics import in_work_s, service_s
 from trimtab.cli.render import CliError
 from trimtab.jobs.loadtest.quantities import seconds_text
 from trimtab.sim.world import Mode
@@ -38,18 +38,23 @@ class Recorded(Struct, frozen=True, kw_only=True):
     end_s: int
     came: Came
     took_s: list[float]
+    beside_s: float = 0.0  # of it, the replica had nothing to do: S3 and the queue of asynchronous requests
 
     @classmethod
     def of(cls, metrics: Metrics, found: Found, entries: Sequence[Entry] = ()) -> Recorded:
         """From the metrics, and from the journal's entries of that time. CliError where there was no request."""
         came = came_of(metrics, entries, is_async=found.mode is Mode.ASYNC)
-        took_s = service_s(metrics, POINTS)
+        took_s, beside_s = service_s(metrics, POINTS), 0.0
+        if found.mode is Mode.ASYNC and (known := in_work_s(metrics, POINTS)) is not None:
+            took_s, beside_s = known
         if not came.total or took_s is None:
             raise CliError(
                 f"{found.endpoint} / {found.variant} has answered nothing in that time: there is nothing to record.",
                 "Another time: --last 1d, or --from and --to. Metrics of a second appear a moment after it.",
             )
-        return cls(found=found, start_s=metrics.start_s, end_s=metrics.end_s, came=came, took_s=took_s)
+        return cls(
+            found=found, start_s=metrics.start_s, end_s=metrics.end_s, came=came, took_s=took_s, beside_s=beside_s
+        )
 
     @property
     def requests(self) -> int:
@@ -73,7 +78,7 @@ class Recorded(Struct, frozen=True, kw_only=True):
             "endpoint": found.endpoint, "variant": found.variant, "mode": found.mode.value,
             "requests": self.requests, "from_s": self.start_s, "to_s": self.end_s,
             "told_by_signals_s": self.came.told_s, "dispersion": self.came.dispersion,
-            "work_quantiles_s": self.took_s,
+            "work_quantiles_s": self.took_s, "work_beside_s": self.beside_s,
             "start_s": found.start_s, "notes": list(found.notes),
         }  # fmt: skip
 
@@ -123,7 +128,9 @@ def _scenario(recorded: Recorded, trace: str, slo: str) -> str:
 
     found = recorded.found
     quantiles = [_seconds(value) for value in recorded.took_s]
-    work = {"quantiles": quantiles, "slots": found.slots}
+    work: dict[str, Any] = {"quantiles": quantiles, "slots": found.slots}
+    if recorded.beside_s:
+        work["beside"] = _seconds(recorded.beside_s)
     models = found.models
     chosen = {model.name for model in models}
     workloads: dict[str, Any] = {}
