@@ -233,7 +233,7 @@ def test_spot_queue_timeout_and_drain_stay_whatever_is_searched() -> None:
     (then,) = found.after.architecture.endpoints
     assert then.instance_type == "ml.small"
     assert (then.is_spot, then.queue, then.timeout_s, then.drain_s, then.start_s) == (True, 50, 30.0, 5.0, 60.0)
-    assert lines(found.settings) == ["fraud: keeps start (60 s), drain (5 s), queue (50), timeout (30 s), spot (yes)"]
+    assert lines(found.settings) == ["fraud: keeps drain (5 s), queue (50), timeout (30 s), spot (yes)"]
 
 
 def test_what_a_mode_does_not_have_is_said() -> None:

@@ -117,8 +117,9 @@ def _notes(scenario: Scenario, searcher: Searcher, limits: Limits) -> list[str]:
             "how long an instance takes to start is not told by any endpoint:"
             f" {START_S[limits.where]:g} s and the load of its model are assumed (--start)"
         )
-    if searcher.struck and Mode.BATCH in limits.modes:
-        notes.append(f"{', '.join(sorted(searcher.struck))}: batch was not tried, as faults of it cannot be simulated")
+    late = ", ".join(one.name for one in scenario.workloads if one.may_wait and one.name in searcher.struck)
+    if late and Mode.BATCH in limits.modes:
+        notes.append(f"{late}: batch was not tried, as faults of it cannot be simulated")
     notes += [f"{name} has no price in {scenario.region} and was left out" for name in sorted(searcher.unpriced)]
     return notes
 
@@ -126,6 +127,7 @@ def _notes(scenario: Scenario, searcher: Searcher, limits: Limits) -> list[str]:
 def _side(name: str, trials: Sequence[Trial], scenario: Scenario, pricing: Pricing) -> Side:
     """The architecture of these endpoints. They share nothing: what became of each alone is what becomes of all."""
     order = {workload.name: place for place, workload in enumerate(scenario.workloads)}
+    trials = sorted(trials, key=lambda trial: min(order[name] for name in trial.serving.workloads))
     served = sorted((one for trial in trials for one in trial.outcome.served), key=lambda one: order[one.workload])
     outcome = Outcome(
         architecture=name,
