@@ -343,6 +343,16 @@ def test_faults_that_a_mode_does_not_have_neither_end_the_plan_nor_flatter_batch
     assert any("batch was not tried" in note for note in found.notes)
 
 
+def test_modes_that_were_not_tried_are_said_with_the_reason() -> None:
+    workloads = [a_workload(name, memory_bytes=0) for name in "abcdef"]
+    notes = planned(a_scenario(*workloads, before=tuple(an_endpoint(name) for name in "abcdef")), Limits()).notes
+    assert (
+        "a, b, c, d and 2 more: not tried as multi-model or serverless: how much memory its model takes is not known"
+        in notes
+    )
+    assert "a, b, c, d and 2 more: not tried as async or batch: its callers wait for the answer" in notes
+
+
 def test_further_architectures_of_a_scenario_are_said_to_be_left_alone() -> None:
     scenario = a_scenario(a_workload(), before=(an_endpoint(),))
     scenario = replace(scenario, architectures=(*scenario.architectures, Architecture(name="other", endpoints=())))
