@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -59,6 +60,9 @@ def audit(
     if html is not None:
         must_be_writable(html)
     found, account = _read(profile, region, days, tuple(resilient or ()))
+    for pattern in resilient or ():
+        if not any(fnmatchcase(endpoint.name, pattern) for endpoint in account.endpoints):
+            say(f"note: --resilient {pattern}: no endpoint has such a name")
     if html is not None:
         from trimtab.advisor.audit.report import report
 

@@ -113,7 +113,7 @@ def _none_like_that(known: Book, region: str, use: Use, most_usd: float | None, 
         return CliError(f"No instance type has {wanted!r}.", f"--accelerator is any, gpu, cpu, or {', '.join(names)}.")
     least = min(alike, key=lambda place: place.usd)
     return CliError(
-        f"No such instance type costs at most ${most_usd:g} an hour; the cheapest is {least.instance_type}, "
+        f"No instance type like that costs at most ${most_usd:g} an hour; the cheapest is {least.instance_type}, "
         f"${least.usd:,.4g}."
     )
 

@@ -77,7 +77,7 @@ def _nothing(known: Book, pattern: str, region: str) -> CliError:
     if region and region not in regions:
         return CliError(f"There is no list of the region {region}; there are {', '.join(regions)}.")
     of = f" with {pattern!r} in its name" if pattern else ""
-    return CliError(f"No price is listed of anything{of} like that.", "`trimtab prices list` shows all.")
+    return CliError(f"No price is known of anything{of} like that.", "`trimtab prices list` shows all.")
 
 
 @prices.command()

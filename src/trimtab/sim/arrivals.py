@@ -164,8 +164,8 @@ class Rates(Struct, frozen=True, kw_only=True):
     def _pieces(self, first: int, last: int) -> Iterator[tuple[Floats, Floats]]:
         """Of these steps, the mean gaps until each edge of time, and the edges. A step of more requests than a chunk
         has is cut: a constant rate is one step, however long."""
-        reached = np.concatenate([[0.0], np.cumsum(self.rate[first:last] * self.step_s)])
-        edges = self.start_s + (first + np.arange(last - first + 1)) * self.step_s
+        reached: Floats = np.concatenate([[0.0], np.cumsum(self.rate[first:last] * self.step_s)])
+        edges: Floats = self.start_s + np.arange(first, last + 1, dtype=np.float64) * self.step_s
         count = ceil(float(reached[-1]) / CHUNK)
         if last - first > 1 or count <= 1:
             yield reached, edges

@@ -55,7 +55,7 @@ def test_the_table_has_a_row_for_each_and_a_total(capsys: pytest.CaptureFixture[
     head, first, second, total, *_ = printed.splitlines()
     assert head.split()[:6] == ["ENDPOINT", "VARIANT", "COST", "SERVING", "HEADROOM", "IDLE"]
     assert "ROLLOUT" in head
-    assert first.split() == ["b", "main", "$1.20", "0%", "-", "-", "100%", "1.00", "2,000", "$0.6000", "$12,000.00"]
+    assert first.split() == ["b", "main", "$1.20", "<1%", "-", "-", "100%", "1.00", "2,000", "$0.6000", "$12,000.00"]
     assert second.split() == ["a", "blue", "$0.4000", "25%", "75%", "-", "-", "1.00", "2,000", "$0.2000", "-"]
     assert total.split()[:2] == ["total", "$1.60"]
     assert "What runs now costs $0.1150 an hour." in printed
