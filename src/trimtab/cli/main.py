@@ -14,6 +14,7 @@ from trimtab.cli.render import CliError, debugging, say, say_error
 from trimtab.errors import TrimtabError
 
 _OTHER_KEYS = 'The keys are not this trimtab\'s. Run `eval "$(trimtab env)"`, or name its --data-dir.'
+_NOT_OURS = ("signature we calculated does not match", "security token included in the request is invalid")
 INTERRUPTED = 130  # what a shell expects after Ctrl-C
 
 
@@ -111,7 +112,7 @@ def _hint(error: TrimtabError) -> str:
     if error.reason == "Unreachable":
         return "Start a trimtab with `trimtab serve`; `trimtab doctor` says what is wrong with this machine."
     code = getattr(error, "code", "")
-    if "signature we calculated does not match" in str(error):
+    if any(said in str(error) for said in _NOT_OURS):  # services differ in the code that they give it
         return _OTHER_KEYS
     if code in ("AccessDeniedException", "AccessDenied", "Denied"):
         return "`trimtab keys` shows what the key may do."
