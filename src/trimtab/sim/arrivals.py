@@ -27,8 +27,8 @@ _MOST_SHAPE: Final = 1e6  # of a Gamma distribution: it is as good as regular
 
 class Times(Struct, frozen=True, kw_only=True):
     """Requests at known moments (seconds since the epoch, in order). `uniform`: each one's draw, where it is known.
-    Where it is not, draws are spread evenly over those that there are: all of them together take the same with any seed.
 
+    Where it is not, draws are spread evenly over the requests: all of them together take the same with any seed.
     Invalid for moments out of order, or outside of [start_s, end_s].
     """
 
