@@ -1,6 +1,6 @@
 """The simulator against what it is a model of: recorded scenarios, run live twice and then simulated.
 
-    python -m benchmarks.sim_vs_live [--cases step,diurnal,models,backlog,ocr] [--seconds 40] [--seeds 10] [--json FILE]
+    python -m benchmarks.sim_vs_live [--cases step,diurnal,models,backlog,ocr] [--seconds 30] [--seeds 10] [--json FILE]
 
 A real `trimtab serve` that asks for no signatures. Each case is driven twice by an open-loop client at the same moments
 (a Poisson process; latency counts from when a request was due); `trimtab record` makes a scenario of each time, and that
@@ -16,7 +16,7 @@ is simulated, once for each seed (what a request takes is drawn; so is when it c
 Compared are the bill (the ledger's), replica-seconds, p50 and p99: each simulation with the run that it was recorded of.
 Live against live tells how much of a difference is chance. `trimtab replay` then gives the reducer all recorded inputs
 again: its decisions must be the same. Goals: bill and replica-seconds within 2 %, p50 within 5 %, p99 within 10 %, or
-within 1.5 times what the two live runs differ by. Ends with 1 where one is missed. 11 minutes by default.
+within 1.5 times what the two live runs differ by. Ends with 1 where one is missed. 11 minutes by default, at most.
 """
 
 from __future__ import annotations
@@ -254,7 +254,7 @@ def conclude(all_found: Sequence[dict[str, Any]]) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", default=",".join(CASES))
-    parser.add_argument("--seconds", type=float, default=40.0)
+    parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
