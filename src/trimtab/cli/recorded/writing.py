@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from msgspec import Struct
 
+from trimtab.cli.files import must_be_writable, write_whole
 from trimtab.cli.recorded.arriving import MOST_REQUESTS, Came, came_of
 from trimtab.cli.recorded.finding import Found
 from trimtab.cli.recorded.metrics import in_work_s, service_s
@@ -89,10 +90,9 @@ def write(recorded: Recorded, path: Path, *, slo: str, force: bool) -> list[Path
     for one in (path, trace):
         if one.exists() and not force:
             raise CliError(f"{one} is there already.", "--force overwrites it; -o writes another.")
-        if not one.absolute().parent.is_dir():
-            raise CliError(f"The folder of {one} is not there.")
-    trace.write_bytes(gzip.compress(_trace(recorded).encode(), mtime=0))
-    path.write_text(_scenario(recorded, trace.name, slo), encoding="utf-8")
+        must_be_writable(one)
+    write_whole(trace, gzip.compress(_trace(recorded).encode(), mtime=0))
+    write_whole(path, _scenario(recorded, trace.name, slo))
     return [path, trace]
 
 
