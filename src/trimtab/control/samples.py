@@ -155,6 +155,8 @@ class SampleMaker:
         add(TRIMTAB, "QueueTime", queue)
         add(TRIMTAB, "ComputeTime", _merged(version.compute_time for version in versions))
         add(TRIMTAB, "BatchSize", batch_sizes(versions))
+        add(TRIMTAB, "RequestBytes", _merged(version.request_bytes for version in versions))
+        add(TRIMTAB, "ResponseBytes", _merged(version.response_bytes for version in versions))
 
     def idle(
         self, endpoint: str, variant: str, start_s: int, *, asynchronous: bool = False, provisioned: bool = False

@@ -209,6 +209,8 @@ METRICS: Final = (
         "Count",
         "Requests in a batch; SampleCount is the number of batches, Sum that of batched requests.",
     ),
+    Metric(TRIMTAB, "RequestBytes", "Bytes", "Body of a request, of answers without error; asynchronous: its input."),
+    Metric(TRIMTAB, "ResponseBytes", "Bytes", "Body of an answer without error, streamed or whole."),
     Metric(
         TRIMTAB,
         "BilledDuration",

@@ -11,6 +11,7 @@ N = TypeVar("N", int, float)
 
 _TALLIES: Final = (
     "latency", "model_latency", "queue_time", "compute_time", "first_chunk", "first_chunk_model", "billed_ms",
+    "request_bytes", "response_bytes",
 )  # fmt: skip
 _VERSION_COUNTS: Final = ("ended", "client_faults", "server_faults", "model_faults", "broken_streams", "wasted_us",
                    "input_tokens", "output_tokens")  # fmt: skip

@@ -50,6 +50,11 @@ class Reader:
         return self._login.region
 
     @property
+    def is_aws(self) -> bool:
+        """Whether AWS itself answers: what only trimtab has need not be asked for there."""
+        return self._login.is_of_aws("cloudwatch")
+
+    @property
     def unseen(self) -> tuple[Unseen, ...]:
         """All that could not be looked at so far."""
         with self._lock:
