@@ -38,6 +38,12 @@ def plan(
     min_replicas: Annotated[int, typer.Option(min=1, help="Of a real-time endpoint; 2 outlive an instance.")] = 1,
     max_replicas: Annotated[int, typer.Option(min=1, help="Of any endpoint.")] = 64,
     no_zero: Annotated[bool, typer.Option("--no-zero", help="No real-time endpoint may go to no replicas.")] = False,
+    start: Annotated[
+        str,
+        typer.Option(
+            help="Of an instance, where no endpoint tells it: 4m.", show_default="300s on AWS, 0.5s on trimtab"
+        ),
+    ] = "",
     write: Annotated[
         Path | None, typer.Option(help="Write the boto3 program that builds it: build.py.", show_default=False)
     ] = None,
@@ -56,15 +62,18 @@ def plan(
 
     from trimtab.cli.planning.reading import scenario_from
     from trimtab.cli.planning.show import show
+    from trimtab.sim.compiled import must_be_there
 
     for path in (write, html):
         if path is not None and not path.absolute().parent.is_dir():
             raise CliError(f"The folder of {path} is not there.")
-    given = _slo(slo)
+    must_be_there()
+    given, start_s = _slo(slo), _start_s(start)
     scenario, notes = scenario_from(source)
     if seed is not None:
         scenario = replace(scenario, seed=seed)
     limits = _limits(scenario, on, instance_type or [], min_replicas, max_replicas, to_zero=not no_zero)
+    limits = replace(limits, start_s=start_s)
     found = _planned(scenario, limits, given, workers, discount if commit else 0.0, quiet=as_json)
     found = replace(found, migration_usd=migration_usd, notes=(*notes, *found.notes))
     _write(found, write, html)
@@ -82,6 +91,20 @@ def _slo(text: str) -> Slo | None:
     from trimtab.sim.scenario.loading import slo_of
 
     return slo_of(text) if text else None
+
+
+def _start_s(text: str) -> float:
+    from trimtab.sim.scenario.quantities import Seconds, read_quantity
+
+    if not text:
+        return 0.0
+    try:
+        found = float(read_quantity(Seconds, text))
+    except ValueError as error:
+        raise CliError(f"--start is a time like 4m or 30s: {error}") from None
+    if found <= 0:
+        raise CliError("--start is more than 0.")
+    return found
 
 
 def _limits(

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from trimtab.cli.main import app
+from trimtab.sim import compiled
 
 SCENARIO = """
 name: two ways
@@ -87,3 +88,11 @@ def test_mistakes_are_told_without_a_trace(tmp_path, options, text, said):
     assert done.exit_code == 1
     assert said in done.output
     assert "Traceback" not in done.output
+
+
+def test_that_numba_is_not_installed_is_not_said_to_be_an_architectures_fault(tmp_path, monkeypatch):
+    monkeypatch.setattr(compiled, "find_spec", lambda name: None)
+    done = simulated(tmp_path)
+    assert done.exit_code == 1
+    assert compiled.MISSING in done.output.replace("\n", " ")
+    assert "architecture" not in done.output

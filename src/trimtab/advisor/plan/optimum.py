@@ -25,7 +25,7 @@ def with_bound(plan: Plan, pricing: Pricing, seed: int) -> Plan:
     left: list[str] = []
     for endpoint in plan.after.architecture.endpoints:
         used = _used(plan.after.outcome, endpoint)
-        usd = pricing.usd_per_hour(endpoint.instance_type, endpoint.mode) if endpoint.instance_type else None
+        usd = _usd(endpoint, pricing)
         if endpoint.mode not in _BOUNDED or len(endpoint.workloads) != 1 or usd is None:
             left.append(endpoint.name)
             continue
@@ -46,6 +46,12 @@ def with_bound(plan: Plan, pricing: Pricing, seed: int) -> Plan:
         return plan
     note = f"(Without {', '.join(left)}: there is no bound of shared, serverless and batch endpoints.)" if left else ""
     return replace(plan, bound=Bound(cost=int(least * MICRO / _HOUR_S), of=int(paid * MICRO / _HOUR_S), note=note))
+
+
+def _usd(endpoint: Serving, pricing: Pricing) -> float | None:
+    if not endpoint.instance_type:
+        return None
+    return pricing.usd_per_hour(endpoint.instance_type, endpoint.mode, is_spot=endpoint.is_spot)
 
 
 def _used(outcome: Outcome, endpoint: Serving) -> Used:
