@@ -24,7 +24,7 @@ from trimtab.testing.own_account import OWN_CASES, OWN_STORED_FAULTS, populate, 
 from trimtab.testing.server import PROGRAM, Trimtab
 
 DAYS = 8
-FEW = tuple(case for case in CASES if case.name in ("internal", "risk-eu", "risk-us", "risk-main", "scans"))
+FEW = tuple(case for case in CASES if case.name in ("internal", "risk-eu", "risk-us"))
 pytestmark = pytest.mark.slow
 
 
@@ -144,7 +144,7 @@ def test_plan_begins_with_an_audit_of_a_trimtab_and_builds_on_it(tmp_path: Path)
         assert planned.returncode == 0, planned.stderr
         plan = json.loads(planned.stdout)
         assert plan
-        assert "risk-main" in (tmp_path / "build.py").read_text()
+        assert "risk-eu" in (tmp_path / "build.py").read_text()
 
 
 # --- what changes the account ---------------------------------------------------------------------------------------

@@ -13,7 +13,17 @@ from botocore.parsers import ResponseParserError
 from trimtab.advisor.audit.reading.login import CONCURRENCY, Login
 from trimtab.advisor.finding import Unseen
 
-_THROTTLED: Final = frozenset({"Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded"})
+_THROTTLED: Final = frozenset(
+    {
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "TooManyRequestsException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "SlowDown",  # S3
+    }
+)
 _FAILURES: Final = (ClientError, BotoCoreError, ResponseParserError)
 _UNSUPPORTED: Final = frozenset(
     {"UnknownOperationException", "UnsupportedOperationException", "NotSupported", "NotImplemented", "InvalidAction"}
