@@ -8,7 +8,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from trimtab.advisor.audit.reading.permissions import PERMISSIONS
 from trimtab.advisor.finding import Audit
 from trimtab.testing.account import CASES, Case, expected
 from trimtab.testing.account_stores import LOOSE, PRODUCTION, STORED_FAULTS
@@ -49,16 +50,20 @@ def account() -> Iterator[Trimtab]:
         yield server
 
 
-def run(server: Trimtab, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    server: Trimtab, *arguments: str, cwd: Path | None = None, key: tuple[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """A verb as a user gives it: with credentials and a URL, and nothing that says where the data lies."""
     env = {name: value for name, value in server.env.items() if name != "TRIMTAB_DATA_DIR"} | {"TRIMTAB_PRICES": ""}
+    if key is not None:
+        env |= {"AWS_ACCESS_KEY_ID": key[0], "AWS_SECRET_ACCESS_KEY": key[1]}
     return subprocess.run(
         [str(PROGRAM), *arguments], env=env, capture_output=True, text=True, timeout=110, cwd=cwd or os.getcwd()
     )
 
 
-def audit(server: Trimtab, *, days: int = DAYS) -> Audit:
-    done = run(server, "audit", "--json", "--days", str(days))
+def audit(server: Trimtab, *, key: tuple[str, str] | None = None) -> Audit:
+    done = run(server, "audit", "--json", "--days", str(DAYS), key=key)
     assert done.returncode == 0, done.stderr
     return msgspec.json.decode(done.stdout, type=Audit)
 
@@ -108,6 +113,31 @@ def test_the_table_of_a_trimtab_says_what_could_not_be_looked_at(account: Trimta
     assert "pricing: 4 x ml.m5.xlarge whatever comes" in done.stdout
     assert "4 things could not be looked at" in done.stdout
     assert "Image repositories" in done.stderr
+
+
+def key_for(server: Trimtab, name: str, actions: Iterable[str]) -> tuple[str, str]:
+    """An access key that may do no more."""
+    given = [part for action in sorted(actions) for part in ("--action", action)]
+    made = json.loads(server.cli("keys", "create", "--name", name, "--json", *given))
+    return made["id"], made["secret"]
+
+
+def test_the_least_policy_is_enough_for_a_key_of_trimtab(account: Trimtab, found: Audit) -> None:
+    (statement,) = json.loads(run(account, "audit", "--policy").stdout)["Statement"]
+    seen = audit(account, key=key_for(account, "auditor", statement["Action"]))
+    assert seen.unseen == found.unseen
+    assert {finding.id for finding in seen.findings} == {finding.id for finding in found.findings}
+
+
+def test_what_a_key_of_trimtab_may_not_see_is_named_and_nothing_is_found_for_want_of_it(
+    account: Trimtab, found: Audit
+) -> None:
+    missing = {"application-autoscaling:DescribeScalingPolicies", "sagemaker:ListTags", "s3:GetBucketVersioning"}
+    blind = audit(account, key=key_for(account, "half-blind", PERMISSIONS.keys() - missing))
+    assert {unseen.needs for unseen in blind.unseen} == {"", *missing}
+    lost = {finding.id for finding in found.findings} - {finding.id for finding in blind.findings}
+    assert lost == set(SAFE) | {"slow-metric-on-spiky-traffic/tickets/main"}
+    assert {finding.id for finding in blind.findings} <= {finding.id for finding in found.findings}
 
 
 def test_a_request_is_weighed_by_a_running_trimtab(account: Trimtab) -> None:

@@ -1,6 +1,6 @@
 """Meters: what happened to the requests of one variant, cheap to add to, and taken once a second to be reported.
 
-The hot path appends four numbers to arrays (lists, which keep the floats themselves, cost more).
+The hot path appends two numbers to arrays (lists, which keep the floats themselves, cost more).
 From time to time these are folded into distributions, by loops that run in C: a float of 32 bits has its bucket
 (`metrics.sketch`) in its upper half, one bit too many. A request that was sent at once, as most are, has no time in the
 queue, so that its latency is its model's: counted once for both.
@@ -22,7 +22,6 @@ from trimtab.wire.reports import ModelsReport, Range, Tally, VariantReport, Vers
 _LEAST_US = 1e-3  # clocks do not tell less; zero and less have no bucket among the halves
 _UPPER = 1 if byteorder == "little" else 0
 _HALVES_BEGIN = OFFSET - 126 * PER_DOUBLING  # the bucket of a float's upper half h is h // 2 + this
-_LEAST_BUCKET = bucket_of(_LEAST_US)
 
 
 class Values:
@@ -41,15 +40,14 @@ class Values:
         """Count `values` (each at least 0 and finite)."""
         if not values:
             return
-        low, high, total = min(values), max(values), sum(values)
+        low, high = min(values), max(values)
         if low < _LEAST_US:
-            total = sum(value for value in values if value > 0.0)
             values = [value if value > _LEAST_US else _LEAST_US for value in values]
             low = max(low, 0.0)
         self.min = low if not self.count or low < self.min else self.min
         self.max = high if high > self.max else self.max
         self.count += len(values)
-        self.sum += total
+        self.sum += sum(values)
         self.halves.update(memoryview(array("f", values)).cast("B").cast("H")[_UPPER::2])
 
     def take(self) -> Tally:
@@ -60,8 +58,6 @@ class Values:
         for half, count in self.halves.items():
             bucket = (half >> 1) + _HALVES_BEGIN
             buckets[bucket] = buckets.get(bucket, 0) + count
-        if self.min == 0.0 and (zeros := buckets.pop(_LEAST_BUCKET, 0)):
-            buckets[ZERO] = zeros
         taken = Tally(self.count, self.sum, self.min, self.max, buckets)
         self.count, self.sum, self.min, self.max = 0, 0.0, 0.0, 0.0
         self.halves.clear()
@@ -94,13 +90,13 @@ class VersionMeter:
     """What came of the requests of one version of a variant: the deployment that its lanes belong to.
 
     `log_latency` and `log_compute` (us) are called by `Variant.answered` for each answer to a request that was sent at
-    once; `log_bytes` for each answer twice: with the size of the request's body, and of the answer's.
+    once; it adds to `request_bytes` and `response_bytes` itself.
     """
 
     __slots__ = ("_at_once", "_billed", "_compute", "_computed", "_counts", "_first", "_first_model", "_latencies",
-                 "_latency", "_model", "_queue", "_request_bytes",
-                 "_response_bytes", "_sizes", "_transferred", "_waited", "batches", "bills", "log_bytes",
-                 "log_compute", "log_latency", "version")  # fmt: skip
+                 "_latency", "_model", "_queue", "_sizes",
+                 "_waited", "batches", "bills", "log_compute", "log_latency", "request_bytes", "response_bytes",
+                 "version")  # fmt: skip
 
     def __init__(self, version: str) -> None:
         self.version = version
@@ -108,8 +104,7 @@ class VersionMeter:
         self._billed = Values()
         self._latencies, self._computed = array("d"), array("d")
         self.log_latency, self.log_compute = self._latencies.append, self._computed.append
-        self._transferred = array("d")  # of each answer without error: bytes of its request, and its own
-        self.log_bytes = self._transferred.append
+        self.request_bytes = self.response_bytes = 0  # bodies of answers without error, and of what they answer
         self.batches: list[int] = []  # for each answer that was one of a batch, the size of that
         self._waited = array("d")  # of each other answer without error: latency, in the queue, compute time
         self._at_once = Values()  # latency, and of these the model's
@@ -117,7 +112,6 @@ class VersionMeter:
         self._model = Values()
         self._queue = Values()
         self._compute = Whole()
-        self._request_bytes, self._response_bytes = Values(), Values()
         self._first = Values()
         self._first_model = Values()
         self._sizes: Counter[int] = Counter()
@@ -148,10 +142,6 @@ class VersionMeter:
             if self.bills:
                 self._billed.add([ceil(us / 1000) for us in by_model])
             self._ended(computed)
-        if transferred := self._transferred:
-            self._request_bytes.add(transferred[0::2])
-            self._response_bytes.add(transferred[1::2])
-            del transferred[:]
         if batches := self.batches:
             self._sizes.update(batches)
             batches.clear()
@@ -215,7 +205,8 @@ class VersionMeter:
             merge_tallies(taken.queue_time, Tally(at_once.count, 0.0, 0.0, 0.0, {ZERO: at_once.count}))
         taken.first_chunk_model = self._first_model.take()
         taken.billed_ms = self._billed.take()
-        taken.request_bytes, taken.response_bytes = self._request_bytes.take(), self._response_bytes.take()
+        taken.request_bytes, taken.response_bytes = self.request_bytes, self.response_bytes
+        self.request_bytes = self.response_bytes = 0
         taken.batched, self._sizes = dict(self._sizes), Counter()
         self._counts = VersionReport(version=self.version)
         return taken

@@ -142,8 +142,8 @@ class Variant:
                 version.log_compute(meta.compute_us)
             else:
                 version.waited(call.arrived_s, call.sent_s, now_s, meta.compute_us)
-            version.log_bytes(call.size_bytes)
-            version.log_bytes(len(body))
+            version.request_bytes += call.size_bytes
+            version.response_bytes += len(body)
             if meta.batch:
                 version.batches.append(meta.batch)
             if meta.custom_attributes:
@@ -179,8 +179,8 @@ class Variant:
             meter.left()
             version = self._version(call)
             version.waited(call.arrived_s, call.sent_s, now_s, 0)
-            version.log_bytes(call.size_bytes)
-            version.log_bytes(call.streamed_bytes)
+            version.request_bytes += call.size_bytes
+            version.response_bytes += call.streamed_bytes
         self._guarded(call, call.ended)
         self.has_room()
 

@@ -209,8 +209,16 @@ METRICS: Final = (
         "Count",
         "Requests in a batch; SampleCount is the number of batches, Sum that of batched requests.",
     ),
-    Metric(TRIMTAB, "RequestBytes", "Bytes", "Body of a request, of answers without error; asynchronous: its input."),
-    Metric(TRIMTAB, "ResponseBytes", "Bytes", "Body of an answer without error, streamed or whole."),
+    Metric(
+        TRIMTAB,
+        "RequestBytes",
+        "Bytes",
+        "Bodies of requests (asynchronous: inputs) that were answered without error: for each the mean of its second, "
+        "so that Sum and Average are exact, and the rest is of those means.",
+    ),
+    Metric(
+        TRIMTAB, "ResponseBytes", "Bytes", "The same of answers without error, streamed or whole, in seconds' means."
+    ),
     Metric(
         TRIMTAB,
         "BilledDuration",

@@ -147,6 +147,12 @@ def test_a_finding_that_there_is_not_is_an_error_that_names_those_that_there_are
     assert caught.value.hint == "There are no-versioning/models."
 
 
+def test_an_id_that_begins_with_no_kind_of_finding_is_a_slip_and_not_a_thing_that_is_mended() -> None:
+    with pytest.raises(CliError, match="'no-version/models'") as caught:
+        apply(audit(VERSIONS), ["no-version/models"], Bucket(), yes=True, looked_at=("models",))
+    assert "no-versioning" in caught.value.hint
+
+
 def test_what_was_mended_meanwhile_is_no_error_and_the_rest_is_carried_out(capsys: pytest.CaptureFixture[str]) -> None:
     bucket = Bucket()
     ids = ["no-versioning/other", "gpu-underused/pay/main", VERSIONS.id]
