@@ -26,7 +26,7 @@ from trimtab.testing.server import PROGRAM, Trimtab
 
 DAYS = 8
 FEW = tuple(case for case in CASES if case.name in ("internal", "risk-eu", "risk-us"))
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @contextmanager
@@ -58,7 +58,7 @@ def run(
     if key is not None:
         env |= {"AWS_ACCESS_KEY_ID": key[0], "AWS_SECRET_ACCESS_KEY": key[1]}
     return subprocess.run(
-        [str(PROGRAM), *arguments], env=env, capture_output=True, text=True, timeout=110, cwd=cwd or os.getcwd()
+        [str(PROGRAM), *arguments], env=env, capture_output=True, text=True, timeout=280, cwd=cwd or os.getcwd()
     )
 
 

@@ -10,7 +10,7 @@ goes into its own namespaces, as AWS does.
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -68,12 +68,16 @@ def _write(path: Path, by_hour: Mapping[int, list[Sample]], now_s: float) -> Non
 
 def samples(case: Case, now_s: float, days: int) -> Iterator[Sample]:
     """What trimtab would have of one endpoint: of all that it publishes, what an audit reads."""
+    requests: Counter[int] = Counter()  # by the hour
     for namespace, data in metric_data(case, now_s, days).items():
         often = _SAMPLED_AS_OFTEN if namespace == INSTANCES else 1
         for datum in data:
-            yield _sample(case, namespace, datum["MetricName"], datum["Timestamp"], _sketch(datum, often))
+            sketch = _sketch(datum, often)
+            yield _sample(case, namespace, datum["MetricName"], datum["Timestamp"], sketch)
             if datum["MetricName"] == "Invocations":
-                yield from _payloads(case, datum)
+                requests[int(datum["Timestamp"]) // HOUR_S * HOUR_S] += int(sketch.sum)
+    for hour_s, count in requests.items():
+        yield from _payloads(case, hour_s, float(count))
 
 
 def _sample(case: Case, namespace: str, name: str, at_s: float, sketch: Sketch) -> Sample:
@@ -94,12 +98,11 @@ def _sketch(datum: Mapping[str, Any], often: int) -> Sketch:
     return Sketch(float(count), told["Sum"] * often, least, max(least, most), buckets)
 
 
-def _payloads(case: Case, datum: Mapping[str, Any]) -> Iterator[Sample]:
-    """The sizes of as many requests and answers as there were."""
-    count = float(datum["StatisticValues"]["Sum"])
+def _payloads(case: Case, hour_s: int, count: float) -> Iterator[Sample]:
+    """The sizes of an hour's requests and answers."""
     if not count:
         return
     request_bytes = float((case.payload_bytes or _PAYLOAD_BYTES) - _ANSWER_BYTES)
     for name, size_bytes in (("RequestBytes", request_bytes), ("ResponseBytes", float(_ANSWER_BYTES))):
         sketch = Sketch(count, size_bytes * count, size_bytes, size_bytes, {bucket_of(size_bytes): count})
-        yield _sample(case, TRIMTAB, name, datum["Timestamp"], sketch)
+        yield _sample(case, TRIMTAB, name, hour_s, sketch)

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from trimtab.advisor.audit.applying.change import Answer, Refused
 from trimtab.advisor.finding import Audit, Call, Confidence, Finding, Fix, Risk, Unseen
@@ -88,6 +89,18 @@ def test_the_table_tells_dollars_risk_and_which_can_be_carried_out(capsys: pytes
     assert "account 123456789012, us-east-1: 2 endpoints, $1,000 a month as it runs now; 3 findings" in lines[5]
     assert "$420 a month can be saved by 1 finding of different things" in lines
     assert "$537 a month is what the instances that are missing would cost" in lines
+
+
+@pytest.mark.parametrize("columns", [80, 120, 200])
+def test_an_id_is_shown_whole_however_narrow_the_terminal_is(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trimtab.cli.render.console", lambda: Console(width=columns, highlight=False))
+    show(audit(VERSIONS, TWO, IDLE))
+    lines = capsys.readouterr().out.splitlines()
+    for finding in (VERSIONS, TWO, IDLE):
+        assert any(line.rstrip(" *").endswith(f" {finding.id}") for line in lines)
+    assert max(map(len, lines[:8])) <= columns
 
 
 def test_what_was_not_seen_is_told_with_the_permission_that_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
