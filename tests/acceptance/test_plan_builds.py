@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from async_server import eventually
 from msgspec.structs import replace
 
 from trimtab.advisor.plan.program import program
@@ -18,6 +17,7 @@ from trimtab.resources.scaling import ScalingPolicy, ScheduledAction, StepAdjust
 from trimtab.sim.world import Architecture, Mode, OwnAlarm, Serving
 from trimtab.testing.artifacts import script
 from trimtab.testing.server import Trimtab
+from trimtab.testing.waiting import wait_until
 
 SAYS = "def model_fn(d):\n    return None\n\n\ndef transform_fn(m, body, kind, accept):\n    return {said!r}, 'text/plain'\n"
 WORKLOADS = ("red", "green", "blue", "grey", "slow")
@@ -91,7 +91,7 @@ def test_what_the_program_builds_serves_and_is_built_once(trimtab: Trimtab, made
     assert trimtab.invoke("seldom", b"x") == b"I am grey"
     asked = trimtab.runtime.invoke_endpoint_async(EndpointName="later", InputLocation=_input(trimtab))
     bucket, _, key = asked["OutputLocation"].removeprefix("s3://").partition("/")
-    found = eventually(lambda: _body(trimtab, bucket, key))
+    found = wait_until(lambda: _body(trimtab, bucket, key))
     assert found == b"I am slow"
 
     policies = trimtab.client("application-autoscaling").describe_scaling_policies(ServiceNamespace="sagemaker")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trimtab.cli.files import must_be_writable, write_whole
 from trimtab.cli.options import AsJson
 from trimtab.cli.render import CliError, emit_json, say
 
@@ -51,7 +52,7 @@ def plan(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Simulations at once.", show_default="one for each core")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of chance.", show_default="the file's")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of chance.", show_default="the file's")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Search modes, signals, instance types and shared endpoints for the cheapest that keeps every SLO.
@@ -65,8 +66,10 @@ def plan(
     from trimtab.sim.compiled import must_be_there
 
     for path in (write, html):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise CliError(f"The folder of {path} is not there.")
+        if path is not None:
+            must_be_writable(path)
+    if discount is not None and not commit:
+        raise CliError("--discount is of a commitment: give it with --commit.")
     must_be_there()
     given, start_s = _slo(slo), _start_s(start)
     scenario, notes = scenario_from(source)
@@ -124,6 +127,7 @@ def _limits(
         raise CliError(f"--min-replicas {min_replicas} is more than --max-replicas {max_replicas}.")
     named = {name for workload in scenario.workloads for name in workload.work} | set(types)
     named |= {one.instance_type for each in scenario.architectures for one in each.endpoints if one.instance_type}
+    _must_be_sagemakers(sorted(named))
     return Limits(
         where=where,
         modes=tuple(mode for mode in Mode if mode in MODES),
@@ -133,6 +137,17 @@ def _limits(
         to_zero=to_zero,
         model_bytes={name: size for name in sorted(named) if (size := model_memory(name))},
     )
+
+
+def _must_be_sagemakers(named: list[str]) -> None:
+    """CliError for a type of EC2's: no endpoint can be built of it."""
+    from trimtab.advisor.prices.book import book
+    from trimtab.advisor.prices.shapes import shape_of
+
+    own = book().own_types()
+    for name in named:
+        if not name.startswith("ml.") and name not in own and shape_of(name) is not None:
+            raise CliError(f"{name} is a type of EC2; SageMaker's is ml.{name}.")
 
 
 def _planned(
@@ -175,8 +190,8 @@ def _write(found: Plan, write: Path | None, html: Path | None) -> None:
     where = Where(found.where)
     source = program(found.after.architecture, found.scenario, where, file=write.name if write else "build.py")
     if write is not None:
-        write.write_text(source, encoding="utf-8")
+        write_whole(write, source)
         say(f"wrote {write}")
     if html is not None:
-        html.write_text(report(found, time.time(), program=source), encoding="utf-8")
+        write_whole(html, report(found, time.time(), program=source))
         say(f"wrote {html}")

@@ -163,3 +163,19 @@ def test_what_is_set_of_the_endpoints_that_there_are_is_kept_or_said(bare, tmp_p
     said = "fraud: keeps start (4.0 min), queue (50), timeout (30 s), spot (yes), times (0.5)"
     assert said in done.output
     assert said in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--discount", "0.3"), "give it with --commit"),
+        (("--instance-type", "m5.large"), "SageMaker's is ml.m5.large"),
+        (("--write", "."), "is a folder"),
+        (("--html", "no/such/plan.html"), "is not there"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_searched(bare, scenario: Path, options, said: str) -> None:
+    done = bare("plan", str(scenario), *options)
+    assert done.exit_code == 1
+    assert said in done.stderr
+    assert "simulating" not in done.stderr

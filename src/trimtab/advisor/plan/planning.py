@@ -299,7 +299,8 @@ def _from_nothing(searcher: Searcher) -> list[Cluster]:
         trials = searcher.best(places, freedom)
     except LookupError as error:
         raise Invalid(
-            f"There is no way to serve {error}: no instance type that has both a price and a work of it."
+            f"There is no way to serve {error}: no instance type that has both a price and a work of it. Name types "
+            "in its `work` (ml.m5.large: 20ms), or with --instance-type; `trimtab instances` lists them."
         ) from error
     clusters = [Cluster(place, trial) for place, trial in zip(places, trials, strict=True)]
     return _polished(searcher, merged(clusters, searcher))
