@@ -175,7 +175,7 @@ def _planned(
         pricing = BookPricing(prices, scenario.region)
         found = planned(scenario, pricing, simulate, limits, slo=slo, workers=workers, say=say)
         progress.step("looking how little anybody could pay")
-        found = with_bound(found, pricing, scenario.seed)
+        found = with_bound(found, pricing, scenario.seed, limits)
     if discount != 0.0:
         off, source = (discount, "") if discount else usual_discount()
         found = with_commitment(found, pricing, off, source=source)

@@ -233,7 +233,7 @@ def test_spot_queue_timeout_and_drain_stay_whatever_is_searched() -> None:
     (then,) = found.after.architecture.endpoints
     assert then.instance_type == "ml.small"
     assert (then.is_spot, then.queue, then.timeout_s, then.drain_s, then.start_s) == (True, 50, 30.0, 5.0, 60.0)
-    assert lines(found.settings) == ["fraud: keeps start (60 s), drain (5 s), queue (50), timeout (30 s), spot (yes)"]
+    assert lines(found.settings) == ["fraud: keeps drain (5 s), queue (50), timeout (30 s), spot (yes)"]
 
 
 def test_what_a_mode_does_not_have_is_said() -> None:
@@ -341,6 +341,16 @@ def test_faults_that_a_mode_does_not_have_neither_end_the_plan_nor_flatter_batch
     assert Mode.SERVERLESS in modes
     assert Mode.BATCH not in modes
     assert any("batch was not tried" in note for note in found.notes)
+
+
+def test_modes_that_were_not_tried_are_said_with_the_reason() -> None:
+    workloads = [a_workload(name, memory_bytes=0) for name in "abcdef"]
+    notes = planned(a_scenario(*workloads, before=tuple(an_endpoint(name) for name in "abcdef")), Limits()).notes
+    assert (
+        "a, b, c, d and 2 more: not tried as multi-model or serverless: how much memory its model takes is not known"
+        in notes
+    )
+    assert "a, b, c, d and 2 more: not tried as async or batch: its callers wait for the answer" in notes
 
 
 def test_further_architectures_of_a_scenario_are_said_to_be_left_alone() -> None:

@@ -160,7 +160,7 @@ def test_what_is_set_of_the_endpoints_that_there_are_is_kept_or_said(bare, tmp_p
     path.write_text(SET)
     done = bare("plan", str(path), "--workers", "1", "--html", str(page))
     assert done.exit_code == 0, done.output
-    said = "fraud: keeps start (4.0 min), queue (50), timeout (30 s), spot (yes), times (0.5)"
+    said = "fraud: keeps queue (50), timeout (30 s), spot (yes), times (0.5)"
     assert said in done.output
     assert said in page.read_text()
 

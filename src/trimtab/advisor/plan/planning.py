@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from trimtab.advisor.plan.demand import Demand, demands_of
 from trimtab.advisor.plan.keeping import ON_INSTANCES, folded, unfolded
 from trimtab.advisor.plan.ladders import Place
-from trimtab.advisor.plan.limits import STAGES, START_S, Freedom, Limits
+from trimtab.advisor.plan.limits import STAGES, Freedom, Limits
+from trimtab.advisor.plan.noting import notes_of
 from trimtab.advisor.plan.result import Plan, Side, Step, misses_of
 from trimtab.advisor.plan.search import Searcher, Sought, total
 from trimtab.advisor.plan.settings import settings_of
@@ -19,7 +20,7 @@ from trimtab.advisor.plan.sharing import Cluster, merged
 from trimtab.advisor.plan.stretch import cut
 from trimtab.advisor.plan.trials import Pricing, SimulateFn, Trial, Trials, struck
 from trimtab.errors import Invalid
-from trimtab.sim.world import Architecture, Mode, Outcome, Scenario, Served, Slo, Workload
+from trimtab.sim.world import Architecture, Outcome, Scenario, Served, Slo, Workload
 
 PLANNED: Final = "plan"
 WAIT_S: Final = 3600.0  # what may wait, and says not for how long
@@ -71,7 +72,7 @@ def plan(
         tell("trying what was chosen on all requests")
         steps, found = _steps(searcher, before, stages)
     after = _unfolded(_side(PLANNED, found, scenario, pricing), there)
-    notes += _notes(given, searcher, limits)
+    notes += notes_of(given, searcher, limits)
     slos = {workload.name: workload.slo for workload in scenario.workloads}
     return Plan(
         scenario=scenario.name,
@@ -100,32 +101,10 @@ def _unfolded(side: Side, there: Architecture | None) -> Side:
     return replace(side, architecture=replace(side.architecture, endpoints=endpoints))
 
 
-def _notes(scenario: Scenario, searcher: Searcher, limits: Limits) -> list[str]:
-    """What a reader has to know of what the plan has taken for granted, or left out."""
-    before = scenario.architectures[0].endpoints if scenario.architectures else ()
-    notes = [
-        f"{endpoint.name}: no price of provisioned concurrency is known, so the bill is without it"
-        for endpoint in before
-        if endpoint.provisioned
-    ]
-    if others := ", ".join(one.name for one in scenario.architectures[1:]):
-        notes.append(
-            f"what there is is the file's first architecture; {others}: not looked at (`trimtab simulate` does)"
-        )
-    if not limits.start_s:
-        notes.append(
-            "how long an instance takes to start is not told by any endpoint:"
-            f" {START_S[limits.where]:g} s and the load of its model are assumed (--start)"
-        )
-    if searcher.struck and Mode.BATCH in limits.modes:
-        notes.append(f"{', '.join(sorted(searcher.struck))}: batch was not tried, as faults of it cannot be simulated")
-    notes += [f"{name} has no price in {scenario.region} and was left out" for name in sorted(searcher.unpriced)]
-    return notes
-
-
 def _side(name: str, trials: Sequence[Trial], scenario: Scenario, pricing: Pricing) -> Side:
     """The architecture of these endpoints. They share nothing: what became of each alone is what becomes of all."""
     order = {workload.name: place for place, workload in enumerate(scenario.workloads)}
+    trials = sorted(trials, key=lambda trial: min(order[name] for name in trial.serving.workloads))
     served = sorted((one for trial in trials for one in trial.outcome.served), key=lambda one: order[one.workload])
     outcome = Outcome(
         architecture=name,

@@ -46,6 +46,8 @@ def _is_told(now: Serving, then: Serving, field: str) -> bool:
         return False
     if field == "pinned":
         return not set(now.pinned).isdisjoint(then.workloads)
+    if field == "start_s" and now.start_s == then.start_s:
+        return False  # measured rather than chosen
     return now.mode in FIELDS[field].modes
 
 
