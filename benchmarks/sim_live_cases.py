@@ -74,7 +74,7 @@ class Case(Struct):
     is_async: bool = False
     inputs: tuple[str, ...] = ()  # asynchronous: objects, one after the other
     models: int = 0
-    settle_s: float = 8.0  # for a deployment
+    settle_s: float = 10.0  # for a deployment
     python: Path | None = None  # the environment of its models, where that is another one
 
     @property
@@ -187,10 +187,10 @@ CASES = {
     "diurnal": Case("diurnal", one_model, wave),
     "models": Case("models", many_models, lambda s: [(s, 6.0)], models=MODELS),
     "backlog": Case(
-        "backlog", slow, lambda s: [(s / 6, 25.0), (s * 5 / 6, 0.0)], is_async=True, inputs=("one",), settle_s=16.0
+        "backlog", slow, lambda s: [(s / 6, 25.0), (s * 5 / 6, 0.0)], is_async=True, inputs=("one",), settle_s=18.0
     ),
     "ocr": Case(
-        "ocr", read, lambda s: [(s / 6, 2.0), (s * 5 / 6, 0.0)], is_async=True, inputs=tuple(path.name for path in pages()),
+        "ocr", read, lambda s: [(s / 6, 3.0), (s * 5 / 6, 0.0)], is_async=True, inputs=tuple(path.name for path in pages()),
         settle_s=24.0, rest_s=10.0, python=DOCUMENTS_PYTHON,
     ),
 }  # fmt: skip

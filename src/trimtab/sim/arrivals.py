@@ -28,6 +28,7 @@ _MOST_SHAPE: Final = 1e6  # of a Gamma distribution: it is as good as regular
 class Times(Struct, frozen=True, kw_only=True):
     """Requests at known moments (seconds since the epoch, in order). `uniform`: each one's draw, where it is known.
 
+    Where it is not, draws are spread evenly over the requests: all of them together take the same with any seed.
     Invalid for moments out of order, or outside of [start_s, end_s].
     """
 
@@ -50,8 +51,14 @@ class Times(Struct, frozen=True, kw_only=True):
         chance = np.random.default_rng(seed)
         for first in range(0, len(self.at_s), CHUNK):
             at_s = self.at_s[first : first + CHUNK]
-            drawn = chance.random(len(at_s)) if self.uniform is None else self.uniform[first : first + CHUNK]
+            drawn = _spread(chance, len(at_s)) if self.uniform is None else self.uniform[first : first + CHUNK]
             yield Chunk(at_s, drawn)
+
+
+def _spread(chance: np.random.Generator, count: int) -> Floats:
+    """One draw in each of so many equal parts of 0 to 1, in an order by chance."""
+    drawn: Floats = (chance.permutation(count) + chance.random(count)) / count
+    return drawn
 
 
 class Counted(Struct, frozen=True, kw_only=True):

@@ -116,6 +116,8 @@ def test_signals_that_missed_requests_are_not_taken():
     metrics = FakeMetrics({"Invocations": [20, 20, 20, 20]})
     found = came_of(metrics, told((0.0, 0), (1.0, 20), (2.0, 25), (4.0, 45)), is_async=False)
     assert (found.told_s, found.counts) == (0.0, (20, 20, 20, 20))
+    short = came_of(metrics, told((1.2, 0), (1.8, 12)), is_async=False)
+    assert (short.told_s, short.counts) == (0.0, (20, 20, 20, 20))
 
 
 @given(st.integers(1, 200), st.floats(0.0, 1.0), st.integers(0, 100))

@@ -13,6 +13,14 @@ from trimtab.sim.arrivals import CHUNK, Counted, Merged, Rates, Thinned, Times, 
 from trimtab.sim.world import Arrivals
 
 
+def test_draws_of_known_requests_are_spread_evenly_in_an_order_by_chance() -> None:
+    times = Times(at_s=np.linspace(0.0, 10.0, 50), start_s=0.0, end_s=10.0)
+    first, second = (next(iter(times.chunks(seed))).uniform for seed in (1, 2))
+    assert sorted((first * 50).astype(int)) == list(range(50))
+    assert sorted((second * 50).astype(int)) == list(range(50))
+    assert (first.argsort() != second.argsort()).any()
+
+
 def all_of(arrivals: Arrivals, seed: int = 1) -> np.ndarray:
     chunks = [chunk.at_s for chunk in arrivals.chunks(seed)]
     return np.concatenate(chunks) if chunks else np.empty(0)
