@@ -39,6 +39,15 @@ it only tells what is out of reach.
 **Least billing.** A life costs max(m, x + start_s), which is at least (1 - p)(x + start_s) + p m for each 0 <= p <=
 1: where m > start_s the best p is sought as well.
 
+**Windows.** A long time is cut into windows, each bounded by itself (`window_of`), and the bounds are summed (`summed`):
+what a policy pays in a window is no less than what one would have paid for the window alone who found its replicas
+there at the beginning, and had to serve nothing but the requests that come in it, as far as they are due in it. Only
+the requests that are left out belong to no window: with the same price v in all of them, the sum of the windows' costs
+at that price, less v x B, is a lower bound for each v >= 0. A window that is not worth the programme counts `least` x
+time + min(v, 1) x the work that `least` replicas cannot do: of that work x may be left out for v x x, the rest is paid.
+B of all windows is not known to any of them; but the m largest of all works together are at most m t + the sum of what
+each is beyond t, for every t >= 0, and equal to that where t is the m-th largest. So memory is a window's.
+
 **Quick starts.** Where start_s is not well above d, this says little. But of (1) alone follows that the cost is at
 least `least` x time, and the work that cannot be done by `least` replicas (done as early as it comes), less B. The
 larger of both bounds counts. docs/decisions/018-oracle.md says how far it is from what can be had.
@@ -46,12 +55,13 @@ larger of both bounds counts. docs/decisions/018-oracle.md says how far it is fr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import ceil, floor, inf, isfinite, isinf
 from typing import Final
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from trimtab.errors import Invalid
 from trimtab.sim.load import Floats
@@ -59,6 +69,7 @@ from trimtab.sim.oracle_kernels import cheapest, forced, spread
 from trimtab.sim.station import feed, work_on
 from trimtab.sim.world import Ints, Serving, Workload
 
+PRICES: Final = (1.0, 1.1, 1.2, 1.3, 1.45, 1.7, 2.2, 3.0)
 _MOST_CELLS: Final = 4_000_000
 _MOST_STEPS: Final = 150_000_000  # of the dynamic programme
 _STARTS_A_CELL: Final = 40  # cells in a start, where that can be afforded
@@ -149,6 +160,78 @@ def bound_of(workload: Workload, serving: Serving, *, seed: int, least_billed_s:
     slo = workload.slo
     return lower_bound(
         asked, terms, within_s=slo.within_s, kept=slo.kept, start_s=arrivals.start_s, end_s=arrivals.end_s
+    )
+
+
+class Window(Struct, frozen=True, kw_only=True):
+    """Of one window of time: what `summed` needs. `costs`: for each price of work that is left out, in replica-seconds."""
+
+    costs: dict[float, float]
+    requests: int
+    hopeless: int  # requests that are longer than the SLO
+    beyond_s: float  # work of single requests beyond `threshold_s`, summed
+    threshold_s: float
+    work_s: float
+    cell_s: float  # 0: without the programme
+
+
+def window_of(
+    asked: Callable[[], Iterable[Asked]],
+    terms: Terms,
+    *,
+    within_s: float,
+    start_s: float,
+    end_s: float,
+    threshold_s: float,
+    prices: Sequence[float] = PRICES,
+    most_steps: float = 0.0,
+) -> Window:
+    """One window, from `start_s` to `end_s`. `threshold_s`: about the work of the smallest request that may be left
+    out, the same in all windows (any will do). `most_steps`: of the programme for each price; 0: without it, which is
+    as good where deadlines are long beside the time between two requests. Invalid as `lower_bound`."""
+    _check(terms, within_s, 0.0, end_s - start_s)
+    finest_s = max(terms.start_s / _STARTS_A_CELL, _LEAST_CELL_S, (end_s - start_s) / _MOST_CELLS)
+    demand = _demand(asked(), terms, within_s, 0, start_s, end_s, finest_s)
+    forced_s = forced(demand.earliest, demand.latest, terms.least * demand.cell_s) * (1 - _SLACK)
+    costs = {price: terms.least * demand.length_s + min(price, 1.0) * forced_s for price in prices}
+    cell_s = 0.0
+    if most_steps:
+        demand = replace(demand, left_out_s=1.0)  # something is: its rounding counts
+        coarse, many = _affordable(demand, terms, None, most_steps)
+        if many is not None and terms.start_s > 2 * coarse.cell_s:
+            cell_s = coarse.cell_s
+            at_price = _priced(coarse, terms, many, 0.0)
+            costs = {  # what is left out is rounded up to whole units, in each window by itself
+                price: max(cost, at_price(price) - price * cell_s) for price, cost in costs.items()
+            }
+    requests, beyond_s = 0, 0.0
+    for some in asked():
+        can = np.asarray(some.service_s) <= within_s
+        requests += len(can)
+        each_s = work_each(np.asarray(some.service_s, dtype=np.float64)[can], terms)
+        beyond_s += float(np.maximum(each_s - threshold_s, 0.0).sum())
+    return Window(
+        costs=costs, requests=requests, hopeless=demand.hopeless, beyond_s=beyond_s, threshold_s=threshold_s,
+        work_s=demand.work_s, cell_s=cell_s,
+    )  # fmt: skip
+
+
+def summed(windows: Sequence[Window], kept: float) -> float:
+    """The bound of all windows together, in replica-seconds: where a part `kept` of all their requests must be kept.
+
+    Infinite where too many requests are longer than the SLO. ValueError for windows of several thresholds or prices.
+    """
+    if len({(one.threshold_s, *one.costs) for one in windows}) != 1:
+        raise ValueError("windows are summed that have one threshold and the same prices")
+    allowed = floor((1 - kept) * sum(one.requests for one in windows) + 1e-9) - sum(one.hopeless for one in windows)
+    if allowed < 0:
+        return inf
+    left_out_s = 0.0
+    if allowed:
+        left_out_s = allowed * windows[0].threshold_s + sum(one.beyond_s for one in windows)
+    return max(
+        sum(one.costs[price] for one in windows) - (price * left_out_s if left_out_s else 0.0)
+        for price in windows[0].costs
     )
 
 
@@ -265,12 +348,14 @@ def _fluid(demand: _Demand, terms: Terms) -> float:
     return terms.least * demand.length_s + max(forced_s * (1 - _SLACK) - demand.left_out_s, 0.0)
 
 
-def _affordable(demand: _Demand, terms: Terms, factor: int | None) -> tuple[_Demand, _Many | None]:
+def _affordable(
+    demand: _Demand, terms: Terms, factor: int | None, most_steps: float = _MOST_STEPS
+) -> tuple[_Demand, _Many | None]:
     """The finest grid on which the programme ends in time; None where the start is too short for any such."""
     for times in (factor,) if factor else (1, 2, 3, 4, 6, 8, 12, 16, 20):
         coarse = _coarser(demand, times)
         many = _units(coarse, terms.least, terms.start_s)
-        if factor or many.steps <= _MOST_STEPS:
+        if factor or many.steps <= most_steps:
             return coarse, many
     return demand, None
 
@@ -305,6 +390,15 @@ def _up_costs(demand: _Demand, terms: Terms, part: float) -> Floats:
 
 
 def _by_price(demand: _Demand, terms: Terms, many: _Many, part: float) -> float:
+    cost = _priced(demand, terms, many, part)
+    if demand.left_out_s <= 0:
+        return cost(inf)
+    units = ceil(demand.left_out_s / demand.cell_s - _SLACK)
+    return _best_price(lambda price: cost(price) - price * units * demand.cell_s, terms.start_s / demand.cell_s)
+
+
+def _priced(demand: _Demand, terms: Terms, many: _Many, part: float) -> Callable[[float], float]:
+    """What the cheapest capacity costs, with the work that is left out at a price."""
     up_costs = _up_costs(demand, terms, part)
     rest_s = (1 - part) * terms.least * (demand.length_s - (len(many.earliest) - 1) * demand.cell_s)
 
@@ -320,10 +414,7 @@ def _by_price(demand: _Demand, terms: Terms, many: _Many, part: float) -> float:
         )  # fmt: skip
         return found + rest_s
 
-    if demand.left_out_s <= 0:
-        return cost(inf)
-    units = ceil(demand.left_out_s / demand.cell_s - _SLACK)
-    return _best_price(lambda price: cost(price) - price * units * demand.cell_s, terms.start_s / demand.cell_s)
+    return cost
 
 
 def _best_price(value: Callable[[float], float], most: float) -> float:
