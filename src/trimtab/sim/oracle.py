@@ -39,14 +39,7 @@ it only tells what is out of reach.
 **Least billing.** A life costs max(m, x + start_s), which is at least (1 - p)(x + start_s) + p m for each 0 <= p <=
 1: where m > start_s the best p is sought as well.
 
-**Windows.** A long time is cut into windows, each bounded by itself (`window_of`), and the bounds are summed (`summed`):
-what a policy pays in a window is no less than what one would have paid for the window alone who found its replicas
-there at the beginning, and had to serve nothing but the requests that come in it, as far as they are due in it. Only
-the requests that are left out belong to no window: with the same price v in all of them, the sum of the windows' costs
-at that price, less v x B, is a lower bound for each v >= 0. A window that is not worth the programme counts `least` x
-time + min(v, 1) x the work that `least` replicas cannot do: of that work x may be left out for v x x, the rest is paid.
-B of all windows is not known to any of them; but the m largest of all works together are at most m t + the sum of what
-each is beyond t, for every t >= 0, and equal to that where t is the m-th largest. So memory is a window's.
+Long times are cut into windows: `sim.oracle_windows`.
 
 **Quick starts.** Where start_s is not well above d, this says little. But of (1) alone follows that the cost is at
 least `least` x time, and the work that cannot be done by `least` replicas (done as early as it comes), less B. The
@@ -55,13 +48,12 @@ larger of both bounds counts. docs/decisions/018-oracle.md says how far it is fr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from math import ceil, floor, inf, isfinite, isinf
 from typing import Final
 
 import numpy as np
 from msgspec import Struct
-from msgspec.structs import replace
 
 from trimtab.errors import Invalid
 from trimtab.sim.load import Floats
@@ -69,11 +61,10 @@ from trimtab.sim.oracle_kernels import cheapest, forced, spread
 from trimtab.sim.station import feed, work_on
 from trimtab.sim.world import Ints, Serving, Workload
 
-PRICES: Final = (1.0, 1.1, 1.2, 1.3, 1.45, 1.7, 2.2, 3.0)
 _MOST_CELLS: Final = 4_000_000
 _MOST_STEPS: Final = 150_000_000  # of the dynamic programme
 _STARTS_A_CELL: Final = 40  # cells in a start, where that can be afforded
-_SLACK: Final = 1e-6  # of a unit: sums are rounded in the bound's disfavour
+SLACK: Final = 1e-6  # of a unit: sums are rounded in the bound's disfavour
 _LEAST_CELL_S: Final = 0.01
 
 
@@ -121,15 +112,15 @@ def lower_bound(
 
     Invalid for terms that make no sense, and where the extra `sim` is not installed.
     """
-    _check(terms, within_s, kept, end_s - start_s)
+    check(terms, within_s, kept, end_s - start_s)
     requests = sum(len(some.at_s) for some in asked())
     allowed = floor((1 - kept) * requests + 1e-9)
-    finest_s = cell_s or max(terms.start_s / _STARTS_A_CELL, _LEAST_CELL_S, (end_s - start_s) / _MOST_CELLS)
-    demand = _demand(asked(), terms, within_s, allowed, start_s, end_s, finest_s)
+    finest_s = cell_s or finest_cell_s(terms, end_s - start_s)
+    demand = demand_of(asked(), terms, within_s, allowed, start_s, end_s, finest_s)
     if demand.hopeless > allowed:
         return _lower(demand, requests, inf, finest_s, is_fluid=False)
     fluid = _fluid(demand, terms)
-    coarse, many = _affordable(demand, terms, 1 if cell_s else None)
+    coarse, many = affordable(demand, terms, 1 if cell_s else None)
     if isinf(fluid) or many is None or terms.start_s <= 2 * coarse.cell_s:
         return _lower(demand, requests, fluid, finest_s, is_fluid=True)
     found = max(_by_price(coarse, terms, many, part) for part in _parts(terms))
@@ -163,79 +154,13 @@ def bound_of(workload: Workload, serving: Serving, *, seed: int, least_billed_s:
     )
 
 
-class Window(Struct, frozen=True, kw_only=True):
-    """Of one window of time: what `summed` needs. `costs`: for each price of work that is left out, in replica-seconds."""
-
-    costs: dict[float, float]
-    requests: int
-    hopeless: int  # requests that are longer than the SLO
-    beyond_s: float  # work of single requests beyond `threshold_s`, summed
-    threshold_s: float
-    work_s: float
-    cell_s: float  # 0: without the programme
+def finest_cell_s(terms: Terms, length_s: float) -> float:
+    """Of a grid over so long a time."""
+    return max(terms.start_s / _STARTS_A_CELL, _LEAST_CELL_S, length_s / _MOST_CELLS)
 
 
-def window_of(
-    asked: Callable[[], Iterable[Asked]],
-    terms: Terms,
-    *,
-    within_s: float,
-    start_s: float,
-    end_s: float,
-    threshold_s: float,
-    prices: Sequence[float] = PRICES,
-    most_steps: float = 0.0,
-) -> Window:
-    """One window, from `start_s` to `end_s`. `threshold_s`: about the work of the smallest request that may be left
-    out, the same in all windows (any will do). `most_steps`: of the programme for each price; 0: without it, which is
-    as good where deadlines are long beside the time between two requests. Invalid as `lower_bound`."""
-    _check(terms, within_s, 0.0, end_s - start_s)
-    finest_s = max(terms.start_s / _STARTS_A_CELL, _LEAST_CELL_S, (end_s - start_s) / _MOST_CELLS)
-    demand = _demand(asked(), terms, within_s, 0, start_s, end_s, finest_s)
-    forced_s = forced(demand.earliest, demand.latest, terms.least * demand.cell_s) * (1 - _SLACK)
-    costs = {price: terms.least * demand.length_s + min(price, 1.0) * forced_s for price in prices}
-    cell_s = 0.0
-    if most_steps:
-        demand = replace(demand, left_out_s=1.0)  # something is: its rounding counts
-        coarse, many = _affordable(demand, terms, None, most_steps)
-        if many is not None and terms.start_s > 2 * coarse.cell_s:
-            cell_s = coarse.cell_s
-            at_price = _priced(coarse, terms, many, 0.0)
-            costs = {  # what is left out is rounded up to whole units, in each window by itself
-                price: max(cost, at_price(price) - price * cell_s) for price, cost in costs.items()
-            }
-    requests, beyond_s = 0, 0.0
-    for some in asked():
-        can = np.asarray(some.service_s) <= within_s
-        requests += len(can)
-        each_s = work_each(np.asarray(some.service_s, dtype=np.float64)[can], terms)
-        beyond_s += float(np.maximum(each_s - threshold_s, 0.0).sum())
-    return Window(
-        costs=costs, requests=requests, hopeless=demand.hopeless, beyond_s=beyond_s, threshold_s=threshold_s,
-        work_s=demand.work_s, cell_s=cell_s,
-    )  # fmt: skip
-
-
-def summed(windows: Sequence[Window], kept: float) -> float:
-    """The bound of all windows together, in replica-seconds: where a part `kept` of all their requests must be kept.
-
-    Infinite where too many requests are longer than the SLO. ValueError for windows of several thresholds or prices.
-    """
-    if len({(one.threshold_s, *one.costs) for one in windows}) != 1:
-        raise ValueError("windows are summed that have one threshold and the same prices")
-    allowed = floor((1 - kept) * sum(one.requests for one in windows) + 1e-9) - sum(one.hopeless for one in windows)
-    if allowed < 0:
-        return inf
-    left_out_s = 0.0
-    if allowed:
-        left_out_s = allowed * windows[0].threshold_s + sum(one.beyond_s for one in windows)
-    return max(
-        sum(one.costs[price] for one in windows) - (price * left_out_s if left_out_s else 0.0)
-        for price in windows[0].costs
-    )
-
-
-def _check(terms: Terms, within_s: float, kept: float, length_s: float) -> None:
+def check(terms: Terms, within_s: float, kept: float, length_s: float) -> None:
+    """Raises Invalid for what makes no sense."""
     if length_s <= 0 or within_s <= 0 or not 0 <= kept <= 1:
         raise Invalid("A bound needs a time, an SLO above 0 s, and a part to keep from 0 to 1.")
     if terms.slots < 1 or terms.batch < 1 or terms.least < 0 or (terms.most is not None and terms.most < terms.least):
@@ -257,7 +182,7 @@ class _Demand(Struct, frozen=True):
     hopeless: int  # requests that are longer than the SLO
 
 
-def _demand(
+def demand_of(
     chunks: Iterable[Asked],
     terms: Terms,
     within_s: float,
@@ -266,6 +191,7 @@ def _demand(
     end_s: float,
     cell_s: float,
 ) -> _Demand:
+    """What has to be done, and when, on a grid of cells; `allowed` requests need not be kept."""
     cells = max(int((end_s - start_s) / cell_s), 1)
     cell_s = min(cell_s, end_s - start_s)
     came, due = np.zeros(cells), np.zeros(cells)
@@ -318,8 +244,8 @@ class _Many(Struct, frozen=True):
 
 
 def _units(demand: _Demand, least: int, start_s: float) -> _Many:
-    earliest = np.ceil(demand.earliest / demand.cell_s + _SLACK).astype(np.int64)
-    latest = np.maximum(np.ceil(demand.latest / demand.cell_s - _SLACK).astype(np.int64), 0)
+    earliest = np.ceil(demand.earliest / demand.cell_s + SLACK).astype(np.int64)
+    latest = np.maximum(np.ceil(demand.latest / demand.cell_s - SLACK).astype(np.int64), 0)
     earliest[0] = latest[0] = 0
     if demand.left_out_s > 0:
         earliest += 1
@@ -342,13 +268,13 @@ def _most_soon(useful: Ints, ahead: int) -> Ints:
 def _fluid(demand: _Demand, terms: Terms) -> float:
     if terms.most is not None:
         lost_s = forced(demand.earliest, demand.latest, terms.most * demand.cell_s)
-        if lost_s > demand.left_out_s + _SLACK * demand.work_s:
+        if lost_s > demand.left_out_s + SLACK * demand.work_s:
             return inf
     forced_s = forced(demand.earliest, demand.latest, terms.least * demand.cell_s)
-    return terms.least * demand.length_s + max(forced_s * (1 - _SLACK) - demand.left_out_s, 0.0)
+    return terms.least * demand.length_s + max(forced_s * (1 - SLACK) - demand.left_out_s, 0.0)
 
 
-def _affordable(
+def affordable(
     demand: _Demand, terms: Terms, factor: int | None, most_steps: float = _MOST_STEPS
 ) -> tuple[_Demand, _Many | None]:
     """The finest grid on which the programme ends in time; None where the start is too short for any such."""
@@ -390,14 +316,14 @@ def _up_costs(demand: _Demand, terms: Terms, part: float) -> Floats:
 
 
 def _by_price(demand: _Demand, terms: Terms, many: _Many, part: float) -> float:
-    cost = _priced(demand, terms, many, part)
+    cost = priced(demand, terms, many, part)
     if demand.left_out_s <= 0:
         return cost(inf)
-    units = ceil(demand.left_out_s / demand.cell_s - _SLACK)
+    units = ceil(demand.left_out_s / demand.cell_s - SLACK)
     return _best_price(lambda price: cost(price) - price * units * demand.cell_s, terms.start_s / demand.cell_s)
 
 
-def _priced(demand: _Demand, terms: Terms, many: _Many, part: float) -> Callable[[float], float]:
+def priced(demand: _Demand, terms: Terms, many: _Many, part: float) -> Callable[[float], float]:
     """What the cheapest capacity costs, with the work that is left out at a price."""
     up_costs = _up_costs(demand, terms, part)
     rest_s = (1 - part) * terms.least * (demand.length_s - (len(many.earliest) - 1) * demand.cell_s)

@@ -74,9 +74,7 @@ def test_before_it_is_known_what_requests_cost_what_is_in_hand_decides():
 
 
 def test_the_targets_value_is_the_most_that_is_ordered():
-    told = [
-        world([(60, 0.5), (1, 200), (60, 0.5)], constant(1.0), start_s=5.0, seed=6, aim=aim) for aim in (1.0, 40.0)
-    ]
+    told = [world([(60, 0.5), (1, 200), (60, 0.5)], constant(1.0), start_s=5.0, seed=6, aim=aim) for aim in (1.0, 40.0)]
     most = [max(change.wanted for change in made.changes) for made in told]
     assert most[1] <= ceil(230 / 40) < most[0]
 

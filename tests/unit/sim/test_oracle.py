@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from trimtab.errors import Invalid
-from trimtab.sim.oracle import Asked, Lower, Terms, lower_bound, summed, window_of, work_each
+from trimtab.sim.oracle import Asked, Lower, Terms, lower_bound, work_each
 from trimtab.sim.oracle_kernels import cheapest, forced, spread
+from trimtab.sim.oracle_windows import summed, window_of
 
 END_S = 40.0
 
@@ -233,9 +234,14 @@ def test_windows_summed_are_no_more_than_what_any_policy_pays(requests, drawn, l
         asked = [Asked(np.array([at for at, _ in inside]), np.array([takes for _, takes in inside]))]
         windows.append(
             window_of(
-                lambda asked=asked: asked, terms, within_s=within_s, start_s=begin_s, end_s=end_s,
-                threshold_s=threshold_s, most_steps=most_steps,
-            )  # fmt: skip
+                lambda asked=asked: asked,
+                terms,
+                within_s=within_s,
+                start_s=begin_s,
+                end_s=end_s,
+                threshold_s=threshold_s,
+                most_steps=most_steps,
+            )
         )
     assert summed(windows, kept) <= paid_s(lives, terms) + 1e-6
 

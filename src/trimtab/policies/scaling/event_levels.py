@@ -78,8 +78,8 @@ def judge(levels: Levels, seen: Seen, windows: Windows, aim: float, most: int) -
 
 
 def _remembered(seen: Seen, windows: Windows) -> int:
-    """So many steps' stands count: the stable window's, of which there are fewer than could be where time is told once a
-    second only. Where callers may wait, the panic window's."""
+    """So many steps' stands count: the stable window's, of which there are fewer than could be where time is told once
+    a second only. Where callers may wait, the panic window's."""
     marks = seen.steps
     if windows.patience_s:
         begin_s = seen.at.at_s - windows.panic_s

@@ -2,7 +2,8 @@
 
 A start is paid for, and an idle replica is; a busy one is worth its money, whatever waits behind it. So more replicas
 are ordered only where what waits could not be begun in the time that callers are patient for, and as long as anything
-waits for it no replica that is ready goes. What is idle may go at once. docs/decisions/018-oracle.md has what that saves.
+waits for it no replica that is ready goes. What is idle may go at once. docs/decisions/018-oracle.md has what that
+saves.
 """
 
 from __future__ import annotations

@@ -79,7 +79,11 @@ def idle(busy: int, kept: int, queue: int, spare: float, kept_s: float, wanted: 
     reason = f"{kept} were busy at a time in the last {_time(kept_s)}" if kept_s else f"{busy} are busy"
     reason += f", and what waits needs {queue}"
     if spare:
-        return f"{reason}; {spare:.3g} more for the usual rise", f"max({kept} + {spare:.3g}, {queue}) = {wanted}", inputs
+        return (
+            f"{reason}; {spare:.3g} more for the usual rise",
+            f"max({kept} + {spare:.3g}, {queue}) = {wanted}",
+            inputs,
+        )
     return reason, f"max({kept}, {queue}) = {wanted}", inputs
 
 
