@@ -6,6 +6,9 @@ UV := $(BIN)/uv pip install --quiet --require-hashes --python
 TORCH := torch==2.13.0
 CLIENTS := .venvs/sagemaker2 .venvs/sagemaker3 .venvs/awscli
 
+# The tests start hundreds of processes: none should compile anew what the one before it has compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-documents test test-quick test-docs lint types imports docs bench soak clients torch-env lock wheel clean
 
@@ -56,8 +59,10 @@ demo: $(BIN)/.ready ## deploy a fraud model with boto3, score real card payments
 demo-documents: .venvs/documents/.ready ## read page images through asynchronous inference, from zero replicas and back to zero
 	@.venvs/documents/bin/python examples/documents/demo.py
 
+# By two processes, as each waits for servers and disks much of its time. A file's tests stay together.
 test: $(BIN)/.ready clients ## all tests that need no GPU (of the documentation: test-docs)
-	@$(BIN)/python .ci/halves
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+	  tests/acceptance tests/integration tests/conformance tests/unit
 
 test-quick: $(BIN)/.ready ## unit and conformance tests
 	@$(BIN)/python -m pytest tests/unit tests/conformance

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from trimtab.testing.artifacts import archive
 from trimtab.testing.server import Trimtab
+from trimtab.testing.waiting import LIMIT_S, wait_until
 
 BUCKET = "work"
-WAIT_S = 40.0
 
 MODEL = """
 import json, os, time
@@ -43,16 +42,6 @@ def predict_fn(data, model):
 def output_fn(prediction, accept):
     return prediction, "application/json"
 """
-
-
-def eventually(look: Callable[[], Any], wait_s: float = WAIT_S) -> Any:
-    """What `look` finds, as soon as that is something."""
-    until_s = time.monotonic() + wait_s
-    while True:
-        if found := look():
-            return found
-        assert time.monotonic() < until_s, "it has not come about"
-        time.sleep(0.02)  # between two looks at the condition
 
 
 class AsyncEndpoint:
@@ -109,12 +98,12 @@ class AsyncEndpoint:
         return answer | {"Bytes": answer["Body"].read()}
 
     def result(self, answer: dict[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = eventually(lambda: self.found(answer["OutputLocation"]))
+        found: dict[str, Any] = wait_until(lambda: self.found(answer["OutputLocation"]))
         return found
 
-    def failure(self, answer: dict[str, Any], wait_s: float = WAIT_S) -> str:
+    def failure(self, answer: dict[str, Any], limit_s: float = LIMIT_S) -> str:
         """What stands in the failure object; and nothing is where the result would be."""
-        found = eventually(lambda: self.found(answer["FailureLocation"]), wait_s)
+        found = wait_until(lambda: self.found(answer["FailureLocation"]), limit_s=limit_s)
         assert self.found(answer["OutputLocation"]) is None
         return str(found["Bytes"].decode())
 

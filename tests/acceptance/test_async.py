@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from async_server import BUCKET, AsyncEndpoint, eventually, said
+from async_server import BUCKET, AsyncEndpoint, said
 from botocore.exceptions import ClientError
 
 from trimtab.testing.server import Trimtab
+from trimtab.testing.waiting import wait_until
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_an_endpoint_deleted_with_tasks_in_its_queue_ends_each_of_them_with_that
     gate_opened = gate.touch
     endpoint.trimtab.sagemaker.delete_endpoint(EndpointName=endpoint.name)
     gate_opened()
-    ends = eventually(lambda: keys if len(keys := endpoint.results()) == len(answers) else None)
+    ends = wait_until(lambda: keys if len(keys := endpoint.results()) == len(answers) else None)
     failed = [answer for answer in answers if endpoint.found(answer["FailureLocation"])]
     assert failed
     assert all("was deleted" in endpoint.failure(answer) for answer in failed)

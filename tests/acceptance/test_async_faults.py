@@ -7,11 +7,12 @@ import signal
 from pathlib import Path
 
 import pytest
-from async_server import BUCKET, AsyncEndpoint, eventually, said
+from async_server import BUCKET, AsyncEndpoint, said
 from botocore.exceptions import ClientError
 
 from trimtab.testing.artifacts import archive
 from trimtab.testing.server import Trimtab
+from trimtab.testing.waiting import wait_until
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def test_every_accepted_request_has_one_result_whatever_is_killed(
 ) -> None:
     gate = tmp_path / "gate"
     answers = [endpoint.ask(Body=f"until:{gate}".encode()) for _ in range(6)]
-    eventually(lambda: endpoint.trimtab.processes("trimtab: worker"))
+    wait_until(lambda: endpoint.trimtab.processes("trimtab: worker"))
     kill(endpoint.trimtab, f"trimtab: {victim}")
     gate.touch()
     for answer in answers:
@@ -43,7 +44,7 @@ def test_every_accepted_request_has_one_result_whatever_is_killed(
 @pytest.mark.slow
 def test_a_task_that_kills_its_replica_each_time_is_given_up_with_its_reason(serve, name: str) -> None:
     endpoint = AsyncEndpoint(serve(), name)
-    text = endpoint.failure(endpoint.ask(Body=b"die"), wait_s=100)
+    text = endpoint.failure(endpoint.ask(Body=b"die"), limit_s=100)
     assert "attempts ended without an answer" in text
     assert said(endpoint.result(endpoint.ask(Body=b"x")))["size"] == 1
 
@@ -84,11 +85,11 @@ def shared(trimtab: Trimtab) -> AsyncEndpoint:
 def test_an_output_bucket_that_is_gone_fails_the_task_and_says_so(trimtab: Trimtab, name: str) -> None:
     endpoint = AsyncEndpoint(trimtab, name, output={"S3OutputPath": f"s3://gone-{name}/out"})
     answer = endpoint.ask(Body=b"x")
-    found = eventually(lambda: endpoint.found(answer["FailureLocation"]))
+    found = wait_until(lambda: endpoint.found(answer["FailureLocation"]))
     assert b"Unable to upload the response" in found["Bytes"]
     assert b"NoSuchBucket" in found["Bytes"]
     large = endpoint.ask(Body=b"large:1000000")
-    found = eventually(lambda: endpoint.found(large["FailureLocation"]))
+    found = wait_until(lambda: endpoint.found(large["FailureLocation"]))
     assert b"NoSuchBucket" in found["Bytes"]
 
 
@@ -101,7 +102,7 @@ def test_an_update_serves_what_waits_with_the_new_version_and_the_result_says_so
     trimtab.create_model(f"{name}-two", archive(code__inference_py=MODEL_TWO))
     endpoint.config(f"{name}-two", model=f"{name}-two", MaxConcurrentInvocationsPerInstance=1)
     trimtab.sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=f"{name}-two")
-    eventually(
+    wait_until(
         lambda: (
             trimtab.sagemaker.describe_endpoint(EndpointName=name)["EndpointConfigName"] == f"{name}-two"
             or len(trimtab.processes("trimtab: worker")) > 1
@@ -145,7 +146,7 @@ def test_tasks_of_an_endpoint_that_was_made_again_are_not_the_new_ones(trimtab: 
     old = [endpoint.ask(Body=f"until:{gate}".encode()) for _ in range(3)]
     trimtab.sagemaker.delete_endpoint(EndpointName=name)
     gate.touch()
-    ends = eventually(lambda: keys if len(keys := endpoint.results()) == len(old) else None)
+    ends = wait_until(lambda: keys if len(keys := endpoint.results()) == len(old) else None)
     trimtab.sagemaker.get_waiter("endpoint_deleted").wait(
         EndpointName=name, WaiterConfig={"Delay": 0.05, "MaxAttempts": 600}
     )

@@ -6,9 +6,10 @@ import base64
 import json
 from typing import Any
 
-from async_server import AsyncEndpoint, eventually
+from async_server import AsyncEndpoint
 
 from trimtab.testing.server import Trimtab
+from trimtab.testing.waiting import wait_until
 
 
 class Inbox:
@@ -31,7 +32,7 @@ class Inbox:
             )
             return found
 
-        (message,) = eventually(look)
+        (message,) = wait_until(look)
         self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
         return dict(json.loads(message["Body"]))
 
@@ -63,4 +64,4 @@ def test_a_topic_that_is_gone_costs_the_notice_and_the_history_says_so(trimtab: 
     endpoint = AsyncEndpoint(trimtab, name, output={"NotificationConfig": {"SuccessTopic": inbox.topic}})
     trimtab.client("sns").delete_topic(TopicArn=inbox.topic)
     assert endpoint.result(endpoint.ask(Body=b"page"))
-    assert eventually(lambda: "notices dropped" in trimtab.cli("describe", name))
+    assert wait_until(lambda: "notices dropped" in trimtab.cli("describe", name))

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from async_server import AsyncEndpoint, eventually
+from async_server import AsyncEndpoint
 
 from trimtab.testing.server import Trimtab
+from trimtab.testing.waiting import wait_until
 
 VARIANT = "blue"
 PLACE = {"ServiceNamespace": "sagemaker", "ScalableDimension": "sagemaker:variant:DesiredInstanceCount"}
@@ -86,25 +87,25 @@ def test_an_endpoint_at_zero_is_woken_by_its_first_task_grows_with_its_backlog_a
 ) -> None:
     register(endpoint, 0, 3)
     by_events(endpoint)
-    eventually(lambda: counts(endpoint) == (0, 0))
+    wait_until(lambda: counts(endpoint) == (0, 0))
     asked_s = time.monotonic()
     first = endpoint.ask(Body=b"x")
     endpoint.result(first)
     assert time.monotonic() - asked_s < 15  # AWS's alarm would take two minutes to see it
     answers = [endpoint.ask(Body=b"slow:0.2") for _ in range(60)]
-    eventually(lambda: counts(endpoint)[0] == 3)
+    wait_until(lambda: counts(endpoint)[0] == 3)
     for answer in answers:
         endpoint.result(answer)
-    eventually(lambda: counts(endpoint) == (0, 0))
+    wait_until(lambda: counts(endpoint) == (0, 0))
 
 
 def test_the_backlog_is_published_as_aws_does(endpoint: AsyncEndpoint, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     for _ in range(4):
         endpoint.ask(Body=f"until:{gate}".encode())
-    eventually(lambda: 4.0 in values(endpoint, "ApproximateBacklogSize", "Maximum"))
-    eventually(lambda: 4.0 in values(endpoint, "ApproximateBacklogSizePerInstance", "Maximum"))
-    eventually(lambda: max(values(endpoint, "ApproximateAgeOfOldestRequest", "Maximum")) > 1)
+    wait_until(lambda: 4.0 in values(endpoint, "ApproximateBacklogSize", "Maximum"))
+    wait_until(lambda: 4.0 in values(endpoint, "ApproximateBacklogSizePerInstance", "Maximum"))
+    wait_until(lambda: max(values(endpoint, "ApproximateAgeOfOldestRequest", "Maximum")) > 1)
     assert set(values(endpoint, "HasBacklogWithoutCapacity", "Maximum")) == {0.0}
     gate.touch()
     last = endpoint.ask(Body=b"poison")
@@ -113,7 +114,7 @@ def test_the_backlog_is_published_as_aws_does(endpoint: AsyncEndpoint, tmp_path:
     def whole(metric: str, statistic: str = "Sum") -> float:
         return sum(values(endpoint, metric, statistic, VariantName=VARIANT))
 
-    eventually(lambda: whole("InvocationsProcessed") == 5)
+    wait_until(lambda: whole("InvocationsProcessed") == 5)
     assert whole("InvocationFailures") == 1
     assert whole("TimeInBacklog", "SampleCount") == 5
     assert whole("TotalProcessingTime", "Sum") > 1000  # milliseconds
@@ -159,7 +160,7 @@ def test_aws_policies_of_asynchronous_endpoints_are_taken_and_a_backlog_without_
     endpoint.trimtab.sagemaker.update_endpoint_weights_and_capacities(
         EndpointName=endpoint.name, DesiredWeightsAndCapacities=weights
     )
-    eventually(lambda: counts(endpoint) == (0, 0))
+    wait_until(lambda: counts(endpoint) == (0, 0))
     answer = endpoint.ask(Body=b"x")
     endpoint.result(answer)  # without waiting for two minutes of that alarm
     activities = scaling.describe_scaling_activities(**where)["ScalingActivities"]

@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 
 from trimtab.testing.artifacts import script
 from trimtab.testing.server import Trimtab
+from trimtab.testing.waiting import wait_until
 
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 SIGNALS = "trimtab/Endpoints"
@@ -137,21 +138,13 @@ def scaled(trimtab: Trimtab, autoscaling: Any, slow: str) -> Scaled:
     return Scaled(trimtab, autoscaling, slow)
 
 
-def eventually(look: Callable[[], Any], what: str, limit_s: float = 60.0) -> Any:
-    """Ask until the answer is true; return it."""
-    ends = time.monotonic() + limit_s
-    while not (found := look()):
-        assert time.monotonic() < ends, what
-    return found
-
-
 def test_a_variant_grows_and_shrinks_with_the_load_by_events(scaled: Scaled) -> None:
     scaled.register(1, 3)
     policy = scaled.track("ConcurrencyPerReplicaEvent", windows={"StableWindowSeconds": "3"})
     assert policy["PolicyARN"].startswith("arn:aws:autoscaling:")
     with scaled.load(6):
-        eventually(lambda: scaled.count() == 3, "not 3 replicas")
-    eventually(lambda: scaled.count() == 1, "not back at 1 replica")
+        wait_until(lambda: scaled.count() == 3, "not 3 replicas")
+    wait_until(lambda: scaled.count() == 1, "not back at 1 replica")
     newest, *_ = done = [a for a in scaled.activities() if a["StatusCode"] == "Successful"]
     assert newest["Description"] == "Setting desired instance count to 1."
     assert any(a["Description"] == "Setting desired instance count to 3." for a in done)
@@ -170,7 +163,7 @@ def test_target_tracking_at_one_second_acts_through_alarms_that_cloudwatch_shows
     assert {alarm["AlarmActions"][0] for alarm in alarms} == {made["PolicyARN"]}
     assert sorted(alarm["Threshold"] for alarm in alarms) == [1.8, 2.0]
     with scaled.load(8):
-        eventually(lambda: scaled.count() == 2, "not 2 replicas")
+        wait_until(lambda: scaled.count() == 2, "not 2 replicas")
     [activity] = scaled.activities()
     high = next(alarm["AlarmName"] for alarm in made["Alarms"] if "AlarmHigh" in alarm["AlarmName"])
     assert activity["Cause"] == f"monitor alarm {high} in state ALARM triggered policy track"
@@ -210,7 +203,7 @@ def test_a_step_policy_acts_when_its_alarm_does(scaled: Scaled) -> None:
         AlarmActions=[policy["PolicyARN"]],
     )
     cloudwatch.set_alarm_state(AlarmName=scaled.endpoint, StateValue="ALARM", StateReason="the test says so")
-    eventually(lambda: scaled.count() == 3, "not 3 replicas")
+    wait_until(lambda: scaled.count() == 3, "not 3 replicas")
     [activity] = scaled.activities()
     assert activity["Cause"] == f"monitor alarm {scaled.endpoint} in state ALARM triggered policy steps"
     cloudwatch.delete_alarms(AlarmNames=[scaled.endpoint])
@@ -225,7 +218,7 @@ def test_a_scheduled_action_moves_the_bounds_and_capacity_inside_them(scaled: Sc
         Schedule=f"at({at})",
         ScalableTargetAction={"MinCapacity": 2, "MaxCapacity": 3},
     )
-    eventually(lambda: scaled.count() == 2, "not 2 replicas")
+    wait_until(lambda: scaled.count() == 2, "not 2 replicas")
     [target] = scaled.client.describe_scalable_targets(
         ServiceNamespace="sagemaker", ResourceIds=[scaled.names["ResourceId"]]
     )["ScalableTargets"]
@@ -235,10 +228,10 @@ def test_a_scheduled_action_moves_the_bounds_and_capacity_inside_them(scaled: Sc
 
 def test_registering_moves_capacity_inside_the_bounds(scaled: Scaled) -> None:
     scaled.register(2, 3)
-    eventually(lambda: scaled.count() == 2, "not 2 replicas")
+    wait_until(lambda: scaled.count() == 2, "not 2 replicas")
     assert scaled.activities()[0]["Cause"] == "minimum capacity was set to 2"
     scaled.register(1, 1)
-    eventually(lambda: scaled.count() == 1, "not 1 replica")
+    wait_until(lambda: scaled.count() == 1, "not 1 replica")
     assert scaled.activities()[0]["Cause"] == "maximum capacity was set to 1"
 
 
@@ -246,7 +239,7 @@ def test_requests_at_zero_are_held_and_answered(scaled: Scaled) -> None:
     scaled.register(0, 2)
     scaled.track("ConcurrencyPerReplicaEvent", windows={"StableWindowSeconds": "1"})
     for _ in range(3):
-        eventually(lambda: scaled.count() == 0 and scaled.variant(), "not at zero")
+        wait_until(lambda: scaled.count() == 0 and scaled.variant(), "not at zero")
         with ThreadPoolExecutor(8) as pool:
             answers = list(pool.map(lambda n: scaled.trimtab.invoke(scaled.endpoint, b"[%d]" % n), range(8)))
         assert answers == [b"[%d]" % n for n in range(8)]
@@ -265,7 +258,7 @@ def test_a_suspended_target_does_not_grow(scaled: Scaled) -> None:
     )
     scaled.track("ConcurrencyPerReplicaEvent", windows={"StableWindowSeconds": "3"})
     with scaled.load(6):
-        eventually(lambda: scaled.trimtab.cli("explain", scaled.endpoint, "--json").count("suspended") > 0, "not told")
+        wait_until(lambda: scaled.trimtab.cli("explain", scaled.endpoint, "--json").count("suspended") > 0, "not told")
         assert scaled.desired() == 1
 
 
@@ -323,17 +316,17 @@ def test_a_full_machine_is_told_and_bounds_are_restored_when_room_comes(serve: C
         trimtab.settled(name)
     scaled = Scaled(trimtab, trimtab.client("application-autoscaling"), "grows")
     scaled.register(2, 2)
-    failed = eventually(lambda: [a for a in scaled.activities() if a["StatusCode"] == "Failed"], "not refused")
+    failed = wait_until(lambda: [a for a in scaled.activities() if a["StatusCode"] == "Failed"], "not refused")
     assert "InsufficientInstanceCapacity" in failed[-1]["StatusMessage"]
     describe = scaled.sagemaker.describe_endpoint
-    eventually(
+    wait_until(
         lambda: "InsufficientInstanceCapacity" in describe(EndpointName="grows").get("FailureReason", ""),
         "the endpoint does not say why",
     )
     assert trimtab.invoke("grows", b"[1]") == b"[1]"
     trimtab.sagemaker.delete_endpoint(EndpointName="goes")
-    eventually(lambda: scaled.count() == 2, "not 2 replicas", limit_s=30.0)
-    eventually(lambda: scaled.activities()[0]["StatusCode"] == "Successful", "the activity has no end")
+    wait_until(lambda: scaled.count() == 2, "not 2 replicas")
+    wait_until(lambda: scaled.activities()[0]["StatusCode"] == "Successful", "the activity has no end")
     assert "FailureReason" not in trimtab.settled("grows")
 
 
@@ -351,16 +344,16 @@ def test_a_replica_that_never_becomes_healthy_is_tried_ever_more_slowly_and_the_
         return [a for a in reversed(scaled.activities()) if "no weights" in a.get("StatusMessage", "")]
 
     with scaled.load(4):
-        eventually(lambda: len(failed()) >= 3, "not tried three times")
+        wait_until(lambda: len(failed()) >= 3, "not tried three times")
         first, second, third = failed()[:3]
         assert first["StatusMessage"].startswith("Failed to set desired instance count to 2. Reason: ")
         assert (second["StartTime"] - first["EndTime"]).total_seconds() >= 1.0
         assert (third["StartTime"] - second["EndTime"]).total_seconds() >= 2.0
         describe = scaled.sagemaker.describe_endpoint
-        eventually(lambda: "no weights" in describe(EndpointName=name).get("FailureReason", ""), "it does not say why")
+        wait_until(lambda: "no weights" in describe(EndpointName=name).get("FailureReason", ""), "it does not say why")
         assert scaled.count() == 1
         broken.unlink()
-        eventually(lambda: scaled.count() == 2, "not 2 replicas")
+        wait_until(lambda: scaled.count() == 2, "not 2 replicas")
     found = trimtab.settled(name)
     assert "FailureReason" not in found
     trimtab.sagemaker.delete_endpoint(EndpointName=name)
@@ -375,9 +368,9 @@ def test_control_killed_in_mid_scaling_is_succeeded_by_one_that_finishes(
     scaled.register(1, 3)
     scaled.track("ConcurrencyPerReplicaEvent", windows={"StableWindowSeconds": "3"})
     with scaled.load(6):
-        eventually(lambda: scaled.desired() > 1, "no decision")
+        wait_until(lambda: scaled.desired() > 1, "no decision")
         [control] = trimtab.processes("trimtab: control")
         control.kill()
-        eventually(lambda: scaled.count() == 3, "not 3 replicas")
-    eventually(lambda: scaled.count() == 1, "not back at 1 replica")
+        wait_until(lambda: scaled.count() == 3, "not 3 replicas")
+    wait_until(lambda: scaled.count() == 1, "not back at 1 replica")
     assert not [a for a in scaled.activities() if a["StatusCode"] == "InProgress"]

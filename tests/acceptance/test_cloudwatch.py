@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from trimtab.testing.artifacts import archive
 from trimtab.testing.server import Trimtab
+from trimtab.testing.waiting import wait_until
 
 WAIT = {"Delay": 0.1, "MaxAttempts": 600}
 
@@ -18,13 +19,6 @@ WAIT = {"Delay": 0.1, "MaxAttempts": 600}
 @pytest.fixture
 def cloudwatch(trimtab: Trimtab) -> Any:
     return trimtab.client("cloudwatch")
-
-
-def eventually(look: Any, wanted: Any, limit_s: float = 60.0) -> None:
-    """Ask until the answer is `wanted`."""
-    ends = time.monotonic() + limit_s
-    while (found := look()) != wanted:
-        assert time.monotonic() < ends, f"still {found!r}, not {wanted!r}"
 
 
 def test_what_was_put_is_read_at_1_10_and_60_seconds(cloudwatch: Any, name: str) -> None:
@@ -85,7 +79,7 @@ def test_an_endpoints_own_metrics_are_read_at_1_10_and_60_seconds(trimtab: Trimt
         return float(sum(point[statistic] for point in answer["Datapoints"]))
 
     for period in (1, 10, 60):
-        eventually(lambda period=period: total("Invocations", period), 20.0)
+        wait_until(lambda period=period: total("Invocations", period) == 20.0)
     assert total("ModelLatency", 60, "SampleCount") == 20.0
     names = {metric["MetricName"] for metric in cloudwatch.list_metrics(Dimensions=dimensions)["Metrics"]}
     assert {"Invocations", "ModelLatency", "OverheadLatency"} <= names
@@ -134,13 +128,13 @@ def test_an_alarm_rings_by_its_metric_and_stops(cloudwatch: Any, name: str) -> N
         [alarm] = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
         return str(alarm["StateValue"])
 
-    eventually(state, "OK")
+    wait_until(lambda: state() == "OK", state)
     # For the seconds that have not been looked at yet, so that one of them is certainly seen.
     now = int(time.time())
     data = [{"MetricName": "m", "Value": 11.0, "Timestamp": now + n, "StorageResolution": 1} for n in range(5)]
     cloudwatch.put_metric_data(Namespace=name, MetricData=data)
-    eventually(state, "ALARM")
-    eventually(state, "OK")
+    wait_until(lambda: state() == "ALARM", state)
+    wait_until(lambda: state() == "OK", state)
     history = cloudwatch.get_paginator("describe_alarm_history").paginate(AlarmName=name, ScanBy="TimestampAscending")
     summaries = [item["HistorySummary"] for page in history for item in page["AlarmHistoryItems"]]
     assert summaries[:4] == [
@@ -163,16 +157,14 @@ def test_a_state_is_set_and_set_back(cloudwatch: Any, name: str) -> None:
         items = cloudwatch.describe_alarm_history(AlarmName=name, HistoryItemType="StateUpdate")["AlarmHistoryItems"]
         return [item["HistorySummary"] for item in items]
 
-    eventually(changes, ["Alarm updated from INSUFFICIENT_DATA to OK"])
+    wait_until(lambda: changes() == ["Alarm updated from INSUFFICIENT_DATA to OK"], changes)
     cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a drill")
-    eventually(
-        changes,
-        [
-            "Alarm updated from ALARM to OK",
-            "Alarm updated from OK to ALARM",
-            "Alarm updated from INSUFFICIENT_DATA to OK",
-        ],
-    )
+    wanted = [
+        "Alarm updated from ALARM to OK",
+        "Alarm updated from OK to ALARM",
+        "Alarm updated from INSUFFICIENT_DATA to OK",
+    ]
+    wait_until(lambda: changes() == wanted, changes)
     pages = list(cloudwatch.get_paginator("describe_alarms").paginate(AlarmNamePrefix=name))
     assert [alarm["StateValue"] for page in pages for alarm in page["MetricAlarms"]] == ["OK"]
     cloudwatch.delete_alarms(AlarmNames=[name])
@@ -226,7 +218,7 @@ def test_a_composite_alarm_follows_its_children(cloudwatch: Any, name: str) -> N
         [alarm] = cloudwatch.describe_alarms(**every)["CompositeAlarms"]
         return str(alarm["StateValue"])
 
-    eventually(state, "OK")
+    wait_until(lambda: state() == "OK", state)
     cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a drill")
-    eventually(state, "ALARM")
+    wait_until(lambda: state() == "ALARM", state)
     cloudwatch.delete_alarms(AlarmNames=[name, f"{name}-all"])

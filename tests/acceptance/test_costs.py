@@ -10,11 +10,12 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from test_metering import scrape, until, value
+from test_metering import scrape, value
 
 from trimtab.resources.cost import micro_usd
 from trimtab.testing.artifacts import ECHO, script
 from trimtab.testing.server import Trimtab
+from trimtab.testing.waiting import wait_until
 
 RATE = Fraction("0.115")  # of an ml.m5.large, by the list that comes with trimtab
 TELLS_TOKENS = """
@@ -51,7 +52,7 @@ def metric(server: Trimtab, name: str, **more: str) -> int:
 def kill_control(server: Trimtab) -> None:
     (control,) = server.processes("trimtab: control")
     os.kill(control.pid, signal.SIGKILL)
-    until(lambda: server.processes("trimtab: control") not in ([], [control]))
+    wait_until(lambda: server.processes("trimtab: control") not in ([], [control]))
 
 
 @pytest.mark.slow
@@ -66,13 +67,13 @@ def test_each_second_is_charged_once_although_control_is_killed_again_and_again(
         kill_control(server)
         for _ in range(5):
             server.invoke(name, b"{}")
-        until(lambda: "replicas" in json.loads(server.cli("describe", name, "--json")))
-    until(lambda: costs(server, name)["rows"], within_s=40)
+        wait_until(lambda: "replicas" in json.loads(server.cli("describe", name, "--json")))
+    wait_until(lambda: costs(server, name)["rows"])
     deleted_s = time.time()
     server.sagemaker.delete_endpoint(EndpointName=name)
-    until(lambda: not server.processes("trimtab: worker " + name))
+    wait_until(lambda: not server.processes("trimtab: worker " + name))
     ended_s = time.time()
-    told = until(lambda: (found := costs(server, name))["charged_s"] > ended_s + 1 and found, within_s=40)
+    told = wait_until(lambda: (found := costs(server, name))["charged_s"] > ended_s + 1 and found)
     spent = told["total"]["micro_usd"]
     assert micro_usd(RATE, Fraction(deleted_s - born_s)) - 1 <= spent
     assert spent <= micro_usd(RATE, Fraction(ended_s + 2 - born_s))
@@ -96,7 +97,7 @@ def test_costs_are_told_by_token_where_the_model_tells_tokens(trimtab: Trimtab, 
         total = costs(trimtab, name)["total"]
         return total if total["micro_usd"] and total["requests"] == 4 else None
 
-    total = until(told, within_s=40)
+    total = wait_until(told)
     assert (total["input_tokens"], total["output_tokens"]) == (48, 120)
     assert total["usd_per_million_tokens"] == total["micro_usd"] / 168
     assert "$/1M TOK" in trimtab.cli("cost", name)
@@ -110,8 +111,10 @@ def test_costs_are_live_in_top_and_for_prometheus(trimtab: Trimtab, name: str) -
     assert top["figures"]["usd_per_hour"] == float(RATE)
     assert top["variants"][0]["figures"]["usd_per_hour"] == float(RATE)
     assert "$/H" in trimtab.cli("top", name, "--once")
-    until(lambda: costs(trimtab, name)["rows"], within_s=40)
-    until(lambda: value(scrape(trimtab), "trimtab_cost_usd_total", endpoint=name))  # above 0, once it is rendered anew
+    wait_until(lambda: costs(trimtab, name)["rows"])
+    wait_until(
+        lambda: value(scrape(trimtab), "trimtab_cost_usd_total", endpoint=name)
+    )  # above 0, once it is rendered anew
     trimtab.sagemaker.delete_endpoint(EndpointName=name)
 
 

@@ -9,7 +9,6 @@ import signal
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families as families
 
 from trimtab.testing.artifacts import ECHO, script
 from trimtab.testing.server import Trimtab
+from trimtab.testing.waiting import wait_until
 
 ROOT = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"
 
@@ -41,14 +41,6 @@ def value(text: str, sample: str, **labels: str) -> float | None:
     return sum(found) if found else None
 
 
-def until(done: Callable[[], Any], within_s: float = 20.0) -> Any:
-    end_s = time.monotonic() + within_s
-    while not (found := done()):
-        assert time.monotonic() < end_s, "it did not come to be in time"
-        time.sleep(0.02)
-    return found
-
-
 def test_requests_are_counted_once_even_when_control_and_gateway_live_apart(serve: Any, name: str) -> None:
     server = serve()
     server.deploy(name, script(ECHO))
@@ -63,22 +55,22 @@ def test_requests_are_counted_once_even_when_control_and_gateway_live_apart(serv
 
     for _ in range(5):
         server.invoke(name, b"{}")
-    until(lambda: counted() == 5)
+    wait_until(lambda: counted() == 5)
     (control,) = server.processes("trimtab: control")
     os.kill(control.pid, signal.SIGKILL)
     for _ in range(7):
         server.invoke(name, b"{}")  # while control is away
-    until(lambda: server.processes("trimtab: control") not in ([], [control]))
-    until(lambda: counted() == 12)
+    wait_until(lambda: server.processes("trimtab: control") not in ([], [control]))
+    wait_until(lambda: counted() == 12)
     (control,) = server.processes("trimtab: control")
     os.kill(control.pid, signal.SIGKILL)  # what was counted is kept
     server.invoke(name, b"{}")
-    until(lambda: counted() == 13)
+    wait_until(lambda: counted() == 13)
     text = scrape(server)
     assert value(text, "trimtab_invocation_duration_seconds_count", endpoint=name) == 13
     assert value(text, "trimtab_replicas_ready", endpoint=name) == 1
     server.sagemaker.delete_endpoint(EndpointName=name)
-    until(lambda: value(scrape(server), "trimtab_replicas_ready", endpoint=name) is None)
+    wait_until(lambda: value(scrape(server), "trimtab_replicas_ready", endpoint=name) is None)
     assert name not in scrape(server)
 
 
@@ -86,14 +78,14 @@ def test_a_request_can_be_seen_within_one_and_a_half_seconds(trimtab: Trimtab, n
     trimtab.deploy(name, script(ECHO))
     trimtab.invoke(name, b"{}")
     began_s = time.monotonic()
-    until(lambda: value(scrape(trimtab), "trimtab_invocations_total", endpoint=name))
+    wait_until(lambda: value(scrape(trimtab), "trimtab_invocations_total", endpoint=name))
     assert time.monotonic() - began_s < 3.0  # 1.5 s promised; a busy machine is slower
 
 
 def test_both_formats_are_read_by_prometheus_own_parsers(trimtab: Trimtab, name: str) -> None:
     trimtab.deploy(name, script(ECHO))
     trimtab.invoke(name, b"{}")
-    until(lambda: value(scrape(trimtab), "trimtab_invocations_total", endpoint=name))
+    wait_until(lambda: value(scrape(trimtab), "trimtab_invocations_total", endpoint=name))
     plain = {metric.name for metric in families(scrape(trimtab))}
     text = scrape(trimtab, accept="application/openmetrics-text; version=1.0.0")
     assert plain == {metric.name for metric in open_metrics(text)}
@@ -102,7 +94,7 @@ def test_both_formats_are_read_by_prometheus_own_parsers(trimtab: Trimtab, name:
 
 def test_a_scrape_is_compressed_for_those_who_take_it(trimtab: Trimtab, name: str) -> None:
     trimtab.deploy(name, script(ECHO))
-    until(lambda: name in scrape(trimtab))
+    wait_until(lambda: name in scrape(trimtab))
     basic = base64.b64encode(f"{trimtab.env[ROOT[0]]}:{trimtab.env[ROOT[1]]}".encode()).decode()
     headers = {"Authorization": f"Basic {basic}", "Accept-Encoding": "gzip"}
     with urllib.request.urlopen(urllib.request.Request(f"{trimtab.url}/metrics", headers=headers)) as answer:

@@ -17,19 +17,11 @@ from test_clients import client_env, run
 
 from trimtab.testing.artifacts import archive, script
 from trimtab.testing.server import Trimtab
+from trimtab.testing.waiting import wait_until
 
 
 def ask(trimtab: Trimtab, name: str, model: str, body: bytes = b"[]") -> str:
     return trimtab.invoke(name, body, TargetModel=model).decode()
-
-
-def wait_until(holds: Callable[[], bool], within_s: float = 30.0) -> None:
-    done = threading.Event()
-    for _ in range(int(within_s / 0.05)):
-        if holds():
-            return
-        done.wait(0.05)
-    raise AssertionError("it did not come to hold")
 
 
 class Callers:

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from many_models import named, trained
-from test_multi_model import Callers, ask, wait_until
+from test_multi_model import Callers, ask
 
 from trimtab.testing.artifacts import archive, script
 from trimtab.testing.server import ROLE, Trimtab
+from trimtab.testing.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +96,7 @@ class TestArtifacts:
             (b"", "is empty"),
             (archive(readme_txt="no model in here"), "no model"),
         ],
+        ids=["no archive", "cut off", "empty", "no model"],
     )
     def test_archives_that_hold_no_model(self, trimtab: Trimtab, many: str, name: str, data: bytes, says: str) -> None:
         trimtab.put_model(many, f"{name}.tar.gz", data)

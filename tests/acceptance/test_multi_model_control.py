@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from many_models import named
 from trimtab.aws.client import Client
 from trimtab.cli.connect import connect
 from trimtab.testing.server import Trimtab, serving
+from trimtab.testing.waiting import wait_until
 
 KILLS = 3
 
@@ -29,13 +30,6 @@ def own() -> Iterator[Trimtab]:
 
 def ask(trimtab: Trimtab, name: str, model: str) -> str:
     return trimtab.invoke(name, b"[]", TargetModel=model).decode()
-
-
-def wait_until(holds: Callable[[], bool], within_s: float = 30.0) -> None:
-    end_s = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < end_s, "it did not come to hold"
-        time.sleep(0.02)
 
 
 def native(trimtab: Trimtab) -> Client:

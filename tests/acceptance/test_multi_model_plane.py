@@ -13,11 +13,12 @@ from botocore.exceptions import ClientError
 from many_models import named
 from otlp_receiver import Receiver
 from test_autoscaling import DIMENSION, SIGNALS
-from test_multi_model import Callers, wait_until
+from test_multi_model import Callers
 from test_tracing import INVOKE, caller, sending
 
 from trimtab.testing.artifacts import script
 from trimtab.testing.server import Trimtab
+from trimtab.testing.waiting import wait_until
 
 TRIPLED = """
 import json
@@ -162,10 +163,10 @@ def test_a_variant_grows_by_what_all_its_models_have_in_hand_and_shrinks_without
         return int(variant["CurrentInstanceCount"])
 
     with Callers(trimtab, name, models, threads=6) as callers:
-        wait_until(lambda: count() == 3, 60)
+        wait_until(lambda: count() == 3)
         callers.go_on(60)
     with Callers(trimtab, name, {"quick.tar.gz": {"quick"}}, threads=1):
-        wait_until(lambda: count() == 1, 60)
+        wait_until(lambda: count() == 1)
 
 
 def test_variants_with_one_model_and_with_many_share_an_endpoint_without_being_named(

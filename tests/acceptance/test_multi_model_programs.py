@@ -12,11 +12,11 @@ from typing import Any
 import psutil
 import pytest
 from botocore.exceptions import ClientError
-from test_multi_model import wait_until
 
 from trimtab import testing
 from trimtab.testing.artifacts import archive
 from trimtab.testing.server import Trimtab
+from trimtab.testing.waiting import wait_until
 
 PROGRAM = Path(testing.__file__).with_name("multi_model_program.py")
 COMMAND = f"{shlex.quote(sys.executable)} {shlex.quote(str(PROGRAM))} {{port}}"

@@ -12,11 +12,12 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 from many_models import named
-from test_multi_model import Callers, ask, wait_until
+from test_multi_model import Callers, ask
 
 from trimtab.objects.unpack import remove
 from trimtab.testing.artifacts import archive, script
 from trimtab.testing.server import Trimtab
+from trimtab.testing.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 

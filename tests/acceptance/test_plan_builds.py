@@ -7,13 +7,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from async_server import eventually
+from msgspec.structs import replace
 
 from trimtab.advisor.plan.program import program
 from trimtab.advisor.plan.signals import Signal, Where, tracked
-from trimtab.sim.world import Architecture, Mode, Serving
+from trimtab.resources.alarm import Watched
+from trimtab.resources.metric_query import MetricStat
+from trimtab.resources.scaling import ScalingPolicy, ScheduledAction, StepAdjustment, StepScaling
+from trimtab.sim.world import Architecture, Mode, OwnAlarm, Serving
 from trimtab.testing.artifacts import script
 from trimtab.testing.server import Trimtab
+from trimtab.testing.waiting import wait_until
 
 SAYS = "def model_fn(d):\n    return None\n\n\ndef transform_fn(m, body, kind, accept):\n    return {said!r}, 'text/plain'\n"
 WORKLOADS = ("red", "green", "blue", "grey", "slow")
@@ -87,7 +91,7 @@ def test_what_the_program_builds_serves_and_is_built_once(trimtab: Trimtab, made
     assert trimtab.invoke("seldom", b"x") == b"I am grey"
     asked = trimtab.runtime.invoke_endpoint_async(EndpointName="later", InputLocation=_input(trimtab))
     bucket, _, key = asked["OutputLocation"].removeprefix("s3://").partition("/")
-    found = eventually(lambda: _body(trimtab, bucket, key))
+    found = wait_until(lambda: _body(trimtab, bucket, key))
     assert found == b"I am slow"
 
     policies = trimtab.client("application-autoscaling").describe_scaling_policies(ServiceNamespace="sagemaker")
@@ -134,3 +138,39 @@ def _input(trimtab: Trimtab) -> str:
 def _body(trimtab: Trimtab, bucket: str, key: str) -> bytes | None:
     listed = trimtab.s3.list_objects_v2(Bucket=bucket, Prefix=key)
     return trimtab.s3.get_object(Bucket=bucket, Key=key)["Body"].read() if listed.get("KeyCount") else None
+
+
+@pytest.mark.slow
+def test_schedules_and_step_policies_with_their_alarms_are_built_and_taken_away_when_a_plan_has_none(
+    trimtab: Trimtab, made: Path
+) -> None:
+    night = ScheduledAction(
+        name="night", arn="", endpoint="timed", variant="AllTraffic", schedule="cron(0 20 * * ? *)", created_s=0.0,
+        timezone="Europe/Berlin", min_capacity=1, max_capacity=1, end_s=4_000_000_000.0,
+    )  # fmt: skip
+    stat = MetricStat("AWS/SageMaker", "Invocations", (("EndpointName", "timed"),), 60, "Sum")
+    watched = Watched(stat=stat, comparison="GreaterThanThreshold", threshold=600.0, evaluation_periods=2)
+    steps = ScalingPolicy(
+        name="steps", arn="", endpoint="timed", variant="AllTraffic", created_s=0.0,
+        step=StepScaling(adjustment_type="ChangeInCapacity", steps=(StepAdjustment(0.0, None, 1),)),
+    )  # fmt: skip
+    timed = Serving(
+        name="timed", mode=Mode.REAL_TIME, workloads=("blue",), instance_type="ml.m5.large", max_replicas=2,
+        schedule=(night,), policies=(steps,), alarms=(OwnAlarm("steps", watched),),
+    )  # fmt: skip
+    made.write_text(program(Architecture(name="plan", endpoints=(timed,)), "timed", Where.TRIMTAB))
+    assert "scale timed at cron(0 20 * * ? *)" in run(trimtab, made)
+    scaling = trimtab.client("application-autoscaling")
+    (action,) = scaling.describe_scheduled_actions(ServiceNamespace="sagemaker")["ScheduledActions"]
+    assert action["Timezone"] == "Europe/Berlin"
+    assert action["ScalableTargetAction"] == {"MinCapacity": 1, "MaxCapacity": 1}
+    assert action["EndTime"].timestamp() == 4_000_000_000.0
+    (alarm,) = trimtab.client("cloudwatch").describe_alarms(AlarmNames=["timed-steps-0"])["MetricAlarms"]
+    assert (alarm["MetricName"], alarm["Threshold"], alarm["EvaluationPeriods"]) == ("Invocations", 600.0, 2)
+    assert "scale timed from" not in run(trimtab, made)  # bounds that the schedule may have moved stay
+
+    plain = replace(timed, schedule=(), policies=(), alarms=(), max_replicas=1)
+    made.write_text(program(Architecture(name="plan", endpoints=(plain,)), "timed", Where.TRIMTAB))
+    assert "timed no longer scales" in run(trimtab, made)
+    assert not scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"]
+    run(trimtab, made, "--delete")

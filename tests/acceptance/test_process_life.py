@@ -18,16 +18,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from trimtab.config import Paths
 from trimtab.testing.artifacts import ECHO, archive, script
 from trimtab.testing.server import Trimtab
+from trimtab.testing.waiting import wait_until
 
 Serve = Callable[..., Trimtab]
 pytestmark = pytest.mark.slow
-
-
-def eventually(condition: Callable[[], object], what: str, within_s: float = 20.0) -> None:
-    deadline_s = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline_s, f"not within {within_s} s: {what}"
-        time.sleep(0.01)
 
 
 def settled_everywhere(trimtab: Trimtab, sagemaker: object) -> bool:
@@ -78,7 +72,7 @@ def test_control_and_nursery_killed_at_any_moment_of_any_change_still_converge(s
         time.sleep(rng.random() * 0.1)  # the moment is the point
         for process in trimtab.processes("trimtab: nursery" if kill % 3 == 2 else "trimtab: control"):
             process.kill()
-    eventually(lambda: settled_everywhere(trimtab, patient), "everything is at rest", within_s=40)
+    wait_until(lambda: settled_everywhere(trimtab, patient), "everything is at rest")
     for endpoint in patient.list_endpoints(StatusEquals="InService")["Endpoints"]:
         assert trimtab.invoke(endpoint["EndpointName"], b"x") == b"x"
 
@@ -113,7 +107,7 @@ def test_what_a_model_leaves_running_ends_with_it(serve: Serve, name: str) -> No
         spares = {process.pid for process in trimtab.processes("trimtab: spare")}  # the nursery's, for the next start
         return {process.pid for process in below.children(recursive=True)} - before - spares
 
-    eventually(lambda: not left(), "daemons have ended")
+    wait_until(lambda: not left(), "daemons have ended")
 
 
 def test_a_stop_takes_along_what_models_left_running(serve: Serve, name: str) -> None:
@@ -163,7 +157,7 @@ def test_a_program_is_deployed_outlives_control_and_is_replaced_when_killed(serv
         except ClientError:
             return False
 
-    eventually(answered_by_another, "another program answers")
+    wait_until(answered_by_another, "another program answers")
 
 
 SLOW = """
@@ -189,7 +183,7 @@ def test_a_restart_at_once_after_the_supervisor_was_killed_counts_on_nothing_tha
     answers: list[bytes] = []
     thread = threading.Thread(target=lambda: answers.append(trimtab.invoke(name, bytes(flag))))
     thread.start()
-    eventually(lambda: '"in_flight": 1' in trimtab.cli("describe", name, "--json"), "the request is in hand")
+    wait_until(lambda: '"in_flight": 1' in trimtab.cli("describe", name, "--json"), "the request is in hand")
     trimtab.process.kill()
     trimtab.process.wait()
     flag.touch()  # its answer takes another second: the next server begins while it is under way

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from async_server import AsyncEndpoint, eventually
+from async_server import AsyncEndpoint
 
 from trimtab.testing.artifacts import script
 from trimtab.testing.server import PROGRAM, Trimtab
+from trimtab.testing.waiting import wait_until
 
 FIXABLE = """
 import os
@@ -61,7 +62,7 @@ def test_dead_letters_are_shown_with_their_reasons_and_worked_on_anew(
     broken.touch()
     answer = endpoint.ask(Body=str(broken).encode(), InferenceId="page-7")
     assert "no such document" in endpoint.failure(answer)
-    about = eventually(lambda: found if (found := look(endpoint))["dead"] else None)
+    about = wait_until(lambda: found if (found := look(endpoint))["dead"] else None)
     assert (about["waiting"], about["in_flight"], about["dead"], about["accepted"]) == (0, 0, 1, 1)
     (task,) = about["tasks"]
     assert (task["state"], task["inference_id"]) == ("dead", "page-7")
@@ -73,7 +74,7 @@ def test_dead_letters_are_shown_with_their_reasons_and_worked_on_anew(
     broken.unlink()
     assert json.loads(trimtab.cli("queue", "redrive", endpoint.name, "--json")) == {"redriven": 1}
     assert endpoint.result(answer)["Bytes"] == b"done"
-    assert eventually(lambda: look(endpoint)["dead"] == 0)
+    assert wait_until(lambda: look(endpoint)["dead"] == 0)
 
 
 def test_what_waits_is_shown_and_purged_once_that_is_confirmed(
@@ -81,7 +82,7 @@ def test_what_waits_is_shown_and_purged_once_that_is_confirmed(
 ) -> None:
     gate = tmp_path / "gate"
     first = endpoint.ask(Body=f"until:{gate}".encode())
-    eventually(lambda: look(endpoint)["in_flight"] == 1)
+    wait_until(lambda: look(endpoint)["in_flight"] == 1)
     behind = [endpoint.ask(InputLocation=endpoint.put(b"x")) for _ in range(3)]
     about = look(endpoint, "--state", "waiting")
     assert (about["waiting"], about["in_flight"]) == (3, 1)
@@ -96,7 +97,7 @@ def test_what_waits_is_shown_and_purged_once_that_is_confirmed(
     assert "3 requests" in trimtab.cli("queue", "purge", endpoint.name, "--yes")
     gate.touch()
     endpoint.result(first)  # what was in flight went on
-    assert eventually(lambda: look(endpoint)["in_flight"] == 0)
+    assert wait_until(lambda: look(endpoint)["in_flight"] == 0)
     assert all(endpoint.found(answer["OutputLocation"]) is None for answer in behind)
 
 
@@ -106,7 +107,7 @@ def test_a_person_types_the_endpoints_name_before_anything_is_purged(
     gate = tmp_path / "gate"
     for _ in range(3):
         endpoint.ask(Body=f"until:{gate}".encode())
-    eventually(lambda: look(endpoint)["in_flight"] == 1)
+    wait_until(lambda: look(endpoint)["in_flight"] == 1)
 
     def typed(text: str) -> subprocess.CompletedProcess[str]:
         ours, theirs = pty.openpty()

@@ -17,6 +17,7 @@ from test_clients import client_env, run
 
 from trimtab.testing.artifacts import ECHO, script
 from trimtab.testing.server import Trimtab
+from trimtab.testing.waiting import wait_until
 
 Serve = Callable[..., Trimtab]
 
@@ -76,14 +77,6 @@ def environments(trimtab: Trimtab, name: str) -> int:
     return len(trimtab.processes(f"trimtab: worker {name}/"))
 
 
-def until(true: Callable[[], bool], what: str, timeout_s: float = 20.0) -> None:
-    """Wait for a condition."""
-    deadline_s = time.monotonic() + timeout_s
-    while not true():
-        assert time.monotonic() < deadline_s, what
-        time.sleep(0.02)
-
-
 def answers(trimtab: Trimtab, name: str) -> bool:
     """Whether there is a control."""
     try:
@@ -108,7 +101,7 @@ def test_an_endpoint_is_at_zero_when_idle_and_answers_all_the_same(
 ) -> None:
     archive, payments, _ = fraud
     on_demand(trimtab, name, archive, TRIMTAB_KEEP_WARM="off")
-    until(lambda: environments(trimtab, name) == 0, "not at zero")
+    wait_until(lambda: environments(trimtab, name) == 0, "not at zero")
     body = io.StringIO()
     np.savetxt(body, payments[:1], delimiter=",")
     for _ in range(3):
@@ -116,7 +109,7 @@ def test_an_endpoint_is_at_zero_when_idle_and_answers_all_the_same(
             EndpointName=name, Body=body.getvalue().encode(), ContentType="text/csv"
         )
         assert answer["ResponseMetadata"]["HTTPStatusCode"] == 200
-        until(lambda: environments(trimtab, name) == 0, "not at zero again")
+        wait_until(lambda: environments(trimtab, name) == 0, "not at zero again")
     described = trimtab.sagemaker.describe_endpoint(EndpointName=name)
     (variant,) = described["ProductionVariants"]
     rules = {"MemorySizeInMB": 2048, "MaxConcurrency": 3}
@@ -133,13 +126,13 @@ def test_requests_at_once_have_an_environment_each_and_are_throttled_beyond_max_
     gate = tmp_path / "gate"
     with ThreadPoolExecutor(3) as pool:
         taken = [pool.submit(trimtab.invoke, name, bytes(gate), "text/plain") for _ in range(3)]
-        until(lambda: environments(trimtab, name) == 3, "not one for each")
+        wait_until(lambda: environments(trimtab, name) == 3, "not one for each")
         code, status, message = code_of(trimtab.runtime.invoke_endpoint, EndpointName=name, Body=b"0")
         assert (code, status) == ("ThrottlingException", 400)
         assert "MaxConcurrency" in message
         gate.touch()
         assert [future.result() for future in taken] == [b"through"] * 3
-    until(lambda: environments(trimtab, name) == 0, "not at zero")
+    wait_until(lambda: environments(trimtab, name) == 0, "not at zero")
     trimtab.sagemaker.delete_endpoint(EndpointName=name)
 
 
@@ -181,10 +174,10 @@ def test_payloads_of_4_mb_go_both_ways_and_no_larger_ones(trimtab: Trimtab, name
 
 def test_each_request_is_billed_and_each_start_is_measured(trimtab: Trimtab, name: str) -> None:
     on_demand(trimtab, name, script(SLOW), memory=3072, most=4, TRIMTAB_KEEP_WARM="off")
-    until(lambda: environments(trimtab, name) == 0, "not at zero")
+    wait_until(lambda: environments(trimtab, name) == 0, "not at zero")
     for _ in range(2):
         trimtab.invoke(name, b"0.2", "text/plain")
-        until(lambda: environments(trimtab, name) == 0, "not at zero")
+        wait_until(lambda: environments(trimtab, name) == 0, "not at zero")
     cloudwatch = trimtab.client("cloudwatch")
 
     def total(namespace: str, metric: str, statistic: str = "Sum") -> float:
@@ -200,7 +193,7 @@ def test_each_request_is_billed_and_each_start_is_measured(trimtab: Trimtab, nam
         )
         return sum(point[statistic] for point in found["Datapoints"])
 
-    until(lambda: total("trimtab/Endpoints", "BilledDuration", "SampleCount") == 2, "not billed")
+    wait_until(lambda: total("trimtab/Endpoints", "BilledDuration", "SampleCount") == 2, "not billed")
     billed_ms = total("trimtab/Endpoints", "BilledDuration")
     assert 400 <= billed_ms < 2000
     assert total("trimtab/Endpoints", "BilledGBSeconds") == pytest.approx(billed_ms / 1000 * 3)
@@ -237,18 +230,18 @@ def test_a_killed_control_goes_on_with_the_environments_that_there_are(serve: Se
     gate = tmp_path / "gate"
     with ThreadPoolExecutor(2) as pool:
         taken = [pool.submit(trimtab.invoke, name, bytes(gate), "text/plain") for _ in range(2)]
-        until(lambda: environments(trimtab, name) == 2, "not one for each")
+        wait_until(lambda: environments(trimtab, name) == 2, "not one for each")
         workers = trimtab.processes(f"trimtab: worker {name}/")
         (control,) = trimtab.processes("trimtab: control")
         control.kill()
         try:
-            until(lambda: answers(trimtab, name), "no control")
+            wait_until(lambda: answers(trimtab, name), "no control")
             assert trimtab.processes(f"trimtab: worker {name}/") == workers
         finally:
             gate.touch()
         assert [future.result() for future in taken] == [b"through"] * 2
     assert trimtab.invoke(name, bytes(gate), "text/plain") == b"through"
-    until(lambda: environments(trimtab, name) == 0, "not at zero")
+    wait_until(lambda: environments(trimtab, name) == 0, "not at zero")
 
 
 def test_max_concurrency_is_one_bound_for_all_gateways_also_when_one_is_killed(
@@ -276,7 +269,7 @@ def test_max_concurrency_is_one_bound_for_all_gateways_also_when_one_is_killed(
             assert time.monotonic() < deadline_s, "never three at once"
             asked = [pool.submit(ask, gate) for _ in range(8)]
             refused = 8 - (3 - len(held))  # at least
-            until(lambda: sum(map(Future.done, asked)) >= refused, "none refused")  # noqa: B023 called at once
+            wait_until(lambda: sum(map(Future.done, asked)) >= refused, "none refused")  # noqa: B023 called at once
             assert {future.result() for future in asked if future.done()} <= {"ThrottlingException"}
             held += [future for future in asked if not future.done()]
         return held
@@ -287,9 +280,9 @@ def test_max_concurrency_is_one_bound_for_all_gateways_also_when_one_is_killed(
         assert len(held) == 3
         for gateway in trimtab.processes("trimtab: gateway"):
             gateway.kill()
-        until(lambda: all(future.done() for future in held), "connections of a killed gateway stay")
+        wait_until(lambda: all(future.done() for future in held), "connections of a killed gateway stay")
         first.touch()
-        until(lambda: answers(trimtab, name), "no gateway")
+        wait_until(lambda: answers(trimtab, name), "no gateway")
         held = fill(pool, second)
         second.touch()
         assert [future.result() for future in held] == [b"through"] * 3

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_serverless import GATED, code_of, environments, on_demand, until
+from test_serverless import GATED, code_of, environments, on_demand
 
 from trimtab.testing.artifacts import script
 from trimtab.testing.server import Trimtab
+from trimtab.testing.waiting import wait_until
 
 DIMENSION = "sagemaker:variant:DesiredProvisionedConcurrency"
 TRACKING = {
@@ -92,9 +93,9 @@ def test_provisioned_concurrency_follows_its_utilization_a_schedule_and_steps(
     with ThreadPoolExecutor(2) as pool:
         taken = [pool.submit(trimtab.invoke, name, bytes(gate), "text/plain") for _ in range(2)]
         try:
-            until(lambda: utilization(trimtab, name) == 1.0, "not measured")
+            wait_until(lambda: utilization(trimtab, name) == 1.0, "not measured")
             fire(trimtab, next(a["AlarmName"] for a in policy["Alarms"] if "-AlarmHigh-" in a["AlarmName"]))
-            until(lambda: provisioned(trimtab, name) == 4, "not scaled out")
+            wait_until(lambda: provisioned(trimtab, name) == 4, "not scaled out")
         finally:
             gate.touch()
         assert [future.result() for future in taken] == [b"through"] * 2
@@ -113,7 +114,7 @@ def test_provisioned_concurrency_follows_its_utilization_a_schedule_and_steps(
         Schedule=f"at({soon:%Y-%m-%dT%H:%M:%S})",
         ScalableTargetAction={"MinCapacity": 9},
     )
-    until(lambda: provisioned(trimtab, name) == 6, "not as many as MaxConcurrency allows")
+    wait_until(lambda: provisioned(trimtab, name) == 6, "not as many as MaxConcurrency allows")
     scaling.register_scalable_target(**place, MinCapacity=1)
     scaling.delete_scaling_policy(**place, PolicyName="half")
     steps = scaling.put_scaling_policy(
@@ -139,7 +140,7 @@ def test_provisioned_concurrency_follows_its_utilization_a_schedule_and_steps(
         AlarmActions=[steps["PolicyARN"]],
     )
     fire(trimtab, f"{name}-quiet")
-    until(lambda: provisioned(trimtab, name) == 3, "not scaled in")
+    wait_until(lambda: provisioned(trimtab, name) == 3, "not scaled in")
     scaling.deregister_scalable_target(**place)
     assert provisioned(trimtab, name) == 3
     trimtab.sagemaker.delete_endpoint(EndpointName=name)

@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import tarfile
-import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import pytest
 
 from trimtab.testing.artifacts import archive, script
 from trimtab.testing.server import PROGRAM, Trimtab
+from trimtab.testing.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 WHY = "PyTorch is not installed here: `make torch-env`, then `.venvs/torch/bin/python -m pytest -m torch`"
@@ -144,10 +144,7 @@ def knows(trimtab: Trimtab, module: str) -> bool:
 
 def wait_until_known(trimtab: Trimtab, module: str) -> None:
     """The nursery learns when it is idle."""
-    deadline_s = time.monotonic() + LEARNING_S
-    while not knows(trimtab, module):
-        assert time.monotonic() < deadline_s, trimtab.log_path.read_text()
-        time.sleep(0.05)
+    wait_until(lambda: knows(trimtab, module), trimtab.log_path.read_text, limit_s=LEARNING_S)
 
 
 @pytest.mark.parametrize("image", [PYTORCH, "trimtab://python"])

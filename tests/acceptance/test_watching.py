@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from trimtab.metrics.sqlite import SqliteMetricStore
 from trimtab.metrics.store import MetricKey
 from trimtab.testing.artifacts import script
 from trimtab.testing.server import Trimtab
+from trimtab.testing.waiting import wait_until
 
 HUNGRY = """
 def model_fn(model_dir):
@@ -31,14 +31,6 @@ def transform_fn(model, data, content_type, accept):
         total += number
     return str(total), "text/plain"
 """
-
-
-def until(done: Callable[[], Any], within_s: float = 30.0) -> Any:
-    end_s = time.monotonic() + within_s
-    while not (found := done()):
-        assert time.monotonic() < end_s, "it did not come to be in time"
-        time.sleep(0.05)
-    return found
 
 
 def look(server: Trimtab, name: str) -> dict[str, Any]:
@@ -61,7 +53,7 @@ def test_an_endpoints_life_is_seen_and_counted(serve: Any, name: str) -> None:
         figures = look(server, name)["figures"]
         return figures.get("rate_per_s", 0) > 0 and figures.get("cpu_percent", 0) > 0 and "p99_ms" in figures
 
-    until(busy)
+    wait_until(busy)
     figures = look(server, name)["figures"]
     assert 2**20 < figures["memory_bytes"] < 2**33
     assert 0 < figures["memory_percent"] < 100
@@ -69,7 +61,7 @@ def test_an_endpoints_life_is_seen_and_counted(serve: Any, name: str) -> None:
 
     with pytest.raises(ClientError, match="ran out of memory"):
         ask(server, name, "much")
-    assert list(until(lambda: look(server, name).get("errors_by_reason"))) == ["OutOfMemory"]
+    assert list(wait_until(lambda: look(server, name).get("errors_by_reason"))) == ["OutOfMemory"]
     assert look(server, name)["figures"]["errors_per_s"] > 0
 
     [replica] = look(server, name)["variants"][0]["replicas"]
@@ -80,7 +72,7 @@ def test_an_endpoints_life_is_seen_and_counted(serve: Any, name: str) -> None:
         replicas = endpoint["variants"][0]["replicas"]
         return endpoint["replicas_ready"] == 1 and [r["id"] for r in replicas] != [replica["id"]]
 
-    until(replaced)
+    wait_until(replaced)
     [lost] = [event for event in look(server, name)["events"] if event["what"] == "replica lost"]
     assert (lost["failure"], lost["replica_id"]) == ("Exited", replica["id"])
     server.stop()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 
 import pytest
 
 from trimtab.testing.artifacts import script
 from trimtab.testing.server import PROGRAM, Trimtab, serving
+from trimtab.testing.waiting import wait_until
 
 ECHO = """
 import time
@@ -96,9 +96,7 @@ def started(trimtab: Trimtab, name: str) -> subprocess.Popen[str]:
 
 def wait_until_loaded(trimtab: Trimtab, name: str, least: int = 20) -> None:
     """Until the endpoint's replica has seen requests of the test."""
-    deadline_s = time.monotonic() + 30
-    while trimtab.cli("logs", name).count("asked") < least:
-        assert time.monotonic() < deadline_s
+    wait_until(lambda: trimtab.cli("logs", name).count("asked") >= least, "requests in the log")
 
 
 SPEAKING = "def model_fn(d): return 1\ndef predict_fn(x, m):\n    print('asked', flush=True)\n    return x\ndef input_fn(b, t): return bytes(b)\ndef output_fn(x, a): return x\n"

@@ -25,4 +25,5 @@ def cost_query(query: str) -> CostQuery:
     until_s = seconds(asked, "until", 0.0) or None
     since_s = seconds(asked, "since", (until_s or time.time()) - WEEK_S)
     by = tuple(part.strip() for part in asked.get("by", "endpoint,variant").split(",") if part.strip())
+    by = tuple(dict.fromkeys(by))  # a row for each of `endpoint,endpoint` is one for each endpoint
     return CostQuery(endpoint=asked.get("endpoint", ""), since_s=since_s, until_s=until_s, by=by).check()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import time
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from trimtab.cli.files import must_be_writable, write_whole
 from trimtab.cli.options import AsJson
 from trimtab.cli.render import CliError, emit, emit_json, say
 
@@ -55,13 +57,16 @@ def audit(
         return
     if yes and not ids:
         raise CliError("--yes goes with --apply.")
-    if html is not None and not html.absolute().parent.is_dir():
-        raise CliError(f"The report cannot be written to {html}: there is no such folder.")
+    if html is not None:
+        must_be_writable(html)
     found, account = _read(profile, region, days, tuple(resilient or ()))
+    for pattern in resilient or ():
+        if not any(fnmatchcase(endpoint.name, pattern) for endpoint in account.endpoints):
+            say(f"note: --resilient {pattern}: no endpoint has such a name")
     if html is not None:
         from trimtab.advisor.audit.report import report
 
-        html.write_text(report(found), encoding="utf-8")
+        write_whole(html, report(found))
         say(f"the report is in {html}")
     if ids:
         _apply(found, account, ids, profile, region, yes=yes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from trimtab.cli.render import CliError
 from trimtab.config import Paths, default_data_dir
@@ -41,6 +42,11 @@ def _of_environment(url: str) -> Server:
     """With the environment's credentials; where it has none, and `url` is the default data directory's, its keys."""
     from trimtab.aws.client import Server
 
+    if not _is_url(url):
+        raise CliError(
+            f"AWS_ENDPOINT_URL is {url!r}, which is no address such as http://127.0.0.1:7070.",
+            'Run `eval "$(trimtab env)"`, or name a --data-dir.',
+        )
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     if not (os.environ.get("AWS_ACCESS_KEY_ID") or os.environ.get("AWS_PROFILE")):
         try:
@@ -51,6 +57,14 @@ def _of_environment(url: str) -> Server:
             if mine.url.rstrip("/") == url.rstrip("/"):
                 return mine
     return Server(url=url, region=region)
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none
+        return False
 
 
 def _root_key(path: Path) -> tuple[str, str]:

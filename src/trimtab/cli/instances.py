@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from trimtab.cli.options import AsJson
-from trimtab.cli.render import CliError, emit, emit_json, table
+from trimtab.cli.render import CliError, emit, emit_json, say, table
 
 if TYPE_CHECKING:
     from trimtab.advisor.fitting.places import Place
     from trimtab.advisor.fitting.size import Need
+    from trimtab.advisor.prices.book import Book
+    from trimtab.advisor.prices.price import Use
 
 _MOST = 15  # rows; --all and --json show the rest
+_CONTEXT = 4096
 _CPU_PARAMS = 10**9  # models from this size on are looked for on accelerators
 
 
@@ -23,7 +27,9 @@ def instances(
         str, typer.Option(help="The model: its size (8b, 350m) or a known name (llama-3.1-8b).", show_default=False)
     ] = "",
     dtype: Annotated[str, typer.Option(help="Of the weights: fp32, fp16, bf16, fp8, int8, int4.")] = "fp16",
-    context: Annotated[int, typer.Option(help="Tokens of a request and its answer; 0: it answers in one pass.")] = 4096,
+    context: Annotated[
+        int, typer.Option(help="Tokens of a request and its answer; 0: it answers in one pass.")
+    ] = _CONTEXT,
     concurrency: Annotated[int, typer.Option(help="Requests at once.")] = 1,
     kv_dtype: Annotated[str, typer.Option(help="Of the KV cache.")] = "fp16",
     layers: Annotated[
@@ -50,6 +56,8 @@ def instances(
     from trimtab.advisor.prices.tables import use_of
 
     need = None
+    if not params and (given := _of_a_model(dtype, context, concurrency, kv_dtype, layers, kv_heads, head_dim)):
+        raise CliError(f"{given} is of a model: say which, with --params.")
     if params:
         architecture = architecture_of(params, layers=layers, kv_heads=kv_heads, head_dim=head_dim)
         need = need_of(architecture, dtype=dtype, context=context, concurrency=concurrency, kv_dtype=kv_dtype)
@@ -59,9 +67,9 @@ def instances(
     wanted = accelerator or ("gpu" if need is not None and need.architecture.params >= _CPU_PARAMS else "any")
     found = [place for place in found if _is_wanted(place, wanted)]
     if not found:
-        raise CliError(
-            "No instance type with a known price is like that.", "Leave out --max-usd-per-hour or --accelerator."
-        )
+        raise _none_like_that(book(), region, use_of(use), max_usd_per_hour, wanted)
+    for note in _of_no_list(book(), region):
+        say(f"note: {note}")
     if as_json:
         emit_json(_document(found, need, first_choice(found) if need else None))
         return
@@ -69,6 +77,55 @@ def instances(
         _show(found, show_all=show_all)
     else:
         _show_fitting(found, need, show_all=show_all)
+
+
+def _of_a_model(
+    dtype: str,
+    context: int,
+    concurrency: int,
+    kv_dtype: str,
+    layers: int | None,
+    kv_heads: int | None,
+    head_dim: int | None,
+) -> str:
+    """The first option that says something about a model; "" where none was given."""
+    given = {
+        "--dtype": dtype != "fp16",
+        "--context": context != _CONTEXT,
+        "--concurrency": concurrency != 1,
+        "--kv-dtype": kv_dtype != "fp16",
+        "--layers": layers is not None,
+        "--kv-heads": kv_heads is not None,
+        "--head-dim": head_dim is not None,
+    }
+    return next((name for name, is_given in given.items() if is_given), "")
+
+
+def _none_like_that(known: Book, region: str, use: Use, most_usd: float | None, wanted: str) -> CliError:
+    """Nothing is left: because of the price, or because nothing has such an accelerator."""
+    from trimtab.advisor.fitting.places import places
+    from trimtab.advisor.prices.hardware import own_shapes
+
+    priced = places(known, region=region, use=use, need=None, max_usd_per_hour=None, own=own_shapes())
+    alike = [place for place in priced if _is_wanted(place, wanted)]
+    if not alike:
+        names = sorted({place.shape.accelerator for place in priced if place.shape.accelerator})
+        return CliError(f"No instance type has {wanted!r}.", f"--accelerator is any, gpu, cpu, or {', '.join(names)}.")
+    least = min(alike, key=lambda place: place.usd)
+    return CliError(
+        f"No instance type like that costs at most ${most_usd:g} an hour; the cheapest is {least.instance_type}, "
+        f"${least.usd:,.4g}."
+    )
+
+
+def _of_no_list(known: Book, region: str) -> Iterator[str]:
+    """What to say of a region that no price is listed of."""
+    regions = {price.region for _, price in known.instances() if price.region}
+    if region not in regions:
+        yield (
+            f"no price of the region {region} is listed: these are us-east-1's "
+            f"(lists there are of {', '.join(sorted(regions))}; `trimtab prices update --from-aws --region {region}`)"
+        )
 
 
 def _is_wanted(place: Place, wanted: str) -> bool:

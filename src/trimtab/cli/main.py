@@ -13,6 +13,8 @@ import trimtab
 from trimtab.cli.render import CliError, debugging, say, say_error
 from trimtab.errors import TrimtabError
 
+_OTHER_KEYS = 'The keys are not this trimtab\'s. Run `eval "$(trimtab env)"`, or name its --data-dir.'
+_NOT_OURS = ("signature we calculated does not match", "security token included in the request is invalid")
 INTERRUPTED = 130  # what a shell expects after Ctrl-C
 
 
@@ -37,10 +39,8 @@ VERBS: dict[str, Verb] = {
     "queue": Verb("trimtab.cli.queue:queue", "Queue of an asynchronous endpoint; redrive, purge."),
     "plan": Verb("trimtab.cli.plan:plan", "The cheapest architecture that keeps every SLO."),
     "replay": Verb("trimtab.cli.replay:replay", "Scaling again: what another policy would have done."),
-    "simulate": Verb(
-        "trimtab.cli.simulate:simulate", "A scenario's traffic through other architectures: costs, latencies."
-    ),
-    "record": Verb("trimtab.cli.record:record", "A scenario of an endpoint's live traffic, to simulate or plan with."),
+    "simulate": Verb("trimtab.cli.simulate:simulate", "A scenario through other architectures: costs, latencies."),
+    "record": Verb("trimtab.cli.record:record", "Live traffic as a scenario, to simulate or plan with."),
     "instances": Verb("trimtab.cli.instances:instances", "Instance types: what fits, price, what to try first."),
     "cost": Verb("trimtab.cli.cost:cost", "Dollars: what was spent, and what for."),
     "audit": Verb("trimtab.cli.audit:audit", "An AWS account: what is paid for and not needed."),
@@ -112,10 +112,12 @@ def _hint(error: TrimtabError) -> str:
     if error.reason == "Unreachable":
         return "Start a trimtab with `trimtab serve`; `trimtab doctor` says what is wrong with this machine."
     code = getattr(error, "code", "")
+    if any(said in str(error) for said in _NOT_OURS):  # services differ in the code that they give it
+        return _OTHER_KEYS
     if code in ("AccessDeniedException", "AccessDenied", "Denied"):
         return "`trimtab keys` shows what the key may do."
     if code in ("UnrecognizedClientException", "InvalidSignatureException", "InvalidClientTokenId"):
-        return 'The keys are not this trimtab\'s. Run `eval "$(trimtab env)"`, or name its --data-dir.'
+        return _OTHER_KEYS
     if code == "NotFound" or "Could not find endpoint" in str(error):
         return "`trimtab endpoints` lists what there is."
     return ""

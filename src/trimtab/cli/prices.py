@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from trimtab.cli.options import AsJson
 from trimtab.cli.render import CliError, emit, emit_json, say, table
 
 if TYPE_CHECKING:
+    from trimtab.advisor.prices.book import Book
     from trimtab.advisor.prices.price import Price, Use
     from trimtab.advisor.prices.tables import Prices
     from trimtab.advisor.prices.updates import Change
@@ -26,7 +28,7 @@ Region = Annotated[str, typer.Option(help="The region.", show_default="us-east-1
 @prices.command("list")
 def list_prices(
     pattern: Annotated[
-        str, typer.Argument(metavar="[PART]", help="Only items with this in their name: g5, serverless.")
+        str, typer.Argument(metavar="PART", help="Only items with this in their name: g5, serverless.")
     ] = "",
     use: Annotated[
         str,
@@ -35,7 +37,10 @@ def list_prices(
     region: Annotated[str, typer.Option(help="Only this region.", show_default="all")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """List every price that stands in a list or is your own, with its date."""
+    """List prices, with their dates.
+
+    All that stand in a list or are your own; what is derived from them is not among these.
+    """
     from trimtab.advisor.prices.book import book
     from trimtab.advisor.prices.tables import use_of
 
@@ -55,7 +60,7 @@ def list_prices(
         emit_json([_document(price, used) for _, used, price in rows])
         return
     if not rows:
-        raise CliError("No price is known of that.", "`trimtab prices list` shows all.")
+        raise _nothing(known, pattern, region)
     table(
         ["item", "use", "region", "USD", "per", "as of", ""],
         [
@@ -66,13 +71,25 @@ def list_prices(
     )
 
 
+def _nothing(known: Book, pattern: str, region: str) -> CliError:
+    """Nothing is listed of what was asked for."""
+    regions = sorted({price.region for _, price in known.instances() if price.region})
+    if region and region not in regions:
+        return CliError(f"There is no list of the region {region}; there are {', '.join(regions)}.")
+    of = f" with {pattern!r} in its name" if pattern else ""
+    return CliError(f"No price is known of anything{of} like that.", "`trimtab prices list` shows all.")
+
+
 @prices.command()
 def show(
     instance_type: Annotated[str, typer.Argument(metavar="TYPE", help="ml.g5.xlarge, or hardware of your own.")],
     region: Region = "us-east-1",
     as_json: AsJson = False,
 ) -> None:
-    """Show what an instance type has and costs in every use, with the source of each price."""
+    """Show what an instance type has and costs.
+
+    In every use, with the source of each price.
+    """
     from trimtab.advisor.prices.book import book
     from trimtab.advisor.prices.hardware import own_shapes
     from trimtab.advisor.prices.shapes import shape_of
@@ -127,7 +144,8 @@ def update(
     from trimtab.advisor.prices.updates import changes, read_list, save
 
     if (source is None) != from_aws:
-        raise CliError("Say where from: --from FILE or --from-aws.", "`trimtab prices update --help`")
+        both = " Not both." if from_aws else ""
+        raise CliError(f"Say where from: --from FILE or --from-aws.{both}", "`trimtab prices update --help`")
     newer = read_list(source) if source is not None else _asked(region or ["us-east-1"], profile)
     known = book(must_exist=False)  # the file that is named is perhaps the one that is written now
     found = changes(known, newer)
@@ -149,8 +167,8 @@ def _asked(regions: list[str], profile: str) -> Prices:
 
 
 def _show_changes(found: list[Change]) -> None:
-    changed = [change for change in found if change.ratio is not None]
-    changed.sort(key=lambda change: abs(float(change.ratio or 1) - 1), reverse=True)
+    changed = [change for change in found if change.before is not None]
+    changed.sort(key=lambda change: abs(float(change.ratio) - 1) if change.ratio is not None else inf, reverse=True)
     if not changed:
         return
     rows = [
@@ -160,7 +178,7 @@ def _show_changes(found: list[Change]) -> None:
             c.after.region,
             f"{c.before.usd.normalize():f}",
             f"{c.after.usd.normalize():f}",
-            f"{float(c.ratio or 1) - 1:+.1%}",
+            f"{float(c.ratio) - 1:+.1%}" if c.ratio is not None else "",  # it cost nothing before
         ]
         for c in changed[:_SHOWN]
         if c.before is not None

@@ -32,7 +32,7 @@ def record(
     `trimtab simulate` runs it, `trimtab plan` looks for something cheaper.
     """
     from trimtab.cli.connect import connect
-    from trimtab.cli.recorded.finding import found_of, variant_of
+    from trimtab.cli.recorded.finding import found_of, signals_of, variant_of
     from trimtab.cli.recorded.metrics import Metrics
     from trimtab.cli.recorded.writing import Recorded, write
     from trimtab.cli.times import span
@@ -48,7 +48,8 @@ def record(
     client = connect(data_dir)
     variant = variant_of(client, name, variant)
     metrics = Metrics(client, name, variant, start_s, min(end_s, now_s), now_s)
-    recorded = Recorded.of(metrics, found_of(client, name, variant, metrics))
+    entries = signals_of(client, name, variant, metrics)
+    recorded = Recorded.of(metrics, found_of(client, name, variant, metrics), entries)
     files = write(recorded, target, slo=slo, force=force)
     if as_json:
         emit_json(recorded.document() | {"files": [str(path) for path in files]})

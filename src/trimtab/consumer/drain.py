@@ -91,6 +91,7 @@ class Drain:
 
     async def _ask(self, most: int) -> None:
         wait_s = 0.0 if self.mark.deleted else _WAIT_S
+        asked_s = self._now_s()
         lease = Lease(queue=self.queue, owner=self._queues.owner, most=most, lease_s=math.inf, wait_s=wait_s)
         try:
             result = await self._queues.ask(lease)
@@ -100,7 +101,7 @@ class Drain:
             return
         finally:
             self._asking = False
-        self._take(result)
+        self._take(result, asked_s)
         if not (isinstance(result, Leases) and not result.messages and self.mark.deleted):
             self.look()
 
@@ -113,18 +114,18 @@ class Drain:
             only_expired=True,
         )
         try:
-            self._take(await self._queues.ask(lease))
+            self._take(await self._queues.ask(lease), self._now_s())
         except TrimtabError as error:
             logger.warning("expired tasks cannot be had %s", fields(queue=self.queue, error=error))
 
-    def _take(self, result: object) -> None:
+    def _take(self, result: object, asked_s: float) -> None:
         if isinstance(result, NoQueue):
             self.gone = True
         elif isinstance(result, Leases):
             for message in result.messages:
                 has_room = message.expired or self._to_take(self) > 0
                 self.in_hand += 1
-                self._spawn(self._run(message) if has_room else self._hand_back(message))
+                self._spawn(self._run(message, asked_s) if has_room else self._hand_back(message))
 
     async def _hand_back(self, message: Message) -> None:
         """Replicas have gone while the keeper held our Lease: whoever has room may have it."""
@@ -133,8 +134,9 @@ class Drain:
         finally:
             self.in_hand -= 1
 
-    async def _run(self, message: Message) -> None:
-        held = Held(self._queues, self.queue, message)
+    async def _run(self, message: Message, asked_s: float) -> None:
+        is_new = message.leases == 1 and not message.reason  # else it may have had to stay away for a while
+        held = Held(self._queues, self.queue, message, max(asked_s, message.put_s) if is_new else self._now_s())
         try:
             await self._runner.run(held, self.mark)
         except TrimtabError as error:  # the queues are away, or a defect: the task must not stay with us for ever

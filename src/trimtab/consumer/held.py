@@ -12,10 +12,11 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Held:
-    """One leased message."""
+    """One leased message. `since_s`: wall time since which a place among those in work is its; 0: not known."""
 
-    def __init__(self, queues: Queues, queue: str, message: Message) -> None:
+    def __init__(self, queues: Queues, queue: str, message: Message, since_s: float = 0.0) -> None:
         self.queue = queue
+        self.since_s = since_s
         self.message = message
         self._queues = queues
 

@@ -61,6 +61,7 @@ class Ended(Struct, frozen=True, kw_only=True):
     download_s: float = 0.0
     model_s: float = 0.0
     upload_s: float = 0.0
+    in_work_s: float = 0.0  # all of it, from when a place among those in work was taken for it
     notice_failed: bool = False
 
 
@@ -309,6 +310,7 @@ class Runner:
                 download_s=times.download_s,
                 model_s=times.model_s,
                 upload_s=times.upload_s,
+                in_work_s=max(0.0, self._now_s() - held.since_s) if held.since_s else 0.0,
                 notice_failed=times.notice_failed,
             )
         )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from trimtab.consumer.runner import Ended
 from trimtab.gateway.gateway import Gateway
 from trimtab.gateway.meters import Values
-from trimtab.policies.asynchronous import Reason
+from trimtab.policies.asynchronous import ENDS_QUIETLY, Reason
 from trimtab.wire.reports import TasksReport, VariantReport
 
 _DOWNLOAD = (Reason.INPUT_MISSING, Reason.INPUT_REFUSED, Reason.INPUT_TOO_LARGE)
@@ -23,6 +23,7 @@ class _Tally:
     def __init__(self) -> None:
         self.counts = TasksReport()
         self.download, self.upload, self.in_backlog, self.whole = Values(), Values(), Values(), Values()
+        self.in_work = Values()
 
     def add(self, ended: Ended) -> None:
         counts = self.counts
@@ -41,6 +42,8 @@ class _Tally:
             self.download.add((ended.download_s * 1e6,))
         if ended.upload_s:
             self.upload.add((ended.upload_s * 1e6,))
+        if ended.in_work_s and ended.reason not in ENDS_QUIETLY:
+            self.in_work.add((ended.in_work_s * 1e6,))
         if ended.accepted_s and ended.first_leased_s:
             self.in_backlog.add((max(0.0, ended.first_leased_s - ended.accepted_s) * 1e3,))
         if ended.accepted_s:
@@ -50,6 +53,7 @@ class _Tally:
         counts = self.counts
         counts.download, counts.upload = self.download.take(), self.upload.take()
         counts.in_backlog, counts.whole = self.in_backlog.take(), self.whole.take()
+        counts.in_work = self.in_work.take()
         return counts
 
 

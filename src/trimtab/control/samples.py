@@ -202,6 +202,7 @@ def _of_tasks(tasks: TasksReport, add: Adds) -> None:
     add(SAGEMAKER, "ResponseUploadLatency", sketch_of(tasks.upload))
     add(SAGEMAKER, "TimeInBacklog", sketch_of(tasks.in_backlog))
     add(SAGEMAKER, "TotalProcessingTime", sketch_of(tasks.whole))
+    add(TRIMTAB, "TimeInWork", sketch_of(tasks.in_work))
 
 
 def sketch_of(tally: Tally) -> Sketch:

@@ -39,6 +39,29 @@ _FAILURE, _REFUSED = int(Kind.FAILURE), int(Kind.REFUSED)
 _REQUEST = int(Kind.REQUEST)
 
 
+class _SignOfLife(asyncio.Protocol):
+    """Asks a worker to describe itself. Whatever it says shows that it lives."""
+
+    def __init__(self) -> None:
+        self.seen: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Connected, which says nothing yet."""
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.write(pack(Kind.DESCRIBE, 0))
+
+    def data_received(self, data: bytes) -> None:
+        """It lives."""
+        if not self.seen.done():
+            self.seen.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It does not, or the question was not waited for."""
+        if not self.seen.done():
+            self.seen.set_exception(ConnectionResetError("it hung up"))
+
+
 class FramesLane(Lane, asyncio.Protocol):
     """One connection. Frames of one turn of the event loop leave in one write."""
 
@@ -54,6 +77,7 @@ class FramesLane(Lane, asyncio.Protocol):
         self._credits: dict[int, int] = {}  # consumed but not yet granted, by stream
         self._last_stream = 0
         self._draining = False  # the worker hands everything back: it is about to end
+        self._hung_up = False  # the worker, the last time
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._flush_due = False
@@ -231,7 +255,25 @@ class FramesLane(Lane, asyncio.Protocol):
     # --- connection --------------------------------------------------------------------------------------------
 
     async def _connect(self) -> None:
+        if self._hung_up:
+            await self._see_it_live()
         await connect(self.route.address, self)
+        self._hung_up = False
+
+    async def _see_it_live(self) -> None:
+        """OSError, or no end, unless the worker answers.
+
+        A process that ends closes its connections one by one, and then its listener: to that, one can connect in
+        between. A request sent there would be lost with it, although it could have waited for the next replica.
+        """
+        sign = _SignOfLife()
+        try:
+            await connect(self.route.address, sign)
+            await sign.seen
+        finally:
+            sign.seen.cancel()
+            if sign.transport is not None:
+                sign.transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected."""
@@ -247,6 +289,7 @@ class FramesLane(Lane, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The worker is gone: what it had in hand fails, what had not left yet goes elsewhere."""
         self._transport = None
+        self._hung_up = True
         self._connection_lost()
         in_hand, self._calls = self._calls, {}
         unflushed = {id(call) for call in self._unflushed}

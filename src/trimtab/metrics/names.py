@@ -205,6 +205,13 @@ METRICS: Final = (
     Metric(TRIMTAB, "ComputeTime", "Microseconds", "In the model's handlers."),
     Metric(
         TRIMTAB,
+        "TimeInWork",
+        "Microseconds",
+        "Asynchronous: for so long a request had one of the places for requests in work "
+        "(MaxConcurrentInvocationsPerInstance): taking it out of the queue, input, model, output.",
+    ),
+    Metric(
+        TRIMTAB,
         "BatchSize",
         "Count",
         "Requests in a batch; SampleCount is the number of batches, Sum that of batched requests.",

@@ -6,7 +6,7 @@ All are `world.Arrivals`: iterated in chunks of bounded size, the same for the s
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import gamma, inf, lgamma
+from math import ceil, gamma, inf, lgamma
 from typing import Any, Final
 
 import numpy as np
@@ -28,6 +28,7 @@ _MOST_SHAPE: Final = 1e6  # of a Gamma distribution: it is as good as regular
 class Times(Struct, frozen=True, kw_only=True):
     """Requests at known moments (seconds since the epoch, in order). `uniform`: each one's draw, where it is known.
 
+    Where it is not, draws are spread evenly over the requests: all of them together take the same with any seed.
     Invalid for moments out of order, or outside of [start_s, end_s].
     """
 
@@ -50,8 +51,14 @@ class Times(Struct, frozen=True, kw_only=True):
         chance = np.random.default_rng(seed)
         for first in range(0, len(self.at_s), CHUNK):
             at_s = self.at_s[first : first + CHUNK]
-            drawn = chance.random(len(at_s)) if self.uniform is None else self.uniform[first : first + CHUNK]
+            drawn = _spread(chance, len(at_s)) if self.uniform is None else self.uniform[first : first + CHUNK]
             yield Chunk(at_s, drawn)
+
+
+def _spread(chance: np.random.Generator, count: int) -> Floats:
+    """One draw in each of so many equal parts of 0 to 1, in an order by chance."""
+    drawn: Floats = (chance.permutation(count) + chance.random(count)) / count
+    return drawn
 
 
 class Counted(Struct, frozen=True, kw_only=True):
@@ -155,13 +162,26 @@ class Rates(Struct, frozen=True, kw_only=True):
         first = 0
         while first < len(self.rate):
             last = self._stretch(first)
-            work = self.rate[first:last] * self.step_s
-            reached = np.concatenate([[0.0], np.cumsum(work)])
-            moments, left = self._moments(chance, left, float(reached[-1]), first)
-            if len(moments):
-                edges = self.start_s + (first + np.arange(last - first + 1)) * self.step_s
-                yield Chunk(np.interp(moments, reached, edges), chance.random(len(moments)))
+            for reached, edges in self._pieces(first, last):
+                moments, left = self._moments(chance, left, float(reached[-1]), first)
+                if len(moments):
+                    yield Chunk(np.interp(moments, reached, edges), chance.random(len(moments)))
             first = last
+
+    def _pieces(self, first: int, last: int) -> Iterator[tuple[Floats, Floats]]:
+        """Of these steps, the mean gaps until each edge of time, and the edges. A step of more requests than a chunk
+        has is cut: a constant rate is one step, however long."""
+        reached: Floats = np.concatenate([[0.0], np.cumsum(self.rate[first:last] * self.step_s)])
+        edges: Floats = self.start_s + np.arange(first, last + 1, dtype=np.float64) * self.step_s
+        count = ceil(float(reached[-1]) / CHUNK)
+        if last - first > 1 or count <= 1:
+            yield reached, edges
+            return
+        each, span_s = float(reached[-1]) / count, self.step_s / count
+        for number in range(count):
+            start_s = float(edges[0]) + number * span_s
+            end_s = start_s + span_s if number < count - 1 else float(edges[1])
+            yield np.array([0.0, each]), np.array([start_s, end_s])
 
     def _stretch(self, first: int) -> int:
         """The end of the steps that make a chunk: of one cv, and few enough."""

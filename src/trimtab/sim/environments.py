@@ -1,7 +1,7 @@
-"""Environments of a serverless variant, request by request, in machine code; what is learned is learned in Python.
+"""Environments of a serverless variant, request by request, in machine code.
 
 The rules are those of `policies.serverless.environments`: one environment for each request in hand, and those that a
-window of idle times holds. The run stops where an idle time is to be learned from, and goes on with the new window.
+window of idle times holds; what idle times teach is `idle_windows`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from trimtab.policies.serverless.keep_warm import SHORT_S
 from trimtab.sim.compiled import compiled
 from trimtab.sim.heap import drop, push
+from trimtab.sim.idle_windows import SPANS, Learned, add, learned, window
 from trimtab.sim.latency import BINS, BINS_PER_DECADE, LEAST_S
 from trimtab.sim.load import Floats
 from trimtab.sim.world import Ints
@@ -36,10 +38,9 @@ REFUSED: Final = 14
 FAILED: Final = 15
 COLD: Final = 16
 KEPT: Final = 17
-LEARN: Final = 18  # the environment's number whose idle time is to be learned
-LEARNS: Final = 19  # whether idle times are learned at all
-MADE: Final = 20  # environments that were started
-_INTS: Final = 21
+LEARNS: Final = 18  # whether idle times are learned at all
+MADE: Final = 19  # environments that were started
+_INTS: Final = 20
 
 # Seconds, in `Account.f`.
 NOW: Final = 0
@@ -49,7 +50,7 @@ WITHIN: Final = 3  # the objective
 CHECK: Final = 4  # when a window changes its mind next
 FACTOR: Final = 5  # of slow work
 BLOCKED: Final = 6  # until then no start begins
-LEARN_S: Final = 7  # the idle time to learn from
+COLD_S: Final = 7  # what a cold start is worth: seconds of idle memory
 SUM_S: Final = 8
 MAX_S: Final = 9
 BILLED_S: Final = 10
@@ -58,14 +59,11 @@ THERE_S: Final = 12  # environment-seconds
 READY_S: Final = 13
 _FLOATS: Final = 14
 
-SHORT_S: Final = 1.0  # `keep_warm.SHORT_S`: shorter idle times teach nothing
-
 TINY_S: Final = 1e-6  # beside an epoch time: more than its rounding
 
 # Why a run has stopped.
 DONE: Final = 0
 MORE: Final = 1
-LEARNED: Final = 2
 
 
 class Account(NamedTuple):
@@ -85,21 +83,26 @@ class Account(NamedTuple):
     windows: Ints  # by place: how many spans
     histogram: Floats
     lately: Floats
+    learned: Learned
 
 
-def account(*, most: int, provisioned: int, start_s: float, timeout_s: float, within_s: float, places: int) -> Account:
+def account(
+    *, most: int, provisioned: int, start_s: float, timeout_s: float, within_s: float, places: int, cold_s: float
+) -> Account:
     """An empty one."""
     whole = np.zeros(_INTS, dtype=np.int64)
     whole[MOST], whole[PROVISIONED] = most, provisioned
     seconds = np.zeros(_FLOATS)
     seconds[START], seconds[TIMEOUT], seconds[WITHIN] = start_s, timeout_s, within_s
+    seconds[COLD_S] = cold_s
     seconds[FACTOR], seconds[CHECK], seconds[BLOCKED] = 1.0, inf, -inf
     room = most + provisioned + 2
     return Account(
         i=whole, f=seconds, ends=np.zeros(room), ends_of=np.zeros(room, dtype=np.int64), wait_at=np.zeros(room),
         wait_takes=np.zeros(room), starts=np.zeros(room), since=np.zeros(room), teaches=np.zeros(room, dtype=np.int64),
-        window_from=np.zeros((places, 1)), window_until=np.zeros((places, 1)),
+        window_from=np.zeros((places, SPANS)), window_until=np.zeros((places, SPANS)),
         windows=np.zeros(places, dtype=np.int64), histogram=np.zeros(BINS), lately=np.zeros(BINS),
+        learned=learned(places),
     )  # fmt: skip
 
 
@@ -224,7 +227,7 @@ def _over(a: Account) -> None:
 
 @compiled
 def _arrive(a: Account, came_s: float, takes_s: float) -> bool:
-    """Returns whether an idle time is to be learned from."""
+    """Returns whether an idle time has been learned from: then all windows are to be looked at."""
     i, f = a.i, a.f
     i[REQUESTS] += 1
     if i[HAND] >= i[MOST]:
@@ -238,7 +241,9 @@ def _arrive(a: Account, came_s: float, takes_s: float) -> bool:
         i[IDLES] -= 1
         idle_s = max(0.0, f[NOW] - a.since[i[IDLES]])
         if a.teaches[i[IDLES]] and i[LEARNS] and idle_s >= SHORT_S:
-            i[LEARN], f[LEARN_S], learns = i[HAND], idle_s, True
+            which, learns = min(i[HAND], len(a.windows)) - 1, True
+            add(a.learned, which, idle_s)
+            a.windows[which] = window(a.learned, which, f[COLD_S], a.window_from[which], a.window_until[which])
     place = (i[HEAD] + i[QUEUED]) % len(a.wait_at)
     a.wait_at[place], a.wait_takes[place] = came_s, takes_s
     i[QUEUED] += 1
@@ -273,6 +278,6 @@ def run(a: Account, at_s: Floats, takes_s: Floats, until_s: float, is_last: bool
             position = i[POSITION]
             i[POSITION] += 1
             if _arrive(a, came_s, takes_s[position]):
-                return LEARNED
+                look(a)
         else:
             look(a)

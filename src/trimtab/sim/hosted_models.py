@@ -29,6 +29,7 @@ from trimtab.sim.world import Serving, Workload
 FETCH_S: Final = 0.005  # the artifact is on the disk
 UNLOAD_S: Final = 0.05  # from the last answer until the memory is back
 TELL_S: Final = 0.2  # live: gateways tell hosts so often how their models are used, and look whether one is hot
+_MARGIN: Final = 1.01  # forecasts of a model's size are as told, but for rounding
 _ROUNDS: Final = 400_000  # of telling, in one run: a longer one is told of more rarely, down to UNSEEN_S
 
 
@@ -76,6 +77,7 @@ class HostedModels:
         self._settings = tuple(ModelSetting(model=name, pinned=True) for name in serving.pinned)
         self._events: list[tuple[float, int, str, Input]] = []
         self._count = itertools.count()
+        self._is_roomy = _is_roomy(workloads, serving.models_bytes)
         self._every_s = min(max(TELL_S, (end_s - start_s) / _ROUNDS), UNSEEN_S)
         self._tell_s = start_s + self._every_s
 
@@ -181,6 +183,9 @@ class HostedModels:
         """Tell a host how its models are used."""
         host = self._hosts.get(replica)
         if host is None:
+            return
+        if self._is_roomy and host.tick_s == inf and not host.loading:  # nobody will ever ask how they were used
+            self.books.sent[replica] = 0
             return
         sent, hand = self.books.sent[replica], self.books.hand[replica]
         for model in np.flatnonzero(sent).tolist():
@@ -330,3 +335,10 @@ class HostedModels:
             refused = set(of.refused)
             of.refused.clear()
             self._want(model, coming | holders | refused, "hot")
+
+
+def _is_roomy(workloads: Sequence[Workload], models_bytes: int) -> bool:
+    """Whether all models fit side by side, whatever the cache takes them for before they are loaded: then none ever
+    leaves, and what a cache knows of their use changes nothing."""
+    sizes = [one.memory_bytes for one in workloads]
+    return min(sizes) >= 2 * BASE and sum(sizes) * _MARGIN <= models_bytes

@@ -13,11 +13,13 @@ from trimtab.control.scaling.entries import Began, Entry, time_of
 from trimtab.errors import Invalid
 from trimtab.policies.scaling.decisions import Decision, Rules
 from trimtab.policies.scaling.inputs import Load, Scheduled
+from trimtab.policies.scaling.windows import SILENT_S, TOLD_WITHIN_S
 from trimtab.sim.arrivals import Counted
 from trimtab.sim.trial import Machine, Trial, under_orders
 
 START_S: Final = 0.05  # of a replica, where none was measured
 _LEAST_S: Final = 1.0
+_PART: Final = 4  # gateways tell within TOLD_WITHIN_S that what is in hand has changed by one in so many
 
 
 class Recording(Struct, frozen=True, kw_only=True):
@@ -58,17 +60,52 @@ class Recording(Struct, frozen=True, kw_only=True):
 
 
 def arrivals_of(loads: Sequence[Load], start_s: float, end_s: float) -> Counted:
-    """What counters grew by, at random between one `Load` and the next. Before the first and after the last: nothing.
+    """What counters grew by, at random between one `Load` and the next, or in a part of that where gateways would have
+    told of anything before. Before the first and after the last: nothing.
 
     A counter that falls (a gateway came or went) says nothing of that time: no requests are assumed. Invalid when there
     is less than a second of it.
     """
-    times = np.maximum.accumulate([load.at_s for load in loads])  # the wall clock may have been set back
-    edges_s = np.array([min(start_s, times[0]), *times, max(end_s, times[-1])])
+    edges_s, counts = counted(loads)
+    edges_s = [min(start_s, edges_s[0]), *edges_s, max(end_s, edges_s[-1])]
     if edges_s[-1] - edges_s[0] < _LEAST_S:
         raise Invalid("The record has less than a second of load, so there is nothing to try policies on.")
-    grown = np.diff(np.array([load.arrived for load in loads], dtype=np.int64))
-    return Counted(edges_s=edges_s, counts=np.concatenate([[0], np.maximum(grown, 0), [0]]))
+    return Counted(edges_s=np.array(edges_s), counts=np.array([0, *counts, 0], dtype=np.int64))
+
+
+def counted(loads: Sequence[Load]) -> tuple[list[float], list[int]]:
+    """Edges of time from the first `Load` to the last, and how many requests came between them."""
+    edges_s, counts = [loads[0].at_s], []
+    for before, after in itertools.pairwise(loads):
+        at_s = max(after.at_s, edges_s[-1])  # the wall clock may have been set back
+        came = max(0, after.arrived - before.arrived)
+        begin_s = at_s - TOLD_WITHIN_S
+        if came and begin_s > edges_s[-1] and _came_just_now(before, after):
+            edges_s.append(begin_s)
+            counts.append(0)
+        edges_s.append(at_s)
+        counts.append(came)
+    return edges_s, counts
+
+
+def _came_just_now(before: Load, after: Load) -> bool:
+    """Whether what came between them was not there when gateways looked the time before: they would have told."""
+    would_tell = before.now < _PART and after.ended == before.ended
+    return would_tell or after.at_s - before.at_s > SILENT_S
+
+
+def whole_loads(entries: Sequence[Entry]) -> tuple[Load, ...]:
+    """The newest stretch of what gateways told in which an event policy was there all the time: all of the load."""
+    found: list[Load] = []
+    is_watched = False
+    for entry in entries:
+        if isinstance(entry, Began | Rules):
+            is_watched = _has_event(entry.rules if isinstance(entry, Began) else entry)
+            if not is_watched:
+                found.clear()
+        elif isinstance(entry, Load) and is_watched:
+            found.append(entry)
+    return tuple(found)
 
 
 def work_of(loads: Sequence[Load]) -> float | None:

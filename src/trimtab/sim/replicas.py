@@ -94,7 +94,7 @@ def parts_of(station: Standing) -> dict[Part, float]:
     """Replica-seconds so far, by what they were for."""
     seconds = station.books.f
     alive_s = float(seconds[b.READY_S] + seconds[b.DRAINING_S])
-    busy_s, idle_s = float(seconds[b.BUSY_S]), station.idle_s()
+    busy_s, idle_s = station.busy_s, station.idle_s()
     worked_s = float(seconds[b.WORKED_S])
     retries_s = busy_s * min(1.0, float(seconds[b.WASTED_S]) / worked_s) if worked_s > 0 else 0.0
     parts = {

@@ -88,7 +88,7 @@ class Sampler:
         self._before = (
             float(seconds[b.HAND_S]),
             float(seconds[b.QUEUED_S]),
-            float(seconds[b.BUSY_S]),
+            station.busy_s,
             int(whole[b.ARRIVED]),
         )
         sample = Sample(

@@ -8,12 +8,13 @@ CloudWatch would evaluate them; of changes when they are over.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import ceil, inf
+from math import ceil, floor, inf
 from typing import Final
 
 import numpy as np
 from msgspec.structs import replace
 
+from trimtab.control.scaling.signal_metrics import CLOSES_S
 from trimtab.errors import Invalid
 from trimtab.policies.scaling import tracking
 from trimtab.policies.scaling.decisions import Decision, Rules
@@ -37,6 +38,7 @@ _NEVER: Final = np.iinfo(np.int64).max
 _LOOK_S: Final = 0.02  # live: gateways look so often at what they have in hand,
 _TELL_S: Final = 0.1  # and tell it so often while there is any, and when it has changed by
 _PART: Final = 4  # one in so many
+_SECOND_S: Final = 1.0  # while nothing is in hand, live control lets time pass once a second, just after it has begun
 _MOST_LOOKS: Final = 2_000_000  # of a run: a longer one (three weeks, by the second) is looked at more rarely
 _MUCH: Final = 24  # two minutes of points
 _LONGEST_LOOK_S: Final = 4.0  # windows.UNSEEN_S: after 5 s the policy believes that nobody looked
@@ -106,7 +108,7 @@ class Scaled:
         self._told_hand_s = 0.0  # and the request-seconds until then
         self._tick_at_s = station.now_s
         stable_s = max((_windows(policy).stable_s for policy in self._events), default=0.0)
-        self._quiet_for_s = skipping.quiet_for_s(stable_s, self._tick_s) if skips else inf
+        self._quiet_for_s = skipping.quiet_for_s(stable_s, self._idle_s) if skips else inf
         self._quiet_s, self._quiet_arrived, self._leaps_s = station.now_s, -1, 0.0
 
     def _paces(self, span_s: float, look_s: float | None) -> tuple[float, float]:
@@ -117,6 +119,11 @@ class Scaled:
             return max(tick_s, min(look_s, _LONGEST_LOOK_S)), look_s
         fine_s = max(_LOOK_S, self.station.start_s / 4, span_s / _MOST_LOOKS)
         return tick_s, min(fine_s, tick_s)
+
+    @property
+    def _idle_s(self) -> float:
+        """How often time passes while nothing is in hand."""
+        return max(self._tick_s, _SECOND_S)
 
     @staticmethod
     def _due(action: ScheduledAction, after_s: float) -> float:
@@ -236,12 +243,11 @@ class Scaled:
     def _next_tick_s(self, now_s: float) -> float:
         """When load is told next at the latest. Looks between ticks must not find much of which nobody has told: an
         event policy takes what came since it was told last for a burst of just now (windows.tell)."""
-        if self._fine_s >= self._tick_s:
-            return now_s + self._tick_s
         whole = self.station.books.i
-        if whole[b.HAND] or whole[b.ARRIVED] != self._told_arrived:
+        if whole[b.HAND] or whole[b.ARRIVED] != self._told_arrived or self._tick_s > _SECOND_S:
             return now_s + min(max(_TELL_S, self._fine_s), self._tick_s)
-        return min(now_s + self._tick_s, self.station.next_arrival_s + _LOOK_S)
+        look_s = _LOOK_S if self._fine_s < self._tick_s else self._tick_s
+        return min(floor(now_s - CLOSES_S) + _SECOND_S + CLOSES_S, self.station.next_arrival_s + look_s)
 
     def _leap(self, now_s: float) -> None:
         """Where nothing has come for as long as anybody remembers, look again when something does."""
@@ -251,7 +257,7 @@ class Scaled:
         if now_s - self._quiet_s < self._quiet_for_s or self._sampler.watches or self._foresees:
             return
         until_s = min(self.station.next_arrival_s, self._due_s, self._faults.next_s, self.station.next_s, self.end_s)
-        self._leaps_s = skipping.leap_s(now_s, until_s, self._tick_s)
+        self._leaps_s = skipping.leap_s(now_s, until_s, self._idle_s)
         self._tick_at_s += self._leaps_s
 
     def _land(self) -> None:
@@ -271,7 +277,7 @@ class Scaled:
             Load(
                 at_s=now_s, capacity=self.wanted, ready=self.station.ready, in_hand=mean, now=int(whole[b.HAND]),
                 waiting=int(whole[b.QUEUED]), arrived=int(whole[b.ARRIVED]), ended=int(whole[b.ENDED]),
-                work_s=float(seconds[b.BUSY_S]), start_s=self.station.start_s,
+                work_s=self.station.busy_s, start_s=self.station.start_s,
             )
         )  # fmt: skip
 

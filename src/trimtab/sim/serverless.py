@@ -92,11 +92,10 @@ class _Run:
         self.requests = requests
         self.at_s, self.takes_s, self.is_last = _NOTHING, _NOTHING, False
         self.keep_warm = keep_warm_of(serving)
-        self.learned = [IdleTimes() for _ in range(LEARNED_APART)]
         self.account = e.account(
             most=serving.max_concurrency, provisioned=serving.provisioned, start_s=serving.start_s,
             timeout_s=serving.timeout_s, within_s=inf if workload.slo is None else workload.slo.within_s,
-            places=LEARNED_APART,
+            places=LEARNED_APART, cold_s=self.keep_warm.cold_s,
         )  # fmt: skip
         self.changes = _changes_of(faults)
         self._begin()
@@ -109,22 +108,11 @@ class _Run:
         whole[e.FREE] = max(1, self.serving.provisioned)
         whole[e.IDLES] = 1
         self.account.since[0] = self.span[0]
-        for place in range(LEARNED_APART):
-            self._window(place)
+        for number, (from_s, until_s) in enumerate(window_of(self.keep_warm, IdleTimes()).spans):
+            self.account.window_from[:, number] = from_s
+            self.account.window_until[:, number] = until_s
+            self.account.windows[:] = number + 1
         e.look(self.account)
-
-    def _window(self, place: int) -> None:
-        spans = window_of(self.keep_warm, self.learned[place]).spans
-        width = self.account.window_from.shape[1]
-        if len(spans) > width:
-            more = ((0, 0), (0, len(spans) - width))
-            self.account = self.account._replace(
-                window_from=np.pad(self.account.window_from, more), window_until=np.pad(self.account.window_until, more)
-            )
-        for number, (from_s, until_s) in enumerate(spans):
-            self.account.window_from[place, number] = from_s
-            self.account.window_until[place, number] = until_s
-        self.account.windows[place] = len(spans)
 
     def run(self, progress: Progress) -> Series:
         start_s, end_s = self.span
@@ -157,19 +145,11 @@ class _Run:
             why = e.run(self.account, self.at_s, self.takes_s, min(until_s, change_s), self.is_last)
             if why == e.MORE:
                 self._more()
-            elif why == e.LEARNED:
-                self._learn()
             elif change_s < until_s:
                 _, field, value = self.changes.pop(0)
                 self.account.f[field] = value
             else:
                 return
-
-    def _learn(self) -> None:
-        place = min(int(self.account.i[e.LEARN]), LEARNED_APART) - 1
-        if self.learned[place].add(float(self.account.f[e.LEARN_S])):
-            self._window(place)
-        e.look(self.account)
 
     def _more(self) -> None:
         found = next(self.requests, None)

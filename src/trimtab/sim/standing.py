@@ -51,6 +51,7 @@ class Standing(ABC):
     def __init__(self, serving: Serving, requests: Feed) -> None:
         self.start_s, self.drain_s = serving.start_s, serving.drain_s
         self.starting: list[float] = []  # when each is ready
+        self.busy_share = 1.0  # of the time in which its slots are taken, a replica has something to do
         self._requests = requests
         self._at, self._takes, self._which, self._is_last = _NOTHING, _NOTHING, _NOBODY, False
 
@@ -70,6 +71,11 @@ class Standing(ABC):
     def ready(self) -> int:
         """Replicas that take requests."""
         return int(self.books.i[b.READY])
+
+    @property
+    def busy_s(self) -> float:
+        """Replica-seconds so far of replicas that had something to do."""
+        return float(self.books.f[b.BUSY_S]) * self.busy_share
 
     @property
     def capacity(self) -> int:

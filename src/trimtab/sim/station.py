@@ -58,6 +58,7 @@ class Station(Standing):
         works = [work_on(one, serving.instance_type) for one in workloads]
         within_s = [inf if one.slo is None else one.slo.within_s for one in workloads]
         super().__init__(serving, requests)
+        self.busy_share = sum(work.busy_share for work in works) / len(works)
         self._books = b.books(
             slots=min(work.slots for work in works),
             batch=np.array([work.batch for work in works]),

@@ -66,6 +66,7 @@ class Work(Struct, frozen=True, kw_only=True):
     row_s: float = 0.0
     batch: int = 1  # most requests in one batch
     slots: int = 1  # requests (or batches) that a replica works on at once
+    beside_s: float = 0.0  # of it on average, a slot is taken and the replica has nothing to do (asynchronous: S3)
 
     @property
     def mean_s(self) -> float:
@@ -75,7 +76,18 @@ class Work(Struct, frozen=True, kw_only=True):
 
     def times(self, factor: float) -> Work:
         """So many times as long."""
-        return replace(self, quantiles_s=tuple(factor * point for point in self.quantiles_s), row_s=factor * self.row_s)
+        return replace(
+            self,
+            quantiles_s=tuple(factor * point for point in self.quantiles_s),
+            row_s=factor * self.row_s,
+            beside_s=factor * self.beside_s,
+        )
+
+    @property
+    def busy_share(self) -> float:
+        """The part of the time in which all slots are taken that the replica has something to do."""
+        mean_s = self.mean_s
+        return 1 - (min(1.0, self.beside_s / mean_s) if mean_s > 0 else 0.0) ** self.slots
 
     def service_s(self, uniform: Floats) -> Floats:
         """How long each takes, by its draw."""

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from trimtab.resources.routing import Lane
 from trimtab.testing.fake_frames import FramesConnection, FramesListener
-from trimtab.wire.frames import AnswerMeta, FailureMeta, Kind, RequestMeta
+from trimtab.wire.frames import AnswerMeta, FailureMeta, Kind, RequestMeta, WorkerDescription
 
 
 class Got(Struct):
@@ -77,5 +77,8 @@ class FakeWorker(FramesListener):
             self.on_request(got)
         elif kind == Kind.CANCEL:
             self.cancelled.append(stream)
+        elif kind == Kind.DESCRIBE:
+            described = WorkerDescription(replica_id=self.path.stem, index=0, pid=0, state="Ready")
+            connection.send(Kind.DESCRIPTION, 0, payload=msgspec.msgpack.encode(described))
         elif kind == Kind.CREDIT:
             self.credit[stream] = self.credit.get(stream, 0) + int.from_bytes(payload, "little")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from trimtab.testing.server import Trimtab
+from trimtab.testing.waiting import wait_until
 
 
 class Load:
@@ -59,10 +59,8 @@ class Load:
 
     def wait_for_answers(self, more: int = 50) -> None:
         """Until `more` further good answers have come: the service is in use right now."""
-        goal, deadline_s = self.answers["ok"] + more, time.monotonic() + 30
-        while self.answers["ok"] < goal:
-            assert time.monotonic() < deadline_s, f"no answers any more: {self.answers}"
-            time.sleep(0.01)
+        goal = self.answers["ok"] + more
+        wait_until(lambda: self.answers["ok"] >= goal, lambda: f"more answers, beyond {self.answers}")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -30,12 +30,14 @@ ROLE = "arn:aws:iam::000000000000:role/trimtab"
 class Trimtab:
     """One running trimtab and everything a test needs to talk to it."""
 
-    def __init__(self, data_dir: Path, *options: str) -> None:
+    def __init__(self, data_dir: Path, *options: str, program: Sequence[str] = (str(PROGRAM),)) -> None:
+        """`program`: what runs a verb; without: this environment's `trimtab`."""
         self.data_dir = data_dir
+        self._program = program
         self._clients: list[Any] = []
         self.log_path = data_dir.parent / f"{data_dir.name}.log"
         self._log = self.log_path.open("ab")
-        command = [str(PROGRAM), "serve", "--port", "0", "--data-dir", str(data_dir), *options]
+        command = [*program, "serve", "--port", "0", "--data-dir", str(data_dir), *options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._log, text=True)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -51,7 +53,7 @@ class Trimtab:
 
     def cli(self, *arguments: str, env: dict[str, str] | None = None, check: bool = True) -> str:
         """Run a `trimtab` verb against this server and return its stdout."""
-        argv = [str(PROGRAM), *arguments, "--data-dir", str(self.data_dir)]
+        argv = [*self._program, *arguments, "--data-dir", str(self.data_dir)]
         done = subprocess.run(argv, env=env or self.env, capture_output=True, text=True, timeout=100)
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -203,10 +205,10 @@ def _title(process: psutil.Process) -> str:
 
 
 @contextmanager
-def serving(*options: str) -> Iterator[Trimtab]:
-    """A trimtab with a temporary data directory; stopped, and its traces removed, at the end."""
+def serving(*options: str, program: Sequence[str] = (str(PROGRAM),)) -> Iterator[Trimtab]:
+    """A trimtab with a temporary data directory; stopped, its traces removed, at the end. `program`: see Trimtab."""
     with tempfile.TemporaryDirectory(prefix="trimtab-") as folder:
-        server = Trimtab(Path(folder) / "data", *options)
+        server = Trimtab(Path(folder) / "data", *options, program=program)
         try:
             yield server
         finally:

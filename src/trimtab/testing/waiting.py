@@ -1,11 +1,18 @@
-"""Waiting for what no event tells of: of another process, another thread, or the other end of a socket."""
+"""Waiting for what no event tells of: of another process, another thread, or the other end of a socket.
+
+The limits are for what never comes: a busy machine takes longer, and a test that passes waits for nothing.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
+from typing import TypeVar
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
+PAUSE_S = 0.01
+Found = TypeVar("Found")
 
 
 async def until(look: Callable[[], object], limit_s: float = LIMIT_S) -> object:
@@ -18,3 +25,16 @@ async def until(look: Callable[[], object], limit_s: float = LIMIT_S) -> object:
             if found:
                 return found
             await asyncio.sleep(0.002)
+
+
+def wait_until(look: Callable[[], Found], what: str | Callable[[], object] = "", limit_s: float = LIMIT_S) -> Found:
+    """What `look` finds, as soon as that is something. TimeoutError after `limit_s`.
+
+    `what` is being waited for, or finds what there is instead: the error says so.
+    """
+    ends_s = time.monotonic() + limit_s
+    while not (found := look()):
+        if time.monotonic() > ends_s:
+            raise TimeoutError(f"not within {limit_s:g} s: {what if isinstance(what, str) else what()}")
+        time.sleep(PAUSE_S)
+    return found

@@ -17,7 +17,7 @@ _VERSION_COUNTS: Final = ("ended", "client_faults", "server_faults", "model_faul
 _TASK_COUNTS: Final = (
     "ok", "failed", "expired", "dropped", "download_failures", "upload_failures", "notice_failures",
 )  # fmt: skip
-_TASK_TALLIES: Final = ("download", "upload", "in_backlog", "whole")
+_TASK_TALLIES: Final = ("download", "upload", "in_backlog", "whole", "in_work")
 _VARIANT_COUNTS: Final = ("received", "throttled", "retried", "clients_gone", "spilled")
 
 

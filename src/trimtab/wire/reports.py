@@ -93,6 +93,7 @@ class TasksReport(Struct, array_like=True, gc=False, kw_only=True):
     upload: Tally = field(default_factory=Tally)  # us
     in_backlog: Tally = field(default_factory=Tally)  # ms; accepted until first taken
     whole: Tally = field(default_factory=Tally)  # ms; accepted until ended
+    in_work: Tally = field(default_factory=Tally)  # us; of `ok` and `failed`: in one of the places for tasks in work
 
 
 class VariantReport(Struct, array_like=True, gc=False, kw_only=True):

@@ -132,10 +132,9 @@ def _counts(workload: Workload, start_s: float, hours: int) -> Floats:
 
 
 def _replicas(serving: Serving, busy: Floats) -> Floats:
-    if not serving.policies:
+    tracking = serving.policies[0].tracking if serving.policies else None
+    if tracking is None:
         return np.full(len(busy), float(serving.min_replicas))
-    tracking = serving.policies[0].tracking
-    assert tracking is not None
     share = min(1.0, tracking.target_value / (60.0 if tracking.predefined.endswith("PerInstance") else 1.0))
     return np.clip(np.array([ceil(value / share - 1e-9) for value in busy]), serving.min_replicas, serving.max_replicas)
 

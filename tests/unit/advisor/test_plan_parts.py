@@ -49,8 +49,18 @@ def test_the_usual_discount_says_that_it_is_ec2s() -> None:
 
 def test_a_plan_costs_no_less_than_whoever_knew_every_request_would_pay(found) -> None:
     pytest.importorskip("numba")
-    bound = with_bound(found, Prices(), 0).bound
+    bound = with_bound(found, Prices(), 0, AWS).bound
     assert 0 < bound.cost <= bound.of == found.after.cost
+
+
+def test_whoever_knew_every_request_need_not_keep_the_replicas_that_a_plan_keeps() -> None:
+    pytest.importorskip("numba")
+    scenario = a_scenario(a_workload(counts=(0, 3600) * 12), before=(an_endpoint(),))
+    fixed = plan(scenario, Prices(), simulate, Limits(modes=(Mode.REAL_TIME,), to_zero=False), workers=1)
+    assert fixed.after.architecture.endpoints[0].min_replicas == 1
+    free, bound = (with_bound(fixed, Prices(), 0, Limits(to_zero=to_zero)).bound for to_zero in (True, False))
+    assert bound.cost == pytest.approx(bound.of, rel=0.01)
+    assert free.cost == pytest.approx(bound.of / 2, rel=0.05)
 
 
 def test_a_migration_is_paid_for_by_what_is_saved(found) -> None:

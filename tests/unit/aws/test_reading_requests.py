@@ -410,6 +410,7 @@ def test_blobs_are_base64() -> None:
         (gzip.compress(b"0" * 100)[:-4], Malformed),
         (gzip.compress(b"0") + gzip.compress(b"1"), Malformed),  # half of it would be lost
     ],
+    ids=["too large", "not packed", "cut off", "two members"],
 )
 async def test_a_packed_body_is_unpacked_whole_or_refused(body: bytes, error: type[Exception]) -> None:
     with pytest.raises(error):

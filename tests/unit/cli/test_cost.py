@@ -6,9 +6,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from trimtab.aws.client import CallFailed
 from trimtab.aws.native_costs import WEEK_S, cost_query
-from trimtab.cli.costing.page import dollars, show
+from trimtab.cli.costing.page import dollars, percents, show
+from trimtab.cli.main import app
 from trimtab.errors import Invalid
 from trimtab.policies.costs.cells import Cell, CellKey
 from trimtab.policies.costs.report import CostReport, row_of, rows_of
@@ -55,7 +60,7 @@ def test_the_table_has_a_row_for_each_and_a_total(capsys: pytest.CaptureFixture[
     head, first, second, total, *_ = printed.splitlines()
     assert head.split()[:6] == ["ENDPOINT", "VARIANT", "COST", "SERVING", "HEADROOM", "IDLE"]
     assert "ROLLOUT" in head
-    assert first.split() == ["b", "main", "$1.20", "0%", "-", "-", "100%", "1.00", "2,000", "$0.6000", "$12,000.00"]
+    assert first.split() == ["b", "main", "$1.20", "<1%", "-", "-", "100%", "1.00", "2,000", "$0.6000", "$12,000.00"]
     assert second.split() == ["a", "blue", "$0.4000", "25%", "75%", "-", "-", "1.00", "2,000", "$0.2000", "-"]
     assert total.split()[:2] == ["total", "$1.60"]
     assert "What runs now costs $0.1150 an hour." in printed
@@ -91,3 +96,32 @@ def test_queries_are_read_strictly() -> None:
     for wrong in ("by=colour", "since=x", "until=1&since=2", "colour=red"):
         with pytest.raises(Invalid):
             cost_query(wrong)
+
+
+def test_what_cannot_be_asked_is_said_before_anybody_is_asked(bare) -> None:
+    assert "lies in the future" in bare("cost", "--since", "2199-01-01").stderr
+
+
+def test_an_endpoint_that_never_was_is_no_endpoint_that_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Nobody:
+        def get(self, path: str, **query: str) -> dict[str, Any]:
+            return a_report()
+
+        def call(self, service: str, operation: str, **params: Any) -> None:
+            raise CallFailed("ValidationException", f'Could not find endpoint "{params["EndpointName"]}".')
+
+    monkeypatch.setattr("trimtab.cli.connect.connect", lambda data_dir, **_: Nobody())
+    done = CliRunner().invoke(app, ["cost", "frued"])
+    assert done.exit_code == 1
+    assert "There is no endpoint 'frued'" in done.stderr
+
+
+def test_a_dimension_that_is_named_twice_is_told_once() -> None:
+    assert cost_query("by=endpoint,endpoint,hour").by == ("endpoint", "hour")
+
+
+@given(st.lists(st.integers(0, 10**12), max_size=8))
+def test_percents_sum_to_a_hundred_and_none_is_off_by_one(amounts: list[int]) -> None:
+    found, whole = percents(amounts), sum(amounts)
+    assert sum(found) == (100 if whole else 0)
+    assert all(abs(percent - 100 * amount / whole) < 1 for percent, amount in zip(found, amounts, strict=True) if whole)

@@ -54,3 +54,19 @@ def test_what_cannot_be_is_said_with_what_to_do(bare) -> None:
     assert "is neither a size" in bare("instances", "--params", "huge").stderr
     assert "There is no use 'leisure'" in bare("instances", "--use", "leisure").stderr
     assert "No instance type" in bare("instances", "--max-usd-per-hour", "0.001").stderr
+
+
+def test_options_of_a_model_need_a_model(bare) -> None:
+    done = bare("instances", "--context", "8192")
+    assert done.exit_code == 1
+    assert "--context is of a model: say which, with --params" in done.stderr
+
+
+def test_why_nothing_is_left_is_said(bare) -> None:
+    assert "the cheapest is ml." in bare("instances", "--max-usd-per-hour", "0.001").stderr
+    assert "L4" in bare("instances", "--accelerator", "abacus").stderr
+
+
+def test_a_region_without_a_list_is_told_beside_the_figures(bare) -> None:
+    assert "no price of the region mars-1 is listed" in bare("instances", "--region", "mars-1").stderr
+    assert "no price" not in bare("instances", "--region", "eu-west-1").stderr

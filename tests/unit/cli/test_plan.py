@@ -145,4 +145,37 @@ def test_options_that_make_no_sense_are_refused(bare, scenario: Path) -> None:
     assert "--on is trimtab or aws" in bare("plan", str(scenario), "--on", "moon").output
     assert "p99=1s" in bare("plan", str(scenario), "--slo", "fast").output
     assert "--min-replicas 9" in bare("plan", str(scenario), "--min-replicas", "9", "--max-replicas", "2").output
+    assert "--start is a time like 4m" in bare("plan", str(scenario), "--start", "soon").output
+    assert "--start is more than 0" in bare("plan", str(scenario), "--start", "0s").output
     assert "folder" in bare("plan", str(scenario), "--write", "/nowhere/at/all/build.py").output
+
+
+SET = SCENARIO.replace(
+    "replicas: 2, start: 4m", "replicas: 2, start: 4m, spot: true, queue: 50, timeout: 30s, times: 0.5"
+)
+
+
+def test_what_is_set_of_the_endpoints_that_there_are_is_kept_or_said(bare, tmp_path: Path) -> None:
+    path, page = tmp_path / "set.yaml", tmp_path / "plan.html"
+    path.write_text(SET)
+    done = bare("plan", str(path), "--workers", "1", "--html", str(page))
+    assert done.exit_code == 0, done.output
+    said = "fraud: keeps queue (50), timeout (30 s), spot (yes), times (0.5)"
+    assert said in done.output
+    assert said in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--discount", "0.3"), "give it with --commit"),
+        (("--instance-type", "m5.large"), "SageMaker's is ml.m5.large"),
+        (("--write", "."), "is a folder"),
+        (("--html", "no/such/plan.html"), "is not there"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_searched(bare, scenario: Path, options, said: str) -> None:
+    done = bare("plan", str(scenario), *options)
+    assert done.exit_code == 1
+    assert said in done.stderr
+    assert "simulating" not in done.stderr

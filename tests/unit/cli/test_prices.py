@@ -73,3 +73,14 @@ def test_hardware_of_ones_own_is_shown_with_what_it_costs(bare, tmp_path: Path, 
     result = bare("prices", "show", "local")
     assert result.exit_code == 1
     assert "[hardware.local]: unknown key 'usd'" in result.stderr
+
+
+def test_a_price_that_falls_to_nothing_fell_by_all_of_it(bare, tmp_path) -> None:
+    path = tmp_path / "free.csv"
+    head = "service,item,region,unit,usd_per_unit,as_of,source"
+    path.write_text(f"{head}\nsagemaker-hosting,ml.g5.xlarge,us-east-1,hour,0,2026-11-01,a gift\n")
+    assert "-100.0%" in bare("prices", "update", "--from", str(path), "--dry-run").stdout
+
+
+def test_a_region_without_a_list_is_said_with_those_that_there_are(bare) -> None:
+    assert "There is no list of the region mars-1; there are ap-" in bare("prices", "list", "--region", "mars-1").stderr

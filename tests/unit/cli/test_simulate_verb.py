@@ -8,6 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from trimtab.cli.main import app
+from trimtab.cli.simulating.report import amount
+from trimtab.sim import compiled
 
 SCENARIO = """
 name: two ways
@@ -87,3 +89,28 @@ def test_mistakes_are_told_without_a_trace(tmp_path, options, text, said):
     assert done.exit_code == 1
     assert said in done.output
     assert "Traceback" not in done.output
+
+
+def test_that_numba_is_not_installed_is_not_said_to_be_an_architectures_fault(tmp_path, monkeypatch):
+    monkeypatch.setattr(compiled, "find_spec", lambda name: None)
+    done = simulated(tmp_path)
+    assert done.exit_code == 1
+    assert compiled.MISSING in done.output.replace("\n", " ")
+    assert "architecture" not in done.output
+
+
+def test_what_has_no_price_is_no_bill_of_nothing(tmp_path):
+    text = SCENARIO.replace("{instance_type: ml.m5.large, replicas: 2}", "{instance_type: ml.none.large, replicas: 2}")
+    page = tmp_path / "page.html"
+    done = simulated(tmp_path, "--architecture", "always on", "--plot", str(page), text=text)
+    assert done.exit_code == 0, done.output
+    row = next(line for line in done.stdout.splitlines() if line.startswith("always on"))
+    assert row.split()[2:6] == [">", "0.00", ">", "0"]
+    assert done.stderr.count("ml.none.large") == 1
+    assert "costs more than that: no price is known of ml.none.large (hosting)" in done.stderr
+    assert "&gt; 0.00" in page.read_text()
+
+
+@pytest.mark.parametrize(("micro_usd", "text"), [(0, "0.00"), (1_380_000, "1.38"), (4_321, "0.0043"), (12, "1.2e-05")])
+def test_small_amounts_are_told_too(micro_usd, text):
+    assert amount(micro_usd) == text

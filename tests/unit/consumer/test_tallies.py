@@ -36,12 +36,12 @@ def values(report: VariantReport) -> dict[str, tuple[float, float]]:
 
 async def test_each_end_counts_once_where_it_belongs() -> None:
     tallies = Tallies(await a_gateway())
-    tallies.told(ended(download_s=0.5, upload_s=0.25))
-    tallies.told(ended(ok=False, reason=Reason.MODEL_FAILED))
+    tallies.told(ended(download_s=0.5, upload_s=0.25, in_work_s=1.5))
+    tallies.told(ended(ok=False, reason=Reason.MODEL_FAILED, in_work_s=0.5))
     tallies.told(ended(ok=False, reason=Reason.INPUT_MISSING, variant=""))
     tallies.told(ended(ok=False, reason=Reason.OUTPUT_REFUSED, notice_failed=True))
     tallies.told(ended(ok=False, reason=Reason.EXPIRED, variant="", first_leased_s=0.0))
-    tallies.told(ended(ok=False, reason=Reason.ENDPOINT_DELETED, variant=""))
+    tallies.told(ended(ok=False, reason=Reason.ENDPOINT_DELETED, variant="", in_work_s=0.1))
     (report,) = tallies.reports()
     found = values(report)
     assert found["InvocationsProcessed"] == (4, 4)
@@ -53,6 +53,7 @@ async def test_each_end_counts_once_where_it_belongs() -> None:
     assert found["RequestDownloadLatency"] == (1, 500_000)
     assert found["ResponseUploadLatency"] == (1, 250_000)
     assert found["TimeInBacklog"] == (5, 10_000)
+    assert found["TimeInWork"] == (2, 2_000_000)
     assert found["TotalProcessingTime"] == (6, 30_000)
     assert not found.keys() & {"Invocations", "InvocationsPerInstance", "OverheadLatency"}
     assert list(tallies.reports()) == []

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import random
+import socket
 from collections import Counter
 
 import msgspec
@@ -10,7 +11,7 @@ import pytest
 
 from trimtab.errors import Invalid, ModelFailed, NoCapacity, NotFound, QueueFull, ReplicaLost, TooLarge
 from trimtab.policies import admission
-from trimtab.resources.routing import EndpointRoute, VariantRoute
+from trimtab.resources.routing import EndpointRoute, Lane, VariantRoute
 
 
 def echo(got):
@@ -108,6 +109,26 @@ async def test_calls_wait_for_the_only_replica_to_come_back(bench):
     await worker.until(lambda: not bench.variant.lanes[0].ready)
     call = bench.ask(b"patient")
     await worker.start()
+    assert await call.outcome() == b"patient"
+
+
+async def test_a_worker_that_is_dying_gets_nothing_more_although_one_can_still_connect(bench):
+    """The kernel closes its connections first, its listener after them."""
+    path = bench.folder / "dying.sock"
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        listener.setblocking(False)
+        await bench.route(Lane(replica_id="dying", address=f"unix:{path}"))
+        connection, _ = await loop.sock_accept(listener)
+        connection.close()
+        again, _ = await loop.sock_accept(listener)
+        again.setblocking(False)
+        call = bench.ask(b"patient")
+        assert await loop.sock_recv(again, 1 << 16)
+        again.close()
+    await bench.route(await bench.worker(echo))
     assert await call.outcome() == b"patient"
 
 

@@ -13,6 +13,14 @@ from trimtab.sim.arrivals import CHUNK, Counted, Merged, Rates, Thinned, Times, 
 from trimtab.sim.world import Arrivals
 
 
+def test_draws_of_known_requests_are_spread_evenly_in_an_order_by_chance() -> None:
+    times = Times(at_s=np.linspace(0.0, 10.0, 50), start_s=0.0, end_s=10.0)
+    first, second = (next(iter(times.chunks(seed))).uniform for seed in (1, 2))
+    assert sorted((first * 50).astype(int)) == list(range(50))
+    assert sorted((second * 50).astype(int)) == list(range(50))
+    assert (first.argsort() != second.argsort()).any()
+
+
 def all_of(arrivals: Arrivals, seed: int = 1) -> np.ndarray:
     chunks = [chunk.at_s for chunk in arrivals.chunks(seed)]
     return np.concatenate(chunks) if chunks else np.empty(0)
@@ -162,3 +170,15 @@ def test_counts_are_drawn_in_chunks_of_bounded_size_the_same_for_the_same_seed()
 def test_counts_that_are_none_are_refused(edges: list[float], counts: list[int]) -> None:
     with pytest.raises(Invalid):
         Counted(edges_s=np.array(edges), counts=np.array(counts, dtype=np.int64))
+
+
+def test_a_chunk_of_one_long_step_is_bounded_too_and_has_its_rate_throughout() -> None:
+    rates = Rates(rate=np.array([500.0]), step_s=4000.0, start_s=T0)
+    assert max(len(chunk.at_s) for chunk in rates.chunks(1)) <= CHUNK * 1.05
+    at_s = all_of(rates)
+    assert at_s[0] >= T0
+    assert at_s[-1] <= rates.end_s
+    assert (np.diff(at_s) >= 0).all()
+    counts, _ = np.histogram(at_s, bins=T0 + np.linspace(0.0, 4000.0, 21))
+    assert counts == pytest.approx(np.full(20, 100_000.0), rel=0.02)
+    assert np.diff(at_s).std() * 500.0 == pytest.approx(1.0, rel=0.01)

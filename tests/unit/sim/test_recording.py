@@ -12,7 +12,7 @@ from trimtab.policies.scaling.decisions import Decision, Rules
 from trimtab.policies.scaling.inputs import AlarmFired, Load, Tick
 from trimtab.resources.metric_query import MetricStat
 from trimtab.resources.scaling import SIGNAL_EVENT, ScalableTarget, ScalingPolicy, TargetTracking
-from trimtab.sim.recording import arrivals_of, recorded, work_of
+from trimtab.sim.recording import arrivals_of, counted, recorded, whole_loads, work_of
 from trimtab.sim.trial import Machine
 from trimtab.sim.verify import verify
 
@@ -97,9 +97,34 @@ def test_nothing_recorded_is_refused() -> None:
 
 
 def test_a_recorded_load_is_what_counters_grew_by() -> None:
-    found = arrivals_of([load(T0, 100), load(T0 + 2, 104), load(T0 + 3, 105)], T0 - 1, T0 + 5)
+    found = arrivals_of([load(T0, 100), load(T0 + 0.1, 104), load(T0 + 0.2, 105)], T0 - 1, T0 + 5)
     assert found.counts.tolist() == [0, 4, 1, 0]
-    assert (found.edges_s - T0).tolist() == [-1, 0, 2, 3, 5]
+    assert (found.edges_s - T0) == pytest.approx([-1, 0, 0.1, 0.2, 5], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("gap_s", "now", "ended", "within_s"),
+    [
+        (7.0, 0, 0, 0.02),  # a gateway that was silent tells at its next look
+        (0.09, 2, 0, 0.02),  # one more in hand than a few would have been told before
+        (0.09, 2, 1, 0.09),  # one came and one went: not seen until something was due
+        (0.09, 40, 0, 0.09),  # one more than many is not told at once
+    ],
+)
+def test_requests_came_when_gateways_had_not_told_of_them(gap_s: float, now: int, ended: int, within_s: float) -> None:
+    before = replace(load(T0, 10), now=now)
+    after = replace(load(T0 + gap_s, 11), now=now + 1 - ended, ended=before.ended + ended)
+    edges_s, counts = counted([before, after])
+    came = [(edge_s, end_s) for edge_s, end_s, count in zip(edges_s, edges_s[1:], counts, strict=False) if count]
+    assert [end_s - edge_s for edge_s, end_s in came] == pytest.approx([within_s], abs=1e-6)
+    assert came[0][1] == T0 + gap_s
+
+
+def test_the_whole_load_is_that_since_an_event_policy_is_there() -> None:
+    entries: list[Entry] = [
+        began(T0, BY_EVENT), load(T0, 0), BY_ALARM, load(T0 + 1, 5), BY_EVENT, load(T0 + 2, 9), load(T0 + 3, 12)
+    ]  # fmt: skip
+    assert [one.arrived for one in whole_loads(entries)] == [9, 12]
 
 
 def test_a_gateway_that_went_takes_no_requests_along() -> None:

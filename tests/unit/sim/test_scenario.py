@@ -315,3 +315,22 @@ def test_policies_of_another_endpoint_are_for_this_ones_own_load(tmp_path):
     text = ONE.replace("ml.m5.large}", "ml.m5.large, start: 1s, policies: [" + policy + "]}")
     (endpoint,) = scenario(tmp_path, text).architectures[0].endpoints
     assert endpoint.policies[0].tracking.is_event
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (ONE.replace("{instance_type: ml.m5.large}", "{mode: magic}"), "'magic' is none of real-time, multi-model"),
+        (ONE.replace("{instance_type: ml.m5.large}", ""), "it must be a mapping, not empty"),
+        (f"seed: -1\n{ONE}", "seed: it must be 0 or more"),
+        (ONE.replace("600/min", "1e14"), "at most 1e[+]11 are simulated"),
+        (f"{ONE}faults: [{{at: 1m, endpoint: fraud, kind: melt}}]", "'melt' is none of kill"),
+        (
+            ONE.replace("ml.m5.large", "ml.m5.large, policies: [{tracking: {on: vibes, target: 1}}]"),
+            "'vibes' is none of invocations",
+        ),
+    ],
+)
+def test_what_may_stand_there_is_said_of_what_may_not(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(Invalid, match=said):
+        loaded(tmp_path, text)

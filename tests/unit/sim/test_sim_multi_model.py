@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
 from trimtab.errors import Invalid
 from trimtab.resources.cost import Part
+from trimtab.sim import hosted_models
 from trimtab.sim.arrivals import Rates, Times
 from trimtab.sim.simulate import simulate
 from trimtab.sim.world import Architecture, Fault, Mode, Scenario, Serving, Slo, Work, Workload
@@ -119,3 +121,25 @@ def test_requests_are_conserved():
         assert one.waiting == 0
         assert one.histogram.sum() == one.answered
     assert used.requests == sum(one.requests for one in served.values())
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_where_all_models_fit_it_changes_nothing_that_caches_are_not_told_of_use(monkeypatch, seed, replicas):
+    busy = [model(name, rate(per_s, 200.0), work_s=0.05) for name, per_s in (("a", 20.0), ("b", 5.0), ("c", 0.05))]
+    more = {
+        "seed": seed, "min_replicas": 1, "max_replicas": replicas, "initial_replicas": replicas, "pinned": ("b",) * (seed % 2),
+        "faults": (Fault(at_s=START_S + 90, endpoint="many", kind="kill"),), "start_s": 5.0, "models_bytes": 310 * MB,
+    }  # fmt: skip
+    quick, used = ran(busy, **more)
+    assert used.evictions == 0
+    monkeypatch.setattr(hosted_models, "_is_roomy", lambda workloads, models_bytes: False)
+    slow, as_told = ran(busy, **more)
+    assert msgspec.structs.replace(used, series=None) == msgspec.structs.replace(as_told, series=None)
+    for name, one in quick.items():
+        assert np.array_equal(one.histogram, slow[name].histogram)
+        nothing = np.empty(0)
+        without = [
+            msgspec.structs.astuple(msgspec.structs.replace(each, histogram=nothing))[:-1] for each in (one, slow[name])
+        ]
+        assert without[0] == without[1]

@@ -23,7 +23,7 @@ from tests.unit.sim.worlds import (
     surge,
 )
 from trimtab.policies.scaling.decisions import Decision, Rules
-from trimtab.policies.scaling.inputs import AlarmFired, Forecast, Input, Scheduled
+from trimtab.policies.scaling.inputs import AlarmFired, Forecast, Input, Load, Scheduled
 from trimtab.policies.scaling.reducer import step
 from trimtab.policies.scaling.state import State
 from trimtab.resources.scaling import Predictive, ScalableTarget, ScalingPolicy, TargetTracking
@@ -98,6 +98,19 @@ def test_a_forecast_from_outside_is_followed() -> None:
 
 def test_a_ceiling_holds_whatever_the_bounds_say() -> None:
     assert under_rules(surge(), rules(EVENT, ceiling=2), MACHINE).most == 2
+
+
+def test_time_passes_once_a_second_while_nothing_is_in_hand_however_short_the_windows() -> None:
+    dimensions = (("StableWindowSeconds", "10"),)
+    short = replace(EVENT, stat=replace(EVENT.stat, dimensions=dimensions))
+    noted: list[Input] = []
+    under_rules(
+        moments([5.0, 5.3], 30.0), rules(short, least=0), MACHINE, replicas=1,
+        note=lambda of, before, given, decisions, after: noted.append(given),
+    )  # fmt: skip
+    after = [given.at_s - T0 for given in noted if isinstance(given, Load) and given.at_s > T0 + 6.0]
+    assert np.diff(after) == pytest.approx(1.0, abs=1e-3)
+    assert {round(at_s % 1, 2) for at_s in after} == {0.15}
 
 
 def test_each_step_of_the_reducer_is_noted_and_decides_the_same_again() -> None:

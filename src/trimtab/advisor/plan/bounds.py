@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from trimtab.advisor.plan.demand import Demand, least_work_s, work_on
+from trimtab.advisor.plan.schedules import least_ever
 from trimtab.advisor.plan.trials import Pricing
 from trimtab.resources.cost import MICRO
 from trimtab.sim.world import Mode, Serving, Workload
@@ -36,5 +37,5 @@ def floor_of(
     usd = pricing.usd_per_hour(serving.instance_type, serving.mode, is_spot=serving.is_spot)
     if usd is None:
         return None
-    always_s = 0.0 if serving.mode is Mode.BATCH else serving.min_replicas * span_s
+    always_s = 0.0 if serving.mode is Mode.BATCH else least_ever(serving) * span_s
     return int(usd * max(always_s, work_s) * MICRO / _HOUR_S)

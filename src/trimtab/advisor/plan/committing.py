@@ -26,7 +26,8 @@ def with_commitment(plan: Plan, pricing: Pricing, discount: float, *, term_years
     """The plan with the commitment that saves most of what it needs on demand; without one, where none is safe.
 
     `discount`: what committed dollars are cheaper by, 0 to 1. Batch jobs and serverless inference are covered by such
-    plans, too, but are not always needed: they are left on demand. Invalid for a discount out of range.
+    plans, too, but are not always needed: they are left on demand. Spot capacity is not covered. Invalid for a
+    discount out of range.
     """
     usage = hourly_usd(plan.after.outcome, pricing)
     if len(usage) < _DAY_H:
@@ -70,7 +71,7 @@ def hourly_usd(outcome: Outcome, pricing: Pricing) -> Floats:
     hours = int((outcome.end_s - outcome.start_s) / _HOUR_S + 1e-9)
     total: Floats = np.zeros(hours)
     for used in outcome.used:
-        if used.mode in (Mode.SERVERLESS, Mode.BATCH) or not used.replica_s:
+        if used.mode in (Mode.SERVERLESS, Mode.BATCH) or used.is_spot or not used.replica_s:
             continue
         usd = pricing.usd_per_hour(used.instance_type, used.mode, is_spot=used.is_spot)
         if usd is None:

@@ -87,6 +87,11 @@ def each_s(work: Work) -> float:
     return (work.mean_s + (work.batch - 1) * work.row_s) / work.batch
 
 
+def work_of(works: Mapping[str, Work]) -> float:
+    """Replica-seconds of one request of each."""
+    return sum(each_s(work) / work.slots for work in works.values())
+
+
 def busy(demands: Mapping[str, Demand], works: Mapping[str, Work]) -> Floats:
     """Replicas' worth of work in each bin, all slots of them busy and batches full."""
     total: Floats = np.zeros(0)

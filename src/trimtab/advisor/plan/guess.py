@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from trimtab.advisor.plan.demand import Demand, busy, each_s, most_busy
+from trimtab.advisor.plan.schedules import bounds_over, held
 from trimtab.advisor.plan.signals import Signal, signal_of
 from trimtab.advisor.plan.trials import Pricing
 from trimtab.resources.cost import MICRO
@@ -40,22 +41,29 @@ def cost_of(
 ) -> float | None:
     """Micro-dollars over the simulated time; None where the price is not known."""
     load = busy(demands, works)
-    bin_s = next(iter(demands.values())).bin_s
+    first = next(iter(demands.values()))
+    bin_s = first.bin_s
     if serving.mode is Mode.SERVERLESS:
         each = pricing.usd_per_serverless_s(serving.memory_mb)
         slots = next(iter(works.values())).slots
         return None if each is None else each * float(load.sum()) * bin_s * slots * MICRO
     usd = pricing.usd_per_hour(serving.instance_type, serving.mode, is_spot=serving.is_spot)
-    return None if usd is None else usd * _replica_s(serving, load, bin_s, works) * MICRO / _HOUR_S
+    return None if usd is None else usd * _replica_s(serving, load, (first.start_s, bin_s), works) * MICRO / _HOUR_S
 
 
-def _replica_s(serving: Serving, load: Floats, bin_s: float, works: Mapping[str, Work]) -> float:
+def _replica_s(serving: Serving, load: Floats, bins: tuple[float, float], works: Mapping[str, Work]) -> float:
+    """`bins`: when the first of them begins, and how long they are."""
+    start_s, bin_s = bins
     span_s = len(load) * bin_s
     if serving.mode is Mode.BATCH:
         return max(float(load.sum()) * bin_s, serving.start_s)
     tracking = serving.policies[0].tracking if serving.policies else None
-    if tracking is None:
+    if tracking is None and not serving.schedule:
         return serving.min_replicas * span_s
+    least, most = bounds_over(serving, start_s, bin_s, len(load))
+    if tracking is None:
+        initial = serving.min_replicas if serving.initial_replicas is None else serving.initial_replicas
+        return float(held(least, most, initial).sum()) * bin_s
     signal = Signal(signal_of(serving.policies))
     share = tracking.target_value / unit_of(works, signal)
     window_s = _PANIC_S if signal is Signal.EVENT else _ONE_MINUTE_S
@@ -65,8 +73,7 @@ def _replica_s(serving: Serving, load: Floats, bin_s: float, works: Mapping[str,
         hold_s = float(dict(stat.dimensions).get("StableWindowSeconds", "60")) if stat is not None else 60.0
     mean = rolling_mean(load, max(1, round(window_s / bin_s)))
     wanted = np.ceil(mean / max(share, 1e-9) - 1e-9)
-    held = rolling_max(wanted, max(1, round(hold_s / bin_s)))
-    replicas = np.clip(held, serving.min_replicas, serving.max_replicas)
+    replicas = np.clip(rolling_max(wanted, max(1, round(hold_s / bin_s))), least, most)
     rises = float(np.maximum(np.diff(replicas), 0.0).sum())
     return float(replicas.sum()) * bin_s + rises * serving.start_s
 

@@ -7,15 +7,16 @@ never one that breaks an SLO.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from math import ceil
 from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from trimtab.advisor.plan.demand import Demand, busy, most_busy, work_on
+from trimtab.advisor.plan.demand import Demand, busy, most_busy, work_of, work_on
 from trimtab.advisor.plan.guess import likely, unit_of
+from trimtab.advisor.plan.keeping import SCALED, kept, pins_of
 from trimtab.advisor.plan.limits import (
     ASYNC_S,
     MIB,
@@ -23,17 +24,16 @@ from trimtab.advisor.plan.limits import (
     SERVERLESS_MB,
     SERVERLESS_MOST,
     SERVERLESS_S,
-    SERVERLESS_START_S,
     WAKE_S,
     Limits,
     forbidden,
     least_replicas,
-    usual,
 )
-from trimtab.advisor.plan.signals import HEADROOM, STABLE, Signal, Where, settings_of, signal_of, tracked
+from trimtab.advisor.plan.schedules import times
+from trimtab.advisor.plan.signals import Signal, Where, tracked
 from trimtab.advisor.plan.trials import Trial
 from trimtab.advisor.prices.shapes import shape_of
-from trimtab.resources.scaling import ScalingPolicy, TargetTracking
+from trimtab.resources.scaling import ScheduledAction
 from trimtab.sim.world import Mode, Serving, Work, Workload
 
 Search = Generator[Serving, Trial | None, Trial | None]
@@ -44,6 +44,7 @@ _SAFE: Final = (0.5, 0.3)  # with more replicas at the least
 _SCALE_IN_S: Final = {Signal.EVENT: 60.0}
 _SPARE_MEMORY: Final = 1.5  # of a serverless environment: times its model
 _PIN_ROUNDS: Final = 3
+_SCHEDULED: Final = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)  # times the capacity of a schedule
 _ONE_MINUTE: Final = 60
 
 
@@ -61,6 +62,7 @@ class Place(Struct, frozen=True, kw_only=True):
     workloads: tuple[Workload, ...]
     demands: Mapping[str, Demand]
     before: Serving | None = None  # what serves them now, where one endpoint does
+    present: tuple[Serving, ...] = ()  # all that serve any of them now
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -120,29 +122,86 @@ def _replicas(place: Place, works: Mapping[str, Work], mode: Mode, instance_type
     bin_s = next(iter(place.demands.values())).bin_s
     peak = max(1, ceil(most_busy(load, ceil(_ONE_MINUTE / bin_s))))
     most = min(limits.max_replicas, max(2 * peak + 2, limits.min_replicas, 4))
-    wake_s = WAKE_S if mode is Mode.ASYNC and limits.where is Where.AWS else 0.0
+    room = limits.model_bytes.get(instance_type, 0) if mode is Mode.MULTI_MODEL else 0
     base = Serving(
         name=place.endpoint(mode),
         mode=mode,
         workloads=place.names,
         instance_type=instance_type,
-        start_s=usual(place.before, limits) + wake_s,
-        timeout_s=ASYNC_S if mode is Mode.ASYNC else REAL_TIME_S,
-        queue=10**9 if mode is Mode.ASYNC else 10_000,
-        models_bytes=limits.model_bytes.get(instance_type, 0) if mode is Mode.MULTI_MODEL else 0,
+        models_bytes=room,
+        pinned=pins_of(place.present, place.workloads, room) if room else (),
+        **kept(mode, place.present, place.workloads, limits),
     )
+    if mode is Mode.ASYNC and limits.where is Where.AWS:
+        base = replace(base, start_s=base.start_s + WAKE_S)
     mean = max(1, ceil(float(load.mean())))
     least = max(1, least_replicas(limits, mode))
     few, many = range(least, min(most, least + 8)), range(least, most + 1, max(1, most // 24))
     counts = sorted({*few, *many, mean, peak, most})
     fixed = [replace(base, min_replicas=n, max_replicas=n, initial_replicas=n) for n in counts if least <= n <= most]
+    schedule = _schedule(place, base, works, limits)
     found = [Way(f"{mode} {instance_type} fixed", tuple(fixed))]
+    if schedule:
+        found.append(Way(f"{mode} {instance_type} scheduled", _scheduled(base, place, schedule, limits)))
     signals = limits.signals
     if mode is Mode.ASYNC and limits.where is Where.AWS:
         signals = (Signal.BACKLOG,)
     for signal in signals:
-        found.append(Way(f"{mode} {instance_type} {signal}", tuple(_tracked(base, works, signal, peak, most, limits))))
+        name, rungs = f"{mode} {instance_type} {signal}", _tracked(base, works, signal, peak, most, limits)
+        found.append(Way(name, tuple(rungs)))
+        if schedule:
+            found.append(Way(f"{name}, scheduled", tuple(replace(rung, schedule=schedule) for rung in rungs)))
     return found
+
+
+def _schedule(place: Place, base: Serving, works: Mapping[str, Work], limits: Limits) -> tuple[ScheduledAction, ...]:
+    """Scheduled scaling as the one endpoint that is there has it, for as many replicas as do the same work."""
+    before = place.before
+    if before is None or before.mode not in SCALED or not before.schedule:
+        return ()
+    now = place.works(before.instance_type)
+    factor = work_of(works) / work_of(now) if now is not None and work_of(now) > 0 else 1.0
+    return _allowed(times(before.schedule, factor), base, limits)
+
+
+def _allowed(actions: Iterable[ScheduledAction], base: Serving, limits: Limits) -> tuple[ScheduledAction, ...]:
+    least, most = least_replicas(limits, base.mode), limits.max_replicas
+
+    def bounded(capacity: int | None) -> int | None:
+        return None if capacity is None else min(max(capacity, least), most)
+
+    return tuple(
+        replace(
+            one,
+            endpoint=base.name,
+            min_capacity=bounded(one.min_capacity),
+            max_capacity=bounded(one.max_capacity),
+        )
+        for one in actions
+    )
+
+
+def _scheduled(
+    base: Serving, place: Place, schedule: tuple[ScheduledAction, ...], limits: Limits
+) -> tuple[Serving, ...]:
+    """By nothing but the schedule: with less and with more capacity than it has."""
+    assert place.before is not None
+    rungs: list[Serving] = []
+    for factor in _SCHEDULED:
+        count = min(
+            max(ceil(place.before.min_replicas * factor), least_replicas(limits, base.mode)), limits.max_replicas
+        )
+        most = min(max(ceil(place.before.max_replicas * factor), count, 1), limits.max_replicas)
+        rung = replace(
+            base,
+            min_replicas=count,
+            max_replicas=most,
+            initial_replicas=count,
+            schedule=_allowed(times(schedule, factor), base, limits),
+        )
+        if rung not in rungs:
+            rungs.append(rung)
+    return tuple(rungs)
 
 
 def _tracked(
@@ -172,11 +231,13 @@ def _tracked(
 
 
 def _serverless(place: Place, works: Mapping[str, Work], limits: Limits) -> list[Way]:
-    """The least memory that its model fits in. (Of provisioned environments no price is known.)"""
+    """The least memory that its model fits in, and no less than it has now: nobody knows how fast it is with less. (Of
+    provisioned environments no price is known.)"""
     workload, work = place.workloads[0], works[place.names[0]]
     if work.quantiles_s[-1] > SERVERLESS_S:
         return []
-    needed_mb = max(workload.memory_bytes * _SPARE_MEMORY / MIB, 1.0)
+    fields = kept(Mode.SERVERLESS, place.present, place.workloads, limits)
+    needed_mb = max(workload.memory_bytes * _SPARE_MEMORY / MIB, fields.pop("memory_mb"), 1.0)
     memory_mb = next((size for size in SERVERLESS_MB if size >= needed_mb), None)
     if memory_mb is None:
         return []
@@ -186,13 +247,11 @@ def _serverless(place: Place, works: Mapping[str, Work], limits: Limits) -> list
         name=place.endpoint(Mode.SERVERLESS),
         mode=Mode.SERVERLESS,
         workloads=place.names,
-        start_s=SERVERLESS_START_S[limits.where] + workload.load_s,
         memory_mb=memory_mb,
         max_concurrency=most,
         max_replicas=most,
         min_replicas=0,
-        queue=0,
-        keep_warm="learned" if limits.where is Where.TRIMTAB else "600",
+        **fields,
     )
     return [Way(f"serverless {memory_mb} MB", (base,))]
 
@@ -201,16 +260,17 @@ def _batch(place: Place, works: Mapping[str, Work], instance_type: str, limits: 
     """Runs at fixed times, seldom first; no seldomer than the SLO lets its requests wait."""
     workload = place.workloads[0]
     within_s = workload.slo.within_s if workload.slo is not None else 86_400.0
+    fields = kept(Mode.BATCH, place.present, place.workloads, limits)
     base = Serving(
         name=place.endpoint(Mode.BATCH),
         mode=Mode.BATCH,
         workloads=place.names,
         instance_type=instance_type,
-        start_s=usual(place.before, limits),
-        timeout_s=max(within_s, ASYNC_S),
-        queue=10**9,
+        **fields | {"timeout_s": max(within_s, fields["timeout_s"])},
     )
     every = [("cron(0 0 * * ? *)", 86_400.0), ("cron(0 0/6 * * ? *)", 21_600.0), ("cron(0 * * * ? *)", 3600.0)]
+    if place.before is not None and place.before.runs_at:  # whatever its times are: somebody has chosen them
+        every.insert(0, (place.before.runs_at, 0.0))
     rungs = [
         replace(base, runs_at=cron, min_replicas=n, max_replicas=n)
         for cron, period_s in every
@@ -288,73 +348,3 @@ def _more_pins(trial: Trial, place: Place) -> tuple[str, ...]:
 
 def _better(best: Trial | None, trial: Trial) -> Trial:
     return trial if best is None or trial.rank < best.rank else best
-
-
-def polish(best: Trial, place: Place, limits: Limits) -> Search:
-    """One thing at a time: a replica fewer at the least, a shorter memory, no headroom, a higher target; kept where it
-    saves."""
-    current = best
-    for change in (_fewer, _quicker, _leaner, _busier):
-        while True:
-            serving = change(current.serving, limits)
-            if serving is None or serving == current.serving:
-                break
-            trial = yield serving
-            if trial is None or trial.rank >= current.rank:
-                break
-            current = trial
-    return current
-
-
-def _fewer(serving: Serving, limits: Limits) -> Serving | None:
-    least = least_replicas(limits, serving.mode)
-    if not serving.policies or serving.min_replicas <= least:
-        return None
-    return replace(serving, min_replicas=serving.min_replicas - 1)
-
-
-def _quicker(serving: Serving, limits: Limits) -> Serving | None:
-    """In sooner: a shorter cooldown, and with events a shorter stable window."""
-    tracking = serving.policies[0].tracking if serving.policies else None
-    signal = _signal(serving)
-    if tracking is None or signal is None or tracking.scale_in_cooldown_s <= 0:
-        return None
-    settings = {**settings_of(tracking), STABLE: "30"} if signal is Signal.EVENT else {}
-    policy = tracked(serving.name, signal, tracking.target_value, scale_in_s=0.0, settings=settings)
-    return replace(serving, policies=(policy,))
-
-
-def _leaner(serving: Serving, limits: Limits) -> Serving | None:
-    """With events: nothing kept for the usual rise. Where the SLO lets requests wait for a start, that is the largest
-    part of what event scaling costs too much (docs/decisions/018-oracle.md)."""
-    tracking = serving.policies[0].tracking if serving.policies else None
-    if tracking is None or _signal(serving) is not Signal.EVENT or HEADROOM in settings_of(tracking):
-        return None
-    return replace(serving, policies=(_again(serving, tracking, Signal.EVENT, more={HEADROOM: "0"}),))
-
-
-def _busier(serving: Serving, limits: Limits) -> Serving | None:
-    tracking = serving.policies[0].tracking if serving.policies else None
-    signal = _signal(serving)
-    if tracking is None or signal is None:
-        return None
-    return replace(serving, policies=(_again(serving, tracking, signal, busier=1.12),))
-
-
-def _again(
-    serving: Serving, tracking: TargetTracking, signal: Signal, *, busier: float = 1.0, more: Mapping[str, str] = {}
-) -> ScalingPolicy:
-    return tracked(
-        serving.name,
-        signal,
-        tracking.target_value * busier,
-        scale_in_s=tracking.scale_in_cooldown_s,
-        settings={**settings_of(tracking), **more},
-    )
-
-
-def _signal(serving: Serving) -> Signal | None:
-    try:
-        return Signal(signal_of(serving.policies))
-    except ValueError:
-        return None

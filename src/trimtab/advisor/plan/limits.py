@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct, field
 
 from trimtab.advisor.plan.signals import Signal, Where
-from trimtab.sim.world import Mode, Serving, Workload
+from trimtab.sim.world import Mode, Workload
 
 MIB: Final = 2**20
 GIB: Final = 2**30
@@ -18,6 +18,8 @@ SERVERLESS_BYTES: Final = 4 * 10**6  # AWS: "Serverless inference"
 SERVERLESS_S: Final = 60.0
 SERVERLESS_START_S: Final = {Where.TRIMTAB: 0.5, Where.AWS: 5.0}
 """Of an environment, before its model is loaded. trimtab's: a birth. AWS tells none: an assumption, image included."""
+START_S: Final = {Where.TRIMTAB: 0.5, Where.AWS: 300.0}
+"""Of an instance, where nobody tells, without its model's load: trimtab's births; AWS's take four to eight minutes."""
 SERVERLESS_MB: Final = (1024, 2048, 3072, 4096, 5120, 6144)
 SERVERLESS_MOST: Final = 200  # concurrency of one endpoint
 ASYNC_S: Final = 3600.0
@@ -56,7 +58,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     min_replicas: int = 1
     max_replicas: int = 64
     to_zero: bool = True
-    start_s: float = 0.0  # of an instance that no endpoint of the scenario has
+    start_s: float = 0.0  # of an instance of which no endpoint tells it; 0: not known
     model_bytes: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -90,8 +92,3 @@ def forbidden(workload: Workload, mode: Mode) -> str:
     if mode in (Mode.MULTI_MODEL, Mode.SERVERLESS) and workload.memory_bytes <= 0:
         return "how much memory its model takes is not known"
     return ""
-
-
-def usual(serving: Serving | None, limits: Limits) -> float:
-    """What a start takes, of an endpoint in the place of `serving`."""
-    return serving.start_s if serving is not None else limits.start_s

@@ -14,15 +14,15 @@ import numpy as np
 
 from trimtab.advisor.observed import Observed
 from trimtab.advisor.plan.demand import ANY_TYPE
+from trimtab.advisor.plan.limits import SERVERLESS_START_S, START_S
+from trimtab.advisor.plan.signals import Where
 from trimtab.advisor.prices.shapes import shape_of
 from trimtab.errors import Invalid
 from trimtab.resources.scaling import ScalingPolicy
 from trimtab.sim.arrivals import Rates
 from trimtab.sim.load import Floats
+from trimtab.sim.scenario.usual import queue_of, timeout_s_of
 from trimtab.sim.world import Architecture, Mode, Scenario, Serving, Work, Workload
-
-START_S: Final = 300.0
-"""What a start is assumed to take where nothing tells: instances of AWS take four to eight minutes."""
 
 _POINTS: Final = 101  # of the distribution of service times
 
@@ -129,15 +129,19 @@ def _serving(each: Sequence[Observed]) -> Serving:
     least = fixed if first.min_replicas is None else first.min_replicas
     most = fixed if first.max_replicas is None else first.max_replicas
     is_serverless = first.mode is Mode.SERVERLESS
+    mode = Mode.REAL_TIME if _is_opaque(first) else first.mode
+    start_s = SERVERLESS_START_S[Where.AWS] + max(one.load_s for one in each) if is_serverless else START_S[Where.AWS]
     return Serving(
         name=first.endpoint,
-        mode=Mode.REAL_TIME if _is_opaque(first) else first.mode,
+        mode=mode,
         workloads=tuple(one.name for one in each),
         instance_type="" if is_serverless else first.instance_type,
         min_replicas=0 if is_serverless else least,
         max_replicas=first.max_concurrency if is_serverless else max(most, least, 1),
         initial_replicas=None if is_serverless else max(first.replicas, 0),
-        start_s=0.0 if is_serverless else START_S,
+        start_s=start_s,
+        queue=queue_of(mode),
+        timeout_s=timeout_s_of(mode),
         policies=_followed(first),
         schedule=first.schedule,
         memory_mb=first.memory_mb,

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from msgspec.structs import replace
 
-from trimtab.advisor.plan.demand import demands_of
+from trimtab.advisor.plan.demand import Demand, demands_of
+from trimtab.advisor.plan.keeping import ON_INSTANCES, folded, unfolded
 from trimtab.advisor.plan.ladders import Place
 from trimtab.advisor.plan.limits import STAGES, Freedom, Limits
+from trimtab.advisor.plan.noting import notes_of
 from trimtab.advisor.plan.result import Plan, Side, Step, misses_of
 from trimtab.advisor.plan.search import Searcher, Sought, total
+from trimtab.advisor.plan.settings import settings_of
 from trimtab.advisor.plan.sharing import Cluster, merged
 from trimtab.advisor.plan.stretch import cut
-from trimtab.advisor.plan.trials import Pricing, SimulateFn, Trial, Trials
+from trimtab.advisor.plan.trials import Pricing, SimulateFn, Trial, Trials, struck
 from trimtab.errors import Invalid
 from trimtab.sim.world import Architecture, Outcome, Scenario, Served, Slo, Workload
 
@@ -43,8 +46,9 @@ def plan(
     """
     tell = say or (lambda text: None)
     _check(scenario)
+    given, there = scenario, scenario.architectures[0] if scenario.architectures else None
+    scenario = folded(replace(scenario, is_coarse=True))
     before = scenario.architectures[0] if scenario.architectures else None
-    scenario = replace(scenario, is_coarse=True)
     known: list[Trial] = []
     if before is not None and slo is None and any(workload.slo is None for workload in scenario.workloads):
         tell("simulating what there is")
@@ -59,7 +63,7 @@ def plan(
         if before is not None:
             tell("simulating what there is")
             known = trials.of(before.endpoints)
-        searcher = Searcher(trials, trials.workloads, demands, limits)
+        searcher = _searcher(trials, demands, limits, before)
         stages = _on_stretch(searcher, simulate, before, workers, tell)
         if stages is None:
             stages = _stages(searcher, before, tell)
@@ -67,31 +71,40 @@ def plan(
             notes.append("candidates were compared on the busiest day; what was chosen was tried on all of it")
         tell("trying what was chosen on all requests")
         steps, found = _steps(searcher, before, stages)
-    after = _side(PLANNED, found, scenario, pricing)
-    notes += [
-        f"{endpoint.name}: no price of provisioned concurrency is known, so the bill is without it"
-        for endpoint in (before.endpoints if before is not None else ())
-        if endpoint.provisioned
-    ]
-    notes += [f"{name} has no price in {scenario.region} and was left out" for name in sorted(searcher.unpriced)]
+    after = _unfolded(_side(PLANNED, found, scenario, pricing), there)
+    notes += notes_of(given, searcher, limits)
+    slos = {workload.name: workload.slo for workload in scenario.workloads}
     return Plan(
         scenario=scenario.name,
         region=scenario.region,
         where=limits.where,
-        workloads=scenario.workloads,
-        before=_side(before.name, known, scenario, pricing) if before is not None else None,
+        workloads=tuple(replace(workload, slo=slos[workload.name]) for workload in given.workloads),
+        before=_unfolded(_side(before.name, known, scenario, pricing), there) if before is not None else None,
         after=after,
         steps=tuple(steps),
         misses=misses_of(scenario.workloads, after.outcome),
         simulated=trials.simulated,
         spared=searcher.pruned,
+        settings=settings_of(there, after.architecture),
         notes=tuple(notes),
     )
+
+
+def _searcher(trials: Trials, demands: Mapping[str, Demand], limits: Limits, before: Architecture | None) -> Searcher:
+    endpoints = before.endpoints if before is not None else ()
+    hit = frozenset(name for _, names in struck(trials.scenario) for name in names)
+    return Searcher(trials, demands, limits, present=endpoints, struck=hit)
+
+
+def _unfolded(side: Side, there: Architecture | None) -> Side:
+    endpoints = tuple(unfolded(one, there) for one in side.architecture.endpoints)
+    return replace(side, architecture=replace(side.architecture, endpoints=endpoints))
 
 
 def _side(name: str, trials: Sequence[Trial], scenario: Scenario, pricing: Pricing) -> Side:
     """The architecture of these endpoints. They share nothing: what became of each alone is what becomes of all."""
     order = {workload.name: place for place, workload in enumerate(scenario.workloads)}
+    trials = sorted(trials, key=lambda trial: min(order[name] for name in trial.serving.workloads))
     served = sorted((one for trial in trials for one in trial.outcome.served), key=lambda one: order[one.workload])
     outcome = Outcome(
         architecture=name,
@@ -124,7 +137,9 @@ def _limits(limits: Limits, before: Architecture | None) -> Limits:
     for endpoint in endpoints:
         if endpoint.models_bytes:
             known[endpoint.instance_type] = max(endpoint.models_bytes, 0)
-    start_s = limits.start_s or max((endpoint.start_s for endpoint in endpoints), default=0.0)
+    start_s = limits.start_s or max(
+        (endpoint.start_s for endpoint in endpoints if endpoint.mode in ON_INSTANCES), default=0.0
+    )
     return replace(limits, model_bytes=known, start_s=start_s)
 
 
@@ -175,7 +190,7 @@ def _on_stretch(
         return None
     with Trials(stretch, whole.trials.pricing, simulate, workers=workers, told=_counted(tell)) as trials:
         demands = demands_of(stretch.workloads, stretch.seed)
-        searcher = Searcher(trials, trials.workloads, demands, whole.limits)
+        searcher = Searcher(trials, demands, whole.limits, present=whole.present, struck=whole.struck)
         stages = _stages(searcher, before, tell)
         whole.trials.simulated += trials.simulated
         whole.pruned += searcher.pruned
@@ -263,7 +278,8 @@ def _from_nothing(searcher: Searcher) -> list[Cluster]:
         trials = searcher.best(places, freedom)
     except LookupError as error:
         raise Invalid(
-            f"There is no way to serve {error}: no instance type that has both a price and a work of it."
+            f"There is no way to serve {error}: no instance type that has both a price and a work of it. Name types "
+            "in its `work` (ml.m5.large: 20ms), or with --instance-type; `trimtab instances` lists them."
         ) from error
     clusters = [Cluster(place, trial) for place, trial in zip(places, trials, strict=True)]
     return _polished(searcher, merged(clusters, searcher))

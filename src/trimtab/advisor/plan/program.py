@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import pprint
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
 
+from trimtab.advisor.plan.documents import action_document, alarm_document, configuration_of
+from trimtab.advisor.plan.keeping import SCALED
 from trimtab.advisor.plan.limits import MIB
 from trimtab.advisor.plan.signals import VARIANT, Where
 from trimtab.policies.models.settings import MEMORY_VARIABLE, PINNED_VARIABLE
 from trimtab.policies.serverless.settings import KEEP_WARM_VARIABLE
+from trimtab.resources.scaling import ScalingPolicy
+from trimtab.sim.scenario.usual import queue_of, timeout_s_of
 from trimtab.sim.world import Architecture, Mode, Serving
 
 
@@ -26,7 +31,7 @@ def program(architecture: Architecture, scenario: str, where: Where, *, file: st
         workloads=len(workloads),
         on=json.dumps(where),
         models=json.dumps({name: name for name in workloads}, indent=4),
-        plan=json.dumps([_endpoint(endpoint) for endpoint in architecture.endpoints], indent=4),
+        plan=pprint.pformat([_endpoint(one, where) for one in architecture.endpoints], width=110, sort_dicts=False),
         variant=json.dumps(VARIANT),
     )
 
@@ -43,13 +48,16 @@ def _plain(text: str) -> str:
     return "".join(char for char in text if char.isprintable() and char not in "\\\"'")
 
 
-def _endpoint(serving: Serving) -> dict[str, Any]:
+def _endpoint(serving: Serving, where: Where) -> dict[str, Any]:
     made: dict[str, Any] = {
         "name": serving.name,
         "mode": str(serving.mode),
         "workloads": list(serving.workloads),
         "environment": _environment(serving),
-        "policies": [{"name": policy.name, "configuration": policy.document} for policy in serving.policies],
+        "policies": [_policy(policy, serving) for policy in serving.policies],
+        "schedule": [action_document(action) for action in serving.schedule],
+        "callers": _callers(serving),
+        "not_built": _not_built(serving, where),
     }
     if serving.mode is Mode.SERVERLESS:
         config = {"MemorySizeInMB": serving.memory_mb, "MaxConcurrency": serving.max_concurrency}
@@ -64,6 +72,49 @@ def _endpoint(serving: Serving) -> dict[str, Any]:
         "most": serving.max_replicas,
     }
     return made | {"runs_at": serving.runs_at} if serving.mode is Mode.BATCH else made
+
+
+def _policy(policy: ScalingPolicy, serving: Serving) -> dict[str, Any]:
+    """With the alarms that somebody made for it; those of target tracking AWS makes itself."""
+    alarms = [one for one in serving.alarms if one.policy == policy.name]
+    return {
+        "name": policy.name,
+        "type": policy.kind,
+        "configuration": configuration_of(policy),
+        "alarms": [
+            {"AlarmName": f"{serving.name}-{policy.name}-{number}"} | alarm_document(one.watched)
+            for number, one in enumerate(alarms)
+        ],
+    }
+
+
+def _callers(serving: Serving) -> list[str]:
+    """What callers have to say themselves: no endpoint is told how long they wait."""
+    if serving.timeout_s == timeout_s_of(serving.mode):
+        return []
+    if serving.mode is Mode.ASYNC:
+        return [f"RequestTTLSeconds={max(60, round(serving.timeout_s))}"]  # AWS: 60 to 21600
+    if serving.mode is Mode.BATCH:
+        return []
+    return [f"Config(read_timeout={serving.timeout_s:g}) of botocore"]
+
+
+def _not_built(serving: Serving, where: Where) -> list[str]:
+    """What the plan reckons with and no call asks for, so that whoever builds it sees to it."""
+    found = []
+    if serving.is_spot:
+        found.append("spot capacity: no call of SageMaker asks for it; the instances must come from a spot fleet")
+    if serving.work_times != 1.0:
+        found.append(
+            f"models that take {serving.work_times:g} times as long: MODELS must name those, compiled or quantized"
+        )
+    if serving.mode in SCALED and serving.queue != queue_of(serving.mode):
+        found.append(f"a queue of {serving.queue:,} requests: callers must not have more in hand")
+    if serving.drain_s is not None:
+        found.append(f"replicas that end {serving.drain_s:g} s after they are told to")
+    if where is Where.AWS and (serving.pinned or (serving.mode is Mode.SERVERLESS and serving.keep_warm != "600")):
+        found.append("pins" if serving.pinned else f"keep_warm {serving.keep_warm}: AWS decides that itself")
+    return found
 
 
 def _environment(serving: Serving) -> dict[str, str]:

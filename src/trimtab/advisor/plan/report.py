@@ -15,6 +15,7 @@ from trimtab.advisor.html.lines import Curve, lines_svg
 from trimtab.advisor.html.page import page_of
 from trimtab.advisor.plan import words
 from trimtab.advisor.plan.result import MONTH_S, Plan, Side
+from trimtab.advisor.plan.settings import lines
 from trimtab.resources.cost import MICRO
 from trimtab.sim.load import Floats
 from trimtab.sim.world import Series
@@ -39,6 +40,7 @@ def report(plan: Plan, at_s: float, *, program: str = "") -> str:
         rows=[_row(plan, workload.name) for workload in plan.workloads],
         endpoints=[(endpoint.name, words.how(endpoint), endpoint.workloads) for endpoint in _endpoints(plan.after)],
         before=[(endpoint.name, words.how(endpoint), endpoint.workloads) for endpoint in _endpoints(plan.before)],
+        settings=lines(plan.settings),
         program=program,
     )
 

@@ -7,6 +7,9 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from trimtab.advisor.plan import settings
+from trimtab.advisor.plan.documents import action_document, alarm_document, configuration_of
+from trimtab.advisor.plan.settings import Setting
 from trimtab.resources.cost import MICRO
 from trimtab.sim.world import Architecture, Outcome, Served, Serving, Slo, Workload
 
@@ -97,6 +100,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     bound: Bound | None = None
     committed: Committed | None = None
     migration_usd: float | None = None
+    settings: tuple[Setting, ...] = ()  # that somebody has made, and what becomes of them
     notes: tuple[str, ...] = ()
 
     @property
@@ -177,6 +181,7 @@ def document(plan: Plan) -> dict[str, Any]:
         else {name: getattr(plan.committed, name) for name in plan.committed.__struct_fields__},
         "simulated": plan.simulated,
         "ruled_out": plan.spared,
+        "settings": settings.document(plan.settings),
         "notes": list(plan.notes),
     }
 
@@ -199,14 +204,18 @@ def _side(plan: Plan, side: Side | None) -> dict[str, Any] | None:
 
 
 def endpoint_document(endpoint: Serving) -> dict[str, Any]:
-    """One endpoint; policies as PutScalingPolicy takes them."""
+    """One endpoint; policies, alarms and scheduled actions as AWS's calls take them."""
     fields = {
         name: getattr(endpoint, name)
         for name in endpoint.__struct_fields__
-        if name not in ("policies", "schedule") and getattr(endpoint, name) not in ("", 0, None, (), 0.0)
+        if name not in ("policies", "alarms", "schedule") and getattr(endpoint, name) not in ("", 0, None, (), 0.0)
     }
     fields["min_replicas"] = endpoint.min_replicas
-    return fields | {"policies": [policy.document or policy.name for policy in endpoint.policies]}
+    if endpoint.schedule:
+        fields["schedule"] = [action_document(action) for action in endpoint.schedule]
+    if endpoint.alarms:
+        fields["alarms"] = [{"policy": alarm.policy} | alarm_document(alarm.watched) for alarm in endpoint.alarms]
+    return fields | {"policies": [configuration_of(policy) for policy in endpoint.policies]}
 
 
 def _served(served: Served) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from msgspec import Struct
 from trimtab.advisor.plan.bounds import floor_of
 from trimtab.advisor.plan.demand import Demand
 from trimtab.advisor.plan.guess import SLACK, cost_of, likely
-from trimtab.advisor.plan.ladders import Place, Search, Way, climb, polish, ways
+from trimtab.advisor.plan.ladders import Place, Search, Way, climb, ways
 from trimtab.advisor.plan.limits import Freedom, Limits
+from trimtab.advisor.plan.polishing import polish
 from trimtab.advisor.plan.signals import Signal, signal_of
 from trimtab.advisor.plan.trials import Trial, Trials
-from trimtab.sim.world import Mode, Serving, Workload
+from trimtab.sim.world import Mode, Serving
 
 _ANY_COST: Final = 2**63
 _AT_ONCE: Final = 2  # ways of one place: whatever the machine, so that a plan is the same on each
@@ -40,12 +41,21 @@ class Searcher:
     """Looks for endpoints among what limits and a freedom allow."""
 
     def __init__(
-        self, trials: Trials, workloads: Mapping[str, Workload], demands: Mapping[str, Demand], limits: Limits
+        self,
+        trials: Trials,
+        demands: Mapping[str, Demand],
+        limits: Limits,
+        *,
+        present: Sequence[Serving] = (),
+        struck: frozenset[str] = frozenset(),
     ) -> None:
+        """`present`: the endpoints that there are. `struck`: workloads that faults hit, at some time."""
         self.trials = trials
-        self.workloads = workloads
+        self.workloads = trials.workloads
         self.demands = demands
         self.limits = limits
+        self.present = tuple(present)
+        self.struck = struck
         self.pruned = 0
         self.unpriced: set[str] = set()
 
@@ -57,6 +67,7 @@ class Searcher:
             workloads=tuple(self.workloads[name] for name in ordered),
             demands={name: self.demands[name] for name in ordered},
             before=before,
+            present=tuple(one for one in self.present if not set(one.workloads).isdisjoint(ordered)),
         )
 
     def floor(self, serving: Serving) -> int | None:
@@ -90,7 +101,9 @@ class Searcher:
             return (place.before.mode if place.before is not None else Mode.MULTI_MODEL,)
         if place.before is not None and not freedom.modes:
             return (place.before.mode,)
-        return tuple(mode for mode in self.limits.modes if mode is not Mode.MULTI_MODEL)
+        # What faults do to batch runs cannot be simulated: it would look better than it is.
+        left_out = {Mode.MULTI_MODEL} | ({Mode.BATCH} if not self.struck.isdisjoint(place.names) else set())
+        return tuple(mode for mode in self.limits.modes if mode not in left_out)
 
     def types(self, place: Place, freedom: Freedom) -> tuple[str, ...]:
         """That may be tried, in alphabetical order."""

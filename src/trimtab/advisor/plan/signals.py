@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
+from msgspec.structs import replace
+
+from trimtab.advisor.plan.documents import tracking_document
 from trimtab.resources.metric_query import MetricStat
 from trimtab.resources.scaling import SIGNAL_EVENT, SIGNAL_NAMESPACE, ScalingPolicy, TargetTracking
 
@@ -56,15 +59,39 @@ def tracked(
     predefined = _PREDEFINED.get(signal, "")
     stat = None if predefined else _stat(endpoint, signal, settings)
     name = f"{endpoint}-{signal}"
+    tracking = TargetTracking(target_value=target, predefined=predefined, stat=stat, scale_in_cooldown_s=scale_in_s)
     return ScalingPolicy(
         name=name,
         arn=f"policy:{name}",
         endpoint=endpoint,
         variant=VARIANT,
         created_s=0.0,
-        tracking=TargetTracking(target_value=target, predefined=predefined, stat=stat, scale_in_cooldown_s=scale_in_s),
-        document=_document(predefined, stat, target, scale_in_s),
+        tracking=tracking,
+        document=tracking_document(tracking),
     )
+
+
+def changed(
+    policy: ScalingPolicy,
+    *,
+    target: float | None = None,
+    scale_in_s: float | None = None,
+    settings: Mapping[str, str] = NO_SETTINGS,
+) -> ScalingPolicy:
+    """A tracking policy with this changed, and nothing else: whoever made it may have set more than plans do.
+    `settings`: further ones of EVENT."""
+    before = policy.tracking
+    assert before is not None
+    stat = before.stat
+    if settings and stat is not None:
+        stat = replace(stat, dimensions=tuple({**dict(stat.dimensions), **settings}.items()))
+    tracking = replace(
+        before,
+        target_value=before.target_value if target is None else round(target, 6),
+        scale_in_cooldown_s=before.scale_in_cooldown_s if scale_in_s is None else scale_in_s,
+        stat=stat,
+    )
+    return replace(policy, tracking=tracking, document=tracking_document(tracking))
 
 
 def settings_of(tracking: TargetTracking) -> dict[str, str]:
@@ -78,20 +105,6 @@ def _stat(endpoint: str, signal: Signal, settings: Mapping[str, str]) -> MetricS
         return MetricStat("AWS/SageMaker", BACKLOG, (("EndpointName", endpoint),), 60, "Average")
     dimensions = (("EndpointName", endpoint), ("VariantName", VARIANT), *sorted(settings.items()))
     return MetricStat(SIGNAL_NAMESPACE, SIGNAL_EVENT, dimensions, 0, "Average")
-
-
-def _document(predefined: str, stat: MetricStat | None, target: float, scale_in_s: float) -> dict[str, Any]:
-    document: dict[str, Any] = {"TargetValue": target, "ScaleInCooldown": int(scale_in_s)}
-    if stat is None:
-        return document | {"PredefinedMetricSpecification": {"PredefinedMetricType": predefined}}
-    return document | {
-        "CustomizedMetricSpecification": {
-            "Namespace": stat.namespace,
-            "MetricName": stat.name,
-            "Dimensions": [{"Name": name, "Value": value} for name, value in stat.dimensions],
-            "Statistic": stat.stat,
-        }
-    }
 
 
 def signal_of(policies: tuple[ScalingPolicy, ...]) -> str:

@@ -21,10 +21,11 @@ from msgspec.structs import replace
 
 from trimtab.advisor.plan.result import quantile_of_all
 from trimtab.sim.latency import part_within
-from trimtab.sim.world import Architecture, Arrivals, Chunk, Mode, Outcome, Scenario, Served, Serving, Workload
+from trimtab.sim.world import Architecture, Arrivals, Chunk, Fault, Mode, Outcome, Scenario, Served, Serving, Workload
 
 SimulateFn = Callable[[Scenario, Architecture], Outcome]
 _NEARLY: Final = 1e-12
+_OF_REPLICAS: Final = ("kill", "spot")
 _ALONE_S: Final = 10.0  # of work, before other processes are worth their start
 
 
@@ -101,13 +102,9 @@ def late_by(served: Served, workload: Workload) -> float:
 def alone(scenario: Scenario, serving: Serving) -> Scenario:
     """The same world, as long as it is, with those workloads only that this endpoint serves.
 
-    A fault of the architecture that there is hits whatever endpoint serves the same workloads in its place.
+    A fault of the architecture that there is hits whatever endpoint serves the same workloads in its place, if it is
+    of a kind that this has: there is no replica of a serverless endpoint to kill.
     """
-    struck = {
-        endpoint.name: set(endpoint.workloads)
-        for architecture in scenario.architectures
-        for endpoint in architecture.endpoints
-    }
     start_s = min(workload.arrivals.start_s for workload in scenario.workloads)
     end_s = max(workload.arrivals.end_s for workload in scenario.workloads)
     return replace(
@@ -120,10 +117,21 @@ def alone(scenario: Scenario, serving: Serving) -> Scenario:
         architectures=(),
         faults=tuple(
             replace(fault, endpoint=serving.name)
-            for fault in scenario.faults
-            if fault.endpoint == serving.name or not struck.get(fault.endpoint, set()).isdisjoint(serving.workloads)
+            for fault, names in struck(scenario)
+            if (fault.endpoint == serving.name or not names.isdisjoint(serving.workloads))
+            and not (serving.mode is Mode.SERVERLESS and fault.kind in _OF_REPLICAS)
         ),
     )
+
+
+def struck(scenario: Scenario) -> list[tuple[Fault, frozenset[str]]]:
+    """Faults, and the workloads of the endpoint that each of them hits now."""
+    served = {
+        endpoint.name: frozenset(endpoint.workloads)
+        for architecture in scenario.architectures
+        for endpoint in architecture.endpoints
+    }
+    return [(fault, served.get(fault.endpoint, frozenset())) for fault in scenario.faults]
 
 
 def _judged(served: Served, workload: Workload) -> Served:

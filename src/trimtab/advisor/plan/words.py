@@ -41,14 +41,19 @@ def how(endpoint: Serving) -> str:
         more = f" + {endpoint.provisioned} provisioned" if endpoint.provisioned else ""
         return f"serverless {endpoint.memory_mb} MB, at most {endpoint.max_concurrency}{more}"
     if endpoint.mode is Mode.BATCH:
-        return f"batch {endpoint.instance_type} x {endpoint.min_replicas}, {endpoint.runs_at}"
+        spot = " spot" if endpoint.is_spot else ""
+        return f"batch {endpoint.instance_type}{spot} x {endpoint.min_replicas}, {endpoint.runs_at}"
     least, most = endpoint.min_replicas, endpoint.max_replicas
     count = str(least) if least == most else f"{least} to {most}"
     pins = f", {len(endpoint.pinned)} pinned" if endpoint.pinned else ""
     target = ""
     if endpoint.policies and (tracking := endpoint.policies[0].tracking) is not None:
         target = f" at {tracking.target_value:.3g}"
-    return f"{endpoint.mode} {endpoint.instance_type} x {count} ({signal_of(endpoint.policies)}{target}){pins}"
+    by = f"{signal_of(endpoint.policies)}{target}" if endpoint.policies or not endpoint.schedule else "by schedule"
+    if endpoint.policies and endpoint.schedule:
+        by += ", by schedule"
+    spot = " spot" if endpoint.is_spot else ""
+    return f"{endpoint.mode} {endpoint.instance_type}{spot} x {count} ({by}){pins}"
 
 
 def row(side: Side, workload: Workload) -> tuple[str, ...]:

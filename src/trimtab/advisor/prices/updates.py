@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from trimtab.advisor.prices import tables
-from trimtab.advisor.prices.book import Book
+from trimtab.advisor.prices.book import SERVERLESS, Book, aws_list
 from trimtab.advisor.prices.hardware import user_files
 from trimtab.advisor.prices.offers import offer_file
 from trimtab.advisor.prices.price import Price
@@ -34,16 +34,37 @@ class Change(Struct, frozen=True):
 def read_list(path: Path) -> Prices:
     """A newer list: CSV in trimtab's columns, or JSON as AWS publishes it. Raises Invalid."""
     if not path.is_file():
-        raise Invalid(f"There is no file {path}.")
+        raise Invalid(f"{path} is a folder." if path.is_dir() else f"There is no file {path}.")
     if path.suffix == ".json":
         found = offer_file(path.read_bytes(), str(path))
     elif path.suffix == ".csv":
         found = tables.read(tables.text_of(path), str(path))
+        _must_be_asked_for(found, str(path))
     else:
         raise Invalid(f"{path} must end in .csv (columns {','.join(tables.GENERAL)}) or .json (an offer file of AWS).")
     if not found.instances and not found.others:
         raise Invalid(f"{path} holds no price of a SageMaker or EC2 instance, nor of serverless inference.")
     return found
+
+
+def _must_be_asked_for(found: Prices, origin: str) -> None:
+    """Raises Invalid for a price that nothing would ever ask for: of a misspelt service, item or unit."""
+    for kind, use, _ in found.instances:
+        if kind.startswith("ml.") == use.startswith("ec2"):
+            right = kind.removeprefix("ml.") if use.startswith("ec2") else f"ml.{kind}"
+            raise Invalid(f"{origin}: {kind} is no type of {tables.SERVICES[use]}; it would be {right}.")
+    units = {(service, item): price.unit for (service, item, _), price in aws_list().others()}
+    units |= {
+        (SERVERLESS, f"provisioned {item}"): unit for (service, item), unit in units.items() if service == SERVERLESS
+    }
+    for (service, item, _), price in found.others.items():
+        if service in tables.SERVICES.values() and (service, item) not in units:
+            raise Invalid(f"{origin}: {item} of {service} is priced by the hour, not by the {price.unit}.")
+        unit = units.get((service, item))
+        if unit is None:
+            raise Invalid(f"{origin}: nothing is priced as {service}, {item}. `trimtab prices list` shows what is.")
+        if unit != price.unit:
+            raise Invalid(f"{origin}: {item} of {service} is priced by the {unit}, not by the {price.unit}.")
 
 
 def changes(book: Book, newer: Prices) -> list[Change]:

@@ -59,8 +59,9 @@ def _sums(audit: Audit, together: Totals) -> list[str]:
     if any(one.fix is not None and one.fix.is_safe for one in audit.findings):
         lines.append("* can be carried out: trimtab audit --apply ID shows the calls first, and asks")
     if audit.unseen:
+        them = "it" if len(audit.unseen) == 1 else "them"
         lines.append(
-            f"{_many(len(audit.unseen), 'thing')} could not be looked at, and nothing is said of them: see below"
+            f"{_many(len(audit.unseen), 'thing')} could not be looked at, and nothing is said of {them}: see below"
         )
     return lines
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -13,6 +14,7 @@ from trimtab.cli.benching.charts import Chart, charts_of
 from trimtab.cli.benching.report import used, words_of
 from trimtab.cli.benching.subject import dollars
 from trimtab.cli.benching.svg import COLORS, color_of, svg_of
+from trimtab.cli.files import must_be_writable, write_whole
 from trimtab.cli.render import CliError, say
 from trimtab.jobs.loadtest.quantities import seconds_text
 
@@ -40,8 +42,7 @@ def check_target(path: Path) -> None:
         raise CliError(f"--plot draws FILE.png or FILE.html, not {path.name}.")
     if path.suffix.lower() == ".png" and importlib.util.find_spec("matplotlib") is None:
         raise CliError("--plot FILE.png needs matplotlib.", "pip install 'trimtab[plot]', or --plot FILE.html")
-    if not path.absolute().parent.is_dir():
-        raise CliError(f"The folder of {path} is not there.")
+    must_be_writable(path)
 
 
 def draw(done: Done, path: Path) -> None:
@@ -54,7 +55,7 @@ def draw(done: Done, path: Path) -> None:
     if path.suffix.lower() == ".png":
         picture(charts_of(outcome), title, path)
     else:
-        path.write_text(page(done, outcome, title), encoding="utf-8")
+        write_whole(path, page(done, outcome, title))
     say(f"wrote {path}")
 
 
@@ -138,7 +139,9 @@ def picture(charts: Sequence[Chart], title: str, path: Path) -> None:
     figure.suptitle(title)
     for number, chart in enumerate(charts, 1):
         _axes(figure.add_subplot(len(charts), 1, number), chart)
-    figure.savefig(path, dpi=120)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=120, format="png")
+    write_whole(path, drawn.getvalue())
 
 
 def _axes(axes: Any, chart: Chart) -> None:

@@ -34,6 +34,18 @@ def dollars(usd: float) -> str:
     return f"${usd:.4f}" if usd >= 0.00995 else f"${usd:.6f}" if usd >= 0.0000995 else f"${usd:.1e}"
 
 
+def percents(amounts: Sequence[int]) -> list[int]:
+    """Of their sum, in whole percent that sum to 100: what is cut off goes to those that lose most by it."""
+    whole = sum(amounts)
+    if whole <= 0:
+        return [0] * len(amounts)
+    found = [100 * amount // whole for amount in amounts]
+    by_loss = sorted(range(len(amounts)), key=lambda i: (-(100 * amounts[i] % whole), i))
+    for place in by_loss[: 100 - sum(found)]:
+        found[place] += 1
+    return found
+
+
 def show(document: Document, width: int, *, endpoint: str = "") -> None:
     """Print it."""
     rows, total = document["rows"], document["total"]
@@ -74,10 +86,9 @@ def _table(document: Document, rows: Sequence[Document], total: Document) -> Tab
 
 def _cells(row: Document, parts: Sequence[Part], has_tokens: bool) -> Iterator[str]:
     yield dollars(row["micro_usd"] / MICRO)
-    for part in parts:
-        amount = row["parts"].get(part.value, 0)
-        share = 100 * amount / row["micro_usd"] if row["micro_usd"] else 0.0
-        yield f"{share:.0f}%" if amount else "-"
+    amounts = [row["parts"].get(part.value, 0) for part in parts]
+    for amount, percent in zip(amounts, percents(amounts), strict=True):
+        yield f"{percent}%" if percent else "<1%" if amount else "-"
     hours = row.get("replica_hours", 0.0)
     yield f"{hours:,.2f}" if hours else "-"
     yield f"{row.get('requests', 0):,}"

@@ -42,5 +42,12 @@ def _audited(path: Path) -> tuple[Scenario, list[str]]:
             f"{path} holds no workloads.", "An audit observes endpoints that were asked while it looked: --days 14."
         )
     scenario, notes = scenario_of(audit.observed, audit.region, name=f"account {audit.account}")
+    apart = audit.endpoints - len({one.endpoint for one in audit.observed})
+    if apart > 0:
+        are = "is" if apart == 1 else "are"
+        notes.append(
+            f"{apart} of the account's {audit.endpoints} endpoints {are} not in the plan, nor in its figures: nobody "
+            " asked them anything, or too little was seen of them (`trimtab audit` says which)"
+        )
     seen = [f"not seen by the audit, so not in the plan: {one.what} ({one.why})" for one in audit.unseen]
     return scenario, notes + seen

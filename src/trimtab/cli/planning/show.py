@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from trimtab.cli.render import emit, table
 
 if TYPE_CHECKING:
-    from trimtab.advisor.plan.result import Plan, Side
+    from trimtab.advisor.plan.result import Plan
 
 
 def show(plan: Plan) -> None:
@@ -19,7 +19,7 @@ def show(plan: Plan) -> None:
     for miss in plan.misses:
         emit(words.miss_words(miss))
     _workloads(plan)
-    _endpoints(plan.after)
+    _endpoints(plan)
     if plan.before is not None:
         emit("")
         rows = [("as it is now", words.dollars(plan.before.month_usd))]
@@ -54,11 +54,18 @@ def _workloads(plan: Plan) -> None:
     table(("WORKLOAD", "SLO", "", *words.ROW), rows, right=words.ROW[1:])
 
 
-def _endpoints(side: Side) -> None:
-    from trimtab.advisor.plan import words
+def _endpoints(plan: Plan) -> None:
+    from trimtab.advisor.plan import settings, words
 
     emit("")
     rows = [
-        (endpoint.name, words.how(endpoint), ", ".join(endpoint.workloads)) for endpoint in side.architecture.endpoints
+        (label, endpoint.name, words.how(endpoint), ", ".join(endpoint.workloads))
+        for label, side in (("now", plan.before), ("planned", plan.after))
+        for endpoint in (side.architecture.endpoints if side is not None else ())
     ]
-    table(("ENDPOINT", "HOW", "SERVES"), rows)
+    table(("", "ENDPOINT", "HOW", "SERVES"), rows)
+    if plan.settings:
+        emit("")
+        emit("What is set of the endpoints that there are:")
+        for line in settings.lines(plan.settings):
+            emit(f"  {line}")

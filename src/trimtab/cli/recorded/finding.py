@@ -10,6 +10,7 @@ from msgspec import Struct, field
 from trimtab.aws.client import CallFailed
 from trimtab.cli.recorded.metrics import Metrics
 from trimtab.cli.render import CliError
+from trimtab.control.scaling.entries import Entry, entry_of
 from trimtab.metrics.names import SAGEMAKER, TRIMTAB
 from trimtab.sim.world import Mode
 
@@ -34,7 +35,7 @@ class ModelFound(Struct, frozen=True):
 
 
 class Found(Struct, frozen=True, kw_only=True):
-    """An endpoint's variant. `notes`: what was assumed, and not measured."""
+    """An endpoint's variant. `count`: of replicas, when the time began. `notes`: what was assumed, and not measured."""
 
     endpoint: str
     variant: str
@@ -76,7 +77,7 @@ def found_of(client: Client, endpoint: str, variant: str, metrics: Metrics) -> F
         variant=variant,
         mode=mode,
         instance_type=declared.get("InstanceType", ""),
-        count=int(current.get("DesiredInstanceCount") or 0),
+        count=_count_then(metrics, int(current.get("DesiredInstanceCount") or 0)),
         slots=max([1, *(one["concurrency"] * max(1, len(one["addresses"])) for one in replicas)]),
         least=None if target is None else int(target["MinCapacity"]),
         most=1 if target is None else int(target["MaxCapacity"]),
@@ -88,6 +89,15 @@ def found_of(client: Client, endpoint: str, variant: str, metrics: Metrics) -> F
         models_bytes=models_bytes,
         notes=tuple(notes),
     )
+
+
+def signals_of(client: Client, endpoint: str, variant: str, metrics: Metrics) -> list[Entry]:
+    """What the journal of scaling has of the time, where metrics tell it by the second: of more it would be much."""
+    if metrics.period_s != 1:
+        return []
+    span = {"start": repr(float(metrics.start_s)), "end": repr(float(metrics.end_s))}
+    lines = client.lines(f"endpoints/{endpoint}/scaling", variant=variant, **span)
+    return [entry_of({key: value for key, value in line.items() if key != "variant"}) for line in lines]
 
 
 def variant_of(client: Client, endpoint: str, variant: str) -> str:
@@ -109,6 +119,12 @@ def _mode(client: Client, config: Mapping[str, Any], declared: Mapping[str, Any]
     model = client.call("sagemaker", "describe_model", ModelName=declared["ModelName"])
     containers = [model.get("PrimaryContainer", {}), *model.get("Containers", ())]
     return Mode.MULTI_MODEL if any(one.get("Mode") == "MultiModel" for one in containers) else Mode.REAL_TIME
+
+
+def _count_then(metrics: Metrics, now: int) -> int:
+    """Replicas that were wanted when the time began, or first in it; as many as `now` where nobody has told."""
+    told = metrics.series(TRIMTAB, "ReplicasDesired", "Average")
+    return next((round(value) for value in told if value is not None), now)
 
 
 def _start_s(metrics: Metrics, native: Mapping[str, Any], variant: str, mode: Mode) -> float | None:

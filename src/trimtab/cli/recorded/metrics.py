@@ -87,19 +87,18 @@ class Metrics:
             request["NextToken"] = page["NextToken"]
 
 
-def arrivals_of(metrics: Metrics, *, is_async: bool) -> list[float]:
-    """Requests that came in each period. Asynchronous ones: those that ended, and what the backlog grew by."""
-    if not is_async:
-        return [value or 0.0 for value in metrics.series(SAGEMAKER, "Invocations", "Sum")]
-    ended = metrics.series(SAGEMAKER, "InvocationsProcessed", "Sum")
-    backlog = metrics.series(SAGEMAKER, "ApproximateBacklogSize", "Average")
-    came: list[float] = []
-    before = 0.0
-    for over, size in zip(ended, backlog, strict=True):
-        now = size if size is not None else 0.0
-        came.append(max(0.0, (over or 0.0) + now - before))
-        before = now
-    return came
+def in_work_s(metrics: Metrics, points: int) -> tuple[list[float], float] | None:
+    """Of asynchronous requests: even quantiles of how long one has its place among those in work, and for how much of
+    that its replica has nothing to do on average: while it is taken out of the queue, its input fetched, its output
+    written. None where no request has ended."""
+    parts = [100 * place / (points - 1) for place in range(points)]
+    stats = ["Minimum", *(f"p{part:g}" for part in parts[1:-1]), "Maximum"]
+    found = metrics.whole([(TRIMTAB, "TimeInWork", stat) for stat in stats])
+    known = [value / 1e6 for value in found if value is not None]
+    mean_us, model_us = metrics.whole([(TRIMTAB, "TimeInWork", "Average"), (SAGEMAKER, "ModelLatency", "Average")])
+    if len(known) < points or mean_us is None or model_us is None:
+        return None
+    return known, max(0.0, mean_us - model_us) / 1e6
 
 
 def service_s(metrics: Metrics, points: int) -> list[float] | None:

@@ -12,50 +12,60 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from msgspec import Struct
 
+from trimtab.cli.files import must_be_writable, write_whole
+from trimtab.cli.recorded.arriving import MOST_REQUESTS, Came, came_of
 from trimtab.cli.recorded.finding import Found
-from trimtab.cli.recorded.metrics import arrivals_of, service_s
+from trimtab.cli.recorded.metrics import in_work_s, service_s
 from trimtab.cli.render import CliError
 from trimtab.jobs.loadtest.quantities import seconds_text
 from trimtab.sim.world import Mode
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trimtab.cli.recorded.metrics import Metrics
+    from trimtab.control.scaling.entries import Entry
 
 POINTS: Final = 101  # quantiles of what a request takes
-_MOST_REQUESTS: Final = 2_000_000  # beyond that counts are written, no longer requests
+_EVEN: Final = 0.5  # a dispersion of counts below it is said to be even
 _ASSUMED_START_S: Final = 1.0
 
 
 class Recorded(Struct, frozen=True, kw_only=True):
-    """`came[i]`: requests in the period of `period_s` that begins at `start_s + i * period_s`."""
+    """What came from `start_s` to `end_s`, and what requests took."""
 
     found: Found
     start_s: int
-    period_s: int
-    came: list[float]
+    end_s: int
+    came: Came
     took_s: list[float]
+    beside_s: float = 0.0  # of it, the replica had nothing to do: S3 and the queue of asynchronous requests
 
     @classmethod
-    def of(cls, metrics: Metrics, found: Found) -> Recorded:
-        """From the metrics. CliError where there was no request."""
-        came = arrivals_of(metrics, is_async=found.mode is Mode.ASYNC)
-        took_s = service_s(metrics, POINTS)
-        if not sum(came) or took_s is None:
+    def of(cls, metrics: Metrics, found: Found, entries: Sequence[Entry] = ()) -> Recorded:
+        """From the metrics, and from the journal's entries of that time. CliError where there was no request."""
+        came = came_of(metrics, entries, is_async=found.mode is Mode.ASYNC)
+        took_s, beside_s = service_s(metrics, POINTS), 0.0
+        if found.mode is Mode.ASYNC and (known := in_work_s(metrics, POINTS)) is not None:
+            took_s, beside_s = known
+        if not came.total or took_s is None:
             raise CliError(
                 f"{found.endpoint} / {found.variant} has answered nothing in that time: there is nothing to record.",
                 "Another time: --last 1d, or --from and --to. Metrics of a second appear a moment after it.",
             )
-        return cls(found=found, start_s=metrics.start_s, period_s=metrics.period_s, came=came, took_s=took_s)
+        return cls(
+            found=found, start_s=metrics.start_s, end_s=metrics.end_s, came=came, took_s=took_s, beside_s=beside_s
+        )
 
     @property
     def requests(self) -> int:
         """All of them."""
-        return round(sum(self.came))
+        return self.came.total
 
     @property
     def span_words(self) -> str:
         """How long it was looked at."""
-        return seconds_text(len(self.came) * self.period_s)
+        return seconds_text(self.end_s - self.start_s)
 
     @property
     def work_words(self) -> str:
@@ -67,8 +77,9 @@ class Recorded(Struct, frozen=True, kw_only=True):
         found = self.found
         return {
             "endpoint": found.endpoint, "variant": found.variant, "mode": found.mode.value,
-            "requests": self.requests, "from_s": self.start_s, "to_s": self.start_s + len(self.came) * self.period_s,
-            "work_quantiles_s": self.took_s,
+            "requests": self.requests, "from_s": self.start_s, "to_s": self.end_s,
+            "told_by_signals_s": self.came.told_s, "dispersion": self.came.dispersion,
+            "work_quantiles_s": self.took_s, "work_beside_s": self.beside_s,
             "start_s": found.start_s, "notes": list(found.notes),
         }  # fmt: skip
 
@@ -79,27 +90,23 @@ def write(recorded: Recorded, path: Path, *, slo: str, force: bool) -> list[Path
     for one in (path, trace):
         if one.exists() and not force:
             raise CliError(f"{one} is there already.", "--force overwrites it; -o writes another.")
-        if not one.absolute().parent.is_dir():
-            raise CliError(f"The folder of {one} is not there.")
-    trace.write_bytes(gzip.compress(_trace(recorded).encode(), mtime=0))
-    path.write_text(_scenario(recorded, trace.name, slo), encoding="utf-8")
+        must_be_writable(one)
+    write_whole(trace, gzip.compress(_trace(recorded).encode(), mtime=0))
+    write_whole(path, _scenario(recorded, trace.name, slo))
     return [path, trace]
 
 
 def _trace(recorded: Recorded) -> str:
-    """A row a request, at random within its period; a row a period where they are too many."""
+    """A row a request, or a row an interval where they are too many."""
     file = io.StringIO()
     rows = csv.writer(file, lineterminator="\n")
-    models = recorded.found.models
-    if recorded.requests > _MOST_REQUESTS and not models:
+    models, came = recorded.found.models, recorded.came
+    if recorded.requests > MOST_REQUESTS and not models:
         rows.writerow(("timestamp", "count"))
-        for number, count in enumerate(recorded.came):
-            rows.writerow((_stamp(recorded.start_s + number * recorded.period_s), f"{count:g}"))
+        rows.writerows((_stamp(at_s), count) for at_s, count in zip(came.edges_s, came.counts, strict=False))
         return file.getvalue()
     chance = np.random.default_rng(0)
-    counts = np.rint(recorded.came).astype(np.int64)
-    begins = recorded.start_s + np.arange(len(counts)) * recorded.period_s
-    at_s = np.sort(np.repeat(begins, counts) + chance.random(int(counts.sum())) * recorded.period_s)
+    at_s = came.moments(chance)
     if not models:
         rows.writerow(("timestamp",))
         rows.writerows((_stamp(moment),) for moment in at_s.tolist())
@@ -121,17 +128,18 @@ def _scenario(recorded: Recorded, trace: str, slo: str) -> str:
 
     found = recorded.found
     quantiles = [_seconds(value) for value in recorded.took_s]
-    work = {"quantiles": quantiles, "slots": found.slots}
+    work: dict[str, Any] = {"quantiles": quantiles, "slots": found.slots}
+    if recorded.beside_s:
+        work["beside"] = _seconds(recorded.beside_s)
     models = found.models
     chosen = {model.name for model in models}
     workloads: dict[str, Any] = {}
     for name in chosen or {found.endpoint}:
         arrivals: dict[str, Any] = {"trace": trace}
-        span_s = len(recorded.came) * recorded.period_s
         if chosen:
             arrivals["only"] = name
         workloads[name] = {"arrivals": arrivals, "work": work}
-        arrivals["from"], arrivals["until"] = _stamp(recorded.start_s), _stamp(recorded.start_s + span_s)
+        arrivals["from"], arrivals["until"] = _stamp(recorded.start_s), _stamp(recorded.end_s)
         if slo:
             workloads[name]["slo"] = slo
         if found.mode is Mode.ASYNC:
@@ -146,11 +154,18 @@ def _scenario(recorded: Recorded, trace: str, slo: str) -> str:
     }
     head = [
         f"# {found.endpoint} / {found.variant}: {recorded.requests:,} requests from {_stamp(recorded.start_s)} UTC.",
-        "# Measured: arrivals by the second (at random within it), service times, starts, loads.",
+        f"# Measured: arrivals {_finely(recorded)}, service times, starts, loads.",
         *(f"# - {note}" for note in found.notes),
     ]
     text: str = yaml.dump(document, Dumper=_dumper(), sort_keys=False, width=110, default_flow_style=None)
     return "\n".join(head) + "\n" + text
+
+
+def _finely(recorded: Recorded) -> str:
+    came = recorded.came
+    by = f"by the {'second' if came.period_s == 1 else 'minute'}"
+    fine = f"by gateways' signals for {seconds_text(came.told_s)}, else {by}" if came.told_s else by
+    return f"{fine} ({'evenly' if came.dispersion < _EVEN else 'at random'} within it)"
 
 
 def _dumper() -> Any:

@@ -11,6 +11,7 @@ from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from trimtab.cli.files import write_whole
 from trimtab.cli.render import console, emit, milliseconds, say, table
 from trimtab.cli.replaying.trial import Tried
 
@@ -125,9 +126,9 @@ def draw(charts: Sequence[Chart], title: str, path: Path) -> None:
         picture(charts, title, path)
     else:
         body = "\n".join(f"<h2>{escape(chart.title)}</h2>\n{svg_of(chart)}" for chart in charts if chart.values)
-        path.write_text(
+        write_whole(
+            path,
             f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
             f"<style>{STYLE}</style>\n<h1>{escape(title)}</h1>\n{body}\n</html>\n",
-            encoding="utf-8",
         )
     say(f"wrote {path}")

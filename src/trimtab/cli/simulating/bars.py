@@ -5,6 +5,8 @@ from __future__ import annotations
 from html import escape
 from typing import Final
 
+from trimtab.cli.simulating.report import amount as amount_words
+from trimtab.cli.simulating.report import usd_words
 from trimtab.cli.simulating.running import Simulated
 from trimtab.resources.cost import Part
 
@@ -38,13 +40,13 @@ def bars_of(done: Simulated) -> str:
             if amount <= 0:
                 continue
             width = wide * amount / most
-            told = f"{part.value}: {amount / 1e6:,.2f} USD"
+            told = f"{part.value}: {amount_words(amount)} USD"
             shown.append(
                 f'<rect x="{x:.1f}" y="{top}" width="{width:.1f}" height="{_BAR}" fill="{_COLORS[part]}">'
                 f"<title>{escape(told)}</title></rect>"
             )
             x += width
-        shown.append(_text(x + 8, top + 16, f"{one.bill.usd:,.2f} USD", "start"))
+        shown.append(_text(x + 8, top + 16, f"{usd_words(one.bill)} USD", "start"))
     there = [part for part in Part if any(one.bill.parts.get(part) for one in done.tried)]
     bottom = len(done.tried) * _ROW + 22
     x = float(_LEFT)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from trimtab.cli.benching.drawing import STYLE, picture
 from trimtab.cli.benching.svg import svg_of
+from trimtab.cli.files import write_whole
 from trimtab.cli.render import milliseconds
 from trimtab.cli.simulating.bars import bars_of
 from trimtab.cli.simulating.charts import charts_of
-from trimtab.cli.simulating.report import slo_words
+from trimtab.cli.simulating.report import more_than, slo_words, usd_words
 from trimtab.cli.simulating.running import Simulated
 from trimtab.jobs.loadtest.quantities import seconds_text
 
@@ -20,7 +21,7 @@ def draw(done: Simulated, path: Path) -> None:
     if path.suffix.lower() == ".png":
         picture(charts_of(done), done.scenario.name, path)
     else:
-        path.write_text(_page(done), encoding="utf-8")
+        write_whole(path, _page(done))
 
 
 def _page(done: Simulated) -> str:
@@ -49,8 +50,8 @@ def _table(done: Simulated) -> str:
         served = one.outcome.served
         cells = (
             one.outcome.architecture,
-            f"{one.bill.usd:,.2f}",
-            f"{one.bill.micro_usd_per_month / 1e6:,.0f}",
+            usd_words(one.bill),
+            f"{more_than(one.bill)}{one.bill.micro_usd_per_month / 1e6:,.0f}",
             *(milliseconds(latency_s) for latency_s in one.latencies_s),
             f"{sum(each.cold for each in served):,}",
             f"{sum(each.refused + each.failed for each in served):,}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from trimtab.advisor.bill import Bill
 from trimtab.cli.render import emit, milliseconds, say, table
 from trimtab.cli.simulating.charts import charts_of
 from trimtab.cli.simulating.running import Simulated, Tried
@@ -31,9 +32,13 @@ def show(done: Simulated) -> None:
     show_charts(charts_of(done))
     for one in done.tried:
         if one.bill.missing:
-            say(f"note: {one.outcome.architecture}: no price is known of {', '.join(one.bill.missing)}; left out.")
+            say(
+                f"note: {one.outcome.architecture} costs more than that: no price is known of "
+                f"{', '.join(one.bill.missing)} (`trimtab prices` says how to give it one)."
+            )
     for note in done.price_notes:
-        say(f"note: {note}")
+        if not note.endswith("left out"):  # what has no price is told by architecture, above
+            say(f"note: {note}")
 
 
 def _show_architectures(done: Simulated) -> None:
@@ -48,9 +53,9 @@ def _show_architectures(done: Simulated) -> None:
         rows.append(
             (
                 one.outcome.architecture,
-                f"{bill.usd:,.2f}",
-                f"{bill.micro_usd_per_month / 1e6:,.0f}",
-                "-" if per_1000 is None else f"{per_1000:.4g}",
+                usd_words(bill),
+                f"{more_than(bill)}{bill.micro_usd_per_month / 1e6:,.0f}",
+                "-" if per_1000 is None else f"{more_than(bill)}{per_1000:.4g}",
                 *(milliseconds(latency_s) for latency_s in one.latencies_s),
                 f"{sum(each.cold for each in served):,}",
                 f"{sum(each.refused + each.failed for each in served):,}",
@@ -59,6 +64,22 @@ def _show_architectures(done: Simulated) -> None:
             )
         )
     table(columns, rows, right=columns[1:-1])
+
+
+def more_than(bill: Bill) -> str:
+    """`> ` before the dollars of a bill in which something has no price."""
+    return "> " if bill.missing else ""
+
+
+def usd_words(bill: Bill) -> str:
+    """The dollars of a bill; `> ` where something in it has no price."""
+    return f"{more_than(bill)}{amount(bill.micro_usd)}"
+
+
+def amount(micro_usd: int) -> str:
+    """Dollars; with more digits where they are few."""
+    usd = micro_usd / 1e6
+    return f"{usd:,.2f}" if usd >= 0.995 or not micro_usd else f"{usd:.2g}" if usd < 0.001 else f"{usd:.4f}"
 
 
 def slo_words(done: Simulated, one: Tried) -> str:
@@ -92,7 +113,7 @@ def _show_parts(done: Simulated) -> None:
     """What the money was for, in dollars."""
     there = [part for part in Part if any(one.bill.parts.get(part) for one in done.tried)]
     columns = ["WHAT FOR (USD)", *(one.outcome.architecture for one in done.tried)]
-    rows = [(part.value, *(f"{one.bill.parts.get(part, 0) / 1e6:,.2f}" for one in done.tried)) for part in there]
+    rows = [(part.value, *(amount(one.bill.parts.get(part, 0)) for one in done.tried)) for part in there]
     table(columns, rows, right=columns[1:])
 
 
@@ -102,7 +123,6 @@ def document(done: Simulated, notes: tuple[str, ...]) -> dict[str, Any]:
         "scenario": done.scenario.name,
         "seed": done.seed,
         "region": done.region,
-        "took_s": done.took_s,
         "notes": list(notes),
         "price_notes": list(done.price_notes),
         "architectures": [_architecture(done, one) for one in done.tried],

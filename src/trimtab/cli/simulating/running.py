@@ -97,9 +97,11 @@ def loaded(path: Path) -> Loaded:
 def run(
     scenario: Scenario, architectures: Sequence[Architecture], *, seed: int | None, region: str, quiet: bool
 ) -> Simulated:
-    """Simulate each, one after the other. CliError where one cannot be."""
+    """Simulate each, one after the other. CliError where one cannot be; Invalid where none can, for want of numba."""
+    from trimtab.sim.compiled import must_be_there
     from trimtab.sim.simulate import simulate
 
+    must_be_there()  # whatever the architecture: it is not its fault
     chance = scenario.seed if seed is None else seed
     prices = book()
     began_s = time.monotonic()

@@ -14,6 +14,7 @@ from trimtab.control.scaling.signal_metrics import SignalMeter
 from trimtab.control.scaling.starts import Starts
 from trimtab.control.signal_server import NOTHING, Total
 from trimtab.policies.scaling.inputs import Load, Tick
+from trimtab.policies.scaling.windows import SILENT_S, TOLD_WITHIN_S
 
 
 class Loads:
@@ -74,7 +75,7 @@ class Loads:
             at_s=now_s,
             capacity=scaler.capacity,
             ready=self._ready(target.endpoint, target.variant),
-            in_hand=total.in_hand,
+            in_hand=_since(scaler.last_load if scaler.heard_load else None, total, now_s),
             now=total.now,
             waiting=total.waiting,
             arrived=total.arrived,
@@ -83,3 +84,11 @@ class Loads:
             start_s=self._starts.of(place_of(target.endpoint, target.variant)),
         )
         scaler.feed(load, detect_s=on_its_way_s + total.oldest_s)
+
+
+def _since(before: Load | None, total: Total, now_s: float) -> float:
+    """What was in hand on average since the Load before. A gateway tells what it saw since it began to look, which is
+    when a request came: one after a silence must not stand for all of that."""
+    if before is None or before.now or now_s - before.at_s <= SILENT_S:
+        return total.in_hand
+    return total.now * TOLD_WITHIN_S / (now_s - before.at_s)

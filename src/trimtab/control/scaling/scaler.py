@@ -37,6 +37,7 @@ class Scaler:
         self.blocked = not seen.scalable  # by an update: decisions could not be carried out
         self.activity: ScalingActivity | None = None  # of the change under way
         self.heard_load = False  # since nothing was in the way, or last unknown
+        self.last_load: Load | None = None
         self.retries_s: float | None = None  # monotonic: when a scale-out that failed is to be asked for again
         self._means = means
         self._inputs: deque[tuple[Input, float]] = deque()
@@ -63,7 +64,8 @@ class Scaler:
     def feed(self, given: Input, *, detect_s: float = 0.0) -> None:
         """Decide upon an input, and carry out what was decided. One that comes in the middle of that waits."""
         self._inputs.append((given, detect_s))
-        self.heard_load = self.heard_load or isinstance(given, Load)
+        if isinstance(given, Load):
+            self.heard_load, self.last_load = True, given
         if self._busy:
             return
         self._busy = True

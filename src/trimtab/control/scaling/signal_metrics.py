@@ -12,10 +12,10 @@ from trimtab.control.signal_server import Total
 from trimtab.metrics.names import ENDPOINT, TRIMTAB, VARIANT
 from trimtab.metrics.sketch import Sketch
 from trimtab.metrics.store import MetricKey, Sample
+from trimtab.policies.scaling.windows import SILENT_S, TOLD_WITHIN_S
 from trimtab.resources.scaling import ScalableTarget
 
 CLOSES_S: Final = 0.15  # after its end, a second's last levels are here: gateways tell ten times a second at least
-_TOLD_EVERY_S: Final = 0.2  # what was quiet for longer had nothing in hand
 
 
 class _Hand(Struct):
@@ -48,8 +48,9 @@ class SignalMeter:
         if hand is None or not 0 <= now_s - hand.last_s < 10.0:  # new, or the wall clock has jumped
             hand = self._hands[place] = _Hand(now_s, float(total.now), {})
             return
-        if hand.now == 0 and now_s - hand.last_s > _TOLD_EVERY_S:
-            hand.until(now_s - _TOLD_EVERY_S / 2, 0.0)
+        if hand.now == 0 and now_s - hand.last_s > SILENT_S:
+            hand.until(now_s - TOLD_WITHIN_S, 0.0)
+            hand.until(now_s, total.now)
         hand.until(now_s, total.in_hand)
         hand.now = float(total.now)
 

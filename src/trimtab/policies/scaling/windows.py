@@ -21,6 +21,7 @@ MOST_PATIENCE_S: Final = 86_400.0
 LEAST_PANIC_S: Final = 0.5
 FINE_S: Final = 1.0  # so much is kept finely
 TOLD_WITHIN_S: Final = 0.02  # a gateway that has said nothing for a while tells a change at once, or after so long
+SILENT_S: Final = 0.15  # gateways tell ten times a second while there is anything to tell: silence was empty
 UNSEEN_S: Final = 5.0  # nothing at all for so long, not even a Tick: nobody looked, and what was is not known
 _STEPS_A_PANIC: Final = 6
 _MOST_STEPS: Final = 360

@@ -37,7 +37,7 @@ LEAST_SPREAD_S: Final = 2.0  # to each side: timers are late, and control looks 
 LEAST_SPREAD: Final = 0.01  # of an idle time, to each side
 ONLY_SPREAD: Final = 0.05  # of one that has no neighbour
 MOST_SPREAD: Final = 0.25
-_TIMES: Final = tuple(SHORT_S * 1.5**power for power in range(40))  # at which the standard's hazard is worked out
+TIMES: Final = tuple(SHORT_S * 1.5**power for power in range(40))  # at which the standard's hazard is worked out
 
 Span = tuple[float, float]
 Seen = tuple[float, float]
@@ -112,7 +112,9 @@ def _worth(times: list[float], weights: list[float], cold_s: float) -> list[Span
     edges = _edges(times, weights)
     standard_s = STANDARD_SHAPE * cold_s - STANDARD_SCALE_S  # where the standard's own hazard is 1 / cold_s
     spans: list[Span] = [(0.0, SHORT_S)]
-    rate, left = 0.0, sum(weights)
+    rate, left = 0.0, 0.0
+    for weight in weights:  # not `sum`: how that adds depends on Python's version
+        left += weight
     for (at_s, change, known), (until_s, _, _) in pairwise(edges):
         rate += change
         if until_s <= at_s:
@@ -130,7 +132,7 @@ def _worth(times: list[float], weights: list[float], cold_s: float) -> list[Span
 def _edges(times: list[float], weights: list[float]) -> list[tuple[float, float, int]]:
     """Where the density of the known idle times changes, in order: at which time, by how much, and how many of them are
     spread over what follows. Where none is, the density is 0 but for rounding."""
-    changes = [(at_s, 0.0, 0) for at_s in _TIMES]
+    changes = [(at_s, 0.0, 0) for at_s in TIMES]
     for number, idle_s in enumerate(times):
         spread_s = _spread_s(times, number)
         from_s, until_s = max(SHORT_S, idle_s - spread_s), idle_s + spread_s

@@ -25,6 +25,7 @@ from trimtab.sim.world import Arrivals
 _WAYS: Final = ("trace", "rate", "steps", "daily", "times")
 _TRACE_ONLY: Final = ("only", "time", "count", "by", "took", "step", "cut_from", "until")
 _WAVE_STEP_S: Final = 60.0
+_MOST_REQUESTS: Final = 1e11  # hours of work, even at millions a second
 _FINEST_S: Final = 1.0  # steps into which the steps of a rate trace are drawn out
 
 
@@ -61,7 +62,12 @@ def coming(document: Document, path: Path_, declared: ArrivalsIn) -> Coming:
         if str(error).startswith(document.name):
             raise
         raise document.fault(path, str(error)) from None
-    return Coming(declared=declared, path=path, trace=_told(trace, declared))
+    told = _told(trace, declared)
+    if isinstance(told, RateTrace):
+        count = sum(float(one.per_s.sum()) * one.step_s for one in told.series) * declared.scale
+        if count > _MOST_REQUESTS:
+            raise document.fault(path, f"these are {count:.3g} requests; at most {_MOST_REQUESTS:.0e} are simulated.")
+    return Coming(declared=declared, path=path, trace=told)
 
 
 def _of_file(document: Document, path: Path_, declared: ArrivalsIn) -> Trace:

@@ -68,6 +68,7 @@ class WorkIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     slots: int = 1
     batch: int = 1
     row: Seconds = Seconds(0)
+    beside: Seconds = Seconds(0)
 
 
 class SloIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

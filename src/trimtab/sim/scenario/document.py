@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import yaml
@@ -105,7 +106,7 @@ class Document:
             message, inner = str(error), ""
             if found := _AT.fullmatch(message):
                 message, inner = found[1], found[2]
-            raise self.fault((*path, *_path_of(inner)), _said(message)) from None
+            raise self.fault((*path, *_path_of(inner)), _said(message, _choices(kind, _path_of(inner)))) from None
 
     def _check_names(self, path: Path_, kind: Any, value: Any) -> None:
         """Fields that there are not, said better than msgspec would: with their own line and what was meant."""
@@ -187,8 +188,27 @@ def _path_of(told: str) -> Path_:
     return tuple(found)
 
 
-def _said(message: str) -> str:
+def _choices(kind: Any, path: Path_) -> list[str]:
+    """The words that may stand at `path` of a `kind`; none where it is no matter of words."""
+    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    for one in kinds:
+        if path and isinstance(one, type) and issubclass(one, Struct):
+            renamed = dict(zip(one.__struct_encode_fields__, one.__struct_fields__, strict=True))
+            if str(path[0]) in renamed:
+                return _choices(get_type_hints(one)[renamed[str(path[0])]], path[1:])
+        elif path and get_origin(one) in (tuple, list, dict):
+            return _choices(get_args(one)[-1 if get_origin(one) is dict else 0], path[1:])
+        elif get_origin(one) is Literal:
+            return [str(word) for word in get_args(one)]
+        elif isinstance(one, type) and issubclass(one, enum.Enum):
+            return [str(word.value) for word in one]
+    return []
+
+
+def _said(message: str, choices: Sequence[str]) -> str:
     """msgspec's words, for whoever writes YAML."""
+    if choices and (found := re.fullmatch(r"Invalid enum value (.+)", message)):
+        return f"{found[1]} is none of {', '.join(choices)}."
     if found := re.fullmatch(r"Object missing required field `(\w+)`", message):
         return f"the field `{found[1]}` is needed."
     if found := re.fullmatch(r"Expected `([^`]+)`, got `([^`]+)`", message):
@@ -203,4 +223,5 @@ _WORDS: Final = {
 
 
 def _type_word(kinds: str) -> str:
-    return " or ".join(_WORDS.get(kind.strip(), kind.strip()) for kind in kinds.split("|") if kind.strip() != "null")
+    named = [kind.strip() for kind in kinds.split("|")]
+    return " or ".join(_WORDS.get(kind, kind) for kind in named if kind != "null" or len(named) == 1)

@@ -45,6 +45,8 @@ def loaded(document: Document, *, read_policy: PolicyReader | None = None) -> Lo
     declared = document.take((), ScenarioIn, document.root)
     if not declared.workloads:
         raise document.fault(("workloads",), "there must be one at least.")
+    if declared.seed < 0:
+        raise document.fault(("seed",), f"it must be 0 or more, not {declared.seed}.")
     _check_names(document, "workloads", declared.workloads)
     _check_names(document, "architectures", declared.architectures)
     raw = {name: document.take(("workloads", name), WorkloadIn, value) for name, value in declared.workloads.items()}

@@ -15,6 +15,7 @@ from trimtab.resources.serverless import MAX_CONCURRENCY, MEMORY_MIB
 from trimtab.sim.scenario.declared import ReplicasIn, ServingIn
 from trimtab.sim.scenario.document import Document, Path_
 from trimtab.sim.scenario.scaling import PolicyReader, action_of, policy_of
+from trimtab.sim.scenario.usual import queue_of, timeout_s_of
 from trimtab.sim.world import Architecture, Mode, Serving, Workload
 
 _MOST_REPLICAS: Final = 100_000
@@ -22,10 +23,6 @@ _OF_MODE: Final = {  # fields that one mode alone has
     "models": Mode.MULTI_MODEL, "pinned": Mode.MULTI_MODEL, "memory": Mode.SERVERLESS, "concurrency": Mode.SERVERLESS,
     "provisioned": Mode.SERVERLESS, "keep_warm": Mode.SERVERLESS, "runs_at": Mode.BATCH,
 }  # fmt: skip
-_QUEUE: Final = 10_000
-_QUEUES: Final = {Mode.ASYNC: 1_000_000_000, Mode.BATCH: 1_000_000_000, Mode.SERVERLESS: 0}
-_TIMEOUT_S: Final = 60.0  # AWS: of an invocation
-_TIMEOUTS_S: Final = {Mode.ASYNC: 6 * 3600.0, Mode.BATCH: 28 * 86_400.0}  # AWS: RequestTTLSeconds; MaxRuntimeInSeconds
 _FROM_ZERO: Final = (Mode.SERVERLESS, Mode.BATCH)
 _NOT_SERVERLESS: Final = ("instance_type", "replicas", "policies", "schedule", "spot", "drain")
 
@@ -71,8 +68,8 @@ def _serving(context: Context, path: Path_, name: str, value: Any) -> Serving:
     workloads = _workloads(context, path, name, declared)
     _check_mode(context, path, declared, workloads)
     low, high, initial = _replicas(document, path, declared)
-    queue = _QUEUES.get(declared.mode, _QUEUE) if declared.queue is None else declared.queue
-    timeout_s = float(_TIMEOUTS_S.get(declared.mode, _TIMEOUT_S) if declared.timeout is None else declared.timeout)
+    queue = queue_of(declared.mode) if declared.queue is None else declared.queue
+    timeout_s = float(timeout_s_of(declared.mode) if declared.timeout is None else declared.timeout)
     for number, field in ((queue, "queue"), (declared.provisioned, "provisioned")):
         if number < 0:
             raise document.fault((*path, field), "it must be 0 or more.")

@@ -61,10 +61,12 @@ def _one(document: Document, path: Path_, declared: WorkIn, trace: Trace) -> Wor
     points = _points(document, path, declared, trace) * declared.times
     if not (np.isfinite(points).all() and (points >= 0).all() and points[-1] > 0):
         raise document.fault(path, "a request takes more than 0, and an end.")
+    if declared.beside * declared.times > points.mean():
+        raise document.fault((*path, "beside"), "it is a part of what a request takes, and not more than that.")
     short = (points[0],) if (points == points[0]).all() else points
     return Work(
         quantiles_s=tuple(float(point) for point in short), row_s=float(declared.row), batch=declared.batch,
-        slots=declared.slots,
+        slots=declared.slots, beside_s=float(declared.beside) * declared.times,
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from trimtab.advisor.audit.account import Account, Scaling, Variant
 from trimtab.advisor.audit.auditing import audited
 from trimtab.advisor.audit.findings.schedule import schedule_of
 from trimtab.advisor.audit.findings.slow_metric import spikes_of
+from trimtab.advisor.audit.findings.usage import mean_count
 from trimtab.advisor.audit.measures import Measure
 from trimtab.advisor.audit.series import DAY_S, Series
 from trimtab.advisor.finding import Finding
@@ -351,6 +352,16 @@ def test_a_steady_load_with_gaps_in_its_metrics_is_found_to_be_steady() -> None:
     holes = np.random.default_rng(1).random(4032) < 0.3
     requests = variant.metrics[Measure.REQUESTS]
     gappy = Series(requests.start_s, requests.period_s, np.where(holes, np.nan, requests.values))
-    assert kinds(changed(account, metrics={**variant.metrics, Measure.REQUESTS: gappy})) == {}
+    assert kinds(changed(account, metrics={**(variant.metrics or {}), Measure.REQUESTS: gappy})) == {}
     assert kinds(changed(account, scaling=Scaling())) == {"gappy": {"no-scaling-policy"}}
     assert daily(1.0)(1, np.random.default_rng(0)).shape == (288,)
+
+
+def test_an_endpoint_that_is_young_costs_what_its_instances_cost() -> None:
+    """Its first hour began before it did, and the present one is not over: both have fewer samples than whole ones."""
+    account = account_of()
+    variant = next(variant for _, variant in account.variants() if variant.instance_type and variant.metrics)
+    for samples in ([np.nan, 20.0], [np.nan, 40.0, 10.0], [np.nan, 30.0, 120.0, 120.0, 15.0]):
+        told = Series(account.at_s - 3600.0 * len(samples), 3600, np.array(samples))
+        young = replace(variant, count=2, scaling=None, metrics={**(variant.metrics or {}), Measure.CPU_SAMPLES: told})
+        assert mean_count(young) == 2.0

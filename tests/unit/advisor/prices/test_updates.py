@@ -162,3 +162,20 @@ def test_a_file_without_a_price_is_refused(tmp_path: Path, name: str, text: str 
         (tmp_path / name).write_text(text)
     with pytest.raises(Invalid):
         read_list(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("sagemaker-hosting,g5.xlarge,us-east-1,hour", "it would be ml.g5.xlarge"),
+        ("ec2,ml.g5.xlarge,us-east-1,hour", "it would be g5.xlarge"),
+        ("sagemaker-hosting,ml.g5.xlarge,us-east-1,week", "by the hour, not by the week"),
+        ("sagemaker-hostings,ml.g5.xlarge,us-east-1,hour", "nothing is priced as sagemaker-hostings"),
+        ('sagemaker-serverless,"inference compute, 2 GB memory",us-east-1,hour', "by the second, not by the hour"),
+    ],
+)
+def test_a_price_that_nothing_would_ask_for_is_refused(tmp_path: Path, row: str, said: str) -> None:
+    path = tmp_path / "contract.csv"
+    path.write_text(f"{HEADER}\n{row},1.5,2026-11-01,us\n")
+    with pytest.raises(Invalid, match=said):
+        read_list(path)

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from trimtab.errors import NotFound, NotSupported, Unavailable
 from trimtab.policies.scaling.inputs import AlarmFired, Bounds, Finished, Load, Scheduled, Tick
+from trimtab.policies.scaling.windows import TOLD_WITHIN_S
 from trimtab.resources.alarm import Alarm, AlarmState, Watched
 from trimtab.resources.endpoint import EndpointStatus
 from trimtab.resources.metric_query import MetricStat
@@ -365,6 +366,23 @@ def test_what_gateways_say_nothing_of_is_idle(world: LiveScalingWorld) -> None:
         world.live.seconds.step()
     world.settle()
     assert world.count == 0
+
+
+def test_a_request_after_a_silence_does_not_stand_for_all_of_it(world: LiveScalingWorld) -> None:
+    world.register(1, 4)
+    world.track("event", SIGNAL_EVENT)
+    world.load(0)
+    world.clock.advance(4.0)
+    world.load(1, arrived=1)
+    told = world.noted[-1].given
+    assert isinstance(told, Load)
+    assert told.in_hand * 4.0 == pytest.approx(TOLD_WITHIN_S)
+    world.clock.advance(0.1)
+    world.load(3, arrived=3)
+    told = world.noted[-1].given
+    assert isinstance(told, Load)
+    assert told.in_hand == 3.0
+    assert world.count == 1
 
 
 def crowd(world: LiveScalingWorld) -> None:

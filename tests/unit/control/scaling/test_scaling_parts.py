@@ -57,7 +57,7 @@ def test_what_was_quiet_had_nothing_in_hand() -> None:
     meter = SignalMeter(lambda: True)
     meter.level(PLACE, total(1.0, 0), NOW_S + 0.1)
     meter.level(PLACE, total(10.0, 10), NOW_S + 0.9)  # after 0.8 s in which nothing was told
-    assert metric(meter, NOW_S) == pytest.approx(10 * 0.1 + 10 * 0.1)
+    assert metric(meter, NOW_S) == pytest.approx(10 * 0.02 + 10 * 0.1)
 
 
 def test_a_variant_that_nobody_told_of_is_idle_but_without_gateways_nothing_is_known() -> None:

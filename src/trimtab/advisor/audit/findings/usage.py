@@ -86,13 +86,20 @@ def busy_part(variant: Variant, requests: Series) -> float | None:
 def mean_count(variant: Variant) -> float:
     """Instances, over the time that was looked at: by how many have told of their CPUs; else as many as now."""
     samples = variant.series(Measure.CPU_SAMPLES)
-    if samples is None:
+    if samples is None or (samples := _whole_hours(samples)).is_empty:
         return float(variant.count)
     target = variant.scaling.target if variant.scaling else None
     most = max(variant.count, target.max_capacity if target else 0)
     peak, mean = samples.peak or 0.0, samples.mean or 0.0
     each = _AWS_SAMPLES if peak <= _AWS_SAMPLES * most * 2 else _OWN_SAMPLES
     return mean / each
+
+
+def _whole_hours(samples: Series) -> Series:
+    """Without the first hour that has any, which began before the variant did, and the last, which is not over."""
+    present = np.flatnonzero(np.isfinite(samples.values))
+    first, last = (int(present[0]) + 1, int(present[-1])) if len(present) else (0, 0)
+    return Series(samples.start_s + first * samples.period_s, samples.period_s, samples.values[first:last])
 
 
 def month_of(account: Account, variant: Variant, book: Book) -> Money:

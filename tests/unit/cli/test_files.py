@@ -1,0 +1,49 @@
+"""Files that verbs write: refused early, whole or not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from trimtab.cli.files import must_be_writable, write_whole
+from trimtab.cli.render import CliError
+
+
+def test_what_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    must_be_writable(tmp_path / "new.html")
+    with pytest.raises(CliError, match="The folder of .* is not there"):
+        must_be_writable(tmp_path / "none" / "a.html")
+    with pytest.raises(CliError, match="is a folder"):
+        must_be_writable(tmp_path)
+
+
+def test_a_file_is_replaced_in_one_step_and_nothing_lies_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.html"
+    write_whole(path, "one")
+    write_whole(path, b"two")
+    assert path.read_text() == "two"
+    assert [one.name for one in tmp_path.iterdir()] == ["a.html"]
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.html"
+    path.write_text("one")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_whole(path, "two")
+    assert path.read_text() == "one"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_link_stays_one_and_what_is_no_file_is_written_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    write_whole(tmp_path / "link", "one")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "one"
+    write_whole(Path("/dev/null"), "one")
+    assert Path("/dev/null").is_char_device()
