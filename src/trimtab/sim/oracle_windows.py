@@ -4,9 +4,9 @@ What a policy pays in a window is no less than what one would have paid for the 
 there at the beginning, and had to serve nothing but the requests that come in it, as far as they are due in it. Only
 the requests that are left out belong to no window: with the same price v in all of them, the sum of the windows' costs
 at that price, less v x B, is a lower bound for each v >= 0 (`sim.oracle` has the proof of each window's, and says what
-B is). A window that is not worth the programme counts `least` x time + min(v, 1) x the work that `least` replicas cannot do:
-of that work x may be left out for v x x, and the rest is paid. Where it is, what is left out is rounded up to whole
-units in each window by itself: a unit's price comes off for each.
+B is). A window that is not worth the programme counts `least` x time + min(v, 1) x the work that `least` replicas
+cannot do: of that work x may be left out for v x x, and the rest is paid. Where it is, what is left out is rounded up
+to whole units in each window by itself: a unit's price comes off for each.
 
 B of all windows is known to none of them. But the m largest of all works together are at most m t + the sum of what
 each is beyond t, for every t >= 0, and equal to that where t is the m-th largest.
