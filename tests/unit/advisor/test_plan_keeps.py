@@ -236,6 +236,18 @@ def test_spot_queue_timeout_and_drain_stay_whatever_is_searched() -> None:
     assert lines(found.settings) == ["fraud: keeps drain (5 s), queue (50), timeout (30 s), spot (yes)"]
 
 
+def test_an_environments_start_and_one_tracking_policy_are_no_settings_to_speak_of() -> None:
+    before = set_so(policies=(tracked("fraud", Signal.TEN, 0.5),), start_s=200.0)
+    found = planned(a_scenario(a_workload(counts=(3,) * 24), before=(before,)), only(Mode.SERVERLESS))
+    assert found.settings == ()
+    steps = set_so(policies=(STEPS,), alarms=(BUSY,))
+    found = planned(a_scenario(a_workload(counts=(3,) * 24), before=(steps,)), only(Mode.SERVERLESS))
+    assert [(one.name, one.now) for one in found.settings] == [
+        ("scaling policies", "steps"),
+        ("alarms of step policies", "1"),
+    ]
+
+
 def test_what_a_mode_does_not_have_is_said() -> None:
     before = set_so(is_spot=True, queue=50, schedule=(NIGHT,))
     found = planned(a_scenario(a_workload(counts=(3,) * 24), before=(before,)), only(Mode.SERVERLESS, where=Where.AWS))
@@ -303,7 +315,10 @@ def test_small_changes_to_the_policy_of_an_endpoint_keep_what_plans_do_not_set()
             tried.append(next(search))
             while True:
                 tried.append(search.send(None))
-    assert len(tried) == 3  # in sooner, no headroom, a higher target
+    assert len(tried) == 4  # in sooner, no headroom, callers that wait, a higher target
+    slo = scenario.workloads[0].slo
+    waits = [dict(one.policies[0].tracking.stat.dimensions).get("PatienceSeconds") for one in tried]
+    assert [wait for wait in waits if wait] == [f"{0.3 * slo.within_s:g}"]
     for one in tried:
         first, second = one.policies
         assert second == STEPS
