@@ -190,8 +190,8 @@ CASES = {
         "backlog", slow, lambda s: [(s / 6, 25.0), (s * 5 / 6, 0.0)], is_async=True, inputs=("one",), settle_s=18.0
     ),
     "ocr": Case(
-        "ocr", read, lambda s: [(s / 6, 3.0), (s * 5 / 6, 0.0)], is_async=True, inputs=tuple(path.name for path in pages()),
-        settle_s=24.0, rest_s=10.0, python=DOCUMENTS_PYTHON,
+        "ocr", read, lambda s: [(s / 6, 5.0), (s * 5 / 6, 0.0)], is_async=True, inputs=tuple(path.name for path in pages()),
+        settle_s=24.0, rest_s=15.0, python=DOCUMENTS_PYTHON,
     ),
 }  # fmt: skip
 
