@@ -45,7 +45,7 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     "weekend": ("weekend", []),
     "simulator": ("simulator", []),
     "shapes": ("shapes", []),
-    "oracle": ("oracle", ["--hours", "6"]),
+    "oracle": ("oracle", ["--days", "1"]),
     "commitments": ("commitments", []),
     "advisor": ("advisor", ["--hours", "1"]),
     "keep_warm": ("keep_warm", []),

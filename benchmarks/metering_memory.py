@@ -55,6 +55,8 @@ class World:
             for _ in range(3):
                 version.log_latency(self._draw.lognormvariate(7, 0.5))
                 version.log_compute(self._draw.randint(50, 90))
+                version.request_bytes += 2000
+                version.response_bytes += 200
             taken = meter.take(endpoint, variant, waiting=0, busy_s={"r": 0.3}, current={"c-1"})
             assert taken is not None
             reports.append(taken)

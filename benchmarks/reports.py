@@ -61,6 +61,8 @@ def encoded_reports(table: RouteTable, requests: int) -> list[bytes]:
             for _ in range(requests):
                 meter.log_latency(draw.lognormvariate(7, 0.5))
                 meter.log_compute(draw.randint(50, 90))
+                meter.request_bytes += 2000
+                meter.response_bytes += 200
             version = meter.take()
             assert version is not None
             made.append(

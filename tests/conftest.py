@@ -9,6 +9,11 @@ import pytest
 from botocore.loaders import JSONFileLoader
 from hypothesis import settings
 
+from trimtab.testing.hung import (  # noqa: F401 hooks
+    pytest_runtest_teardown,
+    pytest_timeout_cancel_timer,
+    pytest_timeout_set_timer,
+)
 from trimtab.testing.postgresql import PostgresServer, postgres_server, programs
 
 settings.register_profile("trimtab", parent=settings(), deadline=None)

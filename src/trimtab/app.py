@@ -231,6 +231,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     from trimtab.control.backlogs import Backlogs
     from trimtab.control.costs.asking import CostBook
     from trimtab.control.costs.ledger import Ledger
+    from trimtab.control.costs.only_models import only_model
     from trimtab.control.dropped_notices import DroppedNotices
     from trimtab.control.exposition import Exposition
     from trimtab.control.hosts.files import Disk
@@ -420,7 +421,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         messaging = Messaging(config, queue_client, clock, Pager(paging_secret(paths.keys)))
         handlers = aws_handlers(config, plane, objects, metrics, alarms, scaling.api, messaging.handlers)
         history = ScalingHistory(journal, scaling.api)
-        costs = CostBook(ledger, metrics, clock)
+        costs = CostBook(ledger, metrics, clock, only_model(plane))
         desk = QueueDesk(queue_client, lambda name: plane.get_endpoint(name).endpoint.name)
         handler = control_handler(
             config, plane, overview, history, handlers, authenticator, prometheus, hosts, desk, costs

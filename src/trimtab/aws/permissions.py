@@ -39,6 +39,9 @@ _S3_ACTIONS: Final = {
     "CompleteMultipartUpload": "PutObject",
     "ListParts": "ListMultipartUploadParts",
     "ListMultipartUploads": "ListBucketMultipartUploads",
+    "GetBucketLifecycleConfiguration": "GetLifecycleConfiguration",
+    "PutBucketLifecycleConfiguration": "PutLifecycleConfiguration",
+    "DeleteBucketLifecycle": "PutLifecycleConfiguration",
     "DeleteObjects": "DeleteObject",
 }
 _ACTIONS: Final[Mapping[str, Mapping[str, str]]] = {"s3": _S3_ACTIONS, "sqs": _SQS_ACTIONS, "sns": _SNS_ACTIONS}

@@ -56,8 +56,20 @@ def console(*, err: bool = False) -> Console:
     return Console(file=stream, width=None if stream.isatty() else _WIDE, highlight=False, soft_wrap=False)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = (), title: str = "") -> None:
-    """Print a table without borders. `right` names the columns of numbers."""
+def columns_wide() -> int:
+    """How many columns stdout's terminal has; very many where it is none."""
+    return console().width
+
+
+def table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Sequence[str] = (),
+    whole: Sequence[str] = (),
+    title: str = "",
+) -> None:
+    """Print a table without borders. `right` names the columns of numbers, `whole` those that are never folded."""
     from rich.table import Table
     from rich.text import Text
 
@@ -66,7 +78,11 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Seque
     )
     for column in columns:
         drawn.add_column(
-            column, justify="right" if column in right else "left", header_style="bold", overflow="fold", no_wrap=False
+            column,
+            justify="right" if column in right else "left",
+            header_style="bold",
+            overflow="fold",
+            no_wrap=column in whole,
         )
     for row in rows:
         drawn.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))

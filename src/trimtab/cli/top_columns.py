@@ -60,8 +60,15 @@ def size(value: float) -> str:
 
 
 def usd(value: float) -> str:
-    """Dollars that may be far below a cent: `0.0123`, `4.5e-5`."""
-    return short(value) if value >= 0.01 or value == 0 else f"{value:.4f}" if value >= 0.0001 else f"{value:.0e}"
+    """Dollars, often far below a cent, where a cent more is a tenth of a price: `1.24`, `0.115`, `0.0168`, `4e-05`."""
+    if value >= 0.9995 or value == 0:
+        return short(value)
+    return f"{value:.3f}" if value >= 0.0995 else f"{value:.4f}" if value >= 0.0001 else f"{value:.0e}"
+
+
+def usd_per_hour(value: float) -> str:
+    """The same in five places: `0.115`, `0.002`."""
+    return f"{value:.3f}" if 0.001 <= value < 0.0995 else usd(value)
 
 
 COLUMNS = (
@@ -81,7 +88,7 @@ COLUMNS = (
     Column("MEM", 5, 72, "memory_bytes", size),
     Column("GPU", 5, 74, "gpu_percent", percent),
     Column("GPUMEM", 6, 71, "gpu_memory_bytes", size),
-    Column("$/H", 5, 65, "usd_per_hour", short),
+    Column("$/H", 5, 65, "usd_per_hour", usd_per_hour),
     Column("$/1k", 6, 55, "usd_per_1000", usd),
 )
 

@@ -155,6 +155,9 @@ class SampleMaker:
         add(TRIMTAB, "QueueTime", queue)
         add(TRIMTAB, "ComputeTime", _merged(version.compute_time for version in versions))
         add(TRIMTAB, "BatchSize", batch_sizes(versions))
+        answered = sum(version.latency.count for version in versions)
+        add(TRIMTAB, "RequestBytes", _evenly(sum(version.request_bytes for version in versions), answered))
+        add(TRIMTAB, "ResponseBytes", _evenly(sum(version.response_bytes for version in versions), answered))
 
     def idle(
         self, endpoint: str, variant: str, start_s: int, *, asynchronous: bool = False, provisioned: bool = False
@@ -234,6 +237,14 @@ def batch_sizes(versions: Iterable[VersionReport]) -> Sketch:
 @lru_cache(_SHARED)
 def _times(value: float, count: int) -> Sketch:
     return Sketch(float(count), value * count, value, value, {bucket_of(value): float(count)})
+
+
+def _evenly(total: int, count: int) -> Sketch:
+    """`count` times the mean of what is `total` together."""
+    if not count:
+        return Sketch()
+    mean = total / count
+    return Sketch(float(count), float(total), mean, mean, {bucket_of(mean): float(count)})
 
 
 @lru_cache(_SHARED)

@@ -43,6 +43,7 @@ class Call:
     deadline_s = 0.0
     first_chunk_s = 0.0  # of a stream, when its first piece came
     streamed = False  # a streamed answer has begun
+    streamed_bytes = 0  # of which so much is here
     done = False
     short = 0  # so many times has its model run out of memory over it
     missed = False  # it came before its model was loaded

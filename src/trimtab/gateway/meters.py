@@ -90,12 +90,13 @@ class VersionMeter:
     """What came of the requests of one version of a variant: the deployment that its lanes belong to.
 
     `log_latency` and `log_compute` (us) are called by `Variant.answered` for each answer to a request that was sent at
-    once.
+    once; it adds to `request_bytes` and `response_bytes` itself.
     """
 
     __slots__ = ("_at_once", "_billed", "_compute", "_computed", "_counts", "_first", "_first_model", "_latencies",
                  "_latency", "_model", "_queue", "_sizes",
-                 "_waited", "batches", "bills", "log_compute", "log_latency", "version")  # fmt: skip
+                 "_waited", "batches", "bills", "log_compute", "log_latency", "request_bytes", "response_bytes",
+                 "version")  # fmt: skip
 
     def __init__(self, version: str) -> None:
         self.version = version
@@ -103,6 +104,7 @@ class VersionMeter:
         self._billed = Values()
         self._latencies, self._computed = array("d"), array("d")
         self.log_latency, self.log_compute = self._latencies.append, self._computed.append
+        self.request_bytes = self.response_bytes = 0  # bodies of answers without error, and of what they answer
         self.batches: list[int] = []  # for each answer that was one of a batch, the size of that
         self._waited = array("d")  # of each other answer without error: latency, in the queue, compute time
         self._at_once = Values()  # latency, and of these the model's
@@ -203,6 +205,8 @@ class VersionMeter:
             merge_tallies(taken.queue_time, Tally(at_once.count, 0.0, 0.0, 0.0, {ZERO: at_once.count}))
         taken.first_chunk_model = self._first_model.take()
         taken.billed_ms = self._billed.take()
+        taken.request_bytes, taken.response_bytes = self.request_bytes, self.response_bytes
+        self.request_bytes = self.response_bytes = 0
         taken.batched, self._sizes = dict(self._sizes), Counter()
         self._counts = VersionReport(version=self.version)
         return taken

@@ -142,6 +142,8 @@ class Variant:
                 version.log_compute(meta.compute_us)
             else:
                 version.waited(call.arrived_s, call.sent_s, now_s, meta.compute_us)
+            version.request_bytes += call.size_bytes
+            version.response_bytes += len(body)
             if meta.batch:
                 version.batches.append(meta.batch)
             if meta.custom_attributes:
@@ -167,6 +169,7 @@ class Variant:
         if call.wants_stream and not call.first_chunk_s and self.meter is not None:
             call.first_chunk_s = now_s = self._now_s()
             self._version(call).began(call.arrived_s, call.sent_s, now_s)
+        call.streamed_bytes += len(data)
         self._guarded(call, lambda: call.received(data))
 
     def ended(self, call: Call, now_s: float) -> None:
@@ -174,7 +177,10 @@ class Variant:
         call.done = True
         if (meter := self.meter) is not None:
             meter.left()
-            self._version(call).waited(call.arrived_s, call.sent_s, now_s, 0)
+            version = self._version(call)
+            version.waited(call.arrived_s, call.sent_s, now_s, 0)
+            version.request_bytes += call.size_bytes
+            version.response_bytes += call.streamed_bytes
         self._guarded(call, call.ended)
         self.has_room()
 

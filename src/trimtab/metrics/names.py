@@ -218,6 +218,16 @@ METRICS: Final = (
     ),
     Metric(
         TRIMTAB,
+        "RequestBytes",
+        "Bytes",
+        "Bodies of requests (asynchronous: inputs) that were answered without error: for each the mean of its second, "
+        "so that Sum and Average are exact, and the rest is of those means.",
+    ),
+    Metric(
+        TRIMTAB, "ResponseBytes", "Bytes", "The same of answers without error, streamed or whole, in seconds' means."
+    ),
+    Metric(
+        TRIMTAB,
         "BilledDuration",
         "Milliseconds",
         "Serverless: begun milliseconds of each request in an environment's hands, failed ones included; Sum is "

@@ -39,6 +39,8 @@ it only tells what is out of reach.
 **Least billing.** A life costs max(m, x + start_s), which is at least (1 - p)(x + start_s) + p m for each 0 <= p <=
 1: where m > start_s the best p is sought as well.
 
+Long times are cut into windows: `sim.oracle_windows`.
+
 **Quick starts.** Where start_s is not well above d, this says little. But of (1) alone follows that the cost is at
 least `least` x time, and the work that cannot be done by `least` replicas (done as early as it comes), less B. The
 larger of both bounds counts. docs/decisions/018-oracle.md says how far it is from what can be had.
@@ -62,7 +64,7 @@ from trimtab.sim.world import Ints, Serving, Workload
 _MOST_CELLS: Final = 4_000_000
 _MOST_STEPS: Final = 150_000_000  # of the dynamic programme
 _STARTS_A_CELL: Final = 40  # cells in a start, where that can be afforded
-_SLACK: Final = 1e-6  # of a unit: sums are rounded in the bound's disfavour
+SLACK: Final = 1e-6  # of a unit: sums are rounded in the bound's disfavour
 _LEAST_CELL_S: Final = 0.01
 
 
@@ -110,15 +112,15 @@ def lower_bound(
 
     Invalid for terms that make no sense, and where the extra `sim` is not installed.
     """
-    _check(terms, within_s, kept, end_s - start_s)
+    check(terms, within_s, kept, end_s - start_s)
     requests = sum(len(some.at_s) for some in asked())
     allowed = floor((1 - kept) * requests + 1e-9)
-    finest_s = cell_s or max(terms.start_s / _STARTS_A_CELL, _LEAST_CELL_S, (end_s - start_s) / _MOST_CELLS)
-    demand = _demand(asked(), terms, within_s, allowed, start_s, end_s, finest_s)
+    finest_s = cell_s or finest_cell_s(terms, end_s - start_s)
+    demand = demand_of(asked(), terms, within_s, allowed, start_s, end_s, finest_s)
     if demand.hopeless > allowed:
         return _lower(demand, requests, inf, finest_s, is_fluid=False)
     fluid = _fluid(demand, terms)
-    coarse, many = _affordable(demand, terms, 1 if cell_s else None)
+    coarse, many = affordable(demand, terms, 1 if cell_s else None)
     if isinf(fluid) or many is None or terms.start_s <= 2 * coarse.cell_s:
         return _lower(demand, requests, fluid, finest_s, is_fluid=True)
     found = max(_by_price(coarse, terms, many, part) for part in _parts(terms))
@@ -152,7 +154,13 @@ def bound_of(workload: Workload, serving: Serving, *, seed: int, least_billed_s:
     )
 
 
-def _check(terms: Terms, within_s: float, kept: float, length_s: float) -> None:
+def finest_cell_s(terms: Terms, length_s: float) -> float:
+    """Of a grid over so long a time."""
+    return max(terms.start_s / _STARTS_A_CELL, _LEAST_CELL_S, length_s / _MOST_CELLS)
+
+
+def check(terms: Terms, within_s: float, kept: float, length_s: float) -> None:
+    """Raises Invalid for what makes no sense."""
     if length_s <= 0 or within_s <= 0 or not 0 <= kept <= 1:
         raise Invalid("A bound needs a time, an SLO above 0 s, and a part to keep from 0 to 1.")
     if terms.slots < 1 or terms.batch < 1 or terms.least < 0 or (terms.most is not None and terms.most < terms.least):
@@ -174,7 +182,7 @@ class _Demand(Struct, frozen=True):
     hopeless: int  # requests that are longer than the SLO
 
 
-def _demand(
+def demand_of(
     chunks: Iterable[Asked],
     terms: Terms,
     within_s: float,
@@ -183,6 +191,7 @@ def _demand(
     end_s: float,
     cell_s: float,
 ) -> _Demand:
+    """What has to be done, and when, on a grid of cells; `allowed` requests need not be kept."""
     cells = max(int((end_s - start_s) / cell_s), 1)
     cell_s = min(cell_s, end_s - start_s)
     came, due = np.zeros(cells), np.zeros(cells)
@@ -235,8 +244,8 @@ class _Many(Struct, frozen=True):
 
 
 def _units(demand: _Demand, least: int, start_s: float) -> _Many:
-    earliest = np.ceil(demand.earliest / demand.cell_s + _SLACK).astype(np.int64)
-    latest = np.maximum(np.ceil(demand.latest / demand.cell_s - _SLACK).astype(np.int64), 0)
+    earliest = np.ceil(demand.earliest / demand.cell_s + SLACK).astype(np.int64)
+    latest = np.maximum(np.ceil(demand.latest / demand.cell_s - SLACK).astype(np.int64), 0)
     earliest[0] = latest[0] = 0
     if demand.left_out_s > 0:
         earliest += 1
@@ -259,18 +268,20 @@ def _most_soon(useful: Ints, ahead: int) -> Ints:
 def _fluid(demand: _Demand, terms: Terms) -> float:
     if terms.most is not None:
         lost_s = forced(demand.earliest, demand.latest, terms.most * demand.cell_s)
-        if lost_s > demand.left_out_s + _SLACK * demand.work_s:
+        if lost_s > demand.left_out_s + SLACK * demand.work_s:
             return inf
     forced_s = forced(demand.earliest, demand.latest, terms.least * demand.cell_s)
-    return terms.least * demand.length_s + max(forced_s * (1 - _SLACK) - demand.left_out_s, 0.0)
+    return terms.least * demand.length_s + max(forced_s * (1 - SLACK) - demand.left_out_s, 0.0)
 
 
-def _affordable(demand: _Demand, terms: Terms, factor: int | None) -> tuple[_Demand, _Many | None]:
+def affordable(
+    demand: _Demand, terms: Terms, factor: int | None, most_steps: float = _MOST_STEPS
+) -> tuple[_Demand, _Many | None]:
     """The finest grid on which the programme ends in time; None where the start is too short for any such."""
     for times in (factor,) if factor else (1, 2, 3, 4, 6, 8, 12, 16, 20):
         coarse = _coarser(demand, times)
         many = _units(coarse, terms.least, terms.start_s)
-        if factor or many.steps <= _MOST_STEPS:
+        if factor or many.steps <= most_steps:
             return coarse, many
     return demand, None
 
@@ -305,6 +316,15 @@ def _up_costs(demand: _Demand, terms: Terms, part: float) -> Floats:
 
 
 def _by_price(demand: _Demand, terms: Terms, many: _Many, part: float) -> float:
+    cost = priced(demand, terms, many, part)
+    if demand.left_out_s <= 0:
+        return cost(inf)
+    units = ceil(demand.left_out_s / demand.cell_s - SLACK)
+    return _best_price(lambda price: cost(price) - price * units * demand.cell_s, terms.start_s / demand.cell_s)
+
+
+def priced(demand: _Demand, terms: Terms, many: _Many, part: float) -> Callable[[float], float]:
+    """What the cheapest capacity costs, with the work that is left out at a price."""
     up_costs = _up_costs(demand, terms, part)
     rest_s = (1 - part) * terms.least * (demand.length_s - (len(many.earliest) - 1) * demand.cell_s)
 
@@ -320,10 +340,7 @@ def _by_price(demand: _Demand, terms: Terms, many: _Many, part: float) -> float:
         )  # fmt: skip
         return found + rest_s
 
-    if demand.left_out_s <= 0:
-        return cost(inf)
-    units = ceil(demand.left_out_s / demand.cell_s - _SLACK)
-    return _best_price(lambda price: cost(price) - price * units * demand.cell_s, terms.start_s / demand.cell_s)
+    return cost
 
 
 def _best_price(value: Callable[[float], float], most: float) -> float:

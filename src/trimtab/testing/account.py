@@ -187,14 +187,15 @@ def populate(clients: Clients, now_s: float, *, days: int = 14, cases: tuple[Cas
     send_metrics(clients, now_s, days=days, cases=cases)
 
 
-def create(clients: Clients, case: Case) -> None:
-    """The endpoint of one case with its model, its config and its policy."""
+def create(clients: Clients, case: Case, *, captures: bool = True) -> None:
+    """The endpoint of one case with its model, its config and its policy. `captures`: data capture is on where the
+    sizes of its requests matter."""
     sagemaker, name = clients("sagemaker"), case.name
     artifact = case.artifact or f"s3://{BUCKET}/{name}/1/model.tar.gz"
     container = {"Image": case.image or f"company/{name}:1", "ModelDataUrl": artifact}
     sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
     config: dict[str, Any] = {"EndpointConfigName": name, "ProductionVariants": [_variant(case)]}
-    if case.payload_bytes:
+    if case.payload_bytes and captures:
         config["DataCaptureConfig"] = {
             "EnableCapture": True,
             "InitialSamplingPercentage": 10,

@@ -32,7 +32,7 @@ def account_of(*cases: Case, days: int = 14, now_s: float = NOW_S) -> Account:
 
 def endpoint_of(case: Case, *, days: int = 14, now_s: float = NOW_S) -> Endpoint:
     """One endpoint with all that can be known of it."""
-    captured = Payload(mean_bytes=case.payload_bytes, requests=50, how="capture") if case.payload_bytes else None
+    captured = Payload(mean_bytes=case.payload_bytes, requests=50, how="data capture") if case.payload_bytes else None
     return Endpoint(
         name=case.name,
         arn=f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:endpoint/{case.name}",

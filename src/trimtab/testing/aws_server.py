@@ -26,6 +26,11 @@ import numpy as np
 
 _VALUES = 100_800  # AWS: of one page of GetMetricData
 _SCALING_PAGE = 50
+_OF_BUCKETS = {  # S3's operations by what stands in the query
+    "versioning": "GetBucketVersioning",
+    "lifecycle": "GetBucketLifecycleConfiguration",
+    "list-type": "ListObjectsV2",
+}
 
 
 class AwsServer:
@@ -94,6 +99,7 @@ def _patches(account: AwsServer) -> list[Any]:
     from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
     from moto.cloudwatch.responses import CloudWatchResponse
     from moto.core.responses import BaseResponse
+    from moto.s3.responses import S3Response
 
     answer = BaseResponse.call_action
 
@@ -101,11 +107,19 @@ def _patches(account: AwsServer) -> list[Any]:
         refused = account.refusal(response._get_action())
         return answer(response) if refused is None else _error(response, *refused)
 
+    ask_bucket = S3Response._bucket_response_get
+
+    def bucket_response_get(response: Any, bucket: str, asked: Any) -> Any:
+        operation = next((name for member, name in _OF_BUCKETS.items() if member in asked), "GetBucket")
+        refused = account.refusal(operation)
+        return ask_bucket(response, bucket, asked) if refused is None else _s3_error(refused[0], refused[1])
+
     def get_metric_data(response: Any) -> Any:
         return _metric_data(response, account.page_values)
 
     return [
         mock.patch.object(BaseResponse, "call_action", call_action),
+        mock.patch.object(S3Response, "_bucket_response_get", bucket_response_get),
         mock.patch.object(CloudWatchResponse, "get_metric_data", get_metric_data),
         mock.patch.object(ApplicationAutoScalingResponse, "describe_scalable_targets", _scalable_targets),
         mock.patch.object(ApplicationAutoScalingResponse, "describe_scaling_policies", _scaling_policies),
@@ -122,6 +136,16 @@ def _error(response: Any, code: str, message: str) -> tuple[int, dict[str, Any],
         return 400, {"status": 400, "Content-Type": "application/x-amz-json-1.1"}, json.dumps(said)
     error = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
     return 400, {"status": 400, "Content-Type": "text/xml"}, f"<ErrorResponse>{error}</ErrorResponse>"
+
+
+def _s3_error(code: str, message: str) -> tuple[int, dict[str, Any], str]:
+    """S3 has codes of its own."""
+    status, named = (503, "SlowDown") if code == "ThrottlingException" else (403, "AccessDenied")
+    return (
+        status,
+        {"Content-Type": "application/xml"},
+        f"<Error><Code>{named}</Code><Message>{message}</Message></Error>",
+    )
 
 
 # --- Application Auto Scaling -----------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ _TALLIES: Final = (
     "latency", "model_latency", "queue_time", "compute_time", "first_chunk", "first_chunk_model", "billed_ms",
 )  # fmt: skip
 _VERSION_COUNTS: Final = ("ended", "client_faults", "server_faults", "model_faults", "broken_streams", "wasted_us",
-                   "input_tokens", "output_tokens")  # fmt: skip
+                   "input_tokens", "output_tokens", "request_bytes", "response_bytes")  # fmt: skip
 _TASK_COUNTS: Final = (
     "ok", "failed", "expired", "dropped", "download_failures", "upload_failures", "notice_failures",
 )  # fmt: skip

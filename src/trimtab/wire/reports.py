@@ -63,6 +63,8 @@ class VersionReport(Struct, array_like=True, gc=False, kw_only=True):
     wasted_us: float = 0.0  # in a replica's hands, of attempts that nobody had an answer of: lost, too late, unwanted
     input_tokens: int = 0  # as the model told
     output_tokens: int = 0
+    request_bytes: int = 0  # bodies of answers without error, all together, and of what they answer
+    response_bytes: int = 0
 
 
 class ModelsReport(Struct, array_like=True, gc=False):

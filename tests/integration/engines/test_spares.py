@@ -18,6 +18,7 @@ from trimtab.engines.local.placement import Machine
 from trimtab.resources.replica import ReplicaState, ReplicaStatus
 from trimtab.resources.runtime import Runtime
 from trimtab.testing.engines import absent, find, settled
+from trimtab.testing.waiting import until
 from trimtab.wire.frames import HEADER, HEADER_SIZE, Kind, RequestMeta, pack
 
 READY, FAILED = ReplicaState.READY, ReplicaState.FAILED
@@ -25,12 +26,7 @@ GIB = 2**30
 
 
 async def eventually(condition: Callable[[], object], house: House) -> None:
-    try:
-        async with asyncio.timeout(15):
-            while not condition():
-                await asyncio.sleep(0.01)
-    except TimeoutError:
-        raise AssertionError(house.nursery_log()) from None
+    await until(condition, house.nursery_log)
 
 
 def title(process: psutil.Process) -> str:

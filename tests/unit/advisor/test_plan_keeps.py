@@ -303,7 +303,10 @@ def test_small_changes_to_the_policy_of_an_endpoint_keep_what_plans_do_not_set()
             tried.append(next(search))
             while True:
                 tried.append(search.send(None))
-    assert len(tried) == 3  # in sooner, no headroom, a higher target
+    assert len(tried) == 4  # in sooner, no headroom, callers that wait, a higher target
+    slo = scenario.workloads[0].slo
+    waits = [dict(one.policies[0].tracking.stat.dimensions).get("PatienceSeconds") for one in tried]
+    assert [wait for wait in waits if wait] == [f"{0.3 * slo.within_s:g}"]
     for one in tried:
         first, second = one.policies
         assert second == STEPS

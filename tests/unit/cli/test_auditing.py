@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from trimtab.advisor.audit.applying.change import Answer, Refused
 from trimtab.advisor.finding import Audit, Call, Confidence, Finding, Fix, Risk, Unseen
@@ -90,6 +91,18 @@ def test_the_table_tells_dollars_risk_and_which_can_be_carried_out(capsys: pytes
     assert "$537 a month is what the instances that are missing would cost" in lines
 
 
+@pytest.mark.parametrize("columns", [80, 120, 200])
+def test_an_id_is_shown_whole_however_narrow_the_terminal_is(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trimtab.cli.render.console", lambda: Console(width=columns, highlight=False))
+    show(audit(VERSIONS, TWO, IDLE))
+    lines = capsys.readouterr().out.splitlines()
+    for finding in (VERSIONS, TWO, IDLE):
+        assert any(line.rstrip(" *").endswith(f" {finding.id}") for line in lines)
+    assert max(map(len, lines[:8])) <= columns
+
+
 def test_what_was_not_seen_is_told_with_the_permission_that_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
     unseen = Unseen(what="Metrics", why="permission is missing", needs="cloudwatch:GetMetricData")
     show(audit(unseen=(unseen,), price_notes=("ml.x: old",)))
@@ -145,6 +158,12 @@ def test_a_finding_that_there_is_not_is_an_error_that_names_those_that_there_are
     with pytest.raises(CliError, match="finds no 'no-versioning/modles'") as caught:
         apply(audit(VERSIONS, IDLE), ["no-versioning/modles"], Bucket(), yes=True)
     assert caught.value.hint == "There are no-versioning/models."
+
+
+def test_an_id_that_begins_with_no_kind_of_finding_is_a_slip_and_not_a_thing_that_is_mended() -> None:
+    with pytest.raises(CliError, match="'no-version/models'") as caught:
+        apply(audit(VERSIONS), ["no-version/models"], Bucket(), yes=True, looked_at=("models",))
+    assert "no-versioning" in caught.value.hint
 
 
 def test_what_was_mended_meanwhile_is_no_error_and_the_rest_is_carried_out(capsys: pytest.CaptureFixture[str]) -> None:

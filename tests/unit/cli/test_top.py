@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from trimtab.cli.top_columns import COLUMNS, count, fitting, percent, short, size
+from trimtab.cli.top_columns import COLUMNS, count, fitting, percent, short, size, usd, usd_per_hour
 from trimtab.cli.top_frame import KEYS, LEAST_HEIGHT, LEAST_WIDTH, Line, frame
 from trimtab.cli.top_live import keys_of
 from trimtab.cli.top_view import View
@@ -429,3 +429,14 @@ def test_what_is_out_of_range_is_a_usage_error(trimtab, arguments) -> None:
     result = trimtab("top", "--once", *arguments)
     assert result.exit_code == 2
     assert arguments[0] in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("usd_an_hour", "text"), [(0.115, "0.115"), (0.0421, "0.042"), (1.408, "1.41"), (0.0, "0"), (0.0004, "0.0004")]
+)
+def test_a_price_by_the_hour_is_no_cent_too_dear(usd_an_hour: float, text: str) -> None:
+    assert usd_per_hour(usd_an_hour) == text
+
+
+def test_a_thousand_requests_have_their_digits() -> None:
+    assert [usd(value) for value in (0.0168, 0.24, 3.5, 0.00004)] == ["0.0168", "0.240", "3.50", "4e-05"]

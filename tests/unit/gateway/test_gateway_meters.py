@@ -111,6 +111,19 @@ async def test_streams_have_a_first_chunk_and_may_break(bench, streaming):
     assert version.errors == {"ModelFailed": 1}
 
 
+async def test_sizes_of_requests_and_of_answers_are_summed_whole_or_streamed(bench, streaming):
+    await bench.route(await bench.worker(lambda got: got.answer(b"abc")))
+    for body in (b"", b"12345"):
+        await bench.ask(body=body).outcome()
+    worker = await bench.worker(lambda got: (got.head(), got.chunk(b"a"), got.chunk(b"bc"), got.end()))
+    await bench.route(worker)
+    call = bench.ask(kind=streaming, body=b"1234567")
+    await worker.until(lambda: call.done)
+    (report,) = bench.gateway.reports()
+    (version,) = report.versions
+    assert (version.latency.count, version.request_bytes, version.response_bytes) == (3, 12, 9)
+
+
 async def test_versions_are_told_apart_and_forgotten(bench):
     old, new = await bench.worker(lambda got: got.answer(b"")), await bench.worker(lambda got: got.answer(b""))
 

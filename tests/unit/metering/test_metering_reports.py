@@ -85,6 +85,8 @@ async def test_a_report_becomes_samples_under_awss_names(place: Place) -> None:
         queue_time=Tally(5, 500.0, 100.0, 100.0, {70_500: 5}),
         compute_time=Tally(5, 400.0, 80.0, 80.0, {70_490: 5}),
         batched={2: 4, 1: 1},
+        request_bytes=1000,
+        response_bytes=0,
     )
     report = VariantReport(
         endpoint="e",
@@ -117,6 +119,8 @@ async def test_a_report_becomes_samples_under_awss_names(place: Place) -> None:
     assert (place.value("QueueDepth", "max", **own), place.value("QueueTime", **own)) == (4, 500)
     assert place.value("ComputeTime", **own) == 400
     assert (place.value("BatchSize", "count", **own), place.value("BatchSize", **own)) == (3, 5)
+    assert [place.value("RequestBytes", which, **own) for which in ("sum", "max", "count")] == [1000, 200, 5]
+    assert [place.value("ResponseBytes", which, **own) for which in ("sum", "count")] == [0, 5]
     assert place.value("Throttles", **own) == 1
     assert place.value("Retries", **own) == 3
     assert place.value("ClientsGone", **own) == 2

@@ -16,6 +16,7 @@ from msgspec import Struct
 from trimtab.errors import Invalid
 from trimtab.sim.oracle import Asked, Lower, Terms, lower_bound, work_each
 from trimtab.sim.oracle_kernels import cheapest, forced, spread
+from trimtab.sim.oracle_windows import summed, window_of
 
 END_S = 40.0
 
@@ -207,3 +208,63 @@ def test_terms_that_make_no_sense_are_refused() -> None:
     for terms, within_s, kept in ((Terms(start_s=1.0, slots=0), 1.0, 0.9), (Terms(start_s=1.0), 0.0, 0.9), (Terms(start_s=1.0, least=3, most=2), 1.0, 0.9), (Terms(start_s=1.0), 1.0, 1.5)):  # fmt: skip
         with pytest.raises(Invalid):
             bound([1.0], [0.1], terms, within_s, kept)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    requests=requests_of,
+    drawn=lives_of,
+    least=st.integers(0, 2),
+    start_s=st.sampled_from((0.3, 2.0, 6.0)),
+    within_s=st.floats(0.1, 6.0),
+    cuts=st.lists(st.floats(1.0, END_S - 1.0), max_size=3, unique=True),
+    threshold_s=st.floats(0.0, 3.0),
+    most_steps=st.sampled_from((0.0, 1e5, 1e7)),
+)
+def test_windows_summed_are_no_more_than_what_any_policy_pays(requests, drawn, least, start_s, within_s, cuts, threshold_s, most_steps) -> None:  # fmt: skip
+    terms = Terms(start_s=start_s, least=least)
+    lives = [Life(-1.0, inf)] * least + [
+        Life(at_s, (0.0 if at_s < 0 else at_s + start_s) + long_s) for at_s, long_s in drawn
+    ]
+    kept = kept_by(lives, terms, requests, within_s)
+    edges = [0.0, *sorted(cuts), END_S]
+    windows = []
+    for begin_s, end_s in itertools.pairwise(edges):
+        inside = [one for one in requests if begin_s <= one[0] < end_s]
+        asked = [Asked(np.array([at for at, _ in inside]), np.array([takes for _, takes in inside]))]
+        windows.append(
+            window_of(
+                lambda asked=asked: asked,
+                terms,
+                within_s=within_s,
+                start_s=begin_s,
+                end_s=end_s,
+                threshold_s=threshold_s,
+                most_steps=most_steps,
+            )
+        )
+    assert summed(windows, kept) <= paid_s(lives, terms) + 1e-6
+
+
+def test_one_window_says_what_the_bound_says_up_to_the_prices_that_are_tried() -> None:
+    rng = np.random.default_rng(1)
+    at_s, service_s = np.sort(rng.uniform(0, 600, 2000)), rng.exponential(1.0, 2000)
+    terms = Terms(start_s=5.0)
+    asked = [Asked(at_s, service_s)]
+    whole = lower_bound(lambda: asked, terms, within_s=8.0, kept=0.999, start_s=0.0, end_s=600.0).replica_s
+    threshold_s = float(np.sort(service_s[service_s <= 8.0])[-2])
+    window = window_of(
+        lambda: asked, terms, within_s=8.0, start_s=0.0, end_s=600.0, threshold_s=threshold_s, most_steps=1.5e8
+    )
+    assert whole * 0.99 <= summed([window], 0.999) <= whole + 1e-6
+    assert isinf(summed([window], 1.0)) == bool((service_s > 8.0).any())
+
+
+def test_windows_of_several_kinds_are_not_summed() -> None:
+    asked = [Asked(np.array([1.0]), np.array([0.5]))]
+    made = [
+        window_of(lambda: asked, Terms(start_s=1.0), within_s=1.0, start_s=0.0, end_s=9.0, threshold_s=threshold_s)
+        for threshold_s in (1.0, 2.0)
+    ]
+    with pytest.raises(ValueError, match="one threshold"):
+        summed(made, 0.9)

@@ -67,8 +67,8 @@ def test_requests_out_of_order_are_sorted_with_what_they_took_and_that_is_told(t
     assert found.at_s.tolist() == [1, 1, 3]
     assert found.took_s.tolist() == [10, 11, 30]
     assert found.notes == (
-        "trace.csv: the time goes back 1 times; the rows were sorted.",
-        "trace.csv: 1 requests come at the same time as the one before; all of them count.",
+        "trace.csv: rows are out of order (1 where the time goes back); they were sorted.",
+        "trace.csv: requests at the same time as the one before: 1; all of them count.",
     )
 
 
@@ -77,8 +77,8 @@ def test_gaps_repeated_and_disordered_steps_are_mended_and_told(tmp_path):
     found = trace(tmp_path, text)
     assert (found.series[0].per_s * 60).tolist() == pytest.approx([1, 2, 3, 0, 0, 6])
     assert found.notes == (
-        "trace.csv: the time goes back 2 times; the rows were sorted.",
-        "trace.csv: 1 steps are told twice; the later row counts.",
+        "trace.csv: rows are out of order (2 where the time goes back); they were sorted.",
+        "trace.csv: steps that are told twice: 1; the later row counts.",
         "trace.csv: 2 of 6 steps have no number: counted as no requests.",
     )
     assert (trace(tmp_path, text, hold=True).series[0].per_s * 60).tolist() == pytest.approx([1, 2, 3, 3, 3, 6])

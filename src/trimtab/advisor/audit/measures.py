@@ -12,6 +12,7 @@ from msgspec import Struct
 
 INVOCATION_NAMESPACE: Final = "AWS/SageMaker"
 MACHINE_NAMESPACE: Final = "/aws/sagemaker/Endpoints"
+OWN_NAMESPACE: Final = "trimtab/Endpoints"  # what trimtab publishes beside; AWS has nothing there
 FINE_S: Final = 300
 COARSE_S: Final = 3600
 
@@ -59,3 +60,7 @@ SOURCES: Final[dict[Measure, Source]] = {
     Measure.CPU_SAMPLES: Source(_MACHINE, "CPUUtilization", "SampleCount"),
     Measure.MEMORY: Source(_MACHINE, "MemoryUtilization", "Maximum"),
 }
+
+REQUEST_COUNT: Final = Source(OWN_NAMESPACE, "RequestBytes", "SampleCount")
+REQUEST_BYTES: Final = Source(OWN_NAMESPACE, "RequestBytes", "Sum")
+RESPONSE_BYTES: Final = Source(OWN_NAMESPACE, "ResponseBytes", "Sum")

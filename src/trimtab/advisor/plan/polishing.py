@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Final
+
 from msgspec.structs import replace
 
 from trimtab.advisor.plan.ladders import Place, Search
 from trimtab.advisor.plan.limits import Limits, least_replicas
-from trimtab.advisor.plan.signals import HEADROOM, STABLE, Signal, changed, settings_of, signal_of
+from trimtab.advisor.plan.signals import HEADROOM, PATIENCE, STABLE, Signal, changed, settings_of, signal_of
 from trimtab.advisor.plan.trials import Trial
 from trimtab.resources.scaling import ScalingPolicy
 from trimtab.sim.world import Serving
 
+_PATIENT: Final = 0.3  # of the SLO's time, at first;
+_MORE_PATIENT: Final = 1.25  # times that from then on
+
 
 def polish(best: Trial, place: Place, limits: Limits) -> Search:
-    """One thing at a time: a replica fewer at the least, a shorter memory, no headroom, a higher target; kept where it
-    saves."""
+    """One thing at a time: a replica fewer at the least, a shorter memory, no headroom, callers that wait, a higher
+    target; kept where it saves."""
     current = best
-    for change in (_fewer, _quicker, _leaner, _busier):
+    for change in (_fewer, _quicker, _leaner, _patient(place), _busier):
         while True:
             serving = change(current.serving, limits)
             if serving is None or serving == current.serving:
@@ -52,6 +58,24 @@ def _leaner(serving: Serving, limits: Limits) -> Serving | None:
     if tracking is None or _signal(serving) is not Signal.EVENT or HEADROOM in settings_of(tracking):
         return None
     return _with_first(serving, changed(serving.policies[0], settings={HEADROOM: "0"}))
+
+
+def _patient(place: Place) -> Callable[[Serving, Limits], Serving | None]:
+    """With events: replicas follow what waits, and callers wait for a growing part of the time that the SLO leaves."""
+    within_s = min((workload.slo.within_s for workload in place.workloads if workload.slo is not None), default=0.0)
+
+    def change(serving: Serving, _limits: Limits) -> Serving | None:
+        tracking = serving.policies[0].tracking if serving.policies else None
+        if tracking is None or _signal(serving) is not Signal.EVENT:
+            return None
+        told = settings_of(tracking).get(PATIENCE)
+        wait_s = float(told) * _MORE_PATIENT if told else within_s * _PATIENT
+        if not 0 < wait_s < within_s:
+            return None
+        settings = {HEADROOM: "0", PATIENCE: f"{wait_s:g}"}
+        return _with_first(serving, changed(serving.policies[0], settings=settings))
+
+    return change
 
 
 def _busier(serving: Serving, limits: Limits) -> Serving | None:

@@ -15,6 +15,7 @@ from trimtab.resources.scaling import SIGNAL_EVENT, SIGNAL_NAMESPACE, ScalingPol
 VARIANT: Final = "AllTraffic"
 STABLE: Final = "StableWindowSeconds"
 HEADROOM: Final = "HeadroomQuantile"
+PATIENCE: Final = "PatienceSeconds"
 NO_SETTINGS: Final[Mapping[str, str]] = {}
 BACKLOG: Final = "ApproximateBacklogSizePerInstance"
 _PREDEFINED: Final = {
@@ -97,7 +98,7 @@ def changed(
 def settings_of(tracking: TargetTracking) -> dict[str, str]:
     """What an EVENT policy is set to, beside its target: dimensions that are not the endpoint's and the variant's."""
     dimensions = tracking.stat.dimensions if tracking.stat is not None else ()
-    return {name: value for name, value in dimensions if name in (STABLE, HEADROOM)}
+    return {name: value for name, value in dimensions if name in (STABLE, HEADROOM, PATIENCE)}
 
 
 def _stat(endpoint: str, signal: Signal, settings: Mapping[str, str]) -> MetricStat:

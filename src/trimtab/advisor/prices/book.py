@@ -84,10 +84,11 @@ class Book:
 
     def notes(self, today: date) -> list[str]:
         """Of all that was asked for until now: prices that are derived or old, and what had none. One sentence each."""
-        said = []
+        items: dict[tuple[str, str], dict[str, None]] = {}
         for price in self._asked:
             if note := price.note(today):
-                said.append(f"{price.item} in {price.region or 'any region'}: {note}")
+                items.setdefault((price.region or "any region", note), {})[price.item] = None
+        said = [f"{', '.join(of)} in {region}: {note}" for (region, note), of in items.items()]
         return said + [f"{what}: no price is known, so it is left out" for what in self._missing]
 
     def is_own(self, instance_type: str) -> bool:

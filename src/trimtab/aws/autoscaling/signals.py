@@ -16,7 +16,12 @@ from trimtab.resources.scaling import SIGNAL_EVENT, VARIANT_COUNT, TargetTrackin
 
 NAMES: Final = (*SIGNALS, SIGNAL_EVENT)
 _FAMILY: Final = "ConcurrencyPerReplica"
-_SETTINGS: Final = ("StableWindowSeconds", "PanicWindowSeconds", "HeadroomQuantile")  # of SIGNAL_EVENT
+_SETTINGS: Final = (  # of SIGNAL_EVENT
+    "StableWindowSeconds",
+    "PanicWindowSeconds",
+    "HeadroomQuantile",
+    "PatienceSeconds",
+)
 
 
 def is_signal(metric: Mapping[str, Any]) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Sequence
+from difflib import get_close_matches
 
 import typer
 
 from trimtab.advisor.audit.applying.apply import Done, carry_out, look, undoing
 from trimtab.advisor.audit.applying.change import Caller, Change, Refused
+from trimtab.advisor.audit.findings import KINDS
 from trimtab.advisor.audit.words import as_python
 from trimtab.advisor.finding import Audit, Finding
 from trimtab.cli.auditing.page import amount
@@ -37,9 +39,12 @@ def named(audit: Audit, name: str, looked_at: Collection[str] = ()) -> Finding |
         if finding.id == name:
             return finding
     kind, _, rest = name.partition("/")
-    if any(rest == resource or rest.startswith(f"{resource}/") for resource in looked_at):
+    if kind in KINDS and any(rest == resource or rest.startswith(f"{resource}/") for resource in looked_at):
         emit(f"nothing to change: the audit does not find {name} (any more)")
         return None
+    if kind not in KINDS:
+        hint = f"Kinds of findings that sound like it: {', '.join(get_close_matches(kind, KINDS)) or 'none'}."
+        raise CliError(f"No audit finds {name!r}: an id begins with the kind of the finding.", hint)
     near = [one.id for one in audit.findings if one.kind == kind or (rest and rest in one.id)][:5]
     hint = f"There are {', '.join(near)}." if near else "`trimtab audit` lists what there is."
     raise CliError(f"The audit finds no {name!r}, and has looked at nothing of that name.", hint)

@@ -5,17 +5,18 @@ from __future__ import annotations
 from trimtab.advisor.audit.totals import Totals, ordered, totals
 from trimtab.advisor.finding import Audit, Finding
 from trimtab.advisor.html.money import usd
-from trimtab.cli.render import emit, say, table
+from trimtab.cli.render import columns_wide, emit, say, table
 
 _COLUMNS = ("$ A MONTH", "RISK", "SURE", "FINDING", "ID")
+_BEFORE = 29  # columns of the terminal that the first three take
+_TITLE = 36  # that a title should have at least
 
 
 def show(audit: Audit) -> None:
     """Print it. Findings and sums on stdout; what was not seen, and what is to be said of prices, on stderr."""
     together = totals(audit.findings)
     if audit.findings:
-        rows = [_row(one) for one in ordered(audit.findings)]
-        table(_COLUMNS, rows, right=_COLUMNS[:1])
+        _table([_row(one) for one in ordered(audit.findings)])
         emit("")
     for line in _sums(audit, together):
         emit(line)
@@ -31,6 +32,15 @@ def amount(one: Finding) -> str:
     if saves is None:
         return "?"
     return "-" if not saves else f"{'-' if saves > 0 else '+'}{usd(abs(saves))}"
+
+
+def _table(rows: list[tuple[str, ...]]) -> None:
+    """A line each; where a terminal is too narrow, the id on a line of its own, so that it can be copied whole."""
+    if max(len(row[-1]) for row in rows) + _BEFORE + _TITLE <= columns_wide():
+        table(_COLUMNS, rows, right=_COLUMNS[:1], whole=_COLUMNS[-1:])
+        return
+    columns = (*_COLUMNS[:3], "FINDING, AND ITS ID")
+    table(columns, [(*row[:3], f"{row[3]}\n{row[4]}") for row in rows], right=_COLUMNS[:1])
 
 
 def _row(one: Finding) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from msgspec import Struct
 from trimtab.clock import Clock
 from trimtab.control.costs import notes as names
 from trimtab.control.costs.ledger import CostStore, Ledger
+from trimtab.control.costs.only_models import ModelOf, nobody
 from trimtab.errors import Invalid
 from trimtab.logs import fields
 from trimtab.policies.costs.cells import DAY_S, HOUR_S, Cell, CellKey, by_day
@@ -47,8 +48,9 @@ class CostQuery(Struct, frozen=True, kw_only=True):
 class CostBook:
     """Answers queries; `tidy` now and then. The store is read on another thread."""
 
-    def __init__(self, ledger: Ledger, store: CostStore, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, store: CostStore, clock: Clock, model_of: ModelOf = nobody) -> None:
         self._ledger = ledger
+        self._model_of = model_of
         self._store = store
         self._clock = clock
 
@@ -67,6 +69,8 @@ class CostBook:
             for key, cell in cells.items()
             if (not wanted or key_of(key.endpoint) == wanted) and sees(key.endpoint)
         ]
+        if "model" in query.by:
+            found = [(self._named(key), cell) for key, cell in found]
         whole = Cell()
         for _, cell in found:
             whole.add(cell)
@@ -80,6 +84,10 @@ class CostBook:
             usd_per_hour=self._now(query.endpoint, sees),
             notes=tuple(self._ledger.prices.notes(cell.instance_type for _, cell in found)),
         )
+
+    def _named(self, key: CellKey) -> CellKey:
+        """With the model of replicas that have one; the ledger names those of several."""
+        return key if key.model else key._replace(model=self._model_of(key.version, key.variant))
 
     def _now(self, endpoint: str, sees: Callable[[str], bool]) -> float | None:
         wanted = key_of(endpoint)

@@ -15,8 +15,8 @@ from math import ceil
 from msgspec import Struct
 from msgspec.structs import replace
 
-from trimtab.policies.scaling import event_words
-from trimtab.policies.scaling.event_levels import ROUNDING, Levels, anew, judge
+from trimtab.policies.scaling import event_patient, event_words
+from trimtab.policies.scaling.event_levels import ROUNDING, Levels, anew, capped, judge
 from trimtab.policies.scaling.event_more import Asked, Holds, hold, more_of
 from trimtab.policies.scaling.headroom import NO_SPARE_S
 from trimtab.policies.scaling.inputs import Load, Tick
@@ -60,7 +60,7 @@ def observe(
     if seen.at.at_s - seen.last_step_s >= windows.step_s - ROUNDING:
         seen = close_step(seen, windows)
         levels = judge(levels, seen, windows, tracking.target_value, _most(target, given.capacity))
-    if isinstance(given, Load):
+    if isinstance(given, Load) and not _is_patient(windows, levels, given.capacity):
         holds = _hold(tracking, target, windows, seen, levels, holds, given)
     state = EventState(seen=seen, levels=levels, holds=holds)
     return state, _wish(tracking, target, windows, state, seen, given.capacity, policy)
@@ -111,12 +111,14 @@ def _wish(
     policy: str,
 ) -> Wish:
     levels, holds, may_scale_in = state.levels, state.holds, not tracking.disable_scale_in
+    if _is_patient(windows, levels, capacity):
+        return _patient_wish(tracking, target, windows, levels, seen, capacity, policy)
     more = holds.newest(seen.at.at_s, windows.panic_s)
     if more is not None and more.wanted > capacity:
         return _told(policy, more.wanted, (more.reason, more.arithmetic, more.inputs), may_scale_in)
     start_s = seen.told.start_s
-    is_empty = levels.stand <= 0 and not seen.told.now and seen.at.arrived == seen.steps[0].arrived
-    spare = levels.rise if start_s >= NO_SPARE_S and not (is_empty and target.min_capacity == 0) else 0.0
+    is_empty = _is_empty(levels, seen)
+    spare = _spare(target, levels, seen)
     wanted = ceil(levels.demand + spare - ROUNDING)
     if wanted > capacity > 0 and spare:
         return _told(policy, wanted, event_words.headroom(levels.demand, spare, start_s, wanted), may_scale_in)
@@ -127,6 +129,46 @@ def _wish(
         wanted = max(least, kept, target.min_capacity, 0 if is_empty else 1)
         if wanted < capacity:
             return _told(policy, wanted, event_words.less(levels.stand, spare, start_s, windows, wanted), may_scale_in)
+    return _content(policy, capacity, may_scale_in)
+
+
+def _is_empty(levels: Levels, seen: Seen) -> bool:
+    """Nothing came for the stable window, and nothing is in hand."""
+    return levels.stand <= 0 and not seen.told.now and seen.at.arrived == seen.steps[0].arrived
+
+
+def _spare(target: ScalableTarget, levels: Levels, seen: Seen) -> float:
+    is_asleep = target.min_capacity == 0 and _is_empty(levels, seen)
+    return levels.rise if seen.told.start_s >= NO_SPARE_S and not is_asleep else 0.0
+
+
+def _is_patient(windows: Windows, levels: Levels, capacity: int) -> bool:
+    """Whether replicas follow what waits: callers may wait, and what that is worth in work is known."""
+    return windows.patience_s > 0 and levels.work_s > 0 and capacity > 0
+
+
+def _patient_wish(
+    tracking: TargetTracking,
+    target: ScalableTarget,
+    windows: Windows,
+    levels: Levels,
+    seen: Seen,
+    capacity: int,
+    policy: str,
+) -> Wish:
+    """More for what waits too long, fewer when some are idle."""
+    may_scale_in, load = not tracking.disable_scale_in, seen.told
+    found = event_patient.need(load, levels.work_s, levels.together, windows.patience_s)
+    queue = min(found.queue, capped(load.now / tracking.target_value, _most(target, capacity)))
+    if queue > capacity:
+        said = event_patient.more_words(load, levels.work_s, windows.patience_s, queue)
+        return _told(policy, queue, said, may_scale_in)
+    is_empty, spare = _is_empty(levels, seen), _spare(target, levels, seen)
+    kept = max(found.busy, ceil(levels.stand - ROUNDING) if windows.panic_s else 0)
+    wanted = max(ceil(kept + spare - ROUNDING), queue, target.min_capacity, 0 if is_empty else 1)
+    if wanted < capacity:
+        said = event_patient.less_words(found, kept, spare, windows.panic_s, wanted)
+        return _told(policy, wanted, said, may_scale_in)
     return _content(policy, capacity, may_scale_in)
 
 

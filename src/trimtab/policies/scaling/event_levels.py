@@ -8,6 +8,7 @@ from typing import ClassVar, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from trimtab.policies.scaling.event_patient import need
 from trimtab.policies.scaling.headroom import POINT_S, remember, usual_rise
 from trimtab.policies.scaling.inputs import Load
 from trimtab.policies.scaling.queueing import replicas_for
@@ -53,8 +54,9 @@ def judge(levels: Levels, seen: Seen, windows: Windows, aim: float, most: int) -
         work_s, stay_s = (now.work_s - oldest.work_s) / ended, (now.held_s - oldest.held_s) / ended
     together = max(levels.together, _together(seen.told))
     demand, stand = _demand(seen, windows, aim, work_s, together, most)
-    steps = len(seen.steps) - 1  # of the stable window: fewer than it could have where time is told once a second only
-    stands = (*levels.stands, stand)[-max(1, steps) :]
+    if windows.patience_s and work_s > 0:
+        stand = float(need(seen.told, work_s, together, windows.patience_s).busy)
+    stands = (*levels.stands, stand)[-_remembered(seen, windows) :]
     history, point_s, rise, rise_s = levels.history, levels.point_s, levels.rise, levels.rise_s
     if now.at_s - point_s >= POINT_S - ROUNDING:
         history, point_s = remember(history, demand), now.at_s
@@ -73,6 +75,16 @@ def judge(levels: Levels, seen: Seen, windows: Windows, aim: float, most: int) -
         rise=rise,
         rise_s=rise_s,
     )
+
+
+def _remembered(seen: Seen, windows: Windows) -> int:
+    """So many steps' stands count: the stable window's, of which there are fewer than could be where time is told once
+    a second only. Where callers may wait, the panic window's."""
+    marks = seen.steps
+    if windows.patience_s:
+        begin_s = seen.at.at_s - windows.panic_s
+        return max(1, sum(mark.at_s > begin_s + ROUNDING for mark in marks))
+    return max(1, len(marks) - 1)
 
 
 def _demand(seen: Seen, windows: Windows, aim: float, work_s: float, together: int, most: int) -> tuple[float, float]:

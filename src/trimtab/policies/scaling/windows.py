@@ -17,6 +17,7 @@ from trimtab.resources.scaling import TargetTracking
 STABLE_S: Final = 60.0  # Knative's default; so is a tenth of it for the panic window
 LEAST_STABLE_S: Final = 1.0
 MOST_STABLE_S: Final = 3600.0
+MOST_PATIENCE_S: Final = 86_400.0
 LEAST_PANIC_S: Final = 0.5
 FINE_S: Final = 1.0  # so much is kept finely
 TOLD_WITHIN_S: Final = 0.02  # a gateway that has said nothing for a while tells a change at once, or after so long
@@ -30,22 +31,24 @@ _SLACK_S: Final = 1.0  # counters of several gateways are not read at the same m
 class Windows(Struct, frozen=True):
     """Lengths of the windows of a policy. Steps are a sixth of the panic window (1 s by default), and 360 at most.
 
-    `headroom`: spare replicas are kept for this part of the rises of the last hour; 0: none.
+    `headroom`: spare replicas are kept for this part of the rises of the last hour; 0: none. `patience_s`: callers
+    may wait for so long (see event_patient); 0: they may not, and the panic window is 0.5 s at least.
     """
 
     stable_s: float
     panic_s: float
     headroom: float = QUANTILE
+    patience_s: float = 0.0
 
     @property
     def step_s(self) -> float:
         """How finely the stable window is kept."""
-        return max(self.panic_s / _STEPS_A_PANIC, self.stable_s / _MOST_STEPS)
+        return max(max(self.panic_s, LEAST_PANIC_S) / _STEPS_A_PANIC, self.stable_s / _MOST_STEPS)
 
 
 def windows_of(tracking: TargetTracking) -> Windows:
-    """As the metric's dimensions StableWindowSeconds, PanicWindowSeconds and HeadroomQuantile say. ValueError names
-    what is wrong."""
+    """As the metric's dimensions StableWindowSeconds, PanicWindowSeconds, HeadroomQuantile and PatienceSeconds say.
+    ValueError names what is wrong."""
     return _windows(tracking.stat.dimensions if tracking.stat is not None else ())
 
 
@@ -54,11 +57,14 @@ def _windows(dimensions: tuple[tuple[str, str], ...]) -> Windows:
     given = dict(dimensions)
     seconds = "a number of seconds"
     stable_s = _number(given, "StableWindowSeconds", STABLE_S, LEAST_STABLE_S, MOST_STABLE_S, seconds)
+    patience_s = _number(given, "PatienceSeconds", 0.0, 0.0, MOST_PATIENCE_S, seconds)
     panic_s = max(stable_s / 10, LEAST_PANIC_S)
+    least_panic_s = 0.0 if patience_s else LEAST_PANIC_S
     return Windows(
         stable_s,
-        _number(given, "PanicWindowSeconds", panic_s, LEAST_PANIC_S, stable_s, seconds),
+        _number(given, "PanicWindowSeconds", panic_s, least_panic_s, stable_s, seconds),
         _number(given, "HeadroomQuantile", QUANTILE, 0.0, 1.0, "a number"),
+        patience_s,
     )
 
 

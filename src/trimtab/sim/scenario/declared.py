@@ -101,6 +101,7 @@ class EventIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stable: Seconds | None = None
     panic: Seconds | None = None
     headroom: float | None = None  # quantile of the rises to be ready for: 0 to 1
+    patience: float | None = None  # seconds that callers may wait for a replica
 
 
 class TrackingIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -98,6 +98,7 @@ def _event(document: Document, path: Path_, declared: EventIn, endpoint: str) ->
         "StableWindowSeconds": declared.stable,
         "PanicWindowSeconds": declared.panic,
         "HeadroomQuantile": declared.headroom,
+        "PatienceSeconds": declared.patience,
     }
     settings = {name: f"{value:g}" for name, value in given.items() if value is not None}
     dimensions = tuple(sorted({ENDPOINT: endpoint, VARIANT: VARIANT_NAME, **settings}.items()))

@@ -134,12 +134,12 @@ def _requests(table: Table, layout: Layout, name: str) -> RequestTrace:
         raise Invalid(f"{name}, line {line}: {layout.duration} is negative.")
     notes = []
     if back := int((np.diff(at_s) < 0).sum()):
-        notes.append(f"{name}: the time goes back {back:,} times; the rows were sorted.")
+        notes.append(f"{name}: rows are out of order ({back:,} where the time goes back); they were sorted.")
         order = np.argsort(at_s, kind="stable")
         at_s = at_s[order]
         took_s = took_s[order] if took_s is not None else None
     if same := int((np.diff(at_s) == 0).sum()):
-        notes.append(f"{name}: {same:,} requests come at the same time as the one before; all of them count.")
+        notes.append(f"{name}: requests at the same time as the one before: {same:,}; all of them count.")
     if len(at_s) == 1:
         notes.append(f"{name}: it has one request.")
     return RequestTrace(name=name, at_s=at_s, took_s=took_s, is_dated=table.is_dated, notes=tuple(notes))

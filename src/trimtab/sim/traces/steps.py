@@ -48,7 +48,7 @@ def series_of(
     times = rows[layout.time] * _COUNTED.get(layout.time, 1.0)
     values = {name: column for name, column in rows.items() if name != layout.time}
     if back := int((np.diff(times) < 0).sum()):
-        notes.append(f"{name}: the time goes back {back:,} times; the rows were sorted.")
+        notes.append(f"{name}: rows are out of order ({back:,} where the time goes back); they were sorted.")
     order = np.argsort(times, kind="stable")
     times = times[order]
     step_s = step_s or _step_of(times, layout, name)
@@ -64,7 +64,7 @@ def series_of(
         )
     last = np.append(np.diff(places) > 0, True)  # of rows for one step the last one stays
     if twice := int((~last).sum()):
-        notes.append(f"{name}: {twice:,} steps are told twice; the later row counts.")
+        notes.append(f"{name}: steps that are told twice: {twice:,}; the later row counts.")
     places, order = places[last], order[last]
     counts = values[layout.count][order]
     unknown = np.isnan(counts)

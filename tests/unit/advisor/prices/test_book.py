@@ -82,6 +82,8 @@ def test_notes_tell_of_what_was_asked_for_and_is_derived_or_old_and_of_nothing_e
     derived, old = prices.notes(date(2026, 8, 1))
     assert derived.startswith("ml.c6i.large in us-east-1: derived: EC2")
     assert old.startswith("ml.g4dn.xlarge in us-east-1: as of 2025-01-26, 552 days ago")
+    prices.instance("ml.g4dn.4xlarge")
+    assert prices.notes(date(2026, 8, 1))[1].startswith("ml.g4dn.xlarge, ml.g4dn.4xlarge in us-east-1: as of")
     assert prices.fresh().notes(date(2026, 8, 1)) == []
 
 

@@ -30,6 +30,7 @@ from trimtab.advisor.audit.findings import (
     training_spot,
     unversioned_artifacts,
 )
+from trimtab.advisor.audit.resilience import KIND as TOO_FEW
 from trimtab.advisor.finding import Finding
 from trimtab.advisor.prices.book import Book
 
@@ -56,3 +57,26 @@ CHECKS: Final[tuple[Check, ...]] = (
     image_tags.find,
 )
 """All of them, in the order in which a reader should meet them."""
+
+KINDS: Final = frozenset({
+    idle.KIND,
+    no_scaling.KIND,
+    cooldown.KIND,
+    slow_metric.KIND,
+    gpu_use.UNDERUSED,
+    gpu_use.QUEUEING,
+    shared.KIND,
+    slow_calls.KIND,
+    sporadic.KIND,
+    schedule.KIND,
+    TOO_FEW,
+    training_spot.KIND,
+    training_checkpoints.KIND,
+    checkpoints_kept.KIND,
+    unversioned_artifacts.KIND,
+    flat_artifacts.KIND,
+    images_untagged.KIND,
+    images_unscanned.KIND,
+    image_tags.KIND,
+})  # fmt: skip
+"""What they find, as the first part of a finding's id."""

@@ -153,7 +153,7 @@ def _queueing(
         id=finding_id(QUEUEING, endpoint, variant),
         kind=QUEUEING,
         resource=endpoint.arn,
-        title=f"{endpoint.name}: its GPUs are over 80 % used in {crowded:.0%} of the hours, so requests queue",
+        title=f"{endpoint.name}: its GPUs are over 80 % used in {crowded * 100:.0f} % of the hours, so requests queue",
         evidence=evidence,
         saves_micro_usd_per_month=None if one_more.micro_usd is None else -one_more.micro_usd,
         price_note=one_more.note,

@@ -88,7 +88,7 @@ def _cheaper(
         id=finding_id(KIND, endpoint, variant),
         kind=KIND,
         resource=endpoint.arn,
-        title=f"{endpoint.name}: asked in {active:.0%} of the time, paid for in all of it",
+        title=f"{endpoint.name}: asked in {active * 100:.0f} % of the time, paid for in all of it",
         evidence={
             "requests_per_day": round(per_day(requests), 1),
             "time_with_requests_percent": round(active * 100, 1),

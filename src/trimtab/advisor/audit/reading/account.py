@@ -9,7 +9,6 @@ from msgspec.structs import replace
 
 from trimtab.advisor.audit.account import Account, Endpoint, Scaling, Variant
 from trimtab.advisor.audit.measures import Measure
-from trimtab.advisor.audit.reading import payloads
 from trimtab.advisor.audit.reading.buckets import read_buckets, used
 from trimtab.advisor.audit.reading.hosting import read_endpoints
 from trimtab.advisor.audit.reading.identity import account_number
@@ -17,6 +16,7 @@ from trimtab.advisor.audit.reading.images import read_repositories
 from trimtab.advisor.audit.reading.jobs import read_training, read_transforms
 from trimtab.advisor.audit.reading.login import Login
 from trimtab.advisor.audit.reading.metrics import MINUTE_S, Key, read_metrics, read_minutes
+from trimtab.advisor.audit.reading.payloads import with_payloads
 from trimtab.advisor.audit.reading.reader import Reader
 from trimtab.advisor.audit.reading.scaling import read_scaling
 from trimtab.advisor.audit.reading.tags import with_tags
@@ -72,9 +72,7 @@ def _endpoints(reader: Reader, days: int, now_s: float, progress: Progress) -> t
     known = _changed(bare, lambda key, variant: _with(variant, key, scaling, metrics.get(key)))
     minutes = read_minutes(reader, _by_the_minute(known), days=days, now_s=now_s)
     known = _changed(known, lambda key, variant: replace(variant, minutes=minutes.get(key)))
-    sized = tuple(reader.each(lambda endpoint: payloads.with_payload(reader, endpoint), known))
-    payloads.note_unknown(reader, sized)
-    return sized
+    return with_payloads(reader, known, days=days, now_s=now_s)
 
 
 def _changed(endpoints: Sequence[Endpoint], change: Callable[[Key, Variant], Variant]) -> tuple[Endpoint, ...]:

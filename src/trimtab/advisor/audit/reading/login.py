@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import botocore.session
 from botocore.config import Config
@@ -76,10 +77,14 @@ class Login:
                 self._check_region(service)
             return self._clients[service]
 
+    def is_of_aws(self, service: str) -> bool:
+        """Whether AWS itself answers, as far as the endpoint's name tells."""
+        return is_aws(self.client(service).meta.endpoint_url)
+
     def _check_region(self, service: str) -> None:
         """A region that AWS does not list is a slip of the pen, unless the endpoint is somebody's own."""
         url = self._clients[service].meta.endpoint_url
-        if ".amazonaws." not in url:
+        if not is_aws(url):
             return
         partition = self._clients[service].meta.partition
         known = self._session.get_available_regions("sagemaker", partition)
@@ -90,3 +95,9 @@ class Login:
 def _seconds(value: Any) -> float:
     """Of a time in whichever way a protocol has it."""
     return float(value) if isinstance(value, int | float) else float(parse_timestamp(value).timestamp())
+
+
+def is_aws(url: str) -> bool:
+    """Whether an endpoint's URL is AWS's own: `monitoring.us-east-1.amazonaws.com`, `.amazonaws.com.cn`, `.api.aws`."""
+    host = f"{urlsplit(url).hostname or ''}."
+    return ".amazonaws." in host or host.endswith(".api.aws.")

@@ -15,7 +15,15 @@ import numpy as np
 from msgspec import Struct
 
 from trimtab.advisor.audit.account import Endpoint, Variant
-from trimtab.advisor.audit.measures import COARSE_S, SOURCES, Measure, Source
+from trimtab.advisor.audit.measures import (
+    COARSE_S,
+    REQUEST_BYTES,
+    REQUEST_COUNT,
+    RESPONSE_BYTES,
+    SOURCES,
+    Measure,
+    Source,
+)
 from trimtab.advisor.audit.reading.reader import Reader
 from trimtab.advisor.audit.series import DAY_S, Series
 from trimtab.advisor.prices.shapes import shape_of
@@ -64,6 +72,17 @@ def read_minutes(reader: Reader, keys: Sequence[Key], *, days: int, now_s: float
     asked = [_Asked(key, "minutes", _MINUTE_SOURCE) for key in keys]
     read = _read(reader, asked, days=min(days, MINUTE_DAYS), now_s=now_s)
     return {entry.key: series for entry, series in read if series is not None}
+
+
+def read_sizes(reader: Reader, keys: Iterable[Key], *, days: int, now_s: float) -> dict[Key, tuple[float, float]]:
+    """Requests, and bytes of these and their answers together, where a trimtab has counted them."""
+    sources = (REQUEST_COUNT, REQUEST_BYTES, RESPONSE_BYTES)
+    asked = [_Asked(key, source.metric, source) for key in keys for source in sources]
+    found: defaultdict[Key, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for entry, series in _read(reader, asked, days=days, now_s=now_s):
+        if series is not None:
+            found[entry.key][entry.source is not REQUEST_COUNT] += series.total
+    return {key: (requests, size_bytes) for key, (requests, size_bytes) in found.items() if requests}
 
 
 def _applies(measure: Measure, endpoint: Endpoint, variant: Variant) -> bool:

@@ -13,7 +13,17 @@ from botocore.parsers import ResponseParserError
 from trimtab.advisor.audit.reading.login import CONCURRENCY, Login
 from trimtab.advisor.finding import Unseen
 
-_THROTTLED: Final = frozenset({"Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded"})
+_THROTTLED: Final = frozenset(
+    {
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "TooManyRequestsException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "SlowDown",  # S3
+    }
+)
 _FAILURES: Final = (ClientError, BotoCoreError, ResponseParserError)
 _UNSUPPORTED: Final = frozenset(
     {"UnknownOperationException", "UnsupportedOperationException", "NotSupported", "NotImplemented", "InvalidAction"}
@@ -48,6 +58,11 @@ class Reader:
     def region(self) -> str:
         """Where is read."""
         return self._login.region
+
+    @property
+    def is_aws(self) -> bool:
+        """Whether AWS itself answers: what only trimtab has need not be asked for there."""
+        return self._login.is_of_aws("cloudwatch")
 
     @property
     def unseen(self) -> tuple[Unseen, ...]:
