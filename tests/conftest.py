@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from botocore.loaders import JSONFileLoader
 from hypothesis import settings
 
 from trimtab.testing.hung import (  # noqa: F401 hooks
@@ -19,19 +18,6 @@ from trimtab.testing.postgresql import PostgresServer, postgres_server, programs
 settings.register_profile("trimtab", parent=settings(), deadline=None)
 settings.load_profile("trimtab")
 
-
-_parse = JSONFileLoader.load_file
-_parsed: dict[str, object] = {}
-
-
-def _parse_once(self: JSONFileLoader, file_path: str) -> object:
-    """Each session of botocore parses megabytes of JSON for each service: in hundreds of tests, always the same."""
-    if (found := _parsed.get(file_path)) is None:
-        found = _parsed[file_path] = _parse(self, file_path)
-    return found
-
-
-JSONFileLoader.load_file = _parse_once
 
 HERE = Path(__file__).parent
 LONGEST_FIRST = ("acceptance", "integration")
