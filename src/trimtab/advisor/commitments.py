@@ -185,4 +185,6 @@ def _walks(blocks: Floats, block_h: int, ahead: int, rng: np.random.Generator) -
 def _note(history_h: int, term_h: int) -> str:
     if term_h <= 4 * history_h:
         return ""
-    return f"{history_h / _DAY_H:.0f} days say little of {term_h / _DAY_H:.0f}: commit in parts, a share each month."
+    days = round(history_h / _DAY_H)
+    known = "1 day says" if days == 1 else f"{days} days say"
+    return f"{known} little of {term_h / _DAY_H:.0f}: commit in parts, a share each month."

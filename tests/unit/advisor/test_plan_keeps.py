@@ -236,6 +236,18 @@ def test_spot_queue_timeout_and_drain_stay_whatever_is_searched() -> None:
     assert lines(found.settings) == ["fraud: keeps drain (5 s), queue (50), timeout (30 s), spot (yes)"]
 
 
+def test_an_environments_start_and_one_tracking_policy_are_no_settings_to_speak_of() -> None:
+    before = set_so(policies=(tracked("fraud", Signal.TEN, 0.5),), start_s=200.0)
+    found = planned(a_scenario(a_workload(counts=(3,) * 24), before=(before,)), only(Mode.SERVERLESS))
+    assert found.settings == ()
+    steps = set_so(policies=(STEPS,), alarms=(BUSY,))
+    found = planned(a_scenario(a_workload(counts=(3,) * 24), before=(steps,)), only(Mode.SERVERLESS))
+    assert [(one.name, one.now) for one in found.settings] == [
+        ("scaling policies", "steps"),
+        ("alarms of step policies", "1"),
+    ]
+
+
 def test_what_a_mode_does_not_have_is_said() -> None:
     before = set_so(is_spot=True, queue=50, schedule=(NIGHT,))
     found = planned(a_scenario(a_workload(counts=(3,) * 24), before=(before,)), only(Mode.SERVERLESS, where=Where.AWS))

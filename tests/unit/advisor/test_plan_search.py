@@ -236,3 +236,18 @@ def test_processes_beside_this_one_find_the_same(monkeypatch) -> None:
     here = planned(scenario)
     monkeypatch.setattr(trials, "_ALONE_S", 0.0)
     assert document(plan(scenario, Prices(), simulate, ONLY_REAL_TIME, workers=2)) == document(here)
+
+
+def test_types_that_are_too_slow_for_an_slo_are_not_simulated_unless_all_are() -> None:
+    seen = []
+
+    def recorded(scenario, architecture):
+        seen.extend(architecture.endpoints)
+        return simulate(scenario, architecture)
+
+    for within_s, types in ((0.5, {"ml.large"}), (0.1, {"ml.small", "ml.large"})):  # 1 s and 0.25 s are needed
+        seen.clear()
+        scenario = a_scenario(a_workload(slo=Slo(within_s=within_s)), before=(an_endpoint(),))
+        found = plan(scenario, Prices(), recorded, ONLY_REAL_TIME, workers=1)
+        assert {one.instance_type for one in seen} == types
+        assert bool(found.misses) == (within_s < 0.25)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pprint
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -31,7 +30,7 @@ def program(architecture: Architecture, scenario: str, where: Where, *, file: st
         workloads=len(workloads),
         on=json.dumps(where),
         models=json.dumps({name: name for name in workloads}, indent=4),
-        plan=pprint.pformat([_endpoint(one, where) for one in architecture.endpoints], width=110, sort_dicts=False),
+        plan=_python([_endpoint(one, where) for one in architecture.endpoints]),
         variant=json.dumps(VARIANT),
     )
 
@@ -46,6 +45,19 @@ def _template() -> Template:
 def _plain(text: str) -> str:
     """What may stand in a docstring."""
     return "".join(char for char in text if char.isprintable() and char not in "\\\"'")
+
+
+def _python(value: Any, indent: str = "") -> str:
+    """A value as Python's source, a member a line."""
+    if not value or not isinstance(value, dict | list):
+        return json.dumps(value) if isinstance(value, str) else repr(value)
+    inner = indent + "    "
+    if isinstance(value, dict):
+        members = [f"{json.dumps(name)}: {_python(one, inner)}" for name, one in value.items()]
+    else:
+        members = [_python(one, inner) for one in value]
+    first, last = "{}" if isinstance(value, dict) else "[]"
+    return "\n".join([first, *(f"{inner}{member}," for member in members), f"{indent}{last}"])
 
 
 def _endpoint(serving: Serving, where: Where) -> dict[str, Any]:

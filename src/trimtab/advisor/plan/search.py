@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+import numpy as np
 from msgspec import Struct
 
 from trimtab.advisor.plan.bounds import floor_of
@@ -18,6 +19,8 @@ from trimtab.advisor.plan.trials import Trial, Trials
 from trimtab.sim.world import Mode, Serving
 
 _ANY_COST: Final = 2**63
+_DRAWN: Final = 0.005  # parts of a distribution that are drawn evenly: no type is left out by their rounding
+_DRAWS: Final = (np.arange(1000) + 0.5) / 1000
 _AT_ONCE: Final = 2  # ways of one place: whatever the machine, so that a plan is the same on each
 
 
@@ -86,7 +89,9 @@ class Searcher:
                     else:
                         rung = way.rungs[0]
                         found.append((_is_event(rung), guessed, bool(rung.policies), way.name, way))
-        return [way for *_, way in sorted(found, key=lambda one: one[:4])]
+        ordered = [way for *_, way in sorted(found, key=lambda one: one[:4])]
+        # What takes too long even where nobody waits is of use only where nothing else is: then the nearest is wanted.
+        return [way for way in ordered if may_keep(place, way.rungs[0].instance_type)] or ordered
 
     def guess(self, way: Way, place: Place) -> float | None:
         """What its likely rung costs, about; None: not known."""
@@ -206,6 +211,16 @@ class Searcher:
         guessed = cost_of(serving, one.place.demands, works, self.trials.pricing)
         slack = 1.0 if _is_event(serving) else SLACK  # a guess knows nothing of the headroom that these keep
         return guessed is not None and slack * guessed < one.limit
+
+
+def may_keep(place: Place, instance_type: str) -> bool:
+    """Whether requests are quick enough on such instances for the SLOs, if they never waited."""
+    works = place.works(instance_type) or {}
+    slos = [(workload.slo, works.get(workload.name)) for workload in place.workloads]
+    return all(
+        slo is None or work is None or float((work.service_s(_DRAWS) <= slo.within_s).mean()) >= slo.kept - _DRAWN
+        for slo, work in slos
+    )
 
 
 def _is_event(serving: Serving) -> bool:

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from trimtab.advisor.plan.keeping import FIELDS, Origin, is_usual
 from trimtab.advisor.plan.signals import signal_of
-from trimtab.sim.world import Architecture, Serving
+from trimtab.sim.world import Architecture, Mode, Serving
 
 _SHOWN: Final = (  # in the table of endpoints, on both sides
     "instance_type", "min_replicas", "max_replicas", "initial_replicas", "max_concurrency", "memory_mb", "models_bytes",
@@ -46,8 +46,10 @@ def _is_told(now: Serving, then: Serving, field: str) -> bool:
         return False
     if field == "pinned":
         return not set(now.pinned).isdisjoint(then.workloads)
-    if field == "start_s" and now.start_s == then.start_s:
-        return False  # measured rather than chosen
+    if field == "start_s":  # measured rather than chosen; an environment's is another thing than an instance's
+        return now.start_s != then.start_s and (now.mode is Mode.SERVERLESS) is (then.mode is Mode.SERVERLESS)
+    if field == "policies" and len(now.policies) == 1 and now.policies[0].tracking is not None:
+        return False  # the table of endpoints has it
     return now.mode in FIELDS[field].modes
 
 

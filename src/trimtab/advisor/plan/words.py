@@ -48,7 +48,8 @@ def how(endpoint: Serving) -> str:
     pins = f", {len(endpoint.pinned)} pinned" if endpoint.pinned else ""
     target = ""
     if endpoint.policies and (tracking := endpoint.policies[0].tracking) is not None:
-        target = f" at {tracking.target_value:.3g}"
+        value = tracking.target_value
+        target = f" at {value:,.0f}" if value >= 100 else f" at {value:.3g}"
     by = f"{signal_of(endpoint.policies)}{target}" if endpoint.policies or not endpoint.schedule else "by schedule"
     if endpoint.policies and endpoint.schedule:
         by += ", by schedule"
