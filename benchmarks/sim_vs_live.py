@@ -8,9 +8,9 @@ is simulated, once for each seed (what a request takes is drawn; so is when it c
 
   step      the fraud model behind a look-up of 100 ms; 4/s, then 24/s, then 4/s; 1 to 4 replicas by the event policy
   diurnal   the same; one wave from 2/s to 24/s
-  models    eight models of which about four fit into memory, a load takes 0.3 s; Zipf, 6/s: evictions
+  models    eight models of which four fit into memory, a load takes 0.3 s; Zipf, 6/s: evictions
   backlog   asynchronous, 0 to 4 replicas by the event policy; 25/s of 100 ms for a sixth of the time, then nothing
-  ocr       the document pipeline's model (examples/documents) and its page images, likewise: 0 to 2 replicas, 3/s. It
+  ocr       the document pipeline's model (examples/documents) and its page images, likewise: 0 to 2 replicas, 5/s. It
             needs the environment .venvs/documents, and is left out where that is not there
 
 Compared are the bill (the ledger's), replica-seconds, p50 and p99: each simulation with the run that it was recorded of.
