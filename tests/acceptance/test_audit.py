@@ -72,7 +72,7 @@ def env(account: AwsServer, tmp_path: Path) -> dict[str, str]:
 
 def run(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     argv = [str(PROGRAM), "audit", *arguments]
-    return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=110)
+    return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=250)
 
 
 def test_every_fault_of_the_account_is_found_and_no_clean_twin_is_flagged(env: dict[str, str]) -> None:

@@ -44,7 +44,7 @@ def run(trimtab: Trimtab, *argv: str | Path, folder: Path) -> str:
     """`trimtab run -- argv` with no AWS setting but trimtab's own; the program's stdout."""
     env = {k: v for k, v in trimtab.env.items() if not k.startswith("AWS_")} | {"HOME": str(folder)}
     command = [PROGRAM, "run", "--data-dir", trimtab.data_dir, "--", *argv]
-    done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, timeout=110)
+    done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -209,7 +209,7 @@ predictor.delete_endpoint()
 """)
     env = {k: v for k, v in trimtab.env.items() if not k.startswith("AWS_")} | {"HOME": str(tmp_path)}
     argv = [PROGRAM, "run", "--data-dir", trimtab.data_dir, "--", python, "-W", "ignore", "program.py"]
-    done = subprocess.run(argv, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(argv, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stdout + done.stderr
     answer = np.array(json.loads(done.stdout.splitlines()[-1]))
     np.testing.assert_allclose(answer, forward(net, np.ones((1, 4), np.float32)), atol=1e-5)

@@ -27,7 +27,7 @@ _BLOCK = re.compile(
     re.M | re.S,
 )
 _SAYINGS = {"", "file", "output", "needs", "fails", "no-test"}
-_LIMIT_S = 120
+_LIMIT_S = 300
 
 
 @dataclass(frozen=True)

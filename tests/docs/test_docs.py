@@ -23,7 +23,7 @@ def name_of(page: Path) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", RUN, ids=name_of)
 def test_the_blocks_of_a_page_work_in_their_order(page: Path, tmp_path: Path) -> None:
     found = blocks(page)
@@ -54,11 +54,11 @@ def environment_of(server: Trimtab, home: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(320)
 def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
     argv = [PYTHON_FOLDER / "python", ROOT / "examples" / "fraud" / "demo.py"]
     env = dict(os.environ, TMPDIR=str(tmp_path), COLUMNS="160")
-    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=110)
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     [shown] = [block.text for block in blocks(ROOT / "README.md") if block.text.startswith("trained on")]
     printed = {without_numbers(line) for line in done.stdout.splitlines()}

@@ -107,7 +107,7 @@ def test_ctrl_c_tells_what_was_measured_so_far(trimtab) -> None:
     process = started(trimtab, "speaking")
     wait_until_loaded(trimtab, "speaking")
     process.send_signal(signal.SIGINT)
-    out, said = process.communicate(timeout=30)
+    out, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
     found = json.loads(out)
     assert found["stopped"] == "interrupted"
@@ -120,7 +120,7 @@ def test_an_endpoint_that_is_deleted_ends_the_test(trimtab) -> None:
     process = started(trimtab, "doomed")
     wait_until_loaded(trimtab, "doomed")
     trimtab.sagemaker.delete_endpoint(EndpointName="doomed")
-    out, said = process.communicate(timeout=30)
+    out, said = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "error: The test was stopped: Endpoint doomed of account" in said
     assert json.loads(out)["requests"]["answered"] >= 19

@@ -107,7 +107,7 @@ def environment(tmp_path: Path, **more: str) -> dict[str, str]:
 
 def under_run(tmp_path: Path, data_dir: Path, code: str, **more: str) -> subprocess.CompletedProcess[str]:
     command = [*TRIMTAB, "run", "--data-dir", str(data_dir), "--", sys.executable, "-c", textwrap.dedent(code)]
-    return subprocess.run(command, env=environment(tmp_path, **more), capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env=environment(tmp_path, **more), capture_output=True, text=True, timeout=120)
 
 
 def left_behind(data_dir: Path) -> list[Path]:
@@ -312,7 +312,7 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path, data_dir:
 
 def test_stdin_and_stdout_are_the_programs(tmp_path: Path, data_dir: Path, edge: Edge) -> None:
     command = [*TRIMTAB, "run", "--data-dir", str(data_dir), "--", "cat", "-"]
-    done = subprocess.run(command, env=environment(tmp_path), input=b"\x00through\n", capture_output=True, timeout=30)
+    done = subprocess.run(command, env=environment(tmp_path), input=b"\x00through\n", capture_output=True, timeout=120)
     assert done.stdout == b"\x00through\n"
 
 
@@ -321,7 +321,7 @@ def test_a_program_that_cannot_be_started_is_named(
     tmp_path: Path, data_dir: Path, edge: Edge, program: str, status: int
 ) -> None:
     command = [*TRIMTAB, "run", "--data-dir", str(data_dir), program]
-    done = subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True, timeout=120)
     assert done.returncode == status
     assert program in done.stderr
 

@@ -54,7 +54,7 @@ class Trimtab:
     def cli(self, *arguments: str, env: dict[str, str] | None = None, check: bool = True) -> str:
         """Run a `trimtab` verb against this server and return its stdout."""
         argv = [*self._program, *arguments, "--data-dir", str(self.data_dir)]
-        done = subprocess.run(argv, env=env or self.env, capture_output=True, text=True, timeout=100)
+        done = subprocess.run(argv, env=env or self.env, capture_output=True, text=True, timeout=250)
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -181,7 +181,7 @@ async def test_a_port_that_somebody_else_took_meanwhile_is_given_up_for_another(
     script.write_text(
         "import os, subprocess, sys, socket\n"
         f"if not os.path.exists({str(once)!r}):\n"
-        "    taken = socket.socket(); taken.bind(('127.0.0.1', int(sys.argv[1]))); taken.listen()\n"
+        "    taken = socket.create_server(('127.0.0.1', int(sys.argv[1])))\n"  # as servers do: after others' connections, too
         f"    open({str(once)!r}, 'w').write(sys.argv[1])\n"
         "    holder = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(30)'], pass_fds=[taken.fileno()],"
         " start_new_session=True)\n"
