@@ -20,6 +20,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from trimtab.advisor.plan.result import quantile_of_all
+from trimtab.engines.local import strays
 from trimtab.sim.latency import part_within
 from trimtab.sim.world import Architecture, Arrivals, Chunk, Fault, Mode, Outcome, Scenario, Served, Serving, Workload
 
@@ -238,6 +239,7 @@ _given: tuple[SimulateFn, Scenario, bool] | None = None
 
 def _begin(simulate: SimulateFn, scenario: Scenario, whole: bool) -> None:
     global _given
+    strays.end_with_parent(True)  # who waits for the next candidate hears nothing of a plan that was killed
     _given = (simulate, scenario, whole)
 
 
