@@ -119,7 +119,11 @@ def test_costs_are_live_in_top_and_for_prometheus(trimtab: Trimtab, name: str) -
 
 
 def test_bad_questions_are_answered_clearly_and_nothing_spent_is_said(trimtab: Trimtab) -> None:
-    assert "Nothing was spent on nobody" in trimtab.cli("cost", "nobody")
+    with pytest.raises(
+        AssertionError, match="There is no endpoint 'nobody', and nothing was spent on one of that name"
+    ):
+        trimtab.cli("cost", "nobody")  # a misspelt name is no endpoint that cost nothing
+    assert "Nothing was spent" in trimtab.cli("cost", "--until", "2020-01-01", "--since", "2019-01-01")
     refused = trimtab.cli("cost", "--by", "colour", check=False)
     assert refused == ""
     assert trimtab.cli("cost", "--since", "yesterday", check=False) == ""
