@@ -247,7 +247,7 @@ class Scaled:
         if whole[b.HAND] or whole[b.ARRIVED] != self._told_arrived or self._tick_s > _SECOND_S:
             return now_s + min(max(_TELL_S, self._fine_s), self._tick_s)
         look_s = _LOOK_S if self._fine_s < self._tick_s else self._tick_s
-        return min(floor(now_s - CLOSES_S) + _SECOND_S + CLOSES_S, self.station.next_arrival_s + look_s)
+        return min(_passes_s(now_s), self.station.next_arrival_s + look_s)
 
     def _leap(self, now_s: float) -> None:
         """Where nothing has come for as long as anybody remembers, look again when something does."""
@@ -356,3 +356,9 @@ def _with_alarms(rules: Rules, serving: Serving) -> tuple[Rules, list[Watch]]:
             if alarm.policy == policy.name
         ]
     return replace(rules, policies=tuple(policies)), watches
+
+
+def _passes_s(now_s: float) -> float:
+    """When live control lets time pass next. Later than now: the sum of a whole second and a part is rounded."""
+    passes_s = floor(now_s - CLOSES_S) + _SECOND_S + CLOSES_S
+    return passes_s if passes_s > now_s else passes_s + _SECOND_S
