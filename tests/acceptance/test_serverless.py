@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError, HTTPClientError
 from test_clients import client_env, run
 
 from trimtab.testing.artifacts import ECHO, script
@@ -78,9 +78,11 @@ def environments(trimtab: Trimtab, name: str) -> int:
 
 
 def answers(trimtab: Trimtab, name: str) -> bool:
-    """Whether there is a control."""
+    """Whether there is a control, and a gateway to it."""
     try:
         described = trimtab.sagemaker.describe_endpoint(EndpointName=name)
+    except (ConnectionClosedError, EndpointConnectionError):
+        return False
     except ClientError as error:
         if error.response["Error"]["Code"] != "ServiceUnavailable":
             raise

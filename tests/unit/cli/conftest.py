@@ -38,6 +38,7 @@ def bare(monkeypatch, tmp_path) -> Trimtab:
         "TRIMTAB_DEBUG",
         "AWS_SESSION_TOKEN",
         "TRIMTAB_PRICES",
+        "COLUMNS",
     ):
         monkeypatch.delenv(name, raising=False)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
