@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from trimtab.cli.files import must_be_writable, write_whole
+from trimtab.cli.files import must_be_writable
 from trimtab.cli.options import AsJson
 from trimtab.cli.render import CliError, emit, emit_json, say
+from trimtab.files import write_whole
 
 if TYPE_CHECKING:
     from trimtab.advisor.audit.account import Account

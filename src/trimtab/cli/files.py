@@ -1,4 +1,4 @@
-"""Files that verbs write for people: refused before the work, where they cannot be written; whole, or not there."""
+"""Files that verbs write for people: refused before the work, where they cannot be written."""
 
 from __future__ import annotations
 
@@ -17,25 +17,3 @@ def must_be_writable(path: Path) -> None:
         raise CliError(f"{path} is a folder: name a file in it.")
     if not os.access(path if path.exists() else folder, os.W_OK):
         raise CliError(f"{path} may not be written by this user.")
-
-
-def write_whole(path: Path, data: str | bytes) -> None:
-    """Write a file in one step: whoever looks, and whatever is killed, finds it whole, as it was before, or missing.
-
-    What is no ordinary file (a pipe, /dev/stdout) is written as it is. OSError where it cannot be written.
-    """
-    content = data.encode() if isinstance(data, str) else data
-    target = path.resolve()  # of a link, what it leads to is written
-    if target.exists() and not target.is_file():
-        path.write_bytes(content)
-        return
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise

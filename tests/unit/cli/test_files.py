@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from trimtab.cli.files import must_be_writable, write_whole
+from trimtab.cli.files import must_be_writable
 from trimtab.cli.render import CliError
+from trimtab.files import write_whole
 
 
 def test_what_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from trimtab.advisor.prices.offers import offer_file
 from trimtab.advisor.prices.price import Price
 from trimtab.advisor.prices.tables import Prices
 from trimtab.errors import Invalid
+from trimtab.files import write_whole
 
 
 class Change(Struct, frozen=True):
@@ -85,14 +84,5 @@ def save(newer: Prices, path: Path | None = None) -> Path:
     present = tables.read(tables.text_of(listed), str(listed)) if listed.exists() else Prices({}, {})
     merged = Prices(present.instances | newer.instances, present.others | newer.others)
     listed.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{listed.name}.", dir=listed.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(tables.written(merged))
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(listed)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_whole(listed, tables.written(merged), mode=0o600)
     return listed

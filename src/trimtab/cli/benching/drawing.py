@@ -14,8 +14,9 @@ from trimtab.cli.benching.charts import Chart, charts_of
 from trimtab.cli.benching.report import used, words_of
 from trimtab.cli.benching.subject import dollars
 from trimtab.cli.benching.svg import COLORS, color_of, svg_of
-from trimtab.cli.files import must_be_writable, write_whole
+from trimtab.cli.files import must_be_writable
 from trimtab.cli.render import CliError, say
+from trimtab.files import write_whole
 from trimtab.jobs.loadtest.quantities import seconds_text
 
 if TYPE_CHECKING:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from msgspec import Struct
 
-from trimtab.cli.files import must_be_writable, write_whole
+from trimtab.cli.files import must_be_writable
 from trimtab.cli.recorded.arriving import MOST_REQUESTS, Came, came_of
 from trimtab.cli.recorded.finding import Found
 from trimtab.cli.recorded.metrics import in_work_s, service_s
 from trimtab.cli.render import CliError
+from trimtab.files import write_whole
 from trimtab.jobs.loadtest.quantities import seconds_text
 from trimtab.sim.world import Mode
 

@@ -11,9 +11,9 @@ from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from trimtab.cli.files import write_whole
 from trimtab.cli.render import console, emit, milliseconds, say, table
 from trimtab.cli.replaying.trial import Tried
+from trimtab.files import write_whole
 
 if TYPE_CHECKING:
     from trimtab.cli.benching.charts import Chart

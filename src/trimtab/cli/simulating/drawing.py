@@ -7,12 +7,12 @@ from pathlib import Path
 
 from trimtab.cli.benching.drawing import STYLE, picture
 from trimtab.cli.benching.svg import svg_of
-from trimtab.cli.files import write_whole
 from trimtab.cli.render import milliseconds
 from trimtab.cli.simulating.bars import bars_of
 from trimtab.cli.simulating.charts import charts_of
 from trimtab.cli.simulating.report import more_than, slo_words, usd_words
 from trimtab.cli.simulating.running import Simulated
+from trimtab.files import write_whole
 from trimtab.jobs.loadtest.quantities import seconds_text
 
 
