@@ -51,7 +51,7 @@ class Loads:
         if not scaler.looks_at_load:
             return
         if not (self._connected() or total.waiting or not scaler.capacity):
-            scaler.heard_load = False  # what is so once all are there is said in the next second
+            scaler.last_load = None  # what is so once all are there is said in the next second
         else:
             self._feed(scaler, total, now_s, max(0.0, self._clock.monotonic_s() - total.sent_monotonic_s))
 
@@ -60,9 +60,9 @@ class Loads:
         known to be idle, and said once; after that time passes. While one is away nothing is said: it is not known."""
         now_s = self._clock.now_s()
         if not self._connected():
-            scaler.heard_load = False
+            scaler.last_load = None
             return
-        if scaler.heard_load:
+        if scaler.last_load is not None:
             scaler.feed(Tick(at_s=now_s, capacity=scaler.capacity))
             return
         target = scaler.rules.target
@@ -75,7 +75,7 @@ class Loads:
             at_s=now_s,
             capacity=scaler.capacity,
             ready=self._ready(target.endpoint, target.variant),
-            in_hand=_since(scaler.last_load if scaler.heard_load else None, total, now_s),
+            in_hand=_since(scaler.last_load, total, now_s),
             now=total.now,
             waiting=total.waiting,
             arrived=total.arrived,

@@ -36,8 +36,7 @@ class Scaler:
         self.capacity = seen.capacity
         self.blocked = not seen.scalable  # by an update: decisions could not be carried out
         self.activity: ScalingActivity | None = None  # of the change under way
-        self.heard_load = False  # since nothing was in the way, or last unknown
-        self.last_load: Load | None = None
+        self.last_load: Load | None = None  # since nothing was in the way, or it was last unknown
         self.retries_s: float | None = None  # monotonic: when a scale-out that failed is to be asked for again
         self._means = means
         self._inputs: deque[tuple[Input, float]] = deque()
@@ -65,7 +64,7 @@ class Scaler:
         """Decide upon an input, and carry out what was decided. One that comes in the middle of that waits."""
         self._inputs.append((given, detect_s))
         if isinstance(given, Load):
-            self.heard_load, self.last_load = True, given
+            self.last_load = given
         if self._busy:
             return
         self._busy = True
@@ -114,7 +113,8 @@ class Scaler:
         if self.activity is not None and not seen.moving:
             self._ended_unheard(self.activity, seen)
         was_blocked, self.blocked = self.blocked, not seen.scalable
-        self.heard_load = self.heard_load and not self.blocked
+        if self.blocked:
+            self.last_load = None
         if was_blocked and not self.blocked and self._owes_bounds:
             self._owes_bounds = False
             self.bounds()
