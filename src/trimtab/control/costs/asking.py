@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import cache
 from typing import Final
 
 from msgspec import Struct
@@ -70,7 +71,8 @@ class CostBook:
             if (not wanted or key_of(key.endpoint) == wanted) and sees(key.endpoint)
         ]
         if "model" in query.by:
-            found = [(self._named(key), cell) for key, cell in found]
+            model_of = cache(self._model_of)  # many hours are of the same versions
+            found = [(_named(key, model_of), cell) for key, cell in found]
         whole = Cell()
         for _, cell in found:
             whole.add(cell)
@@ -84,10 +86,6 @@ class CostBook:
             usd_per_hour=self._now(query.endpoint, sees),
             notes=tuple(self._ledger.prices.notes(cell.instance_type for _, cell in found)),
         )
-
-    def _named(self, key: CellKey) -> CellKey:
-        """With the model of replicas that have one; the ledger names those of several."""
-        return key if key.model else key._replace(model=self._model_of(key.version, key.variant))
 
     def _now(self, endpoint: str, sees: Callable[[str], bool]) -> float | None:
         wanted = key_of(endpoint)
@@ -134,3 +132,8 @@ class CostBook:
         written |= {names.cell_note(key, names.DAYS): None for key in gone}
         if written:
             self._store.record((), notes=written)
+
+
+def _named(key: CellKey, model_of: ModelOf) -> CellKey:
+    """With the model of replicas that have one; the ledger names those of several."""
+    return key if key.model else key._replace(model=model_of(key.version, key.variant))
