@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from trimtab.wire.signals import Level
 
 EVERY_S: Final = 0.1  # while anything is in hand or happens
-_PART: Final = 4  # a change of one in so many is told without waiting for that
+PART: Final = 4  # a change of one in so many is told without waiting for that
 _LEAST_BUSY_S: Final = 1e-6  # less is rounding
 
 
@@ -59,7 +59,7 @@ class Signalled:
         self._seen += now
         self._looks += 1
         change = abs(now - told.now)
-        if change and change * _PART >= told.now:
+        if change and change * PART >= told.now:
             return True
         if source.waiting and not told.waiting:
             return True

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from trimtab.control.scaling.entries import Began, Entry, time_of
 from trimtab.errors import Invalid
+from trimtab.gateway.signalled import PART
 from trimtab.policies.scaling.decisions import Decision, Rules
 from trimtab.policies.scaling.inputs import Load, Scheduled
 from trimtab.policies.scaling.windows import SILENT_S, TOLD_WITHIN_S
@@ -19,7 +20,6 @@ from trimtab.sim.trial import Machine, Trial, under_orders
 
 START_S: Final = 0.05  # of a replica, where none was measured
 _LEAST_S: Final = 1.0
-_PART: Final = 4  # gateways tell within TOLD_WITHIN_S that what is in hand has changed by one in so many
 
 
 class Recording(Struct, frozen=True, kw_only=True):
@@ -90,7 +90,7 @@ def counted(loads: Sequence[Load]) -> tuple[list[float], list[int]]:
 
 def _came_just_now(before: Load, after: Load) -> bool:
     """Whether what came between them was not there when gateways looked the time before: they would have told."""
-    would_tell = before.now < _PART and after.ended == before.ended
+    would_tell = before.now < PART and after.ended == before.ended
     return would_tell or after.at_s - before.at_s > SILENT_S
 
 

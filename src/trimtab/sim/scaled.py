@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from trimtab.control.scaling.signal_metrics import CLOSES_S
 from trimtab.errors import Invalid
+from trimtab.gateway.signalled import EVERY_S, PART
 from trimtab.policies.scaling import tracking
 from trimtab.policies.scaling.decisions import Decision, Rules
 from trimtab.policies.scaling.headroom import POINT_S
@@ -23,7 +24,7 @@ from trimtab.policies.scaling.inputs import AlarmFired, Bounds, Finished, Foreca
 from trimtab.policies.scaling.reducer import step
 from trimtab.policies.scaling.schedule import next_after
 from trimtab.policies.scaling.state import State
-from trimtab.policies.scaling.windows import Windows, windows_of
+from trimtab.policies.scaling.windows import TOLD_WITHIN_S, Windows, windows_of
 from trimtab.resources.scaling import PolicyAlarm, ScalableTarget, ScalingPolicy, ScheduledAction
 from trimtab.sim import books as b
 from trimtab.sim import queue, skipping
@@ -35,9 +36,6 @@ from trimtab.sim.standing import Standing
 from trimtab.sim.world import Fault, Serving
 
 _NEVER: Final = np.iinfo(np.int64).max
-_LOOK_S: Final = 0.02  # live: gateways look so often at what they have in hand,
-_TELL_S: Final = 0.1  # and tell it so often while there is any, and when it has changed by
-_PART: Final = 4  # one in so many
 _SECOND_S: Final = 1.0  # while nothing is in hand, live control lets time pass once a second, just after it has begun
 _MOST_LOOKS: Final = 2_000_000  # of a run: a longer one (three weeks, by the second) is looked at more rarely
 _MUCH: Final = 24  # two minutes of points
@@ -117,7 +115,7 @@ class Scaled:
         tick_s = min(max(min([1.0, *steps]), span_s / _MOST_LOOKS), _LONGEST_LOOK_S)
         if look_s is not None:
             return max(tick_s, min(look_s, _LONGEST_LOOK_S)), look_s
-        fine_s = max(_LOOK_S, self.station.start_s / 4, span_s / _MOST_LOOKS)
+        fine_s = max(TOLD_WITHIN_S, self.station.start_s / 4, span_s / _MOST_LOOKS)
         return tick_s, min(fine_s, tick_s)
 
     @property
@@ -173,7 +171,7 @@ class Scaled:
         whole, seconds = self.station.books.i, self.station.books.f
         whole[b.TRIP] = _NEVER
         if self.wanted == 0:
-            whole[b.TRIP], seconds[b.EARLIEST] = 0, self._looked_s + _TELL_S
+            whole[b.TRIP], seconds[b.EARLIEST] = 0, self._looked_s + EVERY_S
         elif self._events and self._fine_s < self._tick_s:
             whole[b.TRIP] = min(self._content(policy) for policy in self._events)
             seconds[b.EARLIEST] = self._looked_s + self._fine_s
@@ -232,9 +230,9 @@ class Scaled:
         if is_tick:
             self._land()
             self._tick_at_s = self._next_tick_s(now_s)
-        elif now_s < self._told_s + _TELL_S:
+        elif now_s < self._told_s + EVERY_S:
             change = abs(int(self.station.books.i[b.HAND]) - self._told_hand)
-            if change == 0 or change * _PART < self._told_hand:
+            if change == 0 or change * PART < self._told_hand:
                 return
         self._tell(now_s)
         if is_tick:
@@ -245,8 +243,8 @@ class Scaled:
         event policy takes what came since it was told last for a burst of just now (windows.tell)."""
         whole = self.station.books.i
         if whole[b.HAND] or whole[b.ARRIVED] != self._told_arrived or self._tick_s > _SECOND_S:
-            return now_s + min(max(_TELL_S, self._fine_s), self._tick_s)
-        look_s = _LOOK_S if self._fine_s < self._tick_s else self._tick_s
+            return now_s + min(max(EVERY_S, self._fine_s), self._tick_s)
+        look_s = TOLD_WITHIN_S if self._fine_s < self._tick_s else self._tick_s
         return min(_passes_s(now_s), self.station.next_arrival_s + look_s)
 
     def _leap(self, now_s: float) -> None:
