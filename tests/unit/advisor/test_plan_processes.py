@@ -4,8 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
-
+from trimtab.engines.local.processes import start_ticks
 from trimtab.testing.waiting import wait_until
 
 PLAN = """
@@ -24,10 +23,6 @@ if __name__ == "__main__":
 """
 
 
-def lives(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-
-
 def test_they_end_with_a_plan_that_is_killed(tmp_path: Path) -> None:
     (tmp_path / "plan.py").write_text(PLAN)
     pids = tmp_path / "pids"
@@ -39,4 +34,4 @@ def test_they_end_with_a_plan_that_is_killed(tmp_path: Path) -> None:
             assert plan.poll() is None
         finally:
             plan.kill()
-    wait_until(lambda: not any(lives(int(path.name)) for path in pids.iterdir()), "nobody simulates any more")
+    wait_until(lambda: all(start_ticks(int(path.name)) is None for path in pids.iterdir()), "nobody simulates any more")

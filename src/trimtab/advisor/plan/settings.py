@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from trimtab.advisor.plan.keeping import FIELDS, Origin, is_usual
 from trimtab.advisor.plan.signals import signal_of
@@ -116,4 +117,4 @@ def _line(pair: tuple[str, str], found: list[Setting]) -> str:
 
 def document(settings: tuple[Setting, ...]) -> list[Mapping[str, str]]:
     """For programs."""
-    return [{name: getattr(one, name) for name in one.__struct_fields__} for one in settings]
+    return [asdict(one) for one in settings]

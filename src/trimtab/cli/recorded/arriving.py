@@ -94,12 +94,11 @@ def _finer(came: Came, told_edges_s: Sequence[float], told: Sequence[int]) -> Ca
     edges_s, counts = np.array(came.edges_s), np.array(came.counts)
     begin_s, end_s = told_edges_s[0], told_edges_s[-1]
     reached = np.interp(edges_s, told_edges_s, np.concatenate([[0], np.cumsum(told)]))
-    missing = np.rint(np.maximum(0, counts - np.diff(reached))).astype(np.int64)  # by period: not told of
+    grown = np.diff(reached)
+    missing = np.rint(np.maximum(0, counts - grown)).astype(np.int64)  # by period: not told of
     inside = (edges_s[:-1] >= begin_s) & (edges_s[1:] <= end_s)
     known = int(counts[inside].sum())
-    if not inside.any() or abs(int(np.rint(np.diff(reached)[inside].sum())) - known) > max(
-        _LEAST_ALIKE, _ALIKE * known
-    ):
+    if not inside.any() or abs(int(np.rint(grown[inside].sum())) - known) > max(_LEAST_ALIKE, _ALIKE * known):
         return came
     first = int(np.searchsorted(edges_s, begin_s, side="left"))  # edges before it,
     last = int(np.searchsorted(edges_s, end_s, side="right"))  # and, from this one on, behind it
