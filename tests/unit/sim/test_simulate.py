@@ -95,7 +95,8 @@ def test_each_request_takes_what_a_queue_request_by_request_gives(
     found = simulated(
         moments(at_s, 20.0, uniform), work, min_replicas=replicas, max_replicas=replicas, timeout_s=1e6
     ).served[0]
-    truth = first_come_first_served(at_s, work.service_s(np.array(uniform)).tolist(), replicas * slots)
+    came_s = [T0 + at for at in at_s]  # on the same clock: beside an epoch time, seconds are rounded
+    truth = first_come_first_served(came_s, work.service_s(np.array(uniform)).tolist(), replicas * slots)
     assert found.answered == len(requests)
     assert found.mean_s == pytest.approx(float(np.mean(truth)), rel=1e-6)
     assert found.max_s == pytest.approx(max(truth), rel=1e-6)
