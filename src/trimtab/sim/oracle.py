@@ -66,6 +66,7 @@ _MOST_STEPS: Final = 150_000_000  # of the dynamic programme
 _STARTS_A_CELL: Final = 40  # cells in a start, where that can be afforded
 SLACK: Final = 1e-6  # of a unit: sums are rounded in the bound's disfavour
 _LEAST_CELL_S: Final = 0.01
+_CLOCK_S: Final = 1e-6
 
 
 class Terms(Struct, frozen=True, kw_only=True):
@@ -200,11 +201,11 @@ def demand_of(
         service_s = np.asarray(some.service_s, dtype=np.float64)
         each_s = work_each(service_s, terms)
         work_s += float(each_s.sum())
-        can = service_s <= within_s
+        can = can_be_kept(service_s, within_s)
         hopeless += int((~can).sum())
         at_s, service_s, kept_s = np.asarray(some.at_s)[can] - start_s, service_s[can], each_s[can]
         spread(came, at_s, service_s, kept_s, cell_s)
-        spread(due, at_s + (within_s - service_s), service_s, kept_s, cell_s)
+        spread(due, at_s + np.maximum(within_s - service_s, 0.0), service_s, kept_s, cell_s)
         largest = _largest(np.concatenate((largest, kept_s)), allowed)
     left_out_s = float(np.sort(largest)[::-1][: max(allowed - hopeless, 0)].sum())
     return _Demand(
@@ -216,6 +217,12 @@ def demand_of(
         left_out_s,
         hopeless,
     )
+
+
+def can_be_kept(service_s: Floats, within_s: float) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which requests are no longer than the SLO, as far as a clock can tell: one that counts from 1970 rounds to a
+    quarter of a microsecond, and what a policy keeps by rounding the bound must not call hopeless."""
+    return np.asarray(service_s) <= within_s + _CLOCK_S
 
 
 def work_each(service_s: Floats, terms: Terms) -> Floats:

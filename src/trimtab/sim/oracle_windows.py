@@ -27,6 +27,7 @@ from trimtab.sim.oracle import (
     Asked,
     Terms,
     affordable,
+    can_be_kept,
     check,
     demand_of,
     finest_cell_s,
@@ -80,7 +81,7 @@ def window_of(
             }
     requests, beyond_s = 0, 0.0
     for some in asked():
-        can = np.asarray(some.service_s) <= within_s
+        can = can_be_kept(some.service_s, within_s)
         requests += len(can)
         each_s = work_each(np.asarray(some.service_s, dtype=np.float64)[can], terms)
         beyond_s += float(np.maximum(each_s - threshold_s, 0.0).sum())
