@@ -2,7 +2,7 @@
 
     python -m benchmarks.keep_warm [--only WORLD,...] [--seed 1]
 
-The live policy and its rivals (trimtab.sim.keep_warm_rivals) on the same calls, from nothing known. Worlds:
+The live policy and its rivals (trimtab.sim.serverless.rivals) on the same calls, from nothing known. Worlds:
 
     azure      real: 199 calls of 31 functions of Azure in 20 minutes, with the times that they took
     servegen   synthetic: calls drawn for each client of Alibaba's model services after its rate in each ten minutes and
@@ -31,8 +31,8 @@ import numpy as np
 from trimtab.policies.serverless.environments import Environments
 from trimtab.policies.serverless.settings import COLD_S, KeepWarm, KeepWarmMode
 from trimtab.resources.serverless import Serverless
-from trimtab.sim.keep_warm import Call, Tally, replay
-from trimtab.sim.keep_warm_rivals import HybridHistogram
+from trimtab.sim.serverless.keep_warm import Call, Tally, replay
+from trimtab.sim.serverless.rivals import HybridHistogram
 
 DATA = Path(__file__).parent / "data"
 STEP_S = 600.0

@@ -12,7 +12,7 @@ second, each for a model by Zipf's law (0.9):
 A simulation: virtual time, the live cache policy (`policies/models/cache.py`); beside it LRU, GDSF, and `known rates`:
 the live policy told how often each model is really asked for, which is the most that can be learned from the past.
 `saved` is what of the loading of a replica without a cache (a load for each request) was not needed; `bound` is proven
-for any policy, one that knows the future included (`sim/model_bound.py`); `of the bound` is the one over the other.
+for any policy, one that knows the future included (`sim/models/bound.py`); `of the bound` is the one over the other.
 Three of the 60 most popular models are pinned in a run of its own: their evictions are counted.
 """
 
@@ -28,9 +28,9 @@ from msgspec import Struct
 
 from trimtab.policies.models.cache import ModelCache
 from trimtab.policies.models.inputs import Set
-from trimtab.sim.model_bound import Bound, bound
-from trimtab.sim.model_rivals import Rival
-from trimtab.sim.models import ModelRun, Policy, SimModel, Trace, run
+from trimtab.sim.models.bound import Bound, bound
+from trimtab.sim.models.one_replica import ModelRun, Policy, SimModel, Trace, run
+from trimtab.sim.models.rivals import Rival
 
 MIB = 2**20
 MODELS = 300

@@ -12,7 +12,7 @@ static peak. SLO: 99.9 % answered in time. A trace of several days is run day by
     60 s, 10 s  AWS's target tracking at 70 %: InvocationsPerInstance each minute, concurrency each 10 s, cooldowns 300 s
     static      as many replicas all the time as keep the SLO on the busiest day
 
-Figures are replica-seconds as multiples of the bound (sim/oracle.py), and the part of requests that was answered in
+Figures are replica-seconds as multiples of the bound (sim/oracle/bound.py), and the part of requests that was answered in
 time. Goal: event <= 1.15 with 99.9 % kept. Rows are kept in `--rows` as they are made: a run that was cut off goes on from there.
 """
 
@@ -33,8 +33,8 @@ from msgspec.structs import replace
 
 from benchmarks.oracle_cases import KEPT, TRACES, Case, Trace
 from benchmarks.oracle_choice import MARGIN, Ran, Setting, busiest, by_minute, by_ten_seconds, chosen, run, static_peak
-from trimtab.sim.oracle import Asked, Terms
-from trimtab.sim.oracle_windows import Window, summed, window_of
+from trimtab.sim.oracle.bound import Asked, Terms
+from trimtab.sim.oracle.windows import Window, summed, window_of
 from trimtab.sim.world import Slo
 
 GOAL = 1.15

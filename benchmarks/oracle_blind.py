@@ -18,8 +18,8 @@ import argparse
 import numpy as np
 
 from benchmarks.oracle_cases import TRACES
-from trimtab.sim.oracle import Asked, Terms
-from trimtab.sim.oracle_windows import summed, window_of
+from trimtab.sim.oracle.bound import Asked, Terms
+from trimtab.sim.oracle.windows import summed, window_of
 
 
 def least_s(begin_s: list[float], end_s: list[float], until_s: float, ahead_s: float) -> float:

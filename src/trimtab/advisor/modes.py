@@ -36,8 +36,8 @@ from trimtab.errors import Invalid
 from trimtab.policies.scaling.queueing import replicas_for
 from trimtab.resources.cost import MICRO
 from trimtab.sim.load import Floats
+from trimtab.sim.replicas.station import feed, work_on
 from trimtab.sim.simulate import MODES, simulate
-from trimtab.sim.station import feed, work_on
 from trimtab.sim.world import Architecture, Mode, Scenario, Serving, Work, Workload
 
 CLOSE: Final = 1.5

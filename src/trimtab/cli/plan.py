@@ -64,7 +64,7 @@ def plan(
 
     from trimtab.cli.planning.reading import scenario_from
     from trimtab.cli.planning.show import show
-    from trimtab.sim.compiled import must_be_there
+    from trimtab.sim.kernels.compiled import must_be_there
 
     for path in (write, html):
         if path is not None:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from trimtab.aws.client import Client
     from trimtab.control.scaling.entries import Entry
     from trimtab.sim.arrivals import Counted
-    from trimtab.sim.recording import Recording
-    from trimtab.sim.trial import Machine
+    from trimtab.sim.replay.recording import Recording
+    from trimtab.sim.replay.trial import Machine
 
 
 def replay(
@@ -56,7 +56,7 @@ def replay(
         if not policy:
             raise CliError("--plot draws what policies would have done: it needs --policy.")
     if policy:
-        from trimtab.sim.compiled import must_be_there
+        from trimtab.sim.kernels.compiled import must_be_there
 
         must_be_there()
     start_s, end_s = span(last, start, end, time.time())
@@ -66,7 +66,7 @@ def replay(
         _verify(name, variant, entries, as_json=as_json)
         return
     from trimtab.cli.replaying.trial import policy_from
-    from trimtab.sim.recording import recorded
+    from trimtab.sim.replay.recording import recorded
 
     policies = [policy_from(path, name, variant) for path in policy]
     recording = recorded(entries, start_s, end_s)
@@ -77,7 +77,7 @@ def replay(
 
 def _verify(name: str, variant: str, entries: list[Entry], *, as_json: bool) -> None:
     from trimtab.cli.replaying.report import agreement_document, show_agreement
-    from trimtab.sim.verify import verify
+    from trimtab.sim.replay.verify import verify
 
     found = verify(entries)
     if as_json:
@@ -101,8 +101,8 @@ def _machine(
 ) -> Machine:
     from trimtab.cli.replaying.fetch import slots_of, work_of_metrics
     from trimtab.jobs.loadtest.quantities import seconds_of
-    from trimtab.sim.recording import START_S
-    from trimtab.sim.trial import Machine
+    from trimtab.sim.replay.recording import START_S
+    from trimtab.sim.replay.trial import Machine
 
     work, start, slots = given
     work_s = seconds_of(work, "--work") if work else recording.work_s

@@ -33,25 +33,25 @@ class Simulates(Protocol):
 
 
 def _replicas() -> Simulates:
-    from trimtab.sim.replicas import simulate_replicas
+    from trimtab.sim.replicas.endpoint import simulate_replicas
 
     return simulate_replicas
 
 
 def _serverless() -> Simulates:
-    from trimtab.sim.serverless import simulate_serverless
+    from trimtab.sim.serverless.endpoint import simulate_serverless
 
     return simulate_serverless
 
 
 def _models() -> Simulates:
-    from trimtab.sim.multi_model import simulate_models
+    from trimtab.sim.models.endpoint import simulate_models
 
     return simulate_models
 
 
 def _batch() -> Simulates:
-    from trimtab.sim.batch import simulate_batch
+    from trimtab.sim.replicas.batch import simulate_batch
 
     return simulate_batch
 

@@ -188,7 +188,7 @@ class Scenario(Struct, frozen=True, kw_only=True):
     """All that a run depends upon, beside the seed.
 
     `is_coarse`: event policies are told of load as seldom as hardly matters beside the minutes that a start takes
-    (`sim.scaled.coarse_s`), rather than as often as live ones.
+    (`sim.scaling.scaled.coarse_s`), rather than as often as live ones.
     """
 
     name: str

@@ -37,8 +37,8 @@ from trimtab.resources.scaling import (
     TargetTracking,
 )
 from trimtab.sim.arrivals import Rates
-from trimtab.sim.trial import Machine, under_rules
-from trimtab.sim.verify import state_of, verify
+from trimtab.sim.replay.trial import Machine, under_rules
+from trimtab.sim.replay.verify import state_of, verify
 
 DIMENSIONS = (("EndpointName", "fraud"), ("VariantName", "blue"))
 EVENT = TargetTracking(target_value=0.7, stat=MetricStat("trimtab/Endpoints", SIGNAL_EVENT, DIMENSIONS, 0, "Average"))
@@ -193,7 +193,7 @@ def test_live_and_replay_agree_bit_for_bit(trimtab: Any, began_s: float) -> None
 def test_a_replay_without_a_picture_does_not_wait_for_what_draws_it() -> None:
     code = """
 import sys
-import trimtab.cli.replay, trimtab.cli.replaying.fetch, trimtab.cli.replaying.report, trimtab.sim.verify
+import trimtab.cli.replay, trimtab.cli.replaying.fetch, trimtab.cli.replaying.report, trimtab.sim.replay.verify
 print(*sorted({name.split(".")[0] for name in sys.modules} & {"numpy", "plotext", "matplotlib"}))
 """
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from trimtab.cli.main import app
 from trimtab.cli.simulating.report import amount
-from trimtab.sim import compiled
+from trimtab.sim.kernels import compiled
 
 SCENARIO = """
 name: two ways

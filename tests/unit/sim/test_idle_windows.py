@@ -11,7 +11,7 @@ from trimtab.policies.serverless.keep_warm import REMEMBERED, SHORT_S, IdleTimes
 
 pytest.importorskip("numba")
 
-from trimtab.sim import idle_windows
+from trimtab.sim.serverless import idle_windows
 
 IDLE_S = st.floats(SHORT_S, 1e5) | st.sampled_from([SHORT_S, 5.0, 300.0, 300.5, 86_400.0])
 

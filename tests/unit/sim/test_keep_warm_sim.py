@@ -3,8 +3,8 @@
 from trimtab.policies.serverless.environments import Environments
 from trimtab.policies.serverless.settings import KeepWarm, KeepWarmMode
 from trimtab.resources.serverless import Serverless
-from trimtab.sim.keep_warm import Tally, replay
-from trimtab.sim.keep_warm_rivals import HybridHistogram
+from trimtab.sim.serverless.keep_warm import Tally, replay
+from trimtab.sim.serverless.rivals import HybridHistogram
 
 RULES = Serverless(memory_mib=1024, max_concurrency=10)
 

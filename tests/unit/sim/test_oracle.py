@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from trimtab.errors import Invalid
-from trimtab.sim.oracle import Asked, Lower, Terms, lower_bound, work_each
-from trimtab.sim.oracle_kernels import cheapest, forced, spread
-from trimtab.sim.oracle_windows import summed, window_of
+from trimtab.sim.oracle.bound import Asked, Lower, Terms, lower_bound, work_each
+from trimtab.sim.oracle.kernels import cheapest, forced, spread
+from trimtab.sim.oracle.windows import summed, window_of
 
 END_S = 40.0
 

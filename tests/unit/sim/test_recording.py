@@ -12,9 +12,9 @@ from trimtab.policies.scaling.decisions import Decision, Rules
 from trimtab.policies.scaling.inputs import AlarmFired, Load, Tick
 from trimtab.resources.metric_query import MetricStat
 from trimtab.resources.scaling import SIGNAL_EVENT, ScalableTarget, ScalingPolicy, TargetTracking
-from trimtab.sim.recording import arrivals_of, counted, recorded, whole_loads, work_of
-from trimtab.sim.trial import Machine
-from trimtab.sim.verify import verify
+from trimtab.sim.replay.recording import arrivals_of, counted, recorded, whole_loads, work_of
+from trimtab.sim.replay.trial import Machine
+from trimtab.sim.replay.verify import verify
 
 T0 = 1_700_000_000.0
 TARGET = ScalableTarget(endpoint="e", variant="v", min_capacity=1, max_capacity=4, created_s=T0)

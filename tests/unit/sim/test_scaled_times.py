@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trimtab.control.scaling.signal_metrics import CLOSES_S
-from trimtab.sim.scaled import _passes_s
+from trimtab.sim.scaling.scaled import _passes_s
 
 EPOCH_S = 1_700_000_000
 

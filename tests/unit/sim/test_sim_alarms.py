@@ -14,7 +14,7 @@ from trimtab.errors import Invalid
 from trimtab.policies.alarms import LATE_S
 from trimtab.resources.alarm import AlarmState, Watched
 from trimtab.resources.metric_query import MetricQuery, MetricStat
-from trimtab.sim.metrics import Sample, SimAlarm
+from trimtab.sim.scaling.metrics import Sample, SimAlarm
 
 
 def a_second(arrivals: float, in_hand: float | None = None) -> Sample:

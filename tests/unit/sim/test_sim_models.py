@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from trimtab.policies.models.cache import ModelCache
 from trimtab.policies.models.inputs import Set
-from trimtab.sim.model_bound import bound
-from trimtab.sim.model_rivals import Rival
-from trimtab.sim.models import SimModel, Timing, Trace, run
+from trimtab.sim.models.bound import bound
+from trimtab.sim.models.one_replica import SimModel, Timing, Trace, run
+from trimtab.sim.models.rivals import Rival
 
 MIB = 2**20
 AT_ONCE = Timing(fetch_s=0.0, serve_s=1e-6, unload_s=0.0)

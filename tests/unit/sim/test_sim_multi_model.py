@@ -8,8 +8,8 @@ import pytest
 
 from trimtab.errors import Invalid
 from trimtab.resources.cost import Part
-from trimtab.sim import hosted_models
 from trimtab.sim.arrivals import Rates, Times
+from trimtab.sim.models import hosted_models
 from trimtab.sim.simulate import simulate
 from trimtab.sim.world import Architecture, Fault, Mode, Scenario, Serving, Slo, Work, Workload
 

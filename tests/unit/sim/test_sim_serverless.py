@@ -12,8 +12,8 @@ from trimtab.policies.serverless.environments import Environments
 from trimtab.resources.cost import Part
 from trimtab.resources.serverless import Serverless
 from trimtab.sim.arrivals import Rates, Times
-from trimtab.sim.keep_warm import replay
-from trimtab.sim.serverless import keep_warm_of
+from trimtab.sim.serverless.endpoint import keep_warm_of
+from trimtab.sim.serverless.keep_warm import replay
 from trimtab.sim.simulate import simulate
 from trimtab.sim.world import Architecture, Fault, Mode, Scenario, Serving, Slo, Work, Workload
 

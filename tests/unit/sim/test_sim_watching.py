@@ -7,8 +7,8 @@ from msgspec.structs import replace
 from worlds import EVERY_MINUTE, T0, TEN_SECONDS, policies, simulated, surge
 
 from trimtab.resources.scaling import TargetTracking
-from trimtab.sim.metrics import SimAlarm
-from trimtab.sim.scaled import coarse_s
+from trimtab.sim.scaling.metrics import SimAlarm
+from trimtab.sim.scaling.scaled import coarse_s
 from trimtab.sim.world import Fault, Outcome
 
 KILL = (Fault(at_s=T0 + 400.0, endpoint="e", kind="kill"),)

@@ -429,8 +429,8 @@ def test_a_predictive_policy_has_replicas_ready_before_a_rush_that_came_the_days
 
 @pytest.mark.parametrize("least", [0, 1])
 def test_long_times_without_requests_are_passed_over_with_the_same_outcome(least: int) -> None:
-    from trimtab.sim.scaled import Scaled
-    from trimtab.sim.station import Station, feed
+    from trimtab.sim.replicas.station import Station, feed
+    from trimtab.sim.scaling.scaled import Scaled
 
     bursts = [base + n * 0.02 for base in (100.0, 20_000.0, 20_700.0, 60_000.3) for n in range(200)]
     one = workload(moments(bursts, 80_000.0), Work(quantiles_s=(0.1,)))

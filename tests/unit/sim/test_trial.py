@@ -28,7 +28,7 @@ from trimtab.policies.scaling.reducer import step
 from trimtab.policies.scaling.state import State
 from trimtab.resources.scaling import Predictive, ScalableTarget, ScalingPolicy, TargetTracking
 from trimtab.sim.arrivals import Rates
-from trimtab.sim.trial import Machine, under_orders, under_rules
+from trimtab.sim.replay.trial import Machine, under_orders, under_rules
 
 MACHINE = Machine(work_s=0.05, start_s=0.05)
 

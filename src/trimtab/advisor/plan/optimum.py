@@ -13,7 +13,7 @@ from trimtab.advisor.plan.schedules import least_ever
 from trimtab.advisor.plan.trials import Lasting, Pricing
 from trimtab.errors import TrimtabError
 from trimtab.resources.cost import MICRO
-from trimtab.sim.oracle import bound_of
+from trimtab.sim.oracle.bound import bound_of
 from trimtab.sim.world import Mode, Outcome, Serving, Used
 
 _HOUR_S: Final = 3600.0

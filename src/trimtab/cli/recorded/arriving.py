@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import Struct
 
 from trimtab.metrics.names import SAGEMAKER
-from trimtab.sim.recording import counted, whole_loads
+from trimtab.sim.replay.recording import counted, whole_loads
 
 if TYPE_CHECKING:
     from trimtab.cli.recorded.metrics import Metrics

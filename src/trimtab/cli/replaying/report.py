@@ -17,7 +17,7 @@ from trimtab.files import write_whole
 
 if TYPE_CHECKING:
     from trimtab.cli.benching.charts import Chart
-    from trimtab.sim.verify import Agreement
+    from trimtab.sim.replay.verify import Agreement
     from trimtab.sim.world import Series
 
 _MOST_COLUMNS: Final = 120

@@ -15,8 +15,8 @@ from trimtab.cli.render import CliError
 if TYPE_CHECKING:
     from trimtab.resources.scaling import ScalingPolicy
     from trimtab.sim.arrivals import Counted
-    from trimtab.sim.recording import Recording
-    from trimtab.sim.trial import Machine, Trial
+    from trimtab.sim.replay.recording import Recording
+    from trimtab.sim.replay.trial import Machine, Trial
 
 AS_IT_WAS = "as it was"
 
@@ -25,7 +25,7 @@ class Tried(Struct, frozen=True):
     """One set of policies, and what came of it."""
 
     name: str
-    trial: Any  # trimtab.sim.trial.Trial: numpy is imported when it is needed
+    trial: Any  # trimtab.sim.replay.trial.Trial: numpy is imported when it is needed
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
@@ -63,7 +63,7 @@ def policy_from(path: Path, endpoint: str, variant: str) -> ScalingPolicy:
 def tried(recording: Recording, arrivals: Counted, machine: Machine, policies: Sequence[ScalingPolicy]) -> list[Tried]:
     """What happened, then each policy by itself in the place of all that were there."""
     from trimtab.errors import Invalid
-    from trimtab.sim.trial import under_rules
+    from trimtab.sim.replay.trial import under_rules
 
     done = [Tried(AS_IT_WAS, recording.happened(arrivals, machine))]
     for policy in policies:

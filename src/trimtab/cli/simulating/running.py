@@ -98,7 +98,7 @@ def run(
     scenario: Scenario, architectures: Sequence[Architecture], *, seed: int | None, region: str, quiet: bool
 ) -> Simulated:
     """Simulate each, one after the other. CliError where one cannot be; Invalid where none can, for want of numba."""
-    from trimtab.sim.compiled import must_be_there
+    from trimtab.sim.kernels.compiled import must_be_there
     from trimtab.sim.simulate import simulate
 
     must_be_there()  # whatever the architecture: it is not its fault
