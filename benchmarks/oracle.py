@@ -1,13 +1,14 @@
 """How far from the best that can be: `event` scaling, AWS's target tracking and static peak, against the clairvoyant bound.
 
-    python -m benchmarks.oracle [--only NAME,...] [--start 5] [--within 8] [--days N] [--jobs 2] [--rows FILE]
+    python -m benchmarks.oracle [--only NAME,...] [--start 5] [--within 8] [--days N] [--jobs 2] [--most-s S] [--rows FILE]
 
 Every trace of benchmarks/data, whole, as requests that keep 20 replicas busy on average (benchmarks/oracle_cases.py), in
 the simulator, on replicas that take `--start` seconds from order to first request (paid for), from 1 replica to 1.5 x
 static peak. SLO: 99.9 % answered in time. A trace of several days is run day by day; each day begins with the replicas for its first minutes.
 
     event       trimtab's policy; its settings are chosen by trying some on the busiest hour of the busiest and of the middle
-                day (as `trimtab plan` does); shorter traces are tried whole
+                day (as `trimtab plan` does); shorter traces are tried whole. Where the whole trace then breaks the SLO,
+                it is run again with less patience; "as chosen" is without that
     unseen      the same, chosen on the first half of the trace alone, and priced on the other half
     60 s, 10 s  AWS's target tracking at 70 %: InvocationsPerInstance each minute, concurrency each 10 s, cooldowns 300 s
     static      as many replicas all the time as keep the SLO on the busiest day
@@ -21,10 +22,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import threading
 import time
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from functools import partial
 from math import ceil
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 import numpy as np
@@ -32,15 +39,28 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from benchmarks.oracle_cases import KEPT, TRACES, Case, Trace
-from benchmarks.oracle_choice import MARGIN, Ran, Setting, busiest, by_minute, by_ten_seconds, chosen, run, static_peak
+from benchmarks.oracle_choice import (
+    MARGIN,
+    Ran,
+    Setting,
+    busiest,
+    by_minute,
+    by_ten_seconds,
+    chosen,
+    milder,
+    run,
+    static_peak,
+)
 from trimtab.sim.oracle.bound import Asked, Terms
 from trimtab.sim.oracle.windows import Window, summed, window_of
 from trimtab.sim.world import Slo
 
+P = ParamSpec("P")
+R = TypeVar("R")
+Start = Callable[..., Future[Any]]  # of a function in a process
 GOAL = 1.15
 FINE_STEPS = 4e9  # of the bound's programme for a trace of an hour; days do without: it adds less than 0.1 % there
 MOST_WITHIN_S = 120.0  # and those whose deadlines are as long as they are do without, too
-MOST_TRIES = 4  # with less patience, where what was chosen does not keep the SLO of the whole
 LATE = "late"  # the second half of a trace of one part
 
 
@@ -71,8 +91,26 @@ class Part(Struct):
 
 
 class Row(Struct):
+    """`milder`: the event policy with so many times the patience that was chosen, part by part."""
+
     chosen: Chosen | None = None
     parts: dict[str, Part] = {}
+    milder: dict[str, dict[str, Ran]] = {}
+
+    def scales(self, keys: list[str]) -> list[float]:
+        """What was tried on all parts, in order."""
+        return [1.0, *(float(scale) for scale, runs in self.milder.items() if all(key in runs for key in keys))]
+
+    def runs(self, scale: float, keys: list[str]) -> list[Ran]:
+        if scale == 1.0:
+            return [self.parts[key].runs["event"] for key in keys]
+        return [self.milder[f"{scale:.4g}"][key] for key in keys]
+
+    def best(self, keys: list[str]) -> float:
+        """The scale that the SLO is kept with at the least cost; nearest to it, where none does."""
+        tried = [(late_of(self.runs(scale, keys)), scale) for scale in self.scales(keys)]
+        kept = [scale for late, scale in tried if late <= 1.0]
+        return max(kept) if kept else min(tried)[1]
 
 
 Rows = dict[str, Row]
@@ -174,118 +212,131 @@ def is_late(key: str, parts: int) -> bool:
 
 
 class Store:
-    """Rows in a file, by options."""
+    """Rows in a file, by options. One thread at a time changes them."""
 
     def __init__(self, path: Path, options: Options) -> None:
         self._path = path
         self._key = f"start {options.start_s:g}, within {options.within_s:g}, days {options.days}, seed {options.seed}"
         self._all = msgspec.json.decode(path.read_bytes(), type=dict[str, Rows]) if path.exists() else {}
+        self._lock, self._began_s = threading.Lock(), time.monotonic()
         self.rows = self._all.setdefault(self._key, {})
 
-    def save(self) -> None:
-        fresh = self._path.with_suffix(".part")
-        fresh.write_bytes(msgspec.json.format(msgspec.json.encode(self._all), indent=1))
-        fresh.replace(self._path)
+    @contextmanager
+    def changed(self, what: str) -> Iterator[None]:
+        """Saved after that."""
+        with self._lock:
+            yield
+            fresh = self._path.with_suffix(".part")
+            fresh.write_bytes(msgspec.json.format(msgspec.json.encode(self._all), indent=1))
+            fresh.replace(self._path)
+            print(f"{time.monotonic() - self._began_s:7.0f} s  {what}", file=sys.stderr, flush=True)
 
 
 def keys_of(parts: int) -> list[str]:
     return [str(number) for number in range(parts)] + ([LATE] if parts == 1 else [])
 
 
-def make(names: list[str], store: Store, options: Options, jobs: int) -> None:
-    """All rows that are missing."""
-    began_s = time.monotonic()
-    traces = {name: trace_of(name, options).parts for name in names}
-    rows = store.rows
+def make(names: list[str], store: Store, options: Options, jobs: int, most_s: float) -> None:
+    """All rows that are missing, as far as that is done in `most_s`: traces side by side, days of each side by side."""
+    for name in names:
+        store.rows.setdefault(name, Row())
+    run(trace_of("azure-functions", options).part(0, options.seed), options.start_s, None, static=1)  # compiles
+    until_s = time.time() + most_s
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool, ThreadPoolExecutor(len(names)) as traces:
 
-    def told(what: str, done: int, of: int) -> None:
-        print(f"{time.monotonic() - began_s:7.0f} s  {what}  ({done} of {of})", file=sys.stderr, flush=True)
+        def start(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+            return pool.submit(_in_time, until_s, partial(function, *args, **kwargs))
 
-    with ProcessPoolExecutor(jobs) as pool:
-        waits: dict[Future[Chosen], str] = {}
-        for name in names:
-            row = rows.setdefault(name, Row())
-            if row.chosen is None:
-                waits[pool.submit(choose, name, options)] = name
-        for done, ready in enumerate(as_completed(waits), 1):
-            name = waits[ready]
-            rows[name].chosen = ready.result()
-            store.save()
-            told(f"{name}: {ready.result().event}, unseen {ready.result().unseen}", done, len(waits))
-        prices: dict[Future[Part], tuple[str, str]] = {}
-        for name in names:
-            use = rows[name].chosen
-            assert use is not None
-            for key in keys_of(traces[name]):
-                if key not in rows[name].parts:
-                    prices[pool.submit(price, name, key, use, options)] = (name, key)
-        for done, priced in enumerate(as_completed(prices), 1):
-            name, key = prices[priced]
-            rows[name].parts[key] = priced.result()
-            store.save()
-            told(f"{name} {key}: {priced.result().cpu_s:.0f} s of CPU", done, len(prices))
-        for name in names:
-            if _mended(pool, name, rows[name], traces[name], options):
-                store.save()
+        for done in [traces.submit(_make, name, store, options, start) for name in names]:
+            done.result()
 
 
-def _mended(pool: ProcessPoolExecutor, name: str, row: Row, parts: int, options: Options) -> bool:
-    """Less patience, or a lower target, until the SLO of the whole is kept; whether anything was changed."""
+def _in_time(until_s: float, function: Callable[[], R]) -> R:
+    """TimeoutError where the time is over before it begins."""
+    if time.time() > until_s:
+        raise TimeoutError
+    return function()
+
+
+def _make(name: str, store: Store, options: Options, start: Start) -> None:
+    row, parts = store.rows[name], trace_of(name, options).parts
+    try:
+        if row.chosen is None:
+            use = start(choose, name, options).result()
+            with store.changed(f"{name}: {use.event}, unseen {use.unseen}"):
+                row.chosen = use
+        missing = [key for key in keys_of(parts) if key not in row.parts]
+        prices = {start(price, name, key, row.chosen, options): key for key in missing}
+        for priced in as_completed(prices):
+            key, part = prices[priced], priced.result()
+            with store.changed(f"{name} {key}: {part.cpu_s:.0f} s of CPU"):
+                row.parts[key] = part
+        _mend(name, row, [str(number) for number in range(parts)], store, options, start)
+    except TimeoutError:
+        print(f"{name}: no time left", file=sys.stderr, flush=True)
+
+
+def _mend(name: str, row: Row, keys: list[str], store: Store, options: Options, start: Start) -> None:
+    """Less patience, or a lower target, until the SLO of the whole is kept, and no less than is needed for that."""
     use = row.chosen
     assert use is not None
-    keys = [str(number) for number in range(parts)]
-    for tried in range(MOST_TRIES + 1):
-        ran = [row.parts[key].runs["event"] for key in keys]
-        if tried == MOST_TRIES or sum(one.kept for one in ran) >= KEPT * sum(one.requests for one in ran):
-            return tried > 0
-        use.event = replace(use.event, patience_s=use.event.patience_s * 0.94, target=_lower(use.event))
-        done = pool.map(again, [name] * parts, keys, [use.event] * parts, [use.peak] * parts, [options] * parts)
-        for key, one in zip(keys, done, strict=True):
-            row.parts[key].runs["event"] = one
-    return True
+    while True:
+        scale = milder([(one, late_of(row.runs(one, keys))) for one in row.scales(keys)])
+        if scale is None:
+            return
+        done = row.milder.setdefault(f"{scale:.4g}", {})
+        setting = use.event.milder(float(f"{scale:.4g}"))
+        runs = {start(again, name, key, setting, use.peak, options): key for key in keys if key not in done}
+        for ran in as_completed(runs):
+            key, one = runs[ran], ran.result()
+            with store.changed(f"{name} {key}: {setting}"):
+                done[key] = one
 
 
-def _lower(setting: Setting) -> float:
-    return setting.target if setting.patience_s else setting.target * 0.94
+def late_of(runs: list[Ran]) -> float:
+    """Requests that were late, as a multiple of those that may be."""
+    requests = sum(one.requests for one in runs)
+    return (requests - sum(one.kept for one in runs)) / max(requests * (1 - KEPT), 1e-9)
 
 
 # --- the table
 
 
-def figure(row: Row, way: str, keys: list[str]) -> tuple[float, float]:
+def figure(row: Row, runs: list[Ran], keys: list[str]) -> tuple[float, float]:
     """Of some parts: a multiple of their bound, and the part of requests that was kept."""
-    parts = [row.parts[key] for key in keys]
-    ran = [part.runs[way] for part in parts]
-    least_s = summed([part.window for part in parts], KEPT)
-    requests = max(sum(one.requests for one in ran), 1)
-    return sum(one.replica_s for one in ran) / least_s, sum(one.kept for one in ran) / requests
+    least_s = summed([row.parts[key].window for key in keys], KEPT)
+    requests = max(sum(one.requests for one in runs), 1)
+    return sum(one.replica_s for one in runs) / least_s, sum(one.kept for one in runs) / requests
 
 
-def table(names: list[str], rows: Rows) -> list[str]:
+def table(names: list[str], rows: Rows, options: Options) -> list[str]:
     """Prints it; those that miss the goal."""
     print(
-        f"{'trace':15} {'days':>6} {'bound':>6} {'event':>14} {'setting':>14} {'half: event':>14} {'unseen':>14}"
-        f" {'60 s':>14} {'10 s':>14} {'static':>14}  changes a day   CPU"
+        f"{'trace':15} {'days':>6} {'bound':>6} {'event':>14} {'setting':>16} {'as chosen':>14} {'half: chosen':>14}"
+        f" {'unseen':>14} {'60 s':>14} {'10 s':>14} {'static':>14}  changes a day   CPU"
     )
     missed = []
     for name in names:
-        row = rows[name]
-        use = row.chosen
-        assert use is not None
-        keys = [key for key in row.parts if key != LATE]
-        late = [key for key in row.parts if is_late(key, len(keys))]
-        length_s = sum(row.parts[key].length_s for key in keys)
-        least_s = summed([row.parts[key].window for key in keys], KEPT)
-        ratio, kept = figure(row, "event", keys)
-        told = [figure(row, "event", late), figure(row, "unseen", late)]
-        told += [figure(row, way, keys) for way in ("60 s", "10 s", "static")]
-        changes = sum(row.parts[key].runs["event"].changes for key in keys) / length_s * 86_400
+        row, whole = rows[name], [str(number) for number in range(trace_of(name, options).parts)]
+        use, there = row.chosen, [key for key in row.parts if key != LATE]
+        if use is None or len(there) < len(whole):
+            print(f"{name:15} {len(there)} of {len(whole)} days are priced")
+            missed.append(name)
+            continue
+        scale = row.best(whole)
+        late = [key for key in row.parts if is_late(key, len(whole))]
+        ratio, kept = figure(row, row.runs(scale, whole), whole)
+        told = [figure(row, row.runs(1.0, whole), whole)]
+        told += [figure(row, [row.parts[key].runs[way] for key in late], late) for way in ("event", "unseen")]
+        told += [figure(row, [row.parts[key].runs[way] for key in whole], whole) for way in ("60 s", "10 s", "static")]
+        length_s = sum(row.parts[key].length_s for key in whole)
+        least_s = summed([row.parts[key].window for key in whole], KEPT)
+        changes = sum(one.changes for one in row.runs(scale, whole)) / length_s * 86_400
         cpu_s = use.cpu_s + sum(part.cpu_s for part in row.parts.values())
-        columns = " ".join(f"{one:6.3f} {part:6.2%}".rjust(14) for one, part in told[:2])
-        others = " ".join(f"{one:6.3f} {part:6.2%}".rjust(14) for one, part in told[2:])
+        columns = " ".join(f"{one:6.3f} {part:7.3%}".rjust(14) for one, part in told)
         print(
-            f"{name:15} {length_s / 86_400:6.2f} {least_s / length_s:6.2f} {ratio:6.3f} {kept:7.3%} {use.event!s:>14}"
-            f" {columns} {others}  {changes:7.0f} {cpu_s:7.0f} s"
+            f"{name:15} {length_s / 86_400:6.2f} {least_s / length_s:6.2f} {ratio:6.3f} {kept:7.3%}"
+            f" {use.event.milder(scale)!s:>16} {columns}  {changes:7.0f} {cpu_s:7.0f} s"
         )
         if ratio > GOAL or kept < KEPT:
             missed.append(name)
@@ -300,14 +351,15 @@ def main() -> int:
     parser.add_argument("--days", type=int, default=0, help="only the first so many of each trace")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--most-s", type=float, default=1e6, help="nothing is begun after so many seconds")
     parser.add_argument("--rows", type=Path, default=Path("oracle-rows.json"))
     given = parser.parse_args()
     options = Options(given.start, given.within, given.days, given.seed)
     names = [name for name in TRACES if not given.only or name in given.only.split(",")]
     store = Store(given.rows, options)
-    make(names, store, options, given.jobs)
+    make(names, store, options, given.jobs, given.most_s)
     print(f"starts of {given.start:g} s; figures: replica-seconds / bound, part kept (goal {GOAL}, {KEPT:.1%})")
-    missed = table(names, store.rows)
+    missed = table(names, store.rows, options)
     print(f"missed: {', '.join(missed) or 'none'}")
     return int(bool(missed))
 

@@ -166,6 +166,6 @@ TRACES: dict[str, Callable[[], Trace]] = {
     "aws-elb": partial(by_rate, "aws-elb"),
     "twitter-amzn": partial(by_rate, "twitter-amzn"),
     "twitter-goog": partial(by_rate, "twitter-goog"),
-    "nasa-months": partial(by_rate, "nasa-months"),
+    "nasa-months": partial(by_rate, "nasa-minutes", smooth=11),
     "taxi": partial(by_rate, "taxi"),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import ceil
+from math import ceil, sqrt
 
 import numpy as np
 from msgspec import Struct
@@ -24,6 +24,9 @@ TARGETS = (0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 12.
 WINDOWS = ((60.0, 6.0), (60.0, 30.0), (20.0, 10.0), (20.0, 20.0), (10.0, 10.0), (5.0, 5.0))
 PATIENCE = (0.0125, 0.025, *(round(0.05 * step, 2) for step in range(1, 20)))  # parts of the SLO's time
 FINE_PATIENCE = 0.0125
+MOST_TRIES = 6  # with less patience, where what was chosen does not keep the SLO of the whole
+LEAST_STEP, LARGEST_STEP = 0.7, 0.96
+FINE_STEP = 1.06
 IDLE_S = (0.0, 1.0, 2.0, 4.0, 7.0, 12.0, 20.0, 40.0)
 
 
@@ -43,6 +46,12 @@ class Setting(Struct, frozen=True):
             else f"{self.target:g}/{self.stable_s:g}/{self.panic_s:g}"
         )
         return told + (f" h{self.headroom:g}" if self.headroom else "")
+
+    def milder(self, scale: float) -> Setting:
+        """With so many times its patience, or its target."""
+        if self.patience_s:
+            return replace(self, patience_s=self.patience_s * scale)
+        return replace(self, target=self.target * scale)
 
     def policy(self) -> TargetTracking:
         settings = {
@@ -154,6 +163,20 @@ def chosen(samples: Sequence[Case], start_s: float, most: int, *, margin: float)
     if start_s > 1:
         found.append(min((replace(found[-1], headroom=part) for part in (0.5, 0.8, 0.95)), key=cost))
     return min(found, key=cost)
+
+
+def milder(tried: Sequence[tuple[float, float]]) -> float | None:
+    """With how many times the patience to try next what was `tried` with so many times, and was late with so many
+    times as many requests as may be. None: no more."""
+    missed = [scale for scale, late in tried if late > 1]
+    kept = [scale for scale, late in tried if late <= 1]
+    if not missed or len(tried) > MOST_TRIES:
+        return None
+    if not kept:
+        scale, late = min(tried)
+        return scale * min(max(float(late**-0.4), LEAST_STEP), LARGEST_STEP)
+    low, high = max(kept), min(missed)
+    return None if high / low < FINE_STEP else sqrt(low * high)
 
 
 def _by_target(best: Setting, cost: Cost) -> Setting:

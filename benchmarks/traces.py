@@ -20,6 +20,7 @@ RATES: dict[str, tuple[str, str, float, dict[str, str]]] = {
     "aws-elb": ("nab_aws_elb_request_count_5min.csv.gz", "count", 300.0, {}),
     "nasa-day": ("nasa_1995-07-13_per_second.csv.gz", "requests", 1.0, {}),
     "nasa-weekend": ("nasa_weekend_1995-07-07.csv.gz", "requests", 60.0, {}),
+    "nasa-minutes": ("nasa_1995_per_minute.csv.gz", "requests", 60.0, {}),
     "nasa-months": ("nasa_1995_hourly.csv.gz", "requests", 3600.0, {}),
     "m-large": ("servegen_rates_10min.csv.gz", "req_per_s", 600.0, {"model": "m-large"}),
     "m-mid": ("servegen_rates_10min.csv.gz", "req_per_s", 600.0, {"model": "m-mid"}),
