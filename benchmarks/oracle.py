@@ -3,15 +3,15 @@
     python -m benchmarks.oracle [--only NAME,...] [--start 5] [--within 8] [--days N] [--jobs 2] [--most-s S] [--rows FILE]
 
 Every trace of benchmarks/data, whole, as requests that keep 20 replicas busy on average (benchmarks/oracle_cases.py), in
-the simulator, on replicas that take `--start` seconds from order to first request (paid for), from 1 replica to 1.5 x
-static peak. SLO: 99.9 % answered in time. A trace of several days is run day by day; each day begins with the replicas for its first minutes.
+the simulator, on replicas that take `--start` seconds from order to first request (paid for), from 1 replica to as
+many as `trimtab plan` allows. SLO: 99.9 % answered in time. A trace of several days is run day by day; each day begins with the replicas for its first minutes.
 
     event       trimtab's policy; its settings are chosen by trying some on the busiest hour of the busiest and of the middle
                 day (as `trimtab plan` does); shorter traces are tried whole. Where the whole trace then breaks the SLO,
-                it is run again with less patience; "as chosen" is without that
+                it is run again with less patience (of a day also with more); "as chosen" is without that
     unseen      the same, chosen on the first half of the trace alone, and priced on the other half
     60 s, 10 s  AWS's target tracking at 70 %: InvocationsPerInstance each minute, concurrency each 10 s, cooldowns 300 s
-    static      as many replicas all the time as keep the SLO on the busiest day
+    static      as many replicas all the time as keep the SLO of the whole
 
 Figures are replica-seconds as multiples of the bound (sim/oracle/bound.py), and the part of requests that was answered in
 time. Goal: event <= 1.15 with 99.9 % kept. Rows are kept in `--rows` as they are made: a run that was cut off goes on from there.
@@ -28,7 +28,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from functools import partial
-from math import ceil
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -75,6 +74,7 @@ class Chosen(Struct):
     """What a trace is run with."""
 
     peak: int
+    most: int
     threshold_s: float
     event: Setting
     unseen: Setting
@@ -91,20 +91,20 @@ class Part(Struct):
 
 
 class Row(Struct):
-    """`milder`: the event policy with so many times the patience that was chosen, part by part."""
+    """`fitted`: the event policy with so many times the patience that was chosen, part by part."""
 
     chosen: Chosen | None = None
     parts: dict[str, Part] = {}
-    milder: dict[str, dict[str, Ran]] = {}
+    fitted: dict[str, dict[str, Ran]] = {}
 
     def scales(self, keys: list[str]) -> list[float]:
         """What was tried on all parts, in order."""
-        return [1.0, *(float(scale) for scale, runs in self.milder.items() if all(key in runs for key in keys))]
+        return [1.0, *(float(scale) for scale, runs in self.fitted.items() if all(key in runs for key in keys))]
 
     def runs(self, scale: float, keys: list[str]) -> list[Ran]:
         if scale == 1.0:
             return [self.parts[key].runs["event"] for key in keys]
-        return [self.milder[f"{scale:.4g}"][key] for key in keys]
+        return [self.fitted[f"{scale:.4g}"][key] for key in keys]
 
     def best(self, keys: list[str]) -> float:
         """The scale that the SLO is kept with at the least cost; nearest to it, where none does."""
@@ -136,13 +136,12 @@ def choose(name: str, options: Options) -> Chosen:
     trace = trace_of(name, options)
     order = np.argsort(trace.requests)
     top = trace.part(int(order[-1]), options.seed)
-    peak = static_peak(top, options.start_s)
-    most = ceil(1.5 * peak)
+    bounds = bounds_of(trace, options.seed, options.start_s)
     work = top.workload.work["*"]
     threshold_s = float(np.quantile(work.service_s(np.linspace(0, 1, 100_001)[:-1]), KEPT))
 
     def setting(cases: list[Case], *, is_all: bool) -> Setting:
-        return chosen(cases, options.start_s, most, margin=0.0 if is_all else MARGIN)
+        return chosen(cases, options.start_s, bounds.most, margin=0.0 if is_all else MARGIN)
 
     if trace.parts == 1:
         is_short = busiest(top) is top
@@ -155,7 +154,7 @@ def choose(name: str, options: Options) -> Chosen:
         middle, early_top, early = (trace.part(day, options.seed) for day in days)
         event = setting([busiest(top), busiest(middle)], is_all=False)
         unseen = setting([busiest(early_top), busiest(early)], is_all=False)
-    return Chosen(peak, threshold_s, event, unseen, time.process_time() - began_s)
+    return Chosen(bounds.peak, bounds.most, threshold_s, event, unseen, time.process_time() - began_s)
 
 
 def _hours(case: Case) -> list[Case]:
@@ -173,7 +172,6 @@ def price(name: str, key: str, use: Chosen, options: Options) -> Part:
     case = trace.part(0 if key == LATE else int(key), options.seed)
     if key == LATE:
         case = case.part((case.start_s + case.end_s) / 2, case.end_s)
-    most = ceil(1.5 * use.peak)
     slo = case.workload.slo
     assert slo is not None
     is_fine = case.end_s - case.start_s < 5400 and slo.within_s < MOST_WITHIN_S and key != LATE
@@ -192,15 +190,15 @@ def price(name: str, key: str, use: Chosen, options: Options) -> Part:
     if key != LATE:
         mean_s = float(case.service_s.mean())
         ways |= {"60 s": by_minute(mean_s), "10 s": by_ten_seconds()}
-    runs = {way: run(case, options.start_s, policy, most=most) for way, policy in ways.items()}
+    runs = {way: run(case, options.start_s, policy, most=use.most) for way, policy in ways.items()}
     if key != LATE:
         runs["static"] = run(case, options.start_s, None, static=use.peak)
     return Part(case.end_s - case.start_s, window, runs, time.process_time() - began_s)
 
 
-def again(name: str, key: str, setting: Setting, peak: int, options: Options) -> Ran:
+def again(name: str, key: str, setting: Setting, most: int, options: Options) -> Ran:
     case = trace_of(name, options).part(int(key), options.seed)
-    return run(case, options.start_s, setting.policy(), most=ceil(1.5 * peak))
+    return run(case, options.start_s, setting.policy(), most=most)
 
 
 def is_late(key: str, parts: int) -> bool:
@@ -271,22 +269,23 @@ def _make(name: str, store: Store, options: Options, start: Start) -> None:
             key, part = prices[priced], priced.result()
             with store.changed(f"{name} {key}: {part.cpu_s:.0f} s of CPU"):
                 row.parts[key] = part
-        _mend(name, row, [str(number) for number in range(parts)], store, options, start)
+        _fit(name, row, [str(number) for number in range(parts)], store, options, start)
     except TimeoutError:
         print(f"{name}: no time left", file=sys.stderr, flush=True)
 
 
-def _mend(name: str, row: Row, keys: list[str], store: Store, options: Options, start: Start) -> None:
-    """Less patience, or a lower target, until the SLO of the whole is kept, and no less than is needed for that."""
+def _fit(name: str, row: Row, keys: list[str], store: Store, options: Options, start: Start) -> None:
+    """Less patience, or a lower target, until the SLO of the whole is kept; of a day, no less than is needed for it."""
     use = row.chosen
     assert use is not None
     while True:
-        scale = milder([(one, late_of(row.runs(one, keys))) for one in row.scales(keys)])
+        tried = [(one, late_of(row.runs(one, keys))) for one in row.scales(keys)]
+        scale = fitted(tried, upward=len(keys) == 1)  # what a plan tries whole
         if scale is None:
             return
-        done = row.milder.setdefault(f"{scale:.4g}", {})
+        done = row.fitted.setdefault(f"{scale:.4g}", {})
         setting = use.event.milder(float(f"{scale:.4g}"))
-        runs = {start(again, name, key, setting, use.peak, options): key for key in keys if key not in done}
+        runs = {start(again, name, key, setting, use.most, options): key for key in keys if key not in done}
         for ran in as_completed(runs):
             key, one = runs[ran], ran.result()
             with store.changed(f"{name} {key}: {setting}"):

@@ -158,16 +158,16 @@ def _patient_wish(
 ) -> Wish:
     """More for what waits too long, fewer when some are idle."""
     may_scale_in, load = not tracking.disable_scale_in, seen.told
-    found = event_patient.need(load, levels.work_s, levels.together, windows.patience_s)
-    queue = min(found.queue, capped(load.now / tracking.target_value, _most(target, capacity)))
+    is_empty, swell = _is_empty(levels, seen), levels.swell
+    found = event_patient.need(load, levels.work_s, levels.together, windows.patience_s, swell)
+    queue = min(found.queue, capped((load.now + swell) / tracking.target_value, _most(target, capacity)))
     if queue > capacity:
-        said = event_patient.more_words(load, levels.work_s, windows.patience_s, queue)
+        said = event_patient.more_words(load, levels.work_s, windows.patience_s, swell, queue)
         return _told(policy, queue, said, may_scale_in)
-    is_empty, spare = _is_empty(levels, seen), _spare(target, levels, seen)
     kept = max(found.busy, ceil(levels.stand - ROUNDING) if windows.panic_s else 0)
-    wanted = max(ceil(kept + spare - ROUNDING), queue, target.min_capacity, 0 if is_empty else 1)
+    wanted = max(kept, queue, target.min_capacity, 0 if is_empty else 1)
     if wanted < capacity:
-        said = event_patient.less_words(found, kept, spare, windows.panic_s, wanted)
+        said = event_patient.less_words(found, kept, swell, windows.panic_s, wanted)
         return _told(policy, wanted, said, may_scale_in)
     return _content(policy, capacity, may_scale_in)
 

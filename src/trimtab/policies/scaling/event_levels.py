@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from trimtab.policies.scaling.event_patient import need
+from trimtab.policies.scaling.event_patient import need, usual_swell
 from trimtab.policies.scaling.headroom import POINT_S, remember, usual_rise
 from trimtab.policies.scaling.inputs import Load
 from trimtab.policies.scaling.queueing import replicas_for
@@ -16,6 +16,7 @@ from trimtab.policies.scaling.windows import Mark, Seen, Windows, since
 
 ROUNDING: Final = 1e-9
 _RISE_EVERY_S: Final = 60.0
+_SWELL_EVERY_S: Final = 1.0
 _PIPELINED_S: Final = 0.004  # gateways send quick requests ahead, though a replica does one at a time
 _DRAIN_S: Final = 2.0
 _MANY: Final = 4  # times its length: so long a stretch for the rate of long requests
@@ -38,11 +39,23 @@ class Levels(Struct, frozen=True, kw_only=True):
     point_s: float = 0.0  # when its newest point was set
     rise: float = 0.0  # by which demand usually rises while a replica starts
     rise_s: float = 0.0  # when that was reckoned
+    swell: float = 0.0  # by how many requests more than on average come while a replica starts, now and then
+    swell_s: float = 0.0  # when that was reckoned
 
 
 def anew(levels: Levels) -> Levels:
     """After a time that nobody saw: what requests cost and how demand rises is still known."""
-    return replace(levels, rate_before=Levels().rate_before, demand=0.0, stands=(), stand=0.0, point_s=0.0, rise_s=0.0)
+    return replace(
+        levels,
+        rate_before=Levels().rate_before,
+        demand=0.0,
+        stands=(),
+        stand=0.0,
+        point_s=0.0,
+        rise_s=0.0,
+        swell=0.0,
+        swell_s=0.0,
+    )
 
 
 def judge(levels: Levels, seen: Seen, windows: Windows, aim: float, most: int) -> Levels:
@@ -62,6 +75,9 @@ def judge(levels: Levels, seen: Seen, windows: Windows, aim: float, most: int) -
         history, point_s = remember(history, demand), now.at_s
     if now.at_s - rise_s >= _RISE_EVERY_S:
         rise, rise_s = usual_rise(history, seen.told.start_s, windows.headroom), now.at_s
+    swell, swell_s = levels.swell, levels.swell_s
+    if windows.patience_s and now.at_s - swell_s >= _SWELL_EVERY_S - ROUNDING:
+        swell, swell_s = usual_swell(seen.steps, seen.told.start_s, windows.headroom), now.at_s
     return Levels(
         rate_before=_rate_before(seen, windows),
         work_s=work_s,
@@ -74,6 +90,8 @@ def judge(levels: Levels, seen: Seen, windows: Windows, aim: float, most: int) -
         point_s=point_s,
         rise=rise,
         rise_s=rise_s,
+        swell=swell,
+        swell_s=swell_s,
     )
 
 

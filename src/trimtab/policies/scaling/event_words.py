@@ -63,28 +63,26 @@ def headroom(demand: float, spare: float, start_s: float, wanted: int) -> Said:
     return reason, f"ceil({demand:.3g} + {spare:.3g}) = {wanted}", inputs
 
 
-def queue(waiting: int, work_s: float, patience_s: float, wanted: int) -> Said:
-    """What waits would not be begun in the time that callers are patient for."""
+def queue(waiting: int, work_s: float, patience_s: float, swell: float, start_s: float, wanted: int) -> Said:
+    """What waits, and what may come while a replica starts, would not be begun in the time that callers wait for."""
     reason = (
         f"{waiting} {_requests(waiting)} {'waits' if waiting == 1 else 'wait'}, {_time(work_s)} of work each, and "
         f"callers may wait for {_time(patience_s)}"
     )
-    inputs = {"waiting": float(waiting), "work_s": work_s, "patience_s": patience_s}
-    return reason, f"ceil({waiting} x {_time(work_s)} / {_time(patience_s)}) = {wanted}", inputs
+    inputs = {"waiting": float(waiting), "work_s": work_s, "patience_s": patience_s, "swell": swell}
+    count = f"{waiting}"
+    if swell:
+        reason += f"; in the {_time(start_s)} that a start takes {swell:.3g} more than on average may come"
+        count = f"({waiting} + {swell:.3g})"
+    return reason, f"ceil({count} x {_time(work_s)} / {_time(patience_s)}) = {wanted}", inputs
 
 
-def idle(busy: int, kept: int, queue: int, spare: float, kept_s: float, wanted: int) -> Said:
+def idle(busy: int, kept: int, queue: int, swell: float, kept_s: float, wanted: int) -> Said:
     """Replicas have nothing to do."""
-    inputs = {"busy": float(busy), "kept": float(kept), "queue": float(queue), "headroom": spare, "window_s": kept_s}
+    inputs = {"busy": float(busy), "kept": float(kept), "queue": float(queue), "swell": swell, "window_s": kept_s}
     reason = f"{kept} were busy at a time in the last {_time(kept_s)}" if kept_s else f"{busy} are busy"
-    reason += f", and what waits needs {queue}"
-    if spare:
-        return (
-            f"{reason}; {spare:.3g} more for the usual rise",
-            f"max({kept} + {spare:.3g}, {queue}) = {wanted}",
-            inputs,
-        )
-    return reason, f"max({kept}, {queue}) = {wanted}", inputs
+    also = f" and the {swell:.3g} more than on average that may come" if swell else ""
+    return f"{reason}, and what waits{also} needs {queue}", f"max({kept}, {queue}) = {wanted}", inputs
 
 
 def less(stand: float, spare: float, start_s: float, windows: Windows, wanted: int) -> Said:

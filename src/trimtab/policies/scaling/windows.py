@@ -32,7 +32,8 @@ class Windows(Struct, frozen=True):
     """Lengths of the windows of a policy. Steps are a sixth of the panic window (1 s by default), and 360 at most.
 
     `headroom`: spare replicas are kept for this part of the rises of the last hour; 0: none. `patience_s`: callers
-    may wait for so long (see event_patient); 0: they may not, and the panic window is 0.5 s at least.
+    may wait for so long (see event_patient, where `headroom` is of the stable window, and leaves room rather than
+    replicas); 0: they may not, and the panic window is 0.5 s at least.
     """
 
     stable_s: float

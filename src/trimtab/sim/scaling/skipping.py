@@ -47,7 +47,11 @@ def _moved(event: EventState, by_s: float) -> EventState:
         tuple(_mark(mark, by_s) for mark in seen.steps),
     )
     return replace(
-        event, seen=moved, levels=replace(levels, point_s=levels.point_s + by_s, rise_s=levels.rise_s + by_s)
+        event,
+        seen=moved,
+        levels=replace(
+            levels, point_s=levels.point_s + by_s, rise_s=levels.rise_s + by_s, swell_s=levels.swell_s + by_s
+        ),
     )
 
 
