@@ -42,13 +42,13 @@ from benchmarks.oracle_choice import (
     MARGIN,
     Ran,
     Setting,
+    bounds_of,
     busiest,
     by_minute,
     by_ten_seconds,
     chosen,
-    milder,
+    fitted,
     run,
-    static_peak,
 )
 from trimtab.sim.oracle.bound import Asked, Terms
 from trimtab.sim.oracle.windows import Window, summed, window_of
