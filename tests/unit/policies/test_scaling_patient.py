@@ -10,17 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.policies.queue_world import World, constant, exponential, poisson, target, tracking
-from trimtab.policies.scaling.event_patient import need
+from trimtab.policies.scaling.event_patient import need, usual_swell
 from trimtab.policies.scaling.inputs import Load
-from trimtab.policies.scaling.windows import windows_of
+from trimtab.policies.scaling.windows import Mark, windows_of
 
-PATIENT = {"HeadroomQuantile": 0, "StableWindowSeconds": 30}
+PATIENT = {"StableWindowSeconds": 30}
 
 
-def world(rates, service, *, seed=0, bounds=(1, 40), patience_s=15.0, idle_s=0.0, aim=1.0, **of):
+def world(rates, service, *, seed=0, bounds=(1, 40), patience_s=15.0, idle_s=0.0, aim=1.0, headroom=0, **of):
     """What came of Poisson arrivals at (seconds, rate) after one another, with callers who wait for `patience_s`."""
     rng = random.Random(seed)
-    told = tracking(aim, PatienceSeconds=patience_s, PanicWindowSeconds=idle_s, **PATIENT)
+    told = tracking(aim, PatienceSeconds=patience_s, PanicWindowSeconds=idle_s, HeadroomQuantile=headroom, **PATIENT)
     made = World(told, target(*bounds), service, rng, **of)
     return made.run(poisson(rng, rates), sum(length_s for length_s, _ in rates))
 
@@ -77,6 +77,56 @@ def test_the_targets_value_is_the_most_that_is_ordered():
     told = [world([(60, 0.5), (1, 200), (60, 0.5)], constant(1.0), start_s=5.0, seed=6, aim=aim) for aim in (1.0, 40.0)]
     most = [max(change.wanted for change in made.changes) for made in told]
     assert most[1] <= ceil(230 / 40) < most[0]
+
+
+def marks(counts, step_s=1.0):
+    """So many requests in each step."""
+    made, came = [Mark(0.0, 0, 0, 0.0, 0.0)], 0
+    for number, count in enumerate(counts, 1):
+        came += count
+        made.append(Mark(number * step_s, came, 0, 0.0, 0.0))
+    return tuple(made)
+
+
+def test_a_swell_is_what_comes_beyond_the_average_while_a_replica_starts():
+    even, clumps = marks([20] * 60), marks([200 if step % 10 == 5 else 0 for step in range(60)])
+    assert usual_swell(even, 5.0, 0.95) == pytest.approx(0.0)
+    assert usual_swell(clumps, 5.0, 0.95) == pytest.approx(200 - 20 * 5)
+    assert usual_swell(clumps, 5.0, 0.3) == 0.0  # half of the stretches have no clump
+    assert usual_swell(clumps, 5.0, 0.0) == 0.0
+
+
+def test_of_starts_as_long_as_the_window_nothing_is_said():
+    clumps = marks([200 if step % 10 == 5 else 0 for step in range(60)])
+    assert usual_swell(clumps, 60.0, 0.95) == usual_swell(clumps[:3], 5.0, 0.95) == 0.0
+
+
+def test_of_a_start_that_is_shorter_than_a_step_a_swell_is_a_part_of_the_steps():
+    clumps = marks([40 if step % 4 else 0 for step in range(60)])
+    assert usual_swell(clumps, 0.5, 0.95) == pytest.approx(usual_swell(clumps, 1.0, 0.95) / 2)
+
+
+@given(
+    counts=st.lists(st.integers(0, 500), min_size=2, max_size=400),
+    start_s=st.floats(0.01, 100),
+    quantile=st.floats(0, 1),
+)
+def test_a_swell_is_never_more_than_all_that_came_and_grows_with_the_quantile(counts, start_s, quantile) -> None:
+    swell = usual_swell(marks(counts), start_s, quantile)
+    assert 0 <= swell <= sum(counts)
+    assert swell <= usual_swell(marks(counts), start_s, 1.0)
+
+
+def test_room_for_swells_is_kept_between_bursts_and_callers_wait_for_less():
+    rates = [(60, 2.0), *[(0.2, 400), (9.8, 2.0)] * 12]
+    without, with_room = (
+        world(rates, constant(1.0), start_s=5.0, seed=7, idle_s=2.0, patience_s=8.0, headroom=part)
+        for part in (0, 0.95)
+    )
+    quick = [sum(wait <= 6.0 for wait in made.waits_s) / len(made.waits_s) for made in (without, with_room)]
+    assert quick[1] > quick[0]
+    said = [change.wish.arithmetic for change in with_room.changes if change.wanted > change.before]
+    assert any(text.startswith("ceil((") and " + " in text for text in said)
 
 
 def test_reasons_are_told_in_numbers():

@@ -16,6 +16,7 @@ from trimtab.sim.world import Serving
 
 _PATIENT: Final = 0.3  # of the SLO's time, at first;
 _MORE_PATIENT: Final = 1.25  # times that from then on
+_ROOM: Final = "0.95"  # of the swells that come while a replica starts
 
 
 def polish(best: Trial, place: Place, limits: Limits) -> Search:
@@ -61,7 +62,8 @@ def _leaner(serving: Serving, limits: Limits) -> Serving | None:
 
 
 def _patient(place: Place) -> Callable[[Serving, Limits], Serving | None]:
-    """With events: replicas follow what waits, and callers wait for a growing part of the time that the SLO leaves."""
+    """With events: replicas follow what waits, and callers wait for a growing part of the time that the SLO leaves.
+    Room for what usually swells costs less than it saves: they can wait for longer (docs/decisions/018-oracle.md)."""
     within_s = min((workload.slo.within_s for workload in place.workloads if workload.slo is not None), default=0.0)
 
     def change(serving: Serving, _limits: Limits) -> Serving | None:
@@ -72,7 +74,7 @@ def _patient(place: Place) -> Callable[[Serving, Limits], Serving | None]:
         wait_s = float(told) * _MORE_PATIENT if told else within_s * _PATIENT
         if not 0 < wait_s < within_s:
             return None
-        settings = {HEADROOM: "0", PATIENCE: f"{wait_s:g}"}
+        settings = {HEADROOM: _ROOM, PATIENCE: f"{wait_s:g}"}
         return _with_first(serving, changed(serving.policies[0], settings=settings))
 
     return change

@@ -22,7 +22,7 @@ from trimtab.policies.scaling.inputs import Load
 from trimtab.policies.scaling.windows import Mark
 
 _ROUNDING: Final = 1e-9
-_MOST_MARKS: Final = 60  # of a window, that are looked at
+_MOST_MARKS: Final = 120  # of a window, that are looked at
 _LEAST_SPANS: Final = 12
 
 
