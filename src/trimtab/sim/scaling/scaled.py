@@ -99,6 +99,8 @@ class Scaled:
         self._changing = self._failed = False
         self._events = [p for p in self.rules.policies if p.tracking is not None and p.tracking.is_event]
         self._tick_s, self._fine_s = self._paces(end_s - station.now_s, look_s)
+        is_patient = look_s is None and all(_windows(policy).patience_s for policy in self._events)
+        self._trip_s = EVERY_S if is_patient else self._fine_s  # there such looks are rare
         self._schedule = [(self._due(action, station.now_s), action) for action in serving.schedule]
         self._given = sorted(given, key=lambda one: one.at_s)
         self._looked_s = -inf  # when it was looked last whether more is in hand
@@ -173,17 +175,24 @@ class Scaled:
         whole[b.TRIP] = _NEVER
         if self.wanted == 0:
             whole[b.TRIP], seconds[b.EARLIEST] = 0, self._looked_s + EVERY_S
-        elif self._events and self._fine_s < self._tick_s:
+        elif self._events and self._trip_s < self._tick_s:
             whole[b.TRIP] = min(self._content(policy) for policy in self._events)
-            seconds[b.EARLIEST] = self._looked_s + self._fine_s
+            seconds[b.EARLIEST] = self._looked_s + self._trip_s
 
     def _content(self, policy: ScalingPolicy) -> int:
         """With so much in hand an event policy wants no more than there is (see policies.scaling.event)."""
         seen = self._state.events.get(policy.arn)
         if policy.tracking is None or seen is None:
             return 0
-        there = min(self.wanted, max(ceil(seen.levels.stand - 1e-9), 1))
-        return int(policy.tracking.target_value * there)
+        target, levels = policy.tracking.target_value, seen.levels
+        patience_s = _windows(policy).patience_s
+        if patience_s and levels.work_s > 0 and self.wanted:
+            if self.wanted >= self.rules.target.max_capacity:
+                return _NEVER
+            waiting = int(self.wanted * patience_s / levels.work_s - levels.swell)
+            return max(self.station.ready + waiting, int(self.wanted * target - levels.swell))
+        there = min(self.wanted, max(ceil(levels.stand - 1e-9), 1))
+        return int(target * there)
 
     def _after(self, why: int) -> None:
         """What is told at this moment, in the order in which live control would hear of it."""
