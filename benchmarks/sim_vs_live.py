@@ -240,6 +240,7 @@ def told_of(client: Client, life: Life, case: Case, folder: Path) -> None:
         models = {
             "page": client.get(f"endpoints/{life.name}/models"),
             "events": client.get(f"endpoints/{life.name}/models/events", last="100000")["events"],
+            "requests": client.get(f"endpoints/{life.name}/models/requests", variant=VARIANT)["reports"],
         }
         (folder / f"{life.name}.models.json").write_text(json.dumps(models))
 
