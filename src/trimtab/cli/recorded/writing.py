@@ -16,6 +16,7 @@ from trimtab.cli.files import must_be_writable
 from trimtab.cli.recorded.arriving import MOST_REQUESTS, Came, came_of, spread
 from trimtab.cli.recorded.finding import Found
 from trimtab.cli.recorded.metrics import in_work_s, service_s
+from trimtab.cli.recorded.took import took_of
 from trimtab.cli.render import CliError
 from trimtab.files import write_whole
 from trimtab.jobs.loadtest.quantities import seconds_text
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from trimtab.cli.recorded.metrics import Metrics
     from trimtab.cli.recorded.models import ModelsFound
     from trimtab.control.scaling.entries import Entry
+    from trimtab.sim.load import Floats
 
 POINTS: Final = 101  # quantiles of what a request takes
 _EVEN: Final = 0.5  # a dispersion of counts below it is said to be even
@@ -42,6 +44,7 @@ class Recorded(Struct, frozen=True, kw_only=True):
     came: Came
     took_s: list[float]
     beside_s: float = 0.0  # of it, the replica had nothing to do: S3 and the queue of asynchronous requests
+    each_s: Floats | None = None  # of asynchronous requests, what each took, in order; None: it is not known
     first_s: float = 0.0  # so much longer took the first request after a model's load
 
     @classmethod
@@ -50,9 +53,11 @@ class Recorded(Struct, frozen=True, kw_only=True):
         came = came_of(metrics, entries, is_async=found.mode is Mode.ASYNC)
         took_s: list[float] | None
         took_s, first_s = service_s(metrics, POINTS) or (None, 0.0)
-        beside_s = 0.0
+        beside_s, each_s = 0.0, None
         if found.mode is Mode.ASYNC and (known := in_work_s(metrics, POINTS)) is not None:
             took_s, beside_s = known
+            if came.total <= MOST_REQUESTS:
+                each_s = took_of(metrics, came.total, np.random.default_rng(0))
         if not came.total or took_s is None:
             raise CliError(
                 f"{found.endpoint} / {found.variant} has answered nothing in that time: there is nothing to record.",
@@ -60,7 +65,7 @@ class Recorded(Struct, frozen=True, kw_only=True):
             )
         return cls(
             found=found, start_s=metrics.start_s, end_s=metrics.end_s, came=came, took_s=took_s, beside_s=beside_s,
-            first_s=first_s,
+            each_s=each_s, first_s=first_s,
         )  # fmt: skip
 
     @property
@@ -113,8 +118,13 @@ def _trace(recorded: Recorded) -> str:
         return file.getvalue()
     chance = np.random.default_rng(0)
     if not found:
-        rows.writerow(("timestamp",))
-        rows.writerows((_stamp(moment),) for moment in came.moments(chance).tolist())
+        moments = [_stamp(moment) for moment in came.moments(chance).tolist()]
+        if recorded.each_s is None:
+            rows.writerow(("timestamp",))
+            rows.writerows((moment,) for moment in moments)
+        else:
+            rows.writerow(("timestamp", "took_s"))
+            rows.writerows((moment, f"{took_s:.6f}") for moment, took_s in zip(moments, recorded.each_s, strict=True))
         return file.getvalue()
     rows.writerow(("timestamp", "model"))
     rows.writerows((_stamp(moment), model) for moment, model in _asked(found, came, chance))
@@ -144,8 +154,10 @@ def _scenario(recorded: Recorded, trace: str, slo: str) -> str:
     import yaml
 
     found = recorded.found
-    quantiles = [_seconds(value) for value in recorded.took_s]
-    work: dict[str, Any] = {"quantiles": quantiles, "slots": found.slots}
+    work: dict[str, Any] = {"quantiles": [_seconds(value) for value in recorded.took_s]}
+    if recorded.each_s is not None:
+        work = {"trace": True}
+    work["slots"] = found.slots
     if recorded.beside_s:
         work["beside"] = _seconds(recorded.beside_s)
     if recorded.first_s:
