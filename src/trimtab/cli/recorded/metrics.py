@@ -132,11 +132,13 @@ def service_s(metrics: Metrics, points: int) -> tuple[list[float], float] | None
 def _without_firsts(metrics: Metrics, model_us: list[float], stats: Sequence[str]) -> tuple[list[float], float]:
     """The quantiles without first requests after a load, and how much longer those took on average."""
     name = (TRIMTAB, "FirstModelLatency")
+    firsts = [value for value in metrics.whole([(*name, stat) for stat in stats]) if value is not None]
+    if len(firsts) < len(stats):
+        return model_us, 0.0
     all_count, count, mean_us = metrics.whole(
         [(SAGEMAKER, "ModelLatency", "SampleCount"), (*name, "SampleCount"), (*name, "Average")]
     )
-    firsts = [value for value in metrics.whole([(*name, stat) for stat in stats]) if value is not None]
-    if not count or not all_count or mean_us is None or count >= all_count or len(firsts) < len(stats):
+    if not count or not all_count or mean_us is None or count >= all_count:
         return model_us, 0.0
     others = without(model_us, firsts, count / all_count)
     return others, max(0.0, mean_us - sum(others) / len(others))
