@@ -394,11 +394,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             paths.hosts_socket,
             store=store,
             engine=engine,
-            disk=Disk(
-                fetch=leases.fetch,
-                adopt=leases.adopt,
-                install=lambda file, timeout_s: engine.install(file, timeout_s=timeout_s),
-            ),
+            disk=Disk(leases.fetch, leases.adopt, lambda file, timeout_s: engine.install(file, timeout_s=timeout_s)),
             there=lambda url: objects.holds(url, True),
             digest_of=artifacts.digest_of,
             history=model_history,
