@@ -10,7 +10,7 @@ from msgspec import Struct, field
 def gpu_variables(gpus: Sequence[int]) -> dict[str, str]:
     """What a process's environment must say so that it sees `gpus`, numbered as NVML does, and no other.
 
-    CUDA numbers devices by speed unless told otherwise: on a machine with different cards the same number is another one.
+    CUDA numbers devices by speed unless told otherwise: beside different cards, the same number is another one.
     """
     return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))}
 

@@ -31,9 +31,9 @@ def inventory() -> tuple[Gpu, ...]:
 
 
 def visible(devices: Sequence[Gpu], wanted: str | None) -> tuple[Gpu, ...]:
-    """Those of `devices` that a CUDA_VISIBLE_DEVICES value leaves: up to the first entry that is unknown, or there twice.
+    """Those of `devices` that a CUDA_VISIBLE_DEVICES value leaves. As CUDA: it ends at the first unknown entry.
 
-    As CUDA, but that CUDA sees none at all where one is named twice.
+    It ends, too, at one that is there twice, where CUDA sees no device at all.
     """
     if wanted is None:
         return tuple(devices)
