@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from trimtab.errors import Invalid
 from trimtab.policies.scaling.schedule import next_after
-from trimtab.resources.scaling import ScheduledAction
+from trimtab.resources.scaling import ScalingPolicy, ScheduledAction
 from trimtab.resources.serverless import MAX_CONCURRENCY, MEMORY_MIB
 from trimtab.sim.scenario.declared import ReplicasIn, ServingIn
 from trimtab.sim.scenario.document import Document, Path_
@@ -26,6 +26,7 @@ _OF_MODE: Final = {  # fields that one mode alone has
 }  # fmt: skip
 _FROM_ZERO: Final = (Mode.SERVERLESS, Mode.BATCH)
 _NOT_SERVERLESS: Final = ("instance_type", "replicas", "policies", "schedule", "spot", "drain")
+_NOT_BATCH: Final = ("policies", "schedule", "drain")
 
 
 class Context(Struct, frozen=True):
@@ -66,6 +67,8 @@ def _serving(context: Context, path: Path_, name: str, value: Any) -> Serving:
             )
         if field in _NOT_SERVERLESS and declared.mode is Mode.SERVERLESS:
             raise document.fault((*path, field), "a serverless endpoint has it not: say memory and concurrency.")
+        if field in _NOT_BATCH and declared.mode is Mode.BATCH:
+            raise document.fault((*path, field), "a batch endpoint has it not: all its replicas run at `runs_at`.")
     workloads = _workloads(context, path, name, declared)
     _check_mode(context, path, declared, workloads)
     low, high, initial = _replicas(document, path, declared)
@@ -92,10 +95,7 @@ def _serving(context: Context, path: Path_, name: str, value: Any) -> Serving:
         initial_replicas=initial,
         start_s=float(declared.start or 0.0),
         drain_s=None if declared.drain is None else float(declared.drain),
-        policies=tuple(
-            policy_of(document, (*path, "policies", number), one, name, number, context.read_policy)
-            for number, one in enumerate(declared.policies)
-        ),
+        policies=_policies(context, path, name, declared),
         schedule=tuple(
             action_of(document, (*path, "schedule", number), one, name, number, context.start_s)
             for number, one in enumerate(declared.schedule)
@@ -173,6 +173,21 @@ def _replicas(document: Document, path: Path_, declared: ServingIn) -> tuple[int
     if initial is not None and not given.min <= initial <= given.max:
         raise document.fault((*at, "initial"), "it is from `min` to `max`.")
     return given.min, given.max, initial
+
+
+def _policies(context: Context, path: Path_, name: str, declared: ServingIn) -> tuple[ScalingPolicy, ...]:
+    document, at = context.document, (*path, "policies")
+    found = tuple(
+        policy_of(document, (*at, number), one, name, number, context.read_policy)
+        for number, one in enumerate(declared.policies)
+    )
+    if found and not isinstance(declared.replicas, ReplicasIn) and not declared.schedule:
+        many = declared.replicas
+        raise document.fault(
+            at,
+            f"they have nothing to decide where replicas are always {many}: say `replicas: {{min: {many}, max: ...}}`.",
+        )
+    return found
 
 
 def _memory_mb(document: Document, path: Path_, declared: ServingIn) -> int:
