@@ -64,6 +64,7 @@ def merge_tasks(into: TasksReport, other: TasksReport) -> None:
         setattr(into, name, getattr(into, name) + getattr(other, name))
     for name in _TASK_TALLIES:
         merge_tallies(getattr(into, name), getattr(other, name))
+    into.each += other.each
 
 
 def merge_versions(into: VersionReport, other: VersionReport) -> None:

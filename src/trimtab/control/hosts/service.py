@@ -190,7 +190,7 @@ class ModelHosts:
         self, endpoint: str, variant: str, *, start_s: int, end_s: int, most: int = 3600
     ) -> Sequence[CameRow]:
         """See ModelsApi."""
-        return await self._history.came(self._multi_model(endpoint).uid, variant, start_s, end_s, most)
+        return await self._history.came(self._store.get_endpoint(endpoint).uid, variant, start_s, end_s, most)
 
     def settings(self, endpoint: str) -> Sequence[ModelSetting]:
         """See ModelsApi."""

@@ -125,7 +125,7 @@ async def test_requests_that_cannot_be_written_are_lost_and_nothing_else(
         patch.setattr(history, "add_came", full)
         came.take(report)
         await came.close()
-    assert "which models were asked is not written" in caplog.text
+    assert "what was asked is not written" in caplog.text
     came.take(report)  # closed
     later = Came(history, lambda endpoint: "uid1")
     later.take(report)
