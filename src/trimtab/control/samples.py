@@ -92,6 +92,7 @@ class SampleMaker:
         if (models := report.models) is not None:
             add(SAGEMAKER, "ModelCacheHit", _rate(models.hits, models.hits + models.misses))
             add(SAGEMAKER, "ModelLoadingWaitTime", sketch_of(models.waits))
+            add(TRIMTAB, "FirstModelLatency", sketch_of(models.firsts))
         if (tasks := report.tasks) is not None:
             _of_tasks(tasks, add)
         for version in report.versions:

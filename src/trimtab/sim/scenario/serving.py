@@ -20,7 +20,8 @@ from trimtab.sim.world import Architecture, Mode, Serving, Workload
 
 _MOST_REPLICAS: Final = 100_000
 _OF_MODE: Final = {  # fields that one mode alone has
-    "models": Mode.MULTI_MODEL, "pinned": Mode.MULTI_MODEL, "memory": Mode.SERVERLESS, "concurrency": Mode.SERVERLESS,
+    "models": Mode.MULTI_MODEL, "pinned": Mode.MULTI_MODEL, "slots": Mode.MULTI_MODEL, "unload": Mode.MULTI_MODEL,
+    "memory": Mode.SERVERLESS, "concurrency": Mode.SERVERLESS,
     "provisioned": Mode.SERVERLESS, "keep_warm": Mode.SERVERLESS, "runs_at": Mode.BATCH,
 }  # fmt: skip
 _FROM_ZERO: Final = (Mode.SERVERLESS, Mode.BATCH)
@@ -73,7 +74,8 @@ def _serving(context: Context, path: Path_, name: str, value: Any) -> Serving:
     low, high, initial = _replicas(document, path, declared)
     queue = queue_of(declared.mode) if declared.queue is None else declared.queue
     timeout_s = float(timeout_s_of(declared.mode) if declared.timeout is None else declared.timeout)
-    for number, field in ((queue, "queue"), (declared.provisioned, "provisioned")):
+    counts = ((queue, "queue"), (declared.provisioned, "provisioned"), (declared.slots, "slots"))
+    for number, field in counts:
         if number < 0:
             raise document.fault((*path, field), "it must be 0 or more.")
     if timeout_s <= 0:
@@ -103,6 +105,8 @@ def _serving(context: Context, path: Path_, name: str, value: Any) -> Serving:
         is_spot=declared.spot,
         models_bytes=int(declared.models),
         pinned=tuple(declared.pinned),
+        slots=declared.slots,
+        unload_s=float(declared.unload),
         memory_mb=_memory_mb(document, path, declared),
         max_concurrency=declared.concurrency,
         provisioned=declared.provisioned,
@@ -145,9 +149,10 @@ def _check_mode(context: Context, path: Path_, declared: ServingIn, names: tuple
         if declared.models <= 0:
             raise document.fault(path, "say how much memory a replica has for models: `models: 12GB`.")
         for name in names:
-            size = context.workloads[name].memory_bytes
-            if not 0 < size <= declared.models:
-                fits = "does not fit in that" if size else "is not known: say its `memory`"
+            workload = context.workloads[name]
+            size = max([workload.memory_bytes, *(load.memory_bytes for load in workload.loads)])
+            if not 0 < workload.memory_bytes <= size <= declared.models:
+                fits = "does not fit in that" if workload.memory_bytes else "is not known: say its `memory`"
                 raise document.fault((*path, "models"), f"the model of {name} {fits}.")
         if unknown := [one for one in declared.pinned if one not in names]:
             raise document.fault((*path, "pinned"), f"it does not serve {unknown[0]!r}.")
