@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from trimtab.cli.recorded import models as of_models
 from trimtab.cli.recorded.arriving import Came, came_of, counts_of, dispersion_of, spread
-from trimtab.cli.recorded.asked import LATER_S, Asked, tasks_of
+from trimtab.cli.recorded.asked import KEPT_S, LATER_S, Asked, tasks_of
 from trimtab.cli.recorded.finding import Found
 from trimtab.cli.recorded.metrics import in_work_s, service_s, without
 from trimtab.cli.recorded.models import ModelFound, ModelsFound
@@ -383,6 +383,13 @@ def test_asynchronous_requests_are_told_of_when_they_have_ended():
     came = [(one.start_s - START_S, one.took_s) for one in tasks]
     assert came == [(0.5, 3.25), (1.5, 0.25), (5.75, 9.0)]
     assert client.asked[-1][1] == START_S + 8 + LATER_S
+
+
+def test_of_more_than_a_day_single_requests_are_not_asked_for():
+    client, metrics = FakeClient(reports=[a_task(2, (1.5, 0.25))]), FakeMetrics({"Invocations": [0] * 8})
+    metrics.end_s = START_S + KEPT_S + 60
+    assert tasks_of(client, "many", "blue", metrics) == ()
+    assert client.asked == []
 
 
 def test_of_too_many_tasks_at_once_it_is_not_known_what_each_took():

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from trimtab.aws.client import Client
     from trimtab.cli.recorded.metrics import Metrics
 
+KEPT_S: Final = 86_400
 LATER_S: Final = 900  # an asynchronous request is told of once it has ended: so long after the time it is looked for
 _AT_ONCE_S: Final = 300  # of reports in one answer: it has 3,600 of them at most, of all gateways
 _LEAST_ALIKE: Final = 2  # reports and metrics may differ by so many requests,
@@ -30,7 +31,10 @@ class Asked(Struct, frozen=True, kw_only=True):
 
 
 def asked_of(client: Client, endpoint: str, variant: str, metrics: Metrics, *, later_s: int = 0) -> Iterator[Asked]:
-    """What is known of the time, and (of requests that came in it) of so much more."""
+    """What is known of the time, and (of requests that came in it) of so much more. Nothing of more than a day: no more
+    is kept, and a part would not do."""
+    if metrics.end_s - metrics.start_s > KEPT_S:
+        return
     for begin_s in range(metrics.start_s, metrics.end_s + later_s, _AT_ONCE_S):
         end_s = min(begin_s + _AT_ONCE_S, metrics.end_s + later_s)
         query = {"variant": variant, "start": str(begin_s), "end": str(end_s)}
