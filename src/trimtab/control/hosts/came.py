@@ -24,6 +24,11 @@ logger = logging.getLogger(__name__)
 _MOST_WAITING: Final = 10_000  # rows that are not written yet: beyond it the file cannot be written for long
 
 
+def life_of(replica_id: str) -> str:
+    """The life of the endpoint that a replica is of (EndpointRecord.uid begins all their ids)."""
+    return replica_id.partition("-")[0]
+
+
 class Asked(Struct, array_like=True, frozen=True):
     """Requests for one model in one report: how many, and when they came, in milliseconds after the report's start (of
     asynchronous ones, which are told of when they have ended, before it). Of many requests the moments of the first are
@@ -52,10 +57,10 @@ class Keeps(Protocol):
 class Came:
     """`take` each report once. On the event loop."""
 
-    def __init__(self, keeps: Keeps, life_of: Callable[[str], str]) -> None:
-        """`life_of` an endpoint: what the history knows it by. NotFound."""
+    def __init__(self, keeps: Keeps, look: Callable[[str], str]) -> None:
+        """`look` an endpoint's life up, by which the history knows it: where a report names no replica. NotFound."""
         self._keeps = keeps
-        self._life_of = life_of
+        self._look = look
         self._waiting: list[tuple[str, CameRow]] = []
         self._task: asyncio.Task[None] | None = None
         self._is_open = True
@@ -75,7 +80,7 @@ class Came:
             if not models:
                 continue
             try:
-                life = self._life_of(of.endpoint)
+                life = life_of(next(iter(of.busy_s), "")) or self._look(of.endpoint)
             except NotFound:  # it was deleted meanwhile
                 continue
             yield life, CameRow(variant=of.variant, start_s=report.start_s, span_s=report.span_s, models=models)

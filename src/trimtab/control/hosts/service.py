@@ -13,11 +13,10 @@ from msgspec.structs import replace
 
 from trimtab.clock import Clock
 from trimtab.control.hosts.api import HostView, ModelCount, PastEvent
-from trimtab.control.hosts.came import CameRow
+from trimtab.control.hosts.came import CameRow, life_of
 from trimtab.control.hosts.changes import Changes, DigestOf
 from trimtab.control.hosts.files import Disk
 from trimtab.control.hosts.history import History
-from trimtab.control.hosts.loads_file import life_of
 from trimtab.control.hosts.metering import HostMeter
 from trimtab.control.hosts.noting import Noting
 from trimtab.control.hosts.reading import Reading, Terms
