@@ -76,6 +76,8 @@ class ModelsReport(Struct, array_like=True, gc=False):
     models: dict[str, tuple[int, int]] = field(default_factory=dict)  # hits and misses by model
     busy_s: dict[str, float] = field(default_factory=dict)  # by model: time with a request in hand, of all its copies
     tokens: dict[str, tuple[int, int]] = field(default_factory=dict)  # by model: input and output, as it told
+    came_ms: dict[str, list[int]] = field(default_factory=dict)  # by model: when requests came (wall time); not all
+    firsts: Tally = field(default_factory=Tally)  # us; the first of those that a model was loaded for, in its hands
 
 
 class TasksReport(Struct, array_like=True, gc=False, kw_only=True):
@@ -96,6 +98,7 @@ class TasksReport(Struct, array_like=True, gc=False, kw_only=True):
     in_backlog: Tally = field(default_factory=Tally)  # ms; accepted until first taken
     whole: Tally = field(default_factory=Tally)  # ms; accepted until ended
     in_work: Tally = field(default_factory=Tally)  # us; of `ok` and `failed`: in one of the places for tasks in work
+    each: list[tuple[int, int]] = field(default_factory=list)  # of the first: accepted (ms of wall time), us in work
 
 
 class VariantReport(Struct, array_like=True, gc=False, kw_only=True):
