@@ -58,8 +58,7 @@ class Price(Struct, frozen=True, kw_only=True):
         return ", ".join(marks)
 
     def note(self, today: date) -> str:
-        """What to say beside a figure that rests on it: that it is derived, old or of the future; "" for a fresh one from
-        a list."""
+        """What to say beside a figure that rests on it: derived, old, of the future; "" for a fresh one from a list."""
         said = []
         if self.is_derived:
             said.append(self.source)
