@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager
 from multiprocessing import get_context
@@ -196,14 +196,23 @@ class Trials(AbstractContextManager["Trials"]):
             self._done[_bytes(trial.serving)] = self._trial(trial.serving, replace(trial.outcome, served=served))
             self.simulated += 1
 
-    def _outcomes(self, servings: list[Serving]) -> Iterable[Outcome]:
-        if self._workers == 1 or len(servings) < 2 or (self._pool is None and self._spent_s < _ALONE_S):
-            return (self._here(serving) for serving in servings)
+    def _outcomes(self, servings: Sequence[Serving]) -> Iterator[Outcome]:
+        """In order: here until the work is worth other processes, then in these, as many at a time as there are."""
+        here = 0
+        while here < len(servings) and self._is_for_one(len(servings) - here):
+            yield self._here(servings[here])
+            here += 1
+        if here == len(servings):
+            return
         if self._pool is None:
             # Not forked: this process may have threads. Each gets the scenario once.
             given = (self._simulate, self.scenario, self._is_whole)
             self._pool = ProcessPoolExecutor(self._workers, get_context("spawn"), initializer=_begin, initargs=given)
-        return self._pool.map(_in_pool, servings)
+        yield from self._pool.map(_in_pool, servings[here:])
+
+    def _is_for_one(self, left: int) -> bool:
+        """Whether so many are simulated in this process."""
+        return self._workers == 1 or left < 2 or (self._pool is None and self._spent_s < _ALONE_S)
 
     def _here(self, serving: Serving) -> Outcome:
         began_s = time.process_time()

@@ -24,6 +24,7 @@ from trimtab.policies.scaling.inputs import AlarmFired, Bounds, Finished, Foreca
 from trimtab.policies.scaling.reducer import step
 from trimtab.policies.scaling.schedule import next_after
 from trimtab.policies.scaling.state import State
+from trimtab.policies.scaling.vain import asks_in_vain
 from trimtab.policies.scaling.windows import TOLD_WITHIN_S, Windows, windows_of
 from trimtab.resources.scaling import PolicyAlarm, ScalableTarget, ScalingPolicy, ScheduledAction
 from trimtab.sim.kernels import books as b
@@ -153,11 +154,19 @@ class Scaled:
 
     def _run_watched(self) -> None:
         """Until something happens beside alarms that are looked at and have nothing to tell."""
-        why, fired = self._sampler.run(min(self._known_s(), self.end_s))
+        why, fired = self._sampler.run(min(self._known_s(), self.end_s), self._in_vain())
         for watch in fired:
             self._fired(*watch)
         if not fired:
             self._after(why)
+
+    def _in_vain(self) -> list[bool]:
+        """Of each alarm, whether its policy need not be told of it: only where nobody notes each step."""
+        if self._note is not None:
+            return [False] * len(self._sampler.watches)
+        now_s = self.station.now_s
+        high, low = (asks_in_vain(self.rules, self._state, self.wanted, now_s, is_high=side) for side in (True, False))
+        return [high if is_high else low for _, _, is_high in self._sampler.watches]
 
     def _known_s(self) -> float:
         """When something happens that alarms have nothing to do with."""
