@@ -82,7 +82,7 @@ def plan(
         before=_unfolded(_side(before.name, known, scenario, pricing), there) if before is not None else None,
         after=after,
         steps=tuple(steps),
-        misses=misses_of(scenario.workloads, after.outcome),
+        misses=misses_of(scenario.workloads, after.outcome, searcher.proof),
         simulated=trials.simulated,
         spared=searcher.pruned,
         settings=settings_of(there, after.architecture),

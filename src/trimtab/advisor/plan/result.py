@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
@@ -57,12 +57,14 @@ class Step(Struct, frozen=True, kw_only=True):
 
 
 class Miss(Struct, frozen=True, kw_only=True):
-    """An SLO that nothing that was tried keeps, and how near the plan comes."""
+    """An SLO that nothing that was tried keeps, and how near the plan comes. `proof`: why nobody can; "" where somebody
+    perhaps could."""
 
     workload: str
     slo: Slo
     within: float  # part of the requests
     at_kept_s: float  # the latency that `slo.kept` of all requests are within; infinite where so many fail
+    proof: str = ""
 
 
 class Bound(Struct, frozen=True, kw_only=True):
@@ -123,17 +125,19 @@ class Plan(Struct, frozen=True, kw_only=True):
         return self.migration_usd / (self.saves_month_usd * DAY_S / MONTH_S)
 
 
-def misses_of(workloads: Sequence[Workload], outcome: Outcome) -> tuple[Miss, ...]:
-    """The SLOs that were not kept."""
+def misses_of(
+    workloads: Sequence[Workload], outcome: Outcome, proof: Callable[[str], str] = lambda name: ""
+) -> tuple[Miss, ...]:
+    """The SLOs that were not kept. `proof`: of a workload, by name, that nobody could; or ""."""
     by_name = {served.workload: served for served in outcome.served}
     found = []
     for workload in workloads:
         served, slo = by_name[workload.name], workload.slo
         if slo is None or served.within_slo is None or not served.requests or served.within_slo >= slo.kept - 1e-12:
             continue
-        found.append(
-            Miss(workload=workload.name, slo=slo, within=served.within_slo, at_kept_s=quantile_of_all(served, slo.kept))
-        )
+        at_kept_s = quantile_of_all(served, slo.kept)
+        why = proof(workload.name)
+        found.append(Miss(workload=workload.name, slo=slo, within=served.within_slo, at_kept_s=at_kept_s, proof=why))
     return tuple(found)
 
 
@@ -170,6 +174,7 @@ def document(plan: Plan) -> dict[str, Any]:
                 "wanted": miss.slo.kept,
                 "reached": miss.within,
                 "latency_at_wanted_s": miss.at_kept_s if miss.at_kept_s < float("inf") else None,
+                "proof": miss.proof or None,
             }
             for miss in plan.misses
         ],

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-import numpy as np
 from msgspec import Struct
 
 from trimtab.advisor.plan.bounds import floor_of
 from trimtab.advisor.plan.demand import Demand
 from trimtab.advisor.plan.guess import SLACK, cost_of, likely
 from trimtab.advisor.plan.ladders import Place, Search, Way, climb, ways
-from trimtab.advisor.plan.limits import Freedom, Limits
+from trimtab.advisor.plan.limits import STAGES, Freedom, Limits
 from trimtab.advisor.plan.polishing import polish
+from trimtab.advisor.plan.reach import Reaches
 from trimtab.advisor.plan.signals import Signal, signal_of
 from trimtab.advisor.plan.trials import Trial, Trials
 from trimtab.sim.world import Mode, Serving
 
 _ANY_COST: Final = 2**63
-_DRAWN: Final = 0.005  # parts of a distribution that are drawn evenly: no type is left out by their rounding
-_DRAWS: Final = (np.arange(1000) + 0.5) / 1000
 _AT_ONCE: Final = 2  # ways of one place: whatever the machine, so that a plan is the same on each
 
 
@@ -61,6 +59,7 @@ class Searcher:
         self.struck = struck
         self.pruned = 0
         self.unpriced: set[str] = set()
+        self._reaches = Reaches(limits, trials.scenario.seed)
 
     def place(self, names: Sequence[str], before: Serving | None = None) -> Place:
         """The place of a group. Its name says who is in it."""
@@ -78,7 +77,14 @@ class Searcher:
         return floor_of(serving, self.workloads, self.demands, self.trials.pricing)
 
     def ways(self, place: Place, freedom: Freedom) -> list[Way]:
-        """All that are allowed, by what their likely rung is guessed to cost; those that take long to simulate last."""
+        """All that are allowed, by what their likely rung is guessed to cost; those that take long to simulate last.
+
+        Without those that nobody could keep the SLOs by; where all are such, the few that come nearest."""
+        ordered = self._ordered(place, freedom)
+        able = [way for way in ordered if self._reaches.may_keep(place, way.rungs[0].instance_type)]
+        return able or self._reaches.nearest(place, ordered)
+
+    def _ordered(self, place: Place, freedom: Freedom) -> list[Way]:
         found: list[tuple[bool, float, bool, str, Way]] = []  # of equals, those without a policy come first
         for mode in self.modes(place, freedom):
             for instance_type in ("",) if mode is Mode.SERVERLESS else self.types(place, freedom):
@@ -89,9 +95,13 @@ class Searcher:
                     else:
                         rung = way.rungs[0]
                         found.append((_is_event(rung), guessed, bool(rung.policies), way.name, way))
-        ordered = [way for *_, way in sorted(found, key=lambda one: one[:4])]
-        # What takes too long even where nobody waits is of use only where nothing else is: then the nearest is wanted.
-        return [way for way in ordered if may_keep(place, way.rungs[0].instance_type)] or ordered
+        return [way for *_, way in sorted(found, key=lambda one: one[:4])]
+
+    def proof(self, name: str) -> str:
+        """Why nothing that is allowed keeps the SLO of this workload; "" where that is not proved."""
+        place = self.place((name,))
+        types = [way.rungs[0].instance_type for way in self._ordered(place, STAGES[-1][1])]
+        return self._reaches.proof(place, types)
 
     def guess(self, way: Way, place: Place) -> float | None:
         """What its likely rung costs, about; None: not known."""
@@ -211,16 +221,6 @@ class Searcher:
         guessed = cost_of(serving, one.place.demands, works, self.trials.pricing)
         slack = 1.0 if _is_event(serving) else SLACK  # a guess knows nothing of the headroom that these keep
         return guessed is not None and slack * guessed < one.limit
-
-
-def may_keep(place: Place, instance_type: str) -> bool:
-    """Whether requests are quick enough on such instances for the SLOs, if they never waited."""
-    works = place.works(instance_type) or {}
-    slos = [(workload.slo, works.get(workload.name)) for workload in place.workloads]
-    return all(
-        slo is None or work is None or float((work.service_s(_DRAWS) <= slo.within_s).mean()) >= slo.kept - _DRAWN
-        for slo, work in slos
-    )
 
 
 def _is_event(serving: Serving) -> bool:

@@ -78,9 +78,12 @@ ROW: Final = ("ENDPOINT", "REQUESTS", "P50", "P95", "P99", "COLD", "LOST", "WITH
 def miss_words(miss: Miss) -> str:
     """That an SLO cannot be kept, and how near the plan comes."""
     part, wanted = f"{miss.within * 100:.4g}%", f"{miss.slo.kept * 100:.4g}%"
+    said = f"nothing can keep {slo_words(miss.slo)}: {miss.proof}"
+    if not miss.proof:
+        said = f"nothing that was tried keeps {slo_words(miss.slo)}"
     return (
-        f"{miss.workload}: nothing that was tried keeps {slo_words(miss.slo)}. Nearest: {part} within"
-        f" {seconds(miss.slo.within_s)}; {wanted} are answered within {seconds(miss.at_kept_s)}."
+        f"{miss.workload}: {said}. Nearest: {part} within {seconds(miss.slo.within_s)}; {wanted} are answered within"
+        f" {seconds(miss.at_kept_s)}."
     )
 
 

@@ -57,7 +57,9 @@ class Sampler:
         Only where `is_quick`. `in_vain`: which alarms' policies could do nothing, and so need not be told."""
         assert self._watched is not None
         marks = np.array([self._since_s, *self._before])
-        rows = np.array([[*alarm.row(), float(vain)] for (_, alarm, _), vain in zip(self.watches, in_vain, strict=True)])
+        rows = np.array(
+            [[*alarm.row(), float(vain)] for (_, alarm, _), vain in zip(self.watches, in_vain, strict=True)]
+        )
         why = self._watched.run(until_s, (rows, marks))
         since_s, hand_s, queued_s, busy_s, arrived = marks.tolist()
         self._since_s, self._before = since_s, (hand_s, queued_s, busy_s, int(arrived))
