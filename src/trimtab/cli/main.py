@@ -10,12 +10,11 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import trimtab
-from trimtab.cli.render import CliError, debugging, say, say_error
+from trimtab.cli.render import INTERRUPTED, CliError, debugging, say, say_error
 from trimtab.errors import TrimtabError
 
 _OTHER_KEYS = 'The keys are not this trimtab\'s. Run `eval "$(trimtab env)"`, or name its --data-dir.'
 _NOT_OURS = ("signature we calculated does not match", "security token included in the request is invalid")
-INTERRUPTED = 130  # what a shell expects after Ctrl-C
 
 
 class Verb(NamedTuple):

@@ -104,6 +104,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     migration_usd: float | None = None
     settings: tuple[Setting, ...] = ()  # that somebody has made, and what becomes of them
     notes: tuple[str, ...] = ()
+    is_stopped: bool = False  # by Ctrl-C: `notes` say what that means
 
     @property
     def saves_month_usd(self) -> float:
@@ -125,8 +126,13 @@ class Plan(Struct, frozen=True, kw_only=True):
         return self.migration_usd / (self.saves_month_usd * DAY_S / MONTH_S)
 
 
+def no_proof(_workload: str) -> str:
+    """Nothing is proved."""
+    return ""
+
+
 def misses_of(
-    workloads: Sequence[Workload], outcome: Outcome, proof: Callable[[str], str] = lambda name: ""
+    workloads: Sequence[Workload], outcome: Outcome, proof: Callable[[str], str] = no_proof
 ) -> tuple[Miss, ...]:
     """The SLOs that were not kept. `proof`: of a workload, by name, that nobody could; or ""."""
     by_name = {served.workload: served for served in outcome.served}
@@ -184,6 +190,7 @@ def document(plan: Plan) -> dict[str, Any]:
         "commitment": None
         if plan.committed is None
         else {name: getattr(plan.committed, name) for name in plan.committed.__struct_fields__},
+        "is_stopped": plan.is_stopped,
         "simulated": plan.simulated,
         "ruled_out": plan.spared,
         "settings": settings.document(plan.settings),
