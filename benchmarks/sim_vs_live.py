@@ -1,6 +1,7 @@
 """The simulator against what it is a model of: recorded scenarios, run live twice and then simulated.
 
     python -m benchmarks.sim_vs_live [--cases step,diurnal,models,backlog,ocr] [--seconds 30] [--seeds 10] [--json FILE]
+                                     [--keep FOLDER | --from FOLDER] [--at-once]
 
 A real `trimtab serve` that asks for no signatures. Each case is driven twice by an open-loop client at the same moments
 (a Poisson process; latency counts from when a request was due); `trimtab record` makes a scenario of each time, and that
@@ -17,6 +18,10 @@ Compared are the bill (the ledger's), replica-seconds, p50 and p99: each simulat
 Live against live tells how much of a difference is chance. `trimtab replay` then gives the reducer all recorded inputs
 again: its decisions must be the same. Goals: bill and replica-seconds within 2 %, p50 within 5 %, p99 within 10 %, or
 within 1.5 times what the two live runs differ by. Ends with 1 where one is missed. 11 minutes by default, at most.
+
+`--keep` keeps what was recorded (scenarios, journals, what models did, the client's latencies), and `--from` simulates
+that again, with nothing live. `--at-once` runs all cases at the same time, each with a server of its own: for a machine
+with four cores for each of them.
 """
 
 from __future__ import annotations
@@ -27,15 +32,17 @@ import json
 import math
 import os
 import re
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import msgspec
 from msgspec import Struct, to_builtins
 from rich.console import Console
 from rich.table import Table
@@ -45,6 +52,9 @@ from benchmarks.sim_live_cases import CASES, ROOT, VARIANT, Case, asks, moments
 from trimtab.cli.recorded.metrics import Metrics
 from trimtab.metrics.names import TRIMTAB
 from trimtab.testing.server import Trimtab, serving
+
+if TYPE_CHECKING:
+    from trimtab.aws.client import Client
 
 PRICE_USD_PER_S = 0.115 / 3600  # ml.m5.large
 GOALS = {"usd": 0.02, "replica_s": 0.02, "p50_s": 0.05, "p99_s": 0.10}
@@ -111,11 +121,12 @@ def stamp(moment_s: float) -> str:
     return datetime.fromtimestamp(moment_s, UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
 
 
-def seen_of(trimtab: Trimtab, case: Case, life: Life) -> tuple[float, Seen]:
+def seen_of(trimtab: Trimtab, case: Case, life: Life, folder: Path) -> tuple[float, Seen]:
     """When it was deleted (the ledger closes its account then), and what it was by the server's own figures."""
     from trimtab.cli.connect import connect
 
     client = connect(trimtab.data_dir)
+    told_of(client, life, case, folder)
     loads = 0
     if case.models:
         events = client.get(f"endpoints/{life.name}/models/events", last="100000")["events"]
@@ -192,29 +203,82 @@ def compared(live: Sequence[Seen], made: Sequence[Sequence[Seen]]) -> dict[str, 
     return found
 
 
-def measure(case: Case, seconds: float, seeds: int) -> dict[str, Any]:
-    """One case in a server of its own."""
-    with serving("--auth", "none", program=case.program) as trimtab, tempfile.TemporaryDirectory() as folder:
-        seen, scenarios, agrees = [], [], True
+class Kept(Struct):
+    """One life, as it is kept in a folder beside its scenario (`NAME.yaml`). `before_s`: of its first replica, before
+    the time that its scenario begins with."""
+
+    name: str
+    before_s: float
+    seen: Seen
+    decisions_agree: bool
+    client_s: list[float]
+
+
+def lived(case: Case, seconds: float, folder: Path) -> list[Kept]:
+    """Two lives of a case, in a server of its own. Their scenarios are in the folder."""
+    kept = []
+    with serving("--auth", "none", program=case.program) as trimtab:
         for number in range(2):
             life = live_through(trimtab, case, number, seconds)
             time.sleep(4.0)  # until the last second's metrics are there
-            path = recorded(trimtab, life, Path(folder))
+            path = recorded(trimtab, life, folder)
+            agrees = True
             if not case.models:
-                told = json.loads(trimtab.cli("replay", life.name, "--last", "1h", "--json"))
-                agrees = agrees and bool(told["agrees"])
-            gone_s, found = seen_of(trimtab, case, life)
-            seen.append(found)
+                agrees = bool(json.loads(trimtab.cli("replay", life.name, "--last", "1h", "--json"))["agrees"])
+            gone_s, found = seen_of(trimtab, case, life, folder)
             between(path, life.scaled_s, gone_s)
-            scenarios.append((path, life.scaled_s - life.start_s))
-        made = [simulated(path, seeds, before_s) for path, before_s in scenarios]
+            kept.append(Kept(life.name, life.scaled_s - life.start_s, found, agrees, life.outcome.ok_s))
+        (folder / f"{case.name}.json").write_bytes(msgspec.json.encode(kept))
+    return kept
+
+
+def told_of(client: Client, life: Life, case: Case, folder: Path) -> None:
+    """What the server knows of a life, beside its scenario."""
+    journal = client.lines(f"endpoints/{life.name}/scaling", variant=VARIANT, start=repr(life.start_s - 60))
+    (folder / f"{life.name}.journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in journal))
+    if case.models:
+        models = {
+            "page": client.get(f"endpoints/{life.name}/models"),
+            "events": client.get(f"endpoints/{life.name}/models/events", last="100000")["events"],
+            "requests": client.get(f"endpoints/{life.name}/models/requests", variant=VARIANT)["reports"],
+        }
+        (folder / f"{life.name}.models.json").write_text(json.dumps(models))
+
+
+def measure(case: Case, seconds: float, seeds: int, folder: Path, *, is_kept: bool) -> dict[str, Any]:
+    """One case: lived through, or as it `is_kept` in the folder."""
+    if is_kept:
+        kept = msgspec.json.decode((folder / f"{case.name}.json").read_bytes(), type=list[Kept])
+    else:
+        kept = lived(case, seconds, folder)
+    made = [simulated(folder / f"{one.name}.yaml", seeds, one.before_s) for one in kept]
     return {
         "case": case.name,
-        "live": [to_builtins(one) for one in seen],
+        "live": [to_builtins(one.seen) for one in kept],
         "simulated": [[to_builtins(one) for one in seeds_of] for seeds_of in made],
-        "compared": compared(seen, made),
-        "decisions_agree": agrees,
+        "compared": compared([one.seen for one in kept], made),
+        "decisions_agree": all(one.decisions_agree for one in kept),
     }
+
+
+def at_once(names: Sequence[str], options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    """Each case in a process of its own."""
+    running = []
+    for name in names:
+        path = folder / f"{name}.found.json"
+        argv = [sys.executable, "-m", "benchmarks.sim_vs_live", "--cases", name, "--json", str(path)]
+        argv += ["--seconds", str(options.seconds), "--seeds", str(options.seeds), "--keep", str(folder)]
+        with (folder / f"{name}.log").open("wb") as log:
+            running.append((name, path, subprocess.Popen(argv, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)))
+    found = []
+    for name, path, process in running:
+        process.wait()
+        if not path.exists():
+            print(f"{name} has failed:\n{(folder / f'{name}.log').read_text()}", file=sys.stderr)
+            continue
+        found += json.loads(path.read_text())
+        report(found[-1])
+    return found
 
 
 def between(path: Path, start_s: float, end_s: float) -> None:
@@ -257,21 +321,40 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--json", type=Path)
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--keep", type=Path)
+    where.add_argument("--from", type=Path, dest="kept")
+    parser.add_argument("--at-once", action="store_true")
     options = parser.parse_args()
-    os.environ["PYTHONPATH"] = str(ROOT / "src")  # for programs of other environments, which may have another trimtab
-    found, began_s = [], time.monotonic()
-    for name in options.cases.split(","):
-        if CASES[name].missing:
-            print(f"\n{name} is left out: {CASES[name].missing}", flush=True)
-            continue
-        found.append(measure(CASES[name], options.seconds, options.seeds))
-        report(found[-1])
+    # For programs of other environments, which may have another trimtab.
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    began_s = time.monotonic()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.kept or options.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        found = tried(options, folder)
     if options.json:
         options.json.write_text(json.dumps(found, indent=2))
     print()
     is_met = conclude(found)
     print(f"{time.monotonic() - began_s:.0f} s")
     return 0 if is_met else 1
+
+
+def tried(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    """All cases that can be tried here."""
+    names, found = [], []
+    for name in options.cases.split(","):
+        if CASES[name].missing:
+            print(f"\n{name} is left out: {CASES[name].missing}", flush=True)
+        else:
+            names.append(name)
+    if options.at_once:
+        return at_once(names, options, folder)
+    for name in names:
+        found.append(measure(CASES[name], options.seconds, options.seeds, folder, is_kept=bool(options.kept)))
+        report(found[-1])
+    return found
 
 
 if __name__ == "__main__":

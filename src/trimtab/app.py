@@ -234,6 +234,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
     from trimtab.control.costs.only_models import only_model
     from trimtab.control.dropped_notices import DroppedNotices
     from trimtab.control.exposition import Exposition
+    from trimtab.control.hosts.came import Came
     from trimtab.control.hosts.files import Disk
     from trimtab.control.hosts.history import History
     from trimtab.control.hosts.metering import HostMeter
@@ -281,12 +282,15 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         parts.callback(metrics.close)
         store = open_sqlite(paths.database)
         dropped = DroppedNotices(store.add_events, clock)
+        model_history = History(paths.loads, clock)
+        came = Came(model_history, lambda endpoint: store.get_endpoint(endpoint).uid)
         metering = Metering(
             metrics,
             lambda: publisher.book.table,
             clock,
             dropped=dropped.note,
             also=lambda report: ledger.taken(report),
+            heard=came.take,
         )
         metrics.watch(metering.watch)
         reports = ReportServer(paths.reports_socket, metering)
@@ -390,14 +394,10 @@ async def control(config: Config, stop: asyncio.Event) -> None:
             paths.hosts_socket,
             store=store,
             engine=engine,
-            disk=Disk(
-                fetch=leases.fetch,
-                adopt=leases.adopt,
-                install=lambda file, timeout_s: engine.install(file, timeout_s=timeout_s),
-            ),
+            disk=Disk(leases.fetch, leases.adopt, lambda file, timeout_s: engine.install(file, timeout_s=timeout_s)),
             there=lambda url: objects.holds(url, True),
             digest_of=artifacts.digest_of,
-            history=History(paths.loads, clock),
+            history=model_history,
             meter=host_meter,
             changed=plane.wake,
             clock=clock,
@@ -406,6 +406,7 @@ async def control(config: Config, stop: asyncio.Event) -> None:
         await plane.open()
         ledger.open()
         parts.push_async_callback(hosts.close)
+        parts.push_async_callback(came.close)
         await hosts.open()
         objects.watch(hosts.object_changed)
         parts.push_async_callback(scaling.close)

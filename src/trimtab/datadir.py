@@ -12,6 +12,7 @@ from pathlib import Path
 
 from trimtab.config import Paths
 from trimtab.errors import Invalid, LimitExceeded
+from trimtab.files import write_whole
 
 MIN_FREE_BYTES = 64 * 2**20
 
@@ -47,9 +48,7 @@ def name_of(paths: Paths) -> str:
     try:
         return paths.name.read_text()
     except FileNotFoundError:
-        temporary = paths.name.with_suffix(".tmp")
-        temporary.write_text(secrets.token_hex(8))
-        temporary.replace(paths.name)
+        write_whole(paths.name, secrets.token_hex(8))
         return paths.name.read_text()
 
 
@@ -75,9 +74,7 @@ def _check_format(paths: Paths) -> None:
                 f"{paths.data_dir} is not empty and no data directory of trimtab: it holds {sorted(strangers)[0]!r}. "
                 "Choose an empty or new folder with --data-dir."
             ) from None
-        temporary = paths.version.with_suffix(".tmp")
-        temporary.write_text(f"{Paths.FORMAT}\n")
-        temporary.replace(paths.version)
+        write_whole(paths.version, f"{Paths.FORMAT}\n")
         return
     if found != str(Paths.FORMAT):
         raise Invalid(

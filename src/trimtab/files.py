@@ -6,11 +6,12 @@ import os
 from pathlib import Path
 
 
-def write_whole(path: Path, data: str | bytes, *, mode: int = 0o666) -> None:
+def write_whole(path: Path, data: str | bytes, *, mode: int = 0o666, sync: bool = True) -> None:
     """Write a file in one step: whoever looks, and whatever is killed, finds it whole, as it was before, or missing.
 
     What is no ordinary file (a pipe, /dev/stdout) is written as it is. `mode`: who may read the file, less the umask.
-    OSError where it cannot be written.
+    Without `sync` that holds as long as the machine has power, and no disk is waited for. OSError where it cannot be
+    written.
     """
     content = data.encode() if isinstance(data, str) else data
     target = path.resolve()  # of a link, what it leads to is written
@@ -18,12 +19,23 @@ def write_whole(path: Path, data: str | bytes, *, mode: int = 0o666) -> None:
         path.write_bytes(content)
         return
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    part.unlink(missing_ok=True)  # of a process that was killed, or a link to somewhere else
     try:
-        with open(part, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+        with open(part, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         part.replace(target)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

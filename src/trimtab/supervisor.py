@@ -22,6 +22,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from trimtab.files import write_whole
+
 READY_TIMEOUT_S = 30.0
 STABLE_AFTER_S = 1.0  # a child that lived this long starts over with no back-off
 MAX_BACKOFF_S = 2.0
@@ -231,7 +233,8 @@ def main() -> int:
     server_file, url = orders["server_file"], orders["url"]
 
     def on_ready() -> None:
-        write_atomically(server_file, json.dumps({"url": url, "region": orders["region"], "pid": os.getpid()}))
+        where = json.dumps({"url": url, "region": orders["region"], "pid": os.getpid()})
+        write_whole(pathlib.Path(server_file), where, sync=False)
         print(f"trimtab ready at {url}", flush=True)
 
     def log(message: str) -> None:
@@ -254,14 +257,6 @@ def main() -> int:
 
         shutil.rmtree(orders["run_dir"], ignore_errors=True)  # what is left there, the next start removes
     return status
-
-
-def write_atomically(path: str, text: str) -> None:
-    """Replace `path` in one step; a reader sees the old text or the new, never a part."""
-    temporary = f"{path}.{os.getpid()}.tmp"
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(temporary, path)
 
 
 def _name_process(title: str) -> None:

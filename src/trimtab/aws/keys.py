@@ -25,6 +25,7 @@ import msgspec
 from msgspec import Struct
 
 from trimtab.errors import Invalid, NotFound
+from trimtab.files import sync_folder, write_whole
 from trimtab.resources.routing import AccessKey
 
 logger = logging.getLogger(__name__)
@@ -233,16 +234,5 @@ def _locked(path: Path) -> Iterator[None]:
 def _write(path: Path, keys: tuple[StoredKey, ...]) -> None:
     """Replace the file, durably: whatever is killed, the old or the new one is there, never a part."""
     data = msgspec.json.format(msgspec.json.encode(_File(format=_FORMAT, keys=keys)), indent=2) + b"\n"
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        os.fchmod(file.fileno(), 0o600)  # whatever the umask, and whoever left a temporary file here
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    write_whole(path, data, mode=0o600)
+    sync_folder(path.parent)

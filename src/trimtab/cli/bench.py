@@ -9,7 +9,8 @@ import typer
 
 from trimtab.cli.benching.load import Bounds, Load, Pattern, payloads_of
 from trimtab.cli.options import AsJson, DataDir, EndpointName
-from trimtab.cli.render import INTERRUPTED, CliError, emit_json
+from trimtab.cli.render import CliError, emit_json
+from trimtab.cli.start import INTERRUPTED
 
 if TYPE_CHECKING:
     from trimtab.jobs.loadtest.slo import Slo

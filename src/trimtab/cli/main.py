@@ -10,7 +10,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import trimtab
-from trimtab.cli.render import INTERRUPTED, CliError, debugging, say, say_error
+from trimtab.cli.render import CliError, debugging, say, say_error
+from trimtab.cli.start import INTERRUPTED
 from trimtab.errors import TrimtabError
 
 _OTHER_KEYS = 'The keys are not this trimtab\'s. Run `eval "$(trimtab env)"`, or name its --data-dir.'

@@ -10,7 +10,8 @@ import typer
 
 from trimtab.cli.files import must_be_writable
 from trimtab.cli.options import AsJson
-from trimtab.cli.render import INTERRUPTED, CliError, emit_json, say
+from trimtab.cli.render import CliError, emit_json, say
+from trimtab.cli.start import INTERRUPTED
 from trimtab.files import write_whole
 
 if TYPE_CHECKING:

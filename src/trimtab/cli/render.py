@@ -14,7 +14,6 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-INTERRUPTED = 130  # what a shell expects after Ctrl-C
 _WIDE = 10_000  # columns where there is no terminal: rows go to files and pipes whole
 
 

@@ -88,12 +88,14 @@ class Metering:
         *,
         dropped: Callable[[str], None] = lambda endpoint: None,
         also: Also = lambda report: ((), {}),
+        heard: Callable[[Report], None] = lambda report: None,
     ) -> None:
         """`dropped` hears of an endpoint whose tasks' notices were dropped. `also` says what else is written together
-        with a report, of one that was not taken before."""
+        with a report, of one that was not taken before; `heard` hears of it then."""
         self._store = store
         self._dropped = dropped
         self._also = also
+        self._heard = heard
         self._table = table
         self._clock = clock
         self._maker = SampleMaker()
@@ -187,6 +189,7 @@ class Metering:
                 self._show(place, variant, whole, report)
                 notes[_note(place)] = totals_of.packed(variant.totals)
         more, noted = self._also(report)
+        self._heard(report)
         self._store.record([*samples, *more], notes={**notes, **noted}, committed=acknowledged)
 
     def _together(self, gateway: str, start_s: int, of: VariantReport, variant: Variant | None) -> VariantReport:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from trimtab.clock import Clock
+from trimtab.files import write_whole
 from trimtab.logs import fields
 from trimtab.resources.names import key_of
 from trimtab.resources.routing import AccessKey, EndpointRoute, RouteTable
@@ -163,12 +163,9 @@ class RouteBook:
         self._unsaved = self._untried = True
 
     def _save(self, data: bytes) -> None:
-        """Owner-readable (it holds secrets), by rename: a reader sees the old table or the new one."""
-        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        """Owner-readable: it holds secrets."""
         try:
-            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(data)
-            os.replace(temporary, self._path)
+            write_whole(self._path, data, mode=0o600, sync=False)
             self._unsaved = False
         except OSError as error:
             # A full disk must not keep a dead replica in routing: gateways get the table, the file is tried again.

@@ -31,6 +31,7 @@ MINUTE_S: Final = 60
 _PLACES_KEPT: Final = 20_000
 _KEYS_KEPT: Final = 200  # of one variant
 _SHARED: Final = 4096  # small sketches that are made again and again: of counts, rates and gauges
+_times: Final = lru_cache(_SHARED)(Sketch.times)
 _ZERO: Final = Sketch(1.0, 0.0, 0.0, 0.0, {ZERO: 1.0})
 
 
@@ -91,6 +92,7 @@ class SampleMaker:
         if (models := report.models) is not None:
             add(SAGEMAKER, "ModelCacheHit", _rate(models.hits, models.hits + models.misses))
             add(SAGEMAKER, "ModelLoadingWaitTime", sketch_of(models.waits))
+            add(TRIMTAB, "FirstModelLatency", sketch_of(models.firsts))
         if (tasks := report.tasks) is not None:
             _of_tasks(tasks, add)
         for version in report.versions:
@@ -156,8 +158,8 @@ class SampleMaker:
         add(TRIMTAB, "ComputeTime", _merged(version.compute_time for version in versions))
         add(TRIMTAB, "BatchSize", batch_sizes(versions))
         answered = sum(version.latency.count for version in versions)
-        add(TRIMTAB, "RequestBytes", _evenly(sum(version.request_bytes for version in versions), answered))
-        add(TRIMTAB, "ResponseBytes", _evenly(sum(version.response_bytes for version in versions), answered))
+        add(TRIMTAB, "RequestBytes", Sketch.evenly(sum(version.request_bytes for version in versions), answered))
+        add(TRIMTAB, "ResponseBytes", Sketch.evenly(sum(version.response_bytes for version in versions), answered))
 
     def idle(
         self, endpoint: str, variant: str, start_s: int, *, asynchronous: bool = False, provisioned: bool = False
@@ -191,7 +193,7 @@ class _Keys(dict[tuple[str, str, str, str], tuple[MetricKey, str]]):
 def _of_tasks(tasks: TasksReport, add: Adds) -> None:
     """How tasks have ended. AWS: "Monitor asynchronous endpoints"."""
     processed = tasks.ok + tasks.failed
-    add(SAGEMAKER, "InvocationsProcessed", _times(1.0, processed) if processed else Sketch())
+    add(SAGEMAKER, "InvocationsProcessed", _times(1.0, processed))
     add(SAGEMAKER, "InvocationFailures", _rate(tasks.failed, processed))
     for name, count in (
         ("RequestDownloadFailures", tasks.download_failures),
@@ -232,19 +234,6 @@ def batch_sizes(versions: Iterable[VersionReport]) -> Sketch:
         for size, answers in version.batched.items():
             made.add(float(size), answers / size)
     return made
-
-
-@lru_cache(_SHARED)
-def _times(value: float, count: int) -> Sketch:
-    return Sketch(float(count), value * count, value, value, {bucket_of(value): float(count)})
-
-
-def _evenly(total: int, count: int) -> Sketch:
-    """`count` times the mean of what is `total` together."""
-    if not count:
-        return Sketch()
-    mean = total / count
-    return Sketch(float(count), float(total), mean, mean, {bucket_of(mean): float(count)})
 
 
 @lru_cache(_SHARED)

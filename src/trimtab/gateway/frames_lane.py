@@ -77,7 +77,6 @@ class FramesLane(Lane, asyncio.Protocol):
         self._credits: dict[int, int] = {}  # consumed but not yet granted, by stream
         self._last_stream = 0
         self._draining = False  # the worker hands everything back: it is about to end
-        self._hung_up = False  # the worker, the last time
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._flush_due = False
@@ -255,17 +254,9 @@ class FramesLane(Lane, asyncio.Protocol):
     # --- connection --------------------------------------------------------------------------------------------
 
     async def _connect(self) -> None:
-        if self._hung_up:
-            await self._see_it_live()
         await connect(self.route.address, self)
-        self._hung_up = False
 
     async def _see_it_live(self) -> None:
-        """OSError, or no end, unless the worker answers.
-
-        A process that ends closes its connections one by one, and then its listener: to that, one can connect in
-        between. A request sent there would be lost with it, although it could have waited for the next replica.
-        """
         sign = _SignOfLife()
         try:
             await connect(self.route.address, sign)
@@ -289,8 +280,7 @@ class FramesLane(Lane, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The worker is gone: what it had in hand fails, what had not left yet goes elsewhere."""
         self._transport = None
-        self._hung_up = True
-        self._connection_lost()
+        self._hangs_up()
         in_hand, self._calls = self._calls, {}
         unflushed = {id(call) for call in self._unflushed}
         self._out, self._out_bytes, self._unflushed = [], 0, []

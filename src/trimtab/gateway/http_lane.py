@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import cast
 
 import httptools
@@ -13,6 +14,7 @@ from trimtab.gateway.calls import Call
 from trimtab.gateway.lane import Lane, LaneOwner
 from trimtab.policies.routing import Pace
 from trimtab.resources.routing import Lane as LaneRoute
+from trimtab.wire import http
 from trimtab.wire.decoder import MAX_PAYLOAD_BYTES
 from trimtab.wire.frames import INITIAL_CREDIT_BYTES, AnswerMeta
 
@@ -118,11 +120,17 @@ class HttpLane(Lane):
             self._idle.append(connection)
 
     def dropped(self, connection: _Connection) -> None:
-        """A connection is gone; if it had a call in hand, that is lost."""
+        """A connection is gone; if it had a call in hand, that is lost.
+
+        Servers let connections go that were idle for long. Any other is closed by a process that ends.
+        """
         if connection in self._idle:
             self._idle.remove(connection)
+            if not self.retired and connection.is_young(self._now_s()):
+                self._hangs_up()
         call = connection.call
         if call is not None and self._calls.pop(call.stream_id, None) is not None:
+            self._hangs_up()
             self.outstanding -= 1
             self._freed()
             self.owner.failed(call, self.lost_error())
@@ -137,6 +145,10 @@ class HttpLane(Lane):
 
     async def _connect(self) -> None:
         self.idle(await self._dial())
+
+    async def _see_it_live(self) -> None:
+        with suppress(ValueError):  # what is no HTTP is an answer, too
+            await http.ask(self.route.address, "GET", "/ping", timeout_s=None, connect_s=CONNECT_TIMEOUT_S)
 
     def _disconnect(self) -> None:
         for connection in self._idle:
@@ -170,7 +182,11 @@ class _Connection(asyncio.Protocol):
     def usable(self, now_s: float) -> bool:
         """Whether the container surely still listens to it."""
         transport = self._transport
-        return transport is not None and not transport.is_closing() and now_s - self.idle_since_s < _REUSE_S
+        return transport is not None and not transport.is_closing() and self.is_young(now_s)
+
+    def is_young(self, now_s: float) -> bool:
+        """Whether it has not been idle for so long that a server may let go of it."""
+        return now_s - self.idle_since_s < _REUSE_S
 
     def request(self, call: Call) -> None:
         """Send the call."""

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 _FIRST_RETRY_S = 0.02
 _LAST_RETRY_S = 1.0
 _ABANDONED_LEAST_S = 0.1
+_SIGN_OF_LIFE_S = 2.0  # AWS: so long has a container to answer /ping
 
 
 class LaneOwner(Protocol):
@@ -89,6 +90,7 @@ class Lane(ABC):
         self.retired = False
         self.meter = VersionMeter("")  # of the version that it serves; the gateway gives the variant's own
         self.busy_since_s = 0.0  # 0: idle
+        self._hung_up = False  # the server, since it last gave a sign of life
         self.share = 1.0  # of its replica: one of so many lanes
         self._busy_s = 0.0  # before that, since the last `take_busy`
         self._taken_busy_s = 0.0  # by `take_busy`, so far
@@ -122,6 +124,10 @@ class Lane(ABC):
 
     async def _try_connect(self, timeout_s: float) -> bool:
         try:
+            if self._hung_up:
+                async with asyncio.timeout(_SIGN_OF_LIFE_S):
+                    await self._see_it_live()
+                self._hung_up = False
             async with asyncio.timeout(timeout_s):
                 await self._connect()
         except (OSError, TimeoutError) as error:
@@ -140,6 +146,15 @@ class Lane(ABC):
             logger.info("lane lost %s", logs.fields(replica=self.route.replica_id, address=self.route.address))
         self.connected = self.ready = False
         self._lost.set()
+
+    def _hangs_up(self) -> None:
+        """For subclasses: the peer closed a connection as one does that ends. It takes nothing more until it answers.
+
+        A process that ends closes its connections one by one, and then its listener: to that, one can connect in
+        between. A request sent there would be lost with it, although it could have waited for the next replica.
+        """
+        self._hung_up = True
+        self._connection_lost()
 
     def retire(self) -> None:
         """Send nothing new; disconnect when the last answer is in."""
@@ -242,6 +257,10 @@ class Lane(ABC):
     @abstractmethod
     async def _connect(self) -> None:
         """Connect once. OSError when that fails."""
+
+    @abstractmethod
+    async def _see_it_live(self) -> None:
+        """Ask for nothing that matters, on a connection of its own. OSError, or no end, unless there is an answer."""
 
     @abstractmethod
     def _disconnect(self) -> None:

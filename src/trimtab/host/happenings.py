@@ -57,7 +57,9 @@ class Happenings:
         asked_s = self._asked_s.pop(model, None)
         return None if asked_s is None else self._clock.monotonic_s() - asked_s
 
-    def loaded(self, key: Key, why: str, wait_s: float | None, load_s: float, footprint_bytes: int) -> None:
+    def loaded(
+        self, key: Key, why: str, wait_s: float | None, load_s: float, footprint_bytes: int, artifact_bytes: int
+    ) -> None:
         """It is ready, and measured."""
         self._event(
             "loaded",
@@ -65,6 +67,7 @@ class Happenings:
             why,
             version=key.version,
             bytes=footprint_bytes,
+            artifact_bytes=artifact_bytes,
             wait_s=wait_s,
             download_s=self._download_s.pop(key, None),
             load_s=load_s,

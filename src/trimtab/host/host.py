@@ -329,7 +329,8 @@ class Host:
         footprint = await self.runner.weigh(key)
         if footprint is not None and self._at.get(key) is at:  # else it has ended already, and all have been told
             self._told[key] = footprint
-            self._happenings.loaded(key, order.why, wait_s, running.took_s, footprint.bytes)
+            artifact_bytes = self._files[key][-1].size_bytes
+            self._happenings.loaded(key, order.why, wait_s, running.took_s, footprint.bytes, artifact_bytes)
             self._step(Loaded(key.model, key.version, footprint.bytes, running.took_s, footprint.gpu_bytes))
 
     def _unload(self, order: Unload) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from trimtab.config import Paths
-from trimtab.engines.local import gpus, processes, records
+from trimtab.engines.local import processes, records
 from trimtab.engines.local.client import NurseryClient
 from trimtab.engines.local.containers import MODELS_DIR, Containers
 from trimtab.engines.local.failures import StartFailed, start_timeout
@@ -25,7 +25,7 @@ from trimtab.errors import NoCapacity, Unavailable
 from trimtab.host import model_calls
 from trimtab.host.model_folder import ModelFolder
 from trimtab.logs import fields
-from trimtab.resources.launch import WorkerLaunch
+from trimtab.resources.launch import WorkerLaunch, gpu_variables
 from trimtab.resources.replica import Failure, ReplicaSpec
 from trimtab.resources.runtime import RuntimeKind
 
@@ -266,7 +266,7 @@ class Program:
             self._paths.models_dir / f"{spec.id}-{self._births}{records.SUFFIX}",
             self._containers,
             region=own.region,
-            devices=gpus.variables(own.gpus) if own.hide_gpus else {},
+            devices=gpu_variables(own.gpus) if own.hide_gpus else {},
             cwd=str(cwd),
             container=f"trimtab-{spec.id}-{self._births}",
             models_dir=str(self.folder.path.absolute()),

@@ -102,9 +102,9 @@ def _rows(db: sqlite3.Connection, level: Level, series: int, start_s: int, end_s
     """The points of a table of runs."""
     table, step_s = level.table, level.step_s
     found = db.execute(
-        f"SELECT start_s, n, sketch FROM {table} WHERE series=?1 AND start_s>="
-        f"coalesce((SELECT max(start_s) FROM {table} WHERE series=?1 AND start_s<=?2), ?2) AND start_s<?3",
-        (series, start_s, end_s),
+        f"SELECT start_s, n, sketch FROM {table} WHERE series=:series AND start_s>=coalesce("
+        f"(SELECT max(start_s) FROM {table} WHERE series=:series AND start_s<=:start), :start) AND start_s<:end",
+        {"series": series, "start": start_s, "end": end_s},
     )
     for first, count, sketch in found:
         low = max(first, aligned(start_s, step_s))

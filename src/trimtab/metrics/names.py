@@ -305,6 +305,12 @@ METRICS: Final = (
     ),
     Metric(
         TRIMTAB,
+        "FirstModelLatency",
+        "Microseconds",
+        "Multi-model: ModelLatency of the first request that a model has answered after a load for it.",
+    ),
+    Metric(
+        TRIMTAB,
         "ModelLoads",
         "Count",
         "Multi-model: 1 for each model loaded. Cause: Asked, Hot, Pinned, Copies, NewVersion, ...",

@@ -60,6 +60,18 @@ class Sketch(Struct, array_like=True, gc=False):
             made.add(value)
         return made
 
+    @classmethod
+    def times(cls, value: float, count: float) -> Sketch:
+        """The sketch of `value`, counted `count` times (0 or more)."""
+        return cls(float(count), value * count, value, value, {bucket_of(value): float(count)}) if count else cls()
+
+    @classmethod
+    def evenly(cls, total: float, count: float) -> Sketch:
+        """The sketch of `count` (0 or more) equal values whose sum is `total`, to the last bit."""
+        made = cls.times(total / count, count) if count else cls()
+        made.sum = float(total)
+        return made
+
     def add(self, value: float, count: float = 1.0) -> None:
         """Count `value` (finite) `count` times."""
         if not self.count or value < self.min:

@@ -23,8 +23,8 @@ from pathlib import Path
 import msgspec
 
 from trimtab.errors import NoCapacity
+from trimtab.files import sync_folder
 from trimtab.logs import fields
-from trimtab.objects.blobs import sync_folder
 from trimtab.objects.unpack import remove
 
 logger = logging.getLogger(__name__)

@@ -18,6 +18,7 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, MemoryStore, ObjectStore, from_url
 
 from trimtab.errors import Invalid, Unavailable
+from trimtab.files import sync_folder
 from trimtab.objects.model import StorageFull
 
 CHUNK_BYTES = 2**20  # what a reader is handed at a time
@@ -174,12 +175,3 @@ def open_blobs(folder: Path, url: str = "") -> Blobs:
         return Blobs(from_url(url), url)
     except (BaseError, ValueError) as error:
         raise Invalid(f"{url!r} cannot hold objects: {error}. Give s3://BUCKET/PREFIX, or leave it out.") from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

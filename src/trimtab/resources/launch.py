@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import Struct, field
+
+
+def gpu_variables(gpus: Sequence[int]) -> dict[str, str]:
+    """What a process's environment must say so that it sees `gpus`, numbered as NVML does, and no other.
+
+    CUDA numbers devices by speed unless told otherwise: beside different cards, the same number is another one.
+    """
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))}
 
 
 class WorkerLaunch(Struct, frozen=True, kw_only=True):

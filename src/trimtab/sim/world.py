@@ -67,6 +67,7 @@ class Work(Struct, frozen=True, kw_only=True):
     batch: int = 1  # most requests in one batch
     slots: int = 1  # requests (or batches) that a replica works on at once
     beside_s: float = 0.0  # of it on average, a slot is taken and the replica has nothing to do (asynchronous: S3)
+    first_s: float = 0.0  # multi-model: the first request of a model that was just loaded takes so much longer
 
     @property
     def mean_s(self) -> float:
@@ -81,6 +82,7 @@ class Work(Struct, frozen=True, kw_only=True):
             quantiles_s=tuple(factor * point for point in self.quantiles_s),
             row_s=factor * self.row_s,
             beside_s=factor * self.beside_s,
+            first_s=factor * self.first_s,
         )
 
     @property
@@ -105,6 +107,13 @@ class Slo(Struct, frozen=True, kw_only=True):
     kept: float = 0.99
 
 
+class PastLoad(Struct, frozen=True):
+    """One load of a model, as it was."""
+
+    took_s: float
+    memory_bytes: int
+
+
 class Workload(Struct, frozen=True, kw_only=True):
     """One stream of requests for one model."""
 
@@ -117,6 +126,8 @@ class Workload(Struct, frozen=True, kw_only=True):
     may_wait: bool = False  # answers may come later: asynchronous or batch would do
     memory_bytes: int = 0  # of its model, loaded
     load_s: float = 0.0  # into a replica that runs, the artifact being on its disk
+    loads: tuple[PastLoad, ...] = ()  # its first loads, in their order; later ones are as the two fields above say
+    artifact_bytes: int = 0  # unpacked; 0: as many as would have its memory foretold rightly
     container: str = ""  # image or the like: those that have the same one may share a multi-model endpoint
 
 
@@ -151,6 +162,8 @@ class Serving(Struct, frozen=True, kw_only=True):
     is_spot: bool = False
     models_bytes: int = 0  # multi-model: memory for models, of a replica
     pinned: tuple[str, ...] = ()  # multi-model: workloads whose model stays loaded
+    slots: int = 0  # multi-model: requests that a replica works on at once, of all its models; 0: as of one
+    unload_s: float = 0.05  # multi-model: from a model's last answer until its memory is back
     memory_mb: int = 0  # serverless
     max_concurrency: int = 0  # serverless
     provisioned: int = 0  # serverless

@@ -104,5 +104,4 @@ def _payloads(case: Case, hour_s: int, count: float) -> Iterator[Sample]:
         return
     request_bytes = float((case.payload_bytes or _PAYLOAD_BYTES) - _ANSWER_BYTES)
     for name, size_bytes in (("RequestBytes", request_bytes), ("ResponseBytes", float(_ANSWER_BYTES))):
-        sketch = Sketch(count, size_bytes * count, size_bytes, size_bytes, {bucket_of(size_bytes): count})
-        yield _sample(case, TRIMTAB, name, hour_s, sketch)
+        yield _sample(case, TRIMTAB, name, hour_s, Sketch.times(size_bytes, count))

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Self
 
 from trimtab.clock import ManualClock
+from trimtab.control.hosts.came import Came
 from trimtab.control.hosts.files import Disk, Installed
 from trimtab.control.hosts.history import History
 from trimtab.control.hosts.metering import HostMeter
@@ -118,7 +119,9 @@ class HostsWorld:
             changed=self.woken.append,
             clock=self.clock,
         )
+        self.came = Came(self.history, lambda endpoint: self.store.get_endpoint(endpoint).uid)
         self.parts.push_async_callback(self.models.close)
+        self.parts.push_async_callback(self.came.close)
         self.objects.watch(self.models.object_changed)
         await self.models.open()
 

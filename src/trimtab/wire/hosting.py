@@ -127,6 +127,7 @@ class ModelEvent(Struct, frozen=True, kw_only=True, tag="event", omit_defaults=T
     version: str = ""
     text: str = ""  # the numbers behind it, for people: "evicted for b.tar.gz: 3.1 ms of load a MiB against 7.9"
     bytes: int = 0  # measured footprint; of a load: after it
+    artifact_bytes: int = 0  # of a load: unpacked
     wait_s: float | None = None  # from the first request for it
     download_s: float | None = None
     load_s: float | None = None

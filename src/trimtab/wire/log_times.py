@@ -23,6 +23,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from trimtab.files import write_whole
+
 MARK_EVERY_MS = 10
 MAX_BYTES = 4 * 2**20  # of the file: beyond it every second mark goes, again and again
 MAGIC = b"trimtab1"
@@ -163,11 +165,8 @@ class TimeWriter:
         if len(kept) > self._max_marks // 2:
             kept = kept[::2]
         path = times_path(self._log)
-        fresh = path.with_name(path.name + ".new")
-        fresh.write_bytes(self._header() + b"".join(kept))
-        fresh.chmod(0o600)
-        fd = os.open(fresh, os.O_RDWR | os.O_CLOEXEC)
-        os.replace(fresh, path)
+        write_whole(path, self._header() + b"".join(kept), mode=0o600, sync=False)
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         os.close(self._fd)
         self._fd, self._count = fd, len(kept)
 

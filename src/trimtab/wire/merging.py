@@ -53,6 +53,9 @@ def merge_models(into: ModelsReport, other: ModelsReport) -> None:
     _add_pairs(into.models, other.models)
     _add_pairs(into.tokens, other.tokens)
     _add_counts(into.busy_s, other.busy_s)
+    merge_tallies(into.firsts, other.firsts)
+    for model, moments in other.came_ms.items():
+        into.came_ms.setdefault(model, []).extend(moments)
 
 
 def merge_tasks(into: TasksReport, other: TasksReport) -> None:

@@ -76,6 +76,8 @@ class ModelsReport(Struct, array_like=True, gc=False):
     models: dict[str, tuple[int, int]] = field(default_factory=dict)  # hits and misses by model
     busy_s: dict[str, float] = field(default_factory=dict)  # by model: time with a request in hand, of all its copies
     tokens: dict[str, tuple[int, int]] = field(default_factory=dict)  # by model: input and output, as it told
+    came_ms: dict[str, list[int]] = field(default_factory=dict)  # by model: when requests came (wall time); not all
+    firsts: Tally = field(default_factory=Tally)  # us; the first of those that a model was loaded for, in its hands
 
 
 class TasksReport(Struct, array_like=True, gc=False, kw_only=True):

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from trimtab.resources.launch import WorkerLaunch
+from trimtab.resources.launch import WorkerLaunch, gpu_variables
 from trimtab.resources.replica import ReplicaSpec
 
 CONTAINER_MODEL_DIR = "/opt/ml/model"
@@ -32,7 +32,7 @@ def model_environment(launch: WorkerLaunch, spec: ReplicaSpec) -> dict[str, str]
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
     }
     if launch.gpus or launch.hide_gpus:
-        base["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, launch.gpus))
+        base |= gpu_variables(launch.gpus)
     declared = {**launch.environment, **spec.environment}
     submit = declared.get("SAGEMAKER_SUBMIT_DIRECTORY", "")
     if code and (not submit or submit.startswith(CONTAINER_MODEL_DIR)):

@@ -15,6 +15,7 @@ import pytest
 from house import House, a_spec, tiny
 
 from trimtab.engines.local.placement import Machine
+from trimtab.engines.local.processes import start_ticks
 from trimtab.resources.replica import ReplicaState, ReplicaStatus
 from trimtab.resources.runtime import Runtime
 from trimtab.testing.engines import absent, find, settled
@@ -46,10 +47,6 @@ def named_spares(house: House) -> dict[int, str]:
     assert house.nursery is not None
     titles = {process.pid: title(process) for process in psutil.Process(house.nursery.pid).children()}
     return {pid: name for pid, name in titles.items() if name.startswith("trimtab: spare")}
-
-
-def lives(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 async def some_spares(house: House, count: int = 1) -> set[int]:
@@ -124,8 +121,8 @@ async def test_spares_end_with_a_nursery_that_is_killed_and_those_launched_live_
     launched = await born(engine, "s", house)
     waiting = await some_spares(house)
     house.end_nursery(signal.SIGKILL)
-    await eventually(lambda: not any(map(lives, waiting)), house)
-    assert lives(launched)
+    await eventually(lambda: not any(map(start_ticks, waiting)), house)
+    assert start_ticks(launched)
     house.start_nursery()
     await born(engine, "t", house)
     assert find(engine, "s").state is READY
@@ -153,7 +150,7 @@ async def test_spares_end_with_a_nursery_that_ends(house: House, how: str) -> No
         os.close(house.lifeline[1])
         assert await asyncio.to_thread(house.nursery.wait, 10) == 0
         house.lifeline = os.pipe()
-    await eventually(lambda: not any(map(lives, waiting)), house)
+    await eventually(lambda: not any(map(start_ticks, waiting)), house)
 
 
 async def test_spares_end_with_the_lifeline_also_when_the_nursery_is_stuck(house: House) -> None:
@@ -163,7 +160,7 @@ async def test_spares_end_with_the_lifeline_also_when_the_nursery_is_stuck(house
     os.kill(house.nursery.pid, signal.SIGSTOP)
     os.close(house.lifeline[1])
     try:
-        await eventually(lambda: not any(map(lives, waiting)), house)
+        await eventually(lambda: not any(map(start_ticks, waiting)), house)
     finally:
         house.lifeline = os.pipe()
         os.kill(house.nursery.pid, signal.SIGCONT)
@@ -206,7 +203,7 @@ async def test_an_order_that_comes_while_a_spare_still_rehearses_is_not_kept_wai
     assert await born(engine, "s", house) not in named_spares(house)
     rehearsing = set(named_spares(house))
     house.end_nursery(signal.SIGKILL)
-    await eventually(lambda: not any(map(lives, rehearsing)), house)
+    await eventually(lambda: not any(map(start_ticks, rehearsing)), house)
 
 
 async def test_rehearsals_that_fail_are_told_and_made_rarer_and_births_go_on_by_fork(

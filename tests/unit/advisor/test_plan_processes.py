@@ -56,11 +56,12 @@ architectures:
     search: {instance_type: ml.g4dn.xlarge, replicas: 4, start: 4m}
 """
 VERB = """
-import sys
+import signal, sys
 from trimtab.advisor.plan import trials
 from trimtab.cli.main import app
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in a shell's background ignores it
     trials._ALONE_S = 0.0
     sys.argv = ["trimtab", "plan", sys.argv[1], "--workers", "2"]
     app()

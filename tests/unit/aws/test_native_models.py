@@ -18,6 +18,7 @@ from trimtab.testing.fake_control import FakeControl
 from trimtab.testing.metrics import MemoryMetricStore
 from trimtab.testing.model_hosts import HostsWorld, until
 from trimtab.wire.hosting import Events, Holding, ModelEvent, ModelState, Noted, Resident
+from trimtab.wire.reports import ModelsReport, Report, VariantReport
 
 Call = Callable[..., Awaitable[tuple[int, dict[str, Any]]]]
 SETTINGS = "fraud/models/settings"
@@ -91,6 +92,42 @@ async def test_models_are_listed_with_what_holds_them_what_they_did_and_what_is_
             "load_s": 0.5, "seq": 1,
         }
     ]  # fmt: skip
+
+
+def a_report(start_s: int, came_ms: dict[str, list[int]], *, of: str = "fraud", **counts: tuple[int, int]) -> Report:
+    models = ModelsReport(models=counts, came_ms=came_ms)
+    return Report(number=1, start_s=start_s, variants=[VariantReport(endpoint=of, variant="main", models=models)])
+
+
+async def test_which_model_was_asked_when_is_told_by_time_and_variant(world: HostsWorld, call: Call) -> None:
+    world.came.take(a_report(100, {"a": [100_250, 100_900]}, a=(1, 2), b=(4, 0)))
+    world.came.take(a_report(100, {}, of="gone", a=(1, 0)))  # no such endpoint any more
+    world.came.take(Report(number=2, start_s=101, variants=[VariantReport(endpoint="fraud", variant="main")]))
+    world.came.take(a_report(105, {"a": [105_000]}, a=(1, 0)))
+    await world.came.close()
+    _, answer = await call("fraud/models/requests", "variant=main&start=100&end=104.5")
+    models = {"a": {"count": 3, "at_ms": [250, 900]}, "b": {"count": 4, "at_ms": []}}
+    assert answer == {"reports": [{"start_s": 100, "span_s": 1, "models": models}]}
+    _, answer = await call("fraud/models/requests", "variant=main")
+    assert [report["start_s"] for report in answer["reports"]] == [100, 105]
+    _, answer = await call("fraud/models/requests", "variant=other")
+    assert answer == {"reports": []}
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "says"),
+    [
+        ("fraud", "", "Of which variant?"),
+        ("fraud", "variant=main&last=3", "knows no 'last'"),
+        ("single", "variant=main", "not a multi-model endpoint"),
+    ],
+)
+async def test_requests_that_cannot_be_listed_are_refused_in_words(
+    call: Call, path: str, query: str, says: str
+) -> None:
+    status, answer = await call(f"{path}/models/requests", query)
+    assert status == 400
+    assert says in answer["error"]["message"]
 
 
 async def test_a_setting_is_replaced_by_put_changed_by_patch_and_taken_back_by_delete(call: Call) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,20 @@ def test_a_link_stays_one_and_what_is_no_file_is_written_as_it_is(tmp_path: Path
     assert (tmp_path / "real").read_text() == "one"
     write_whole(Path("/dev/null"), "one")
     assert Path("/dev/null").is_char_device()
+
+
+def test_what_lies_where_the_new_file_is_made_is_neither_followed_nor_kept(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("somebody's")
+    (tmp_path / f".a.{os.getpid()}.part").symlink_to(tmp_path / "other")
+    write_whole(tmp_path / "a", "secret", mode=0o600)
+    assert (tmp_path / "other").read_text() == "somebody's"
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+    assert {one.name for one in tmp_path.iterdir()} == {"a", "other"}
+
+
+def test_no_disk_is_waited_for_where_nothing_has_to_outlive_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.fsync", lambda descriptor: pytest.fail("it was"))
+    write_whole(tmp_path / "a", "one", sync=False)
+    assert (tmp_path / "a").read_text() == "one"

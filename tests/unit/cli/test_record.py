@@ -8,9 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from trimtab.cli.recorded import models as of_models
 from trimtab.cli.recorded.arriving import Came, came_of, counts_of, dispersion_of, spread
-from trimtab.cli.recorded.finding import Found, ModelFound
-from trimtab.cli.recorded.metrics import in_work_s, service_s
+from trimtab.cli.recorded.finding import Found
+from trimtab.cli.recorded.metrics import in_work_s, service_s, without
+from trimtab.cli.recorded.models import ModelFound, ModelsFound
+from trimtab.cli.recorded.took import took_of
 from trimtab.cli.recorded.writing import Recorded, write
 from trimtab.cli.render import CliError
 from trimtab.cli.simulating.running import loaded
@@ -21,7 +24,7 @@ from trimtab.resources.cost import Part
 from trimtab.resources.metric_query import MetricStat
 from trimtab.resources.scaling import SIGNAL_EVENT, ScalableTarget, ScalingPolicy, TargetTracking
 from trimtab.sim.simulate import simulate
-from trimtab.sim.world import Architecture, Mode
+from trimtab.sim.world import Architecture, Mode, PastLoad
 
 START_S = 1_767_571_200
 
@@ -57,7 +60,8 @@ def test_what_a_request_takes_is_from_sent_until_answered_and_what_the_gateway_n
         "Latency": lambda stat: 10_501,
         "ComputeTime": lambda stat: 9000 + percent(stat),
     }
-    took = service_s(FakeMetrics(whole=whole), 101)
+    took, first_s = service_s(FakeMetrics(whole=whole), 101)
+    assert first_s == 0.0
     assert took[0] == pytest.approx((10_000 + 500) / 1e6)
     assert took[100] == pytest.approx((10_100 + 500) / 1e6)
 
@@ -79,7 +83,7 @@ def test_a_quick_models_own_time_counts_since_requests_wait_beside_it():
         "Latency": lambda stat: 1350,
         "ComputeTime": lambda stat: 300 + percent(stat),
     }
-    took = service_s(FakeMetrics(whole=whole), 101)
+    took, _ = service_s(FakeMetrics(whole=whole), 101)
     assert took[50] == pytest.approx((350 + 300 + (1050 - 301)) / 1e6)
     assert service_s(FakeMetrics(whole={}), 101) is None
 
@@ -221,8 +225,7 @@ def test_models_of_a_multi_model_endpoint_are_workloads_of_their_own(tmp_path):
         mode=Mode.MULTI_MODEL,
         instance_type="ml.m5.large",
         count=1,
-        models=models,
-        models_bytes=120_000_000,
+        models=ModelsFound(models, 120_000_000),
         start_s=0.1,
     )
     write(recorded(found, [30] * 10), tmp_path / "many.yaml", slo="", force=False)
@@ -232,6 +235,187 @@ def test_models_of_a_multi_model_endpoint_are_workloads_of_their_own(tmp_path):
     assert (endpoint.models_bytes, endpoint.pinned) == (120_000_000, ("m0.tar.gz",))
     outcome = simulate(scenario, scenario.architectures[0])
     assert sum(one.requests for one in outcome.served) == 300
+
+
+def first_and_later(stat):
+    """Of 400 requests, 100 were the first after a load: 20 ms, and the others 10 to 11 ms."""
+    if stat == "SampleCount":
+        return 400
+    return 20_000 if percent(stat) > 75 else 10_000 + percent(stat) / 75 * 1000
+
+
+def test_first_requests_after_a_load_are_not_among_the_others():
+    whole = {
+        "ModelLatency": first_and_later,
+        "FirstModelLatency": lambda stat: 100 if stat == "SampleCount" else 20_000,
+        "Latency": lambda stat: 10_000,
+    }
+    took, first_s = service_s(FakeMetrics(whole=whole), 101)
+    assert took[50] == pytest.approx(0.0105, rel=0.01)
+    assert took[99] < 0.0115
+    assert first_s == pytest.approx(0.0095, rel=0.02)
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=11, max_size=11), st.integers(0, 10), st.floats(0.0, 0.99))
+def test_what_is_left_of_a_distribution_lies_within_it_in_order(values, taken, share):
+    quantiles = sorted(values)
+    left = without(quantiles, [quantiles[taken]] * 11, share)
+    assert len(left) == 11
+    assert quantiles[0] <= left[0]
+    assert left[-1] <= quantiles[-1]
+    assert left == sorted(left)
+
+
+GIB = 2**30
+
+
+class FakeClient:
+    """Answers a multi-model endpoint's paths."""
+
+    def __init__(self, events=(), reports=(), residents=(), names="ab"):
+        self.events = [{"replica_id": "r", "variant": "blue", **event} for event in events]
+        self.reports = list(reports)
+        host = {"replica_id": "r", "variant": "blue", "memory_bytes": 2 * GIB, "residents": list(residents)}
+        models = [{"model": name, "requests": 5, "loads": 2, "load_s": 3.0} for name in names]
+        self.page = {"hosts": [host], "models": models, "settings": [{"model": "b", "pinned": True}]}
+        self.asked = []
+
+    def get(self, path, **query):
+        if path == "endpoints/many/models":
+            return self.page
+        if path == "endpoints/many/models/events":
+            return {"events": self.events}
+        assert path == "endpoints/many/models/requests"
+        self.asked.append((int(query["start"]), int(query["end"])))
+        start_s, end_s = self.asked[-1]
+        return {"reports": [one for one in self.reports if start_s <= one["start_s"] < end_s]}
+
+
+def event(at_s, model, what="loaded", **more):
+    return {"at_s": START_S + at_s, "model": model, "what": what, **more}
+
+
+def a_report(second, **models):
+    told = {model: {"count": count, "at_ms": at_ms} for model, (count, at_ms) in models.items()}
+    return {"start_s": START_S + second, "span_s": 1, "models": told}
+
+
+def test_each_load_of_a_model_is_recorded_with_the_most_that_it_took():
+    client = FakeClient(
+        events=[
+            event(-50, "a", load_s=9.0, bytes=90),  # gone before the time
+            event(-40, "a", "unloaded", bytes=91, unload_s=9.0),
+            event(-20, "a", load_s=2.0, download_s=1.0, bytes=100, artifact_bytes=7),  # there when it begins
+            event(10, "a", "unloaded", bytes=120, unload_s=0.5),
+            event(20, "a", load_s=1.5, bytes=110, artifact_bytes=8),
+            event(400, "a", load_s=4.0, bytes=1),  # after the time
+        ],
+        residents=[{"model": "b", "bytes": 50, "peak_bytes": 60, "load_s": 0.25, "loaded_s": START_S - 9}],
+    )
+    found = of_models.models_of(client, "many", "blue", FakeMetrics({"Invocations": [0] * 300}), 10)
+    a, b = found.models
+    assert a.loads == (PastLoad(3.0, 120), PastLoad(1.5, 110))
+    assert (a.memory_bytes, a.artifact_bytes, a.load_s, a.pinned) == (120, 8, 1.5, False)
+    assert (b.loads, b.memory_bytes, b.pinned) == ((PastLoad(0.25, 60),), 60, True)
+    assert (found.memory_bytes, found.unload_s) == (2 * GIB, 4.75)
+
+
+def test_which_model_was_asked_when_is_known_where_gateways_told_of_all_requests():
+    reports = [a_report(1, a=(2, [250, 900]), b=(1, [100])), a_report(310, a=(5, [7]), ghost=(1, [3]))]
+    metrics = FakeMetrics({"Invocations": [0] * 400})
+    client = FakeClient(reports=reports)
+    came = of_models.models_of(client, "many", "blue", metrics, 8).came
+    assert client.asked == [(START_S, START_S + 300), (START_S + 300, START_S + 400)]
+    moments = [(one.model, one.start_s - START_S, one.end_s - START_S, one.count) for one in came]
+    assert moments == [
+        ("a", pytest.approx(1.25), pytest.approx(1.25), 1),
+        ("a", pytest.approx(1.9), pytest.approx(1.9), 1),
+        ("b", pytest.approx(1.1), pytest.approx(1.1), 1),
+        ("a", pytest.approx(310.007), pytest.approx(310.007), 1),
+        ("a", 310, 311, 4),
+    ]
+    assert of_models.models_of(client, "many", "blue", metrics, 80).came == ()
+
+
+def test_what_was_asked_when_and_what_loads_took_are_part_of_the_scenario(tmp_path):
+    came = (
+        of_models.Came("m1", START_S + 1.25, START_S + 1.25),
+        of_models.Came("m0", START_S + 0.5, START_S + 0.5),
+        of_models.Came("m0", START_S + 3, START_S + 4, 2),
+    )
+    models = (
+        ModelFound("m0", 3, 60_000_000, 0.5, False, (PastLoad(0.75, 40_000_000),), 1000),
+        ModelFound("m1", 1, 50_000_000, 0.25, False),
+    )
+    found = Found(
+        endpoint="many", variant="blue", mode=Mode.MULTI_MODEL, instance_type="ml.m5.large", count=1, start_s=0.1,
+        models=ModelsFound(models, 120_000_000, 0.012, came),
+    )  # fmt: skip
+    write(replace(recorded(found, [1, 1, 0, 2, 0]), first_s=0.002), tmp_path / "many.yaml", slo="", force=False)
+    scenario = loaded(tmp_path / "many.yaml").scenario
+    m0, m1 = scenario.workloads
+    (chunk,) = m0.arrivals.chunks(0)
+    assert chunk.at_s[0] == START_S + 0.5
+    assert ((chunk.at_s[1:] >= START_S + 3) & (chunk.at_s[1:] <= START_S + 4)).all()
+    assert m1.arrivals.at_s.tolist() == [START_S + 1.25]
+    assert (m0.loads, m0.artifact_bytes, m1.loads) == ((PastLoad(0.75, 40_000_000),), 1000, ())
+    assert m0.work["*"].first_s == pytest.approx(0.002)
+    endpoint = scenario.architectures[0].endpoints[0]
+    assert (endpoint.slots, endpoint.unload_s) == (2, pytest.approx(0.012))
+
+
+def ended(**seconds):
+    """Metrics of seconds: in each, so many tasks ended that had been in work for so long."""
+    stats = {"Average": np.mean, "Minimum": min, "Maximum": max, "SampleCount": len}
+    rows = [seconds.get(f"s{second}") for second in range(8)]
+
+    class Ended(FakeMetrics):
+        def series(self, namespace, name, stat):
+            assert name == "TimeInWork"
+            take = stats.get(stat) or (lambda values: np.percentile(values, float(stat[1:])))
+            return [
+                None if row is None else float(take(np.array(row) * 1e6 if stat != "SampleCount" else row))
+                for row in rows
+            ]
+
+    return Ended({"InvocationsProcessed": [0] * 8})
+
+
+def test_asynchronous_requests_take_what_each_took_in_the_order_in_which_they_began():
+    metrics = ended(s2=[0.25], s4=[3.9], s5=[0.5, 0.75], s7=[1.5])
+    took_s = took_of(metrics, 5, np.random.default_rng(0))
+    assert took_s[:2].tolist() == [pytest.approx(3.9), pytest.approx(0.25)]  # the long one began first
+    assert sorted(took_s[2:4]) == [pytest.approx(0.5), pytest.approx(0.75)]
+    assert took_s[4] == pytest.approx(1.5)
+
+
+def test_those_that_came_before_are_left_out_and_those_that_have_not_ended_are_drawn():
+    metrics = ended(s2=[0.25], s4=[0.5])
+    assert took_of(metrics, 1, np.random.default_rng(0)).tolist() == [pytest.approx(0.5)]
+    assert set(took_of(metrics, 9, np.random.default_rng(0)).round(6)) == {0.25, 0.5}
+    assert took_of(ended(), 3, np.random.default_rng(0)) is None
+
+
+def test_many_that_ended_in_a_second_take_as_much_together():
+    given = np.random.default_rng(1).gamma(2.0, 0.05, 40)
+    took_s = took_of(ended(s3=given.tolist()), 40, np.random.default_rng(0))
+    assert took_s.sum() == pytest.approx(given.sum())
+    assert took_s.min() == pytest.approx(given.min(), rel=0.2)
+
+
+def test_what_each_took_is_part_of_the_scenario(tmp_path):
+    found = Found(
+        endpoint="queued", variant="blue", mode=Mode.ASYNC, instance_type="ml.m5.large", count=1, least=0, most=2,
+        start_s=0.1,
+    )  # fmt: skip
+    each_s = np.array([0.25, 2.0, 0.5, 0.125])
+    write(
+        replace(recorded(found, [4, 0, 0]), each_s=each_s, beside_s=0.01), tmp_path / "queued.yaml", slo="", force=False
+    )
+    (workload,) = loaded(tmp_path / "queued.yaml").scenario.workloads
+    (chunk,) = workload.arrivals.chunks(3)
+    assert workload.work["*"].service_s(chunk.uniform) == pytest.approx(each_s)
+    assert workload.work["*"].beside_s == 0.01
 
 
 def test_a_serverless_endpoint_keeps_its_rules(tmp_path):

@@ -108,6 +108,7 @@ def test_cuda_visible_devices_of_trimtab_itself_is_obeyed() -> None:
     assert [d.index for d in gpus.visible(devices, "2,0")] == [2, 0]
     assert [d.index for d in gpus.visible(devices, "GPU-3333,1")] == [3, 1]
     assert [d.index for d in gpus.visible(devices, "1,9,2")] == [1]
+    assert [d.index for d in gpus.visible(devices, "1,GPU-1111,2")] == [1]  # no card is given out as two
     assert gpus.visible(devices, "") == ()
 
 

@@ -1,6 +1,7 @@
 """The container contract: what a container gets, and what becomes of its answers."""
 
 import asyncio
+import socket
 
 import pytest
 
@@ -17,6 +18,7 @@ class Container:
         self.answer = answer
         self.requests = []
         self.readers = []
+        self.writers = []
         self.connections = 0
         self.concurrency = 2
         self._server = None
@@ -29,6 +31,7 @@ class Container:
     async def _serve(self, reader, writer):
         self.connections += 1
         self.readers.append(reader)
+        self.writers.append(writer)
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -155,6 +158,91 @@ async def test_a_connection_cut_with_a_request_in_hand_loses_it(bench, container
 
     await container(answer)
     assert isinstance(await bench.ask().outcome(), ReplicaLost)
+
+
+class Dying:
+    """A process that ends: the kernel has closed its connections, but not its listener yet."""
+
+    def __init__(self, listener):
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        self.heard = []
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.setblocking(False)
+
+    @property
+    def lane(self):
+        return Lane(replica_id="dying", address=f"tcp:127.0.0.1:{self._listener.getsockname()[1]}", wire=Wire.HTTP)
+
+    async def connection(self):
+        connection, _ = await self._loop.sock_accept(self._listener)
+        return connection
+
+    async def hears(self, connection):
+        self.heard.append(await self._loop.sock_recv(connection, 1 << 16))
+
+    async def dies(self, connection):
+        await self.hears(connection)
+        connection.close()
+
+
+async def test_a_container_that_hangs_up_while_idle_gets_nothing_more_until_it_answers_a_ping(bench, container):
+    with socket.socket() as listener:
+        dying = Dying(listener)
+        await bench.route(dying.lane)
+        (await dying.connection()).close()
+        again = await dying.connection()
+        call = bench.ask(b"patient")
+        await dying.dies(again)
+    assert dying.heard[0].startswith(b"GET /ping HTTP/1.1\r\n")
+    await container(fixed(OK))
+    assert await call.outcome() == b"ok"
+
+
+async def test_a_container_that_hangs_up_on_a_request_loses_that_one_and_gets_no_other(bench, container):
+    with socket.socket() as listener:
+        dying = Dying(listener)
+        await bench.route(dying.lane)
+        connection = await dying.connection()
+        lost = bench.ask(b"begun")
+        await dying.dies(connection)
+        assert isinstance(await lost.outcome(), ReplicaLost)  # it may have been executed
+        call = bench.ask(b"patient")
+        await dying.dies(await dying.connection())
+    assert dying.heard[1].startswith(b"GET /ping HTTP/1.1\r\n")
+    await container(fixed(OK))
+    assert await call.outcome() == b"ok"
+
+
+@pytest.mark.parametrize("answer", [OK, b"HTTP/1.1 500 Ill\r\nContent-Length: 0\r\n\r\n", b"pong\r\n\r\n"])
+async def test_a_container_that_answers_a_ping_whatever_it_says_gets_requests_again(bench, container, answer):
+    pinged = asyncio.Event()
+
+    async def say(body, writer):
+        writer.write(OK if body else answer)
+        if not body:
+            pinged.set()
+
+    one = await container(say)
+    assert await bench.ask(b"1").outcome() == b"ok"
+    one.writers[-1].close()
+    await asyncio.wait_for(pinged.wait(), 5)
+    assert await bench.ask(b"2").outcome() == b"ok"
+
+
+async def test_a_connection_that_the_container_closes_after_its_own_time_out_says_nothing(
+    bench, container, monkeypatch
+):
+    one = await container(fixed(OK))
+    assert await bench.ask(b"1").outcome() == b"ok"
+    monkeypatch.setattr(http_lane, "_REUSE_S", 0.0)
+    one.writers[-1].close()
+    async with asyncio.timeout(5):
+        while bench.variant.lanes[0]._idle:
+            await asyncio.sleep(0.001)
+    assert await bench.ask(b"2").outcome() == b"ok"
+    assert [head.split(" ")[1] for head, _ in one.requests] == ["/invocations"] * 2
 
 
 async def test_no_more_calls_at_once_than_the_container_takes_when_it_is_slow(bench, container):

@@ -78,5 +78,14 @@ def test_without_values_or_without_a_distribution_there_are_no_quantiles() -> No
 def test_a_value_can_be_counted_many_times_at_once() -> None:
     sketch = Sketch()
     sketch.add(2.5, 4)
-    assert sketch == Sketch.of([2.5] * 4)
+    assert sketch == Sketch.of([2.5] * 4) == Sketch.times(2.5, 4)
     assert sketch.quantile(1.0) == 2.5
+    assert Sketch.times(2.5, 0) == Sketch()
+
+
+@given(st.integers(0, 10**15), st.integers(1, 10**6))
+def test_equal_parts_of_a_total_add_up_to_it_to_the_last_bit(total: int, count: int) -> None:
+    sketch = Sketch.evenly(total, count)
+    assert (sketch.sum, sketch.count) == (total, count)
+    assert sketch.min == sketch.max == sketch.quantile(0.5) == total / count
+    assert Sketch.evenly(0, 0) == Sketch()

@@ -245,6 +245,9 @@ SERVERLESS = "{mode: serverless, memory: 2GB, concurrency: 5, start: 1s}"
         ("{instance_type: ml.m5.large}", SERVERLESS.replace("5", "500"), "1 to 200"),
         ("{instance_type: ml.m5.large}", SERVERLESS.replace("}", ", replicas: 2}"), "a serverless endpoint has it not"),
         ("{instance_type: ml.m5.large}", SERVERLESS.replace("}", ", keep_warm: long}"), "learned, off, or a time"),
+        ("ml.m5.large}", "ml.m5.large, start: 1s, policies: [{event: {target: 1}}]}", r"policies: they have nothing to decide where replicas are always 1: say `replicas: \{min: 1, max"),
+        ("ml.m5.large}", "ml.m5.large, start: 1s, replicas: 3, policies: [{event: {target: 1}}]}", "always 3"),
+        ("ml.m5.large}", "ml.m5.large, mode: batch, start: 1s, policies: [{event: {target: 1}}]}", "a batch endpoint has it not"),
         ("ml.m5.large}", "ml.m5.large, start: 1s, policies: [{event: {target: 0}}]}", r"policies\[0\].event.target: it must be a number"),
         ("ml.m5.large}", "ml.m5.large, start: 1s, policies: [{event: {target: 1, panic: 9h}}]}", "PanicWindowSeconds must be"),
         ("ml.m5.large}", "ml.m5.large, start: 1s, policies: [{}]}", "exactly one of event, tracking, aws, file"),
@@ -312,9 +315,18 @@ def test_policies_of_another_endpoint_are_for_this_ones_own_load(tmp_path):
         + dimensions
     )
     policy = "{aws: {TargetValue: 1, CustomizedMetricSpecification: " + metric + "}}}"
-    text = ONE.replace("ml.m5.large}", "ml.m5.large, start: 1s, policies: [" + policy + "]}")
+    text = ONE.replace(
+        "ml.m5.large}", "ml.m5.large, start: 1s, replicas: {min: 1, max: 2}, policies: [" + policy + "]}"
+    )
     (endpoint,) = scenario(tmp_path, text).architectures[0].endpoints
     assert endpoint.policies[0].tracking.is_event
+
+
+def test_policies_decide_once_a_schedule_has_widened_the_bounds(tmp_path):
+    widens = "policies: [{event: {target: 1}}], schedule: [{schedule: rate(1 hour), max: 4}]}"
+    text = ONE.replace("ml.m5.large}", "ml.m5.large, start: 1s, replicas: 1, " + widens)
+    (endpoint,) = scenario(tmp_path, text).architectures[0].endpoints
+    assert len(endpoint.policies) == len(endpoint.schedule) == 1
 
 
 @pytest.mark.parametrize(

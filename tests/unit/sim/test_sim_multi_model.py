@@ -11,7 +11,7 @@ from trimtab.resources.cost import Part
 from trimtab.sim.arrivals import Rates, Times
 from trimtab.sim.models import hosted_models
 from trimtab.sim.simulate import simulate
-from trimtab.sim.world import Architecture, Fault, Mode, Scenario, Serving, Slo, Work, Workload
+from trimtab.sim.world import Architecture, Fault, Mode, PastLoad, Scenario, Serving, Slo, Work, Workload
 
 START_S = 1_767_571_200.0
 MB = 10**6
@@ -143,3 +143,64 @@ def test_where_all_models_fit_it_changes_nothing_that_caches_are_not_told_of_use
             msgspec.structs.astuple(msgspec.structs.replace(each, histogram=nothing))[:-1] for each in (one, slow[name])
         ]
         assert without[0] == without[1]
+
+
+def test_a_model_may_have_slots_of_its_own_beside_those_of_others():
+    together = [model(name, times(10, 20, 20), work_s=1.0, load_s=0.1) for name in "abc"]
+    shared, _ = ran(together)
+    assert max(one.max_s for one in shared.values()) == pytest.approx(6.0)  # the last of six that come at once
+    apart, used = ran(together, slots=3)
+    assert max(one.max_s for one in apart.values()) == pytest.approx(2.0)  # the second of the same model
+    assert used.parts[Part.SERVING] == pytest.approx(1.0 + 2.0)
+
+
+def test_one_that_waits_for_its_model_does_not_hold_up_those_behind_it():
+    waits = model("a", times(10, 20, 20, 20), work_s=2.0, load_s=0.1)
+    served, _ = ran([waits, model("b", times(10, 20.5), work_s=0.1, load_s=0.1)], slots=2)
+    assert served["a"].max_s == pytest.approx(6.0)
+    assert served["b"].max_s == pytest.approx(0.2, abs=0.02)  # its load, and its work
+
+
+def test_what_waits_for_its_models_slot_too_long_fails():
+    waits = model("a", times(10, 20, 20, 20), work_s=8.0, load_s=0.1)
+    served, _ = ran([waits, model("b", times(10, 30), load_s=0.1)], slots=2, timeout_s=10.0)
+    assert (served["a"].answered, served["a"].failed) == (2, 2)
+    assert served["b"].answered == 2
+
+
+def test_the_first_request_after_a_load_takes_longer():
+    slow = model("a", times(10, 20, 30), work_s=0.01, load_s=1.0)
+    slow = msgspec.structs.replace(slow, work={"*": Work(quantiles_s=(0.01,), first_s=0.5)})
+    served, used = ran([slow])
+    assert served["a"].max_s == pytest.approx(1.0 + 0.51 + hosted_models.FETCH_S)
+    assert served["a"].mean_s == pytest.approx((served["a"].max_s + 2 * 0.01) / 3)
+    assert used.parts[Part.SERVING] == pytest.approx(0.53)
+
+
+def test_loads_are_as_they_were_and_later_ones_as_usual():
+    turns = [model(name, times(*range(start, 1000, 200)), memory_mb=600) for name, start in (("a", 50), ("b", 150))]
+    told = (PastLoad(7.0, 600 * MB), PastLoad(5.0, 600 * MB))
+    served, used = ran([msgspec.structs.replace(turns[0], loads=told), turns[1]])
+    assert used.loads == 10
+    assert (served["a"].mean_s - served["b"].mean_s) * 5 == pytest.approx(5.0 + 3.0, abs=0.1)
+
+
+def test_a_copy_that_was_small_leaves_room_for_others():
+    turns = [model(name, times(*range(start, 1000, 200)), memory_mb=600) for name, start in (("a", 50), ("b", 150))]
+    small = msgspec.structs.replace(turns[0], loads=(PastLoad(2.0, 300 * MB),))
+    assert ran([small, turns[1]])[1].loads == 2
+
+
+def test_a_model_of_which_too_little_was_foretold_makes_others_leave_when_it_is_loaded():
+    both = [model(name, times(at_s), memory_mb=600, load_s=1.0) for name, at_s in (("a", 10), ("b", 20))]
+    small = [msgspec.structs.replace(one, artifact_bytes=1000) for one in both]
+    _, used = ran(small)
+    assert (used.loads, used.evictions) == (2, 1)
+    assert used.parts[Part.COLD_STARTS] == pytest.approx(2.0)
+
+
+def test_the_memory_of_a_model_that_leaves_comes_back_after_its_unloading():
+    turns = [model(name, times(at_s, lasting_s=60), memory_mb=600) for name, at_s in (("a", 10), ("b", 20))]
+    quick, _ = ran(turns, unload_s=0.0)
+    late, _ = ran(turns, unload_s=1.5)
+    assert late["b"].max_s - quick["b"].max_s == pytest.approx(1.5)

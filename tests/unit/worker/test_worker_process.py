@@ -320,6 +320,7 @@ def test_the_models_environment_is_what_the_toolkits_set_and_the_model_declares(
     assert seen["SAGEMAKER_SUBMIT_DIRECTORY"] == f"{worker.launch.model_dir}/code"
     assert seen["AWS_REGION"] == seen["SAGEMAKER_REGION"] == "eu-west-1"
     assert seen["CUDA_VISIBLE_DEVICES"] == "2"
+    assert seen["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"  # else CUDA's number 2 may be another card than NVML's
 
 
 def test_a_worker_is_a_process_of_its_own(start):

@@ -1,12 +1,12 @@
-"""Scaling policies, alarms and scheduled actions as the calls of Application Auto Scaling and CloudWatch take them."""
+"""Scaling policies and scheduled actions as the calls of Application Auto Scaling take them."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from trimtab.resources.alarm import Watched
-from trimtab.resources.metric_query import MetricQuery, MetricStat
+from trimtab.resources.metric_documents import metric_document, query_document, statistic_document
+from trimtab.resources.metric_query import MetricQuery
 from trimtab.resources.scaling import (
     Predictive,
     ScalingPolicy,
@@ -17,7 +17,6 @@ from trimtab.resources.scaling import (
 )
 
 _COOLDOWN_S: Final = 300.0  # AWS: the default for SageMaker variants
-_STATISTICS: Final = ("SampleCount", "Average", "Sum", "Minimum", "Maximum")
 
 
 def configuration_of(policy: ScalingPolicy) -> dict[str, Any]:
@@ -41,37 +40,9 @@ def tracking_document(tracking: TargetTracking) -> dict[str, Any]:
     if tracking.predefined:
         return made | {"PredefinedMetricSpecification": {"PredefinedMetricType": tracking.predefined}}
     if tracking.stat is None:
-        return made | {"CustomizedMetricSpecification": {"Metrics": [_query(one) for one in tracking.queries]}}
-    return made | {"CustomizedMetricSpecification": _metric(tracking.stat) | _statistic(tracking.stat)}
-
-
-def _metric(stat: MetricStat) -> dict[str, Any]:
-    return {
-        "Namespace": stat.namespace,
-        "MetricName": stat.name,
-        "Dimensions": [{"Name": name, "Value": value} for name, value in stat.dimensions],
-    }
-
-
-def _statistic(stat: MetricStat) -> dict[str, Any]:
-    return {"Statistic": stat.stat} | ({"Unit": stat.unit} if stat.unit else {})
-
-
-def _query(query: MetricQuery, *, period: bool = False) -> dict[str, Any]:
-    """`period`: where the call lets it be said (alarms; policies have a minute)."""
-    made: dict[str, Any] = {"Id": query.id, "ReturnData": query.return_data}
-    if query.label is not None:
-        made["Label"] = query.label
-    if query.stat is None:
-        return (
-            made | {"Expression": query.expression} | ({"Period": query.period_s} if period and query.period_s else {})
-        )
-    stat: dict[str, Any] = {"Metric": _metric(query.stat), "Stat": query.stat.stat}
-    if query.stat.unit:
-        stat["Unit"] = query.stat.unit
-    if period:
-        stat["Period"] = query.stat.period_s
-    return made | {"MetricStat": stat}
+        queries = [query_document(one, periods=False) for one in tracking.queries]
+        return made | {"CustomizedMetricSpecification": {"Metrics": queries}}
+    return made | {"CustomizedMetricSpecification": metric_document(tracking.stat) | statistic_document(tracking.stat)}
 
 
 def _step_document(step: StepScaling) -> dict[str, Any]:
@@ -95,7 +66,7 @@ def _predictive_document(predictive: Predictive) -> dict[str, Any]:
     if predictive.predefined:
         spec["PredefinedScalingMetricSpecification"] = {"PredefinedMetricType": predictive.predefined}
     elif predictive.stat is not None:
-        query = _query(MetricQuery(id="load", stat=predictive.stat))
+        query = query_document(MetricQuery(id="load", stat=predictive.stat), periods=False)
         spec["CustomizedScalingMetricSpecification"] = {"MetricDataQueries": [query]}
     made: dict[str, Any] = {
         "MetricSpecifications": [spec],
@@ -106,24 +77,6 @@ def _predictive_document(predictive: Predictive) -> dict[str, Any]:
     if predictive.max_capacity_breach == "IncreaseMaxCapacity":
         made["MaxCapacityBuffer"] = predictive.max_capacity_buffer
     return made
-
-
-def alarm_document(watched: Watched) -> dict[str, Any]:
-    """What PutMetricAlarm takes, beside a name and what it does."""
-    made: dict[str, Any] = {
-        "ComparisonOperator": watched.comparison,
-        "Threshold": watched.threshold,
-        "EvaluationPeriods": watched.evaluation_periods,
-        "DatapointsToAlarm": watched.needed,
-        "TreatMissingData": watched.treat_missing,
-    }
-    stat = watched.stat
-    if stat is None:
-        return made | {"Metrics": [_query(one, period=True) for one in watched.queries]}
-    if stat.stat in _STATISTICS:
-        return made | _metric(stat) | _statistic(stat) | {"Period": stat.period_s}
-    percentile = {"ExtendedStatistic": stat.stat, "EvaluateLowSampleCountPercentile": watched.low_samples}
-    return made | _metric(stat) | percentile | ({"Unit": stat.unit} if stat.unit else {}) | {"Period": stat.period_s}
 
 
 def action_document(action: ScheduledAction) -> dict[str, Any]:

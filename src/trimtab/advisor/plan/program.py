@@ -9,12 +9,13 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from trimtab.advisor.plan.documents import action_document, alarm_document, configuration_of
+from trimtab.advisor.plan.documents import action_document, configuration_of
 from trimtab.advisor.plan.keeping import SCALED
 from trimtab.advisor.plan.limits import MIB
 from trimtab.advisor.plan.signals import VARIANT, Where
 from trimtab.policies.models.settings import MEMORY_VARIABLE, PINNED_VARIABLE
 from trimtab.policies.serverless.settings import KEEP_WARM_VARIABLE
+from trimtab.resources.metric_documents import watched_document
 from trimtab.resources.scaling import ScalingPolicy
 from trimtab.sim.scenario.usual import queue_of, timeout_s_of
 from trimtab.sim.world import Architecture, Mode, Serving
@@ -94,7 +95,7 @@ def _policy(policy: ScalingPolicy, serving: Serving) -> dict[str, Any]:
         "type": policy.kind,
         "configuration": configuration_of(policy),
         "alarms": [
-            {"AlarmName": f"{serving.name}-{policy.name}-{number}"} | alarm_document(one.watched)
+            {"AlarmName": f"{serving.name}-{policy.name}-{number}"} | watched_document(one.watched)
             for number, one in enumerate(alarms)
         ],
     }

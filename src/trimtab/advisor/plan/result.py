@@ -8,9 +8,10 @@ from typing import Any, Final
 from msgspec import Struct
 
 from trimtab.advisor.plan import settings
-from trimtab.advisor.plan.documents import action_document, alarm_document, configuration_of
+from trimtab.advisor.plan.documents import action_document, configuration_of
 from trimtab.advisor.plan.settings import Setting
 from trimtab.resources.cost import MICRO
+from trimtab.resources.metric_documents import watched_document
 from trimtab.sim.world import Architecture, Outcome, Served, Serving, Slo, Workload
 
 DAY_S: Final = 86_400.0
@@ -226,7 +227,7 @@ def endpoint_document(endpoint: Serving) -> dict[str, Any]:
     if endpoint.schedule:
         fields["schedule"] = [action_document(action) for action in endpoint.schedule]
     if endpoint.alarms:
-        fields["alarms"] = [{"policy": alarm.policy} | alarm_document(alarm.watched) for alarm in endpoint.alarms]
+        fields["alarms"] = [{"policy": alarm.policy} | watched_document(alarm.watched) for alarm in endpoint.alarms]
     return fields | {"policies": [configuration_of(policy) for policy in endpoint.policies]}
 
 

@@ -7,15 +7,16 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from trimtab.aws.cloudwatch.shapes import as_dimensions, described_query, dimensions_of, queries_of
+from trimtab.aws.cloudwatch.shapes import dimensions_of, queries_of
 from trimtab.aws.cloudwatch.words import bad_combination, invalid, invalid_value, missing
 from trimtab.control.alarm_actions import is_scaling_policy
 from trimtab.errors import Invalid, NotSupported
 from trimtab.metrics.math.syntax import calls, parse
-from trimtab.metrics.statistics import SIMPLE, parse_statistic
+from trimtab.metrics.statistics import parse_statistic
 from trimtab.policies.alarm_words import COMPARISONS
 from trimtab.policies.composite import parse_rule
 from trimtab.resources.alarm import Alarm, Watched
+from trimtab.resources.metric_documents import watched_document
 from trimtab.resources.metric_query import MetricQuery, MetricStat
 
 MAX_QUERIES: Final = 20  # AWS, of one alarm; at most 10 metrics among them
@@ -30,6 +31,7 @@ _REFUSED: Final = (
     "WarmUpConfiguration",
     "ActionConfiguration",
 )
+_AS_DECLARED: Final = ("TreatMissingData", "EvaluateLowSampleCountPercentile")  # absent unless the caller said it
 _DAY_S: Final = 86_400
 
 
@@ -198,28 +200,7 @@ def described(alarm: Alarm, arn: str, *, failing: bool) -> dict[str, Any]:
     if alarm.rule:
         answer["AlarmRule"] = alarm.rule
     if alarm.watched is not None:
-        answer |= _described_watch(alarm.watched, alarm.document)
+        answer |= watched_document(alarm.watched)
+        answer |= {member: alarm.document.get(member) for member in _AS_DECLARED}
         answer["EvaluationState"] = "EVALUATION_ERROR" if failing else None
     return {key: value for key, value in answer.items() if value is not None}
-
-
-def _described_watch(watched: Watched, declared: Mapping[str, Any]) -> dict[str, Any]:
-    answer: dict[str, Any] = {
-        "EvaluationPeriods": watched.evaluation_periods,
-        "DatapointsToAlarm": watched.datapoints_to_alarm,
-        "Threshold": watched.threshold,
-        "ComparisonOperator": watched.comparison,
-        "TreatMissingData": declared.get("TreatMissingData"),
-        "EvaluateLowSampleCountPercentile": declared.get("EvaluateLowSampleCountPercentile"),
-    }
-    stat = watched.stat
-    if stat is None:
-        return answer | {"Metrics": [described_query(query) for query in watched.queries]}
-    return answer | {
-        "MetricName": stat.name,
-        "Namespace": stat.namespace,
-        "Dimensions": as_dimensions(stat.dimensions),
-        "Period": stat.period_s,
-        "Unit": stat.unit or None,
-        ("Statistic" if stat.stat in SIMPLE else "ExtendedStatistic"): stat.stat,
-    }

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from trimtab.aws.apart import Apart
-from trimtab.aws.cloudwatch.shapes import as_dimensions, dimensions_of
+from trimtab.aws.cloudwatch.shapes import dimensions_of
 from trimtab.aws.cloudwatch.words import bad_combination, invalid_value, listing_of, paged
 from trimtab.aws.paging import Pager
 from trimtab.aws.registry import Call, operation
@@ -16,6 +16,7 @@ from trimtab.errors import Invalid
 from trimtab.metrics.reading import check_period, read, rounded_start
 from trimtab.metrics.statistics import Statistic, parse_statistic
 from trimtab.metrics.store import MetricKey, MetricStore, Point
+from trimtab.resources.metric_documents import dimensions_document
 
 MAX_POINTS: Final = 1440  # AWS: of GetMetricStatistics
 _LISTED: Final = 500  # AWS: metrics a page
@@ -86,7 +87,7 @@ class Reading:
             )
         )
         metrics = [
-            {"Namespace": key.namespace, "MetricName": key.name, "Dimensions": as_dimensions(key.dimensions)}
+            {"Namespace": key.namespace, "MetricName": key.name, "Dimensions": dimensions_document(key.dimensions)}
             for key in page
         ]
         return {"Metrics": metrics, **({"NextToken": token} if token else {})}

@@ -22,11 +22,6 @@ def dimensions_of(params: Mapping[str, Any]) -> Dimensions:
     return tuple(sorted(found.items()))
 
 
-def as_dimensions(dimensions: Dimensions) -> list[dict[str, str]]:
-    """Dimensions as AWS writes them."""
-    return [{"Name": name, "Value": value} for name, value in dimensions]
-
-
 def queries_of(declared: Sequence[Mapping[str, Any]], member: str) -> tuple[MetricQuery, ...]:
     """MetricDataQuery structures. Raises AwsError that names the element of `member` which is wrong."""
     found = tuple(_query(query, f"{member}.member.{index}") for index, query in enumerate(declared, 1))
@@ -89,25 +84,3 @@ def _checked(check: Any) -> None:
         check()
     except Invalid as error:
         raise invalid(str(error)) from None
-
-
-def described_query(query: MetricQuery) -> dict[str, Any]:
-    """A MetricDataQuery as AWS writes it."""
-    answer: dict[str, Any] = {"Id": query.id, "ReturnData": query.return_data}
-    if query.stat is not None:
-        stat = query.stat
-        metric = {
-            "Namespace": stat.namespace,
-            "MetricName": stat.name,
-            "Dimensions": as_dimensions(stat.dimensions),
-        }
-        answer["MetricStat"] = {"Metric": metric, "Period": stat.period_s, "Stat": stat.stat}
-        if stat.unit:
-            answer["MetricStat"]["Unit"] = stat.unit
-    else:
-        answer["Expression"] = query.expression
-    if query.label is not None:
-        answer["Label"] = query.label
-    if query.period_s:
-        answer["Period"] = query.period_s
-    return answer

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct, field
 
-from trimtab.aws.client import CallFailed
 from trimtab.cli.recorded.metrics import Metrics
+from trimtab.cli.recorded.models import ModelsFound, models_of
 from trimtab.cli.render import CliError
 from trimtab.control.scaling.entries import Entry, entry_of
 from trimtab.metrics.names import SAGEMAKER, TRIMTAB
@@ -22,16 +22,6 @@ _CONFIGURATIONS: Final = (
     "StepScalingPolicyConfiguration",
     "PredictiveScalingPolicyConfiguration",
 )
-
-
-class ModelFound(Struct, frozen=True):
-    """A model of a multi-model endpoint."""
-
-    name: str
-    requests: int
-    memory_bytes: int
-    load_s: float
-    pinned: bool
 
 
 class Found(Struct, frozen=True, kw_only=True):
@@ -49,8 +39,7 @@ class Found(Struct, frozen=True, kw_only=True):
     schedule: tuple[dict[str, Any], ...] = ()
     start_s: float | None = None
     serverless: dict[str, Any] = field(default_factory=dict)
-    models: tuple[ModelFound, ...] = ()
-    models_bytes: int = 0
+    models: ModelsFound | None = None  # multi-model
     notes: tuple[str, ...] = ()
 
 
@@ -68,10 +57,13 @@ def found_of(client: Client, endpoint: str, variant: str, metrics: Metrics) -> F
     target, policies, schedule = _scaling(client, endpoint, variant)
     replicas = [one for one in native["replicas"] if one["variant"] == variant and one["state"] == "Ready"]
     current = next(one for one in described["ProductionVariants"] if one["VariantName"] == variant)
-    models, models_bytes = _models(client, endpoint, variant) if mode is Mode.MULTI_MODEL else ((), 0)
+    models = None
     if mode is Mode.MULTI_MODEL:
+        requests = sum(value or 0.0 for value in metrics.series(SAGEMAKER, "Invocations", "Sum"))
+        models = models_of(client, endpoint, variant, metrics, requests)
         notes.append("what a request takes is measured of all models together")
-        notes.append("which model a request was for is drawn by the models' shares of all requests so far")
+        if not models.came:
+            notes.append("which model a request was for is drawn by the models' shares of all requests so far")
     return Found(
         endpoint=endpoint,
         variant=variant,
@@ -86,7 +78,6 @@ def found_of(client: Client, endpoint: str, variant: str, metrics: Metrics) -> F
         start_s=start_s,
         serverless=declared.get("ServerlessConfig", {}),
         models=models,
-        models_bytes=models_bytes,
         notes=tuple(notes),
     )
 
@@ -167,30 +158,3 @@ def _action(described: Mapping[str, Any]) -> dict[str, Any]:
         "max": bounds.get("MaxCapacity"),
     }
     return {name: value for name, value in found.items() if value is not None}
-
-
-def _models(client: Client, endpoint: str, variant: str) -> tuple[tuple[ModelFound, ...], int]:
-    """Models that were asked for, with their memory and loads as hosts have measured them."""
-    try:
-        page = client.get(f"endpoints/{endpoint}/models")
-        events = client.get(f"endpoints/{endpoint}/models/events", last="100000")["events"]
-    except CallFailed as error:
-        raise CliError(f"The models of {endpoint} cannot be listed: {error}") from error
-    hosts = [host for host in page["hosts"] if host["variant"] == variant]
-    sizes: dict[str, int] = {}
-    for event in events:
-        if event.get("bytes"):
-            sizes[event["model"]] = max(sizes.get(event["model"], 0), int(event["bytes"]))
-    for host in hosts:
-        for one in host["residents"]:
-            sizes[one["model"]] = max(sizes.get(one["model"], 0), one.get("peak_bytes", 0), one.get("bytes", 0))
-    pinned = {one["model"] for one in page["settings"] if one.get("pinned")}
-    models = tuple(
-        ModelFound(
-            one["model"], one["requests"], sizes.get(one["model"], 0),
-            one["load_s"] / one["loads"] if one.get("loads") else 0.0, one["model"] in pinned,
-        )
-        for one in page["models"]
-        if one.get("requests")
-    )  # fmt: skip
-    return models, max((host["memory_bytes"] for host in hosts), default=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +18,7 @@ _OF_ENDPOINT: Final = frozenset({"ApproximateBacklogSize"})
 _DAY_S: Final = 86_400
 _QUICK_US: Final = 2000.0
 _AT_ONCE: Final = 100  # queries in a call
+_SAMPLE: Final = 1000  # values for a distribution
 
 Asked = tuple[str, str, str]
 """Namespace, name, statistic."""
@@ -101,9 +103,10 @@ def in_work_s(metrics: Metrics, points: int) -> tuple[list[float], float] | None
     return known, max(0.0, mean_us - model_us) / 1e6
 
 
-def service_s(metrics: Metrics, points: int) -> list[float] | None:
+def service_s(metrics: Metrics, points: int) -> tuple[list[float], float] | None:
     """Even quantiles of what a request took, without waiting for a replica: from when it was sent to one until its
-    answer was there, and what the gateway needs beside. None where no request was answered.
+    answer was there, and what the gateway needs beside. And how much longer the first request after a model's load took
+    (multi-model; it is not among the others then). None where no request was answered.
 
     A quick model is sent requests ahead, which wait beside it: there its own time counts, and what the way there and
     back takes when nothing is in its way.
@@ -114,10 +117,50 @@ def service_s(metrics: Metrics, points: int) -> list[float] | None:
     model_us = [value for value in found if value is not None]
     if len(model_us) < points:
         return None
+    first_us = 0.0
     (least_us,) = metrics.whole([(TRIMTAB, "Latency", "p1")])
     beside_us = max(0.0, least_us - model_us[1]) if least_us is not None else 0.0
     known = [value for value in metrics.whole([(TRIMTAB, "ComputeTime", stat) for stat in stats]) if value is not None]
     if len(known) == points and known[points // 2] < _QUICK_US:
         beside_us += max(0.0, model_us[1] - known[1])
         model_us = known
-    return [(value + beside_us) / 1e6 for value in model_us]
+    else:
+        model_us, first_us = _without_firsts(metrics, model_us, stats)
+    return [(value + beside_us) / 1e6 for value in model_us], first_us / 1e6
+
+
+def _without_firsts(metrics: Metrics, model_us: list[float], stats: Sequence[str]) -> tuple[list[float], float]:
+    """The quantiles without first requests after a load, and how much longer those took on average."""
+    name = (TRIMTAB, "FirstModelLatency")
+    firsts = [value for value in metrics.whole([(*name, stat) for stat in stats]) if value is not None]
+    if len(firsts) < len(stats):
+        return model_us, 0.0
+    all_count, count, mean_us = metrics.whole(
+        [(SAGEMAKER, "ModelLatency", "SampleCount"), (*name, "SampleCount"), (*name, "Average")]
+    )
+    if not count or not all_count or mean_us is None or count >= all_count:
+        return model_us, 0.0
+    others = without(model_us, firsts, count / all_count)
+    return others, max(0.0, mean_us - sum(others) / len(others))
+
+
+def without(quantiles: Sequence[float], taken: Sequence[float], share: float) -> list[float]:
+    """Even quantiles of what is left of a distribution when a `share` of it, with the quantiles `taken`, is out."""
+    left = _sample(quantiles, _SAMPLE)
+    for value in reversed(_sample(taken, min(_SAMPLE - 1, round(share * _SAMPLE)))):
+        place = bisect(left, value)
+        near = [one for one in (place - 1, place) if 0 <= one < len(left)]
+        left.pop(min(near, key=lambda one: abs(left[one] - value)))
+    last = len(quantiles) - 1
+    return [_between(left, place / last * (len(left) - 1)) for place in range(len(quantiles))]
+
+
+def _sample(quantiles: Sequence[float], count: int) -> list[float]:
+    """So many values, each the middle of its share."""
+    return [_between(quantiles, (place + 0.5) / count * (len(quantiles) - 1)) for place in range(count)]
+
+
+def _between(values: Sequence[float], place: float) -> float:
+    below = min(int(place), len(values) - 2) if len(values) > 1 else 0
+    above = min(below + 1, len(values) - 1)
+    return values[below] + (place - below) * (values[above] - values[below])

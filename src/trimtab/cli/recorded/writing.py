@@ -13,9 +13,10 @@ import numpy as np
 from msgspec import Struct
 
 from trimtab.cli.files import must_be_writable
-from trimtab.cli.recorded.arriving import MOST_REQUESTS, Came, came_of
+from trimtab.cli.recorded.arriving import MOST_REQUESTS, Came, came_of, spread
 from trimtab.cli.recorded.finding import Found
 from trimtab.cli.recorded.metrics import in_work_s, service_s
+from trimtab.cli.recorded.took import took_of
 from trimtab.cli.render import CliError
 from trimtab.files import write_whole
 from trimtab.jobs.loadtest.quantities import seconds_text
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trimtab.cli.recorded.metrics import Metrics
+    from trimtab.cli.recorded.models import ModelsFound
     from trimtab.control.scaling.entries import Entry
+    from trimtab.sim.load import Floats
 
 POINTS: Final = 101  # quantiles of what a request takes
 _EVEN: Final = 0.5  # a dispersion of counts below it is said to be even
@@ -41,22 +44,29 @@ class Recorded(Struct, frozen=True, kw_only=True):
     came: Came
     took_s: list[float]
     beside_s: float = 0.0  # of it, the replica had nothing to do: S3 and the queue of asynchronous requests
+    each_s: Floats | None = None  # of asynchronous requests, what each took, in order; None: it is not known
+    first_s: float = 0.0  # so much longer took the first request after a model's load
 
     @classmethod
     def of(cls, metrics: Metrics, found: Found, entries: Sequence[Entry] = ()) -> Recorded:
         """From the metrics, and from the journal's entries of that time. CliError where there was no request."""
         came = came_of(metrics, entries, is_async=found.mode is Mode.ASYNC)
-        took_s, beside_s = service_s(metrics, POINTS), 0.0
+        took_s: list[float] | None
+        took_s, first_s = service_s(metrics, POINTS) or (None, 0.0)
+        beside_s, each_s = 0.0, None
         if found.mode is Mode.ASYNC and (known := in_work_s(metrics, POINTS)) is not None:
             took_s, beside_s = known
+            if came.total <= MOST_REQUESTS:
+                each_s = took_of(metrics, came.total, np.random.default_rng(0))
         if not came.total or took_s is None:
             raise CliError(
                 f"{found.endpoint} / {found.variant} has answered nothing in that time: there is nothing to record.",
                 "Another time: --last 1d, or --from and --to. Metrics of a second appear a moment after it.",
             )
         return cls(
-            found=found, start_s=metrics.start_s, end_s=metrics.end_s, came=came, took_s=took_s, beside_s=beside_s
-        )
+            found=found, start_s=metrics.start_s, end_s=metrics.end_s, came=came, took_s=took_s, beside_s=beside_s,
+            each_s=each_s, first_s=first_s,
+        )  # fmt: skip
 
     @property
     def requests(self) -> int:
@@ -80,7 +90,7 @@ class Recorded(Struct, frozen=True, kw_only=True):
             "endpoint": found.endpoint, "variant": found.variant, "mode": found.mode.value,
             "requests": self.requests, "from_s": self.start_s, "to_s": self.end_s,
             "told_by_signals_s": self.came.told_s, "dispersion": self.came.dispersion,
-            "work_quantiles_s": self.took_s, "work_beside_s": self.beside_s,
+            "work_quantiles_s": self.took_s, "work_beside_s": self.beside_s, "work_first_s": self.first_s,
             "start_s": found.start_s, "notes": list(found.notes),
         }  # fmt: skip
 
@@ -101,23 +111,39 @@ def _trace(recorded: Recorded) -> str:
     """A row a request, or a row an interval where they are too many."""
     file = io.StringIO()
     rows = csv.writer(file, lineterminator="\n")
-    models, came = recorded.found.models, recorded.came
-    if recorded.requests > MOST_REQUESTS and not models:
+    found, came = recorded.found.models, recorded.came
+    if recorded.requests > MOST_REQUESTS and not found:
         rows.writerow(("timestamp", "count"))
         rows.writerows((_stamp(at_s), count) for at_s, count in zip(came.edges_s, came.counts, strict=False))
         return file.getvalue()
     chance = np.random.default_rng(0)
-    at_s = came.moments(chance)
-    if not models:
-        rows.writerow(("timestamp",))
-        rows.writerows((_stamp(moment),) for moment in at_s.tolist())
+    if not found:
+        moments = [_stamp(moment) for moment in came.moments(chance).tolist()]
+        if recorded.each_s is None:
+            rows.writerow(("timestamp",))
+            rows.writerows((moment,) for moment in moments)
+        else:
+            rows.writerow(("timestamp", "took_s"))
+            rows.writerows((moment, f"{took_s:.6f}") for moment, took_s in zip(moments, recorded.each_s, strict=True))
         return file.getvalue()
-    shares = np.array([model.requests for model in models], dtype=np.float64)
-    chosen = chance.choice(len(models), size=len(at_s), p=shares / shares.sum())
     rows.writerow(("timestamp", "model"))
-    for moment, one in zip(at_s.tolist(), chosen.tolist(), strict=True):
-        rows.writerow((_stamp(moment), models[one].name))
+    rows.writerows((_stamp(moment), model) for moment, model in _asked(found, came, chance))
     return file.getvalue()
+
+
+def _asked(found: ModelsFound, came: Came, chance: np.random.Generator) -> list[tuple[float, str]]:
+    """When which model was asked: as gateways told; else drawn by shares."""
+    if not found.came:
+        at_s = came.moments(chance)
+        shares = np.array([model.requests for model in found.models], dtype=np.float64)
+        chosen = chance.choice(len(shares), size=len(at_s), p=shares / shares.sum())
+        names = [found.models[one].name for one in chosen.tolist()]
+        return list(zip(at_s.tolist(), names, strict=True))
+    asked: list[tuple[float, str]] = []
+    for one in found.came:
+        places = spread(chance, one.count, came.dispersion) * (one.end_s - one.start_s)
+        asked += [(one.start_s + place, one.model) for place in places.tolist()]
+    return sorted(asked)
 
 
 def _stamp(moment_s: float) -> str:
@@ -128,11 +154,15 @@ def _scenario(recorded: Recorded, trace: str, slo: str) -> str:
     import yaml
 
     found = recorded.found
-    quantiles = [_seconds(value) for value in recorded.took_s]
-    work: dict[str, Any] = {"quantiles": quantiles, "slots": found.slots}
+    work: dict[str, Any] = {"quantiles": [_seconds(value) for value in recorded.took_s]}
+    if recorded.each_s is not None:
+        work = {"trace": True}
+    work["slots"] = found.slots
     if recorded.beside_s:
         work["beside"] = _seconds(recorded.beside_s)
-    models = found.models
+    if recorded.first_s:
+        work["first"] = _seconds(recorded.first_s)
+    models = found.models.models if found.models else ()
     chosen = {model.name for model in models}
     workloads: dict[str, Any] = {}
     for name in chosen or {found.endpoint}:
@@ -146,7 +176,12 @@ def _scenario(recorded: Recorded, trace: str, slo: str) -> str:
         if found.mode is Mode.ASYNC:
             workloads[name]["may_wait"] = True
     for model in models:
-        workloads[model.name] |= {"memory": model.memory_bytes, "load": _seconds(model.load_s)}
+        told = workloads[model.name]
+        told |= {"memory": model.memory_bytes, "load": _seconds(model.load_s)}
+        if model.artifact_bytes:
+            told["artifact"] = model.artifact_bytes
+        if model.loads:
+            told["loads"] = [[_seconds(load.took_s), load.memory_bytes] for load in model.loads]
     workloads = {name: workloads[name] for name in sorted(workloads)}
     document = {
         "name": f"{found.endpoint} as recorded",
@@ -164,6 +199,8 @@ def _scenario(recorded: Recorded, trace: str, slo: str) -> str:
 
 def _finely(recorded: Recorded) -> str:
     came = recorded.came
+    if recorded.found.models and recorded.found.models.came:
+        return "by model, to the millisecond (of very many in a second, those beyond a thousand by the second)"
     by = f"by the {'second' if came.period_s == 1 else 'minute'}"
     fine = f"by gateways' signals for {seconds_text(came.told_s)}, else {by}" if came.told_s else by
     return f"{fine} ({'evenly' if came.dispersion < _EVEN else 'at random'} within it)"
@@ -202,9 +239,12 @@ def _endpoint(recorded: Recorded) -> dict[str, Any]:
         document["policies"] = [{"aws": policy} for policy in found.policies]
     if found.schedule:
         document["schedule"] = list(found.schedule)
-    if found.mode is Mode.MULTI_MODEL:
-        document["serves"] = sorted(model.name for model in found.models)
-        document["models"] = found.models_bytes
-        if pinned := sorted(model.name for model in found.models if model.pinned):
+    if found.models:
+        names = sorted(model.name for model in found.models.models)
+        # Each model has slots of its own: it is a process of its own.
+        document |= {"serves": names, "models": found.models.memory_bytes, "slots": found.slots * len(names)}
+        if found.models.unload_s is not None:
+            document["unload"] = _seconds(found.models.unload_s)
+        if pinned := sorted(model.name for model in found.models.models if model.pinned):
             document["pinned"] = pinned
     return document

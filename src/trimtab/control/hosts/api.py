@@ -7,6 +7,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from trimtab.control.hosts.came import CameRow
 from trimtab.resources.hosting import ModelSetting
 from trimtab.wire.hosting import ModelEvent, Resident
 
@@ -61,6 +62,13 @@ class ModelsApi(Protocol):
         self, endpoint: str, *, model: str = "", since_s: float = 0.0, last: int = 1000
     ) -> Sequence[PastEvent]:
         """The newest `last` of them, oldest first."""
+        ...
+
+    async def came(
+        self, endpoint: str, variant: str, *, start_s: int, end_s: int, most: int = 3600
+    ) -> Sequence[CameRow]:
+        """Which models were asked from `start_s` to before `end_s`, in order of time: `most` rows, the earliest. Of the
+        last day. Unavailable, as `events`."""
         ...
 
     def settings(self, endpoint: str) -> Sequence[ModelSetting]:

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 from trimtab.clock import Clock
 from trimtab.control.hosts import loads_file
 from trimtab.control.hosts.api import ModelCount, PastEvent
+from trimtab.control.hosts.came import CameRow
 from trimtab.control.hosts.loads_file import LoadsFile
 from trimtab.errors import Unavailable
 from trimtab.metrics.database import is_damage
@@ -24,6 +25,8 @@ T = TypeVar("T")
 KEEP_S: Final = 14 * 86400.0
 MOST_EVENTS: Final = 500_000  # a few hundred bytes each
 MOST_COUNTS: Final = 500_000
+KEEP_CAME_S: Final = 86_400.0
+MOST_CAME: Final = 86_400  # a day of one gateway and variant; 4 KB each at the most
 
 
 class History:
@@ -59,9 +62,19 @@ class History:
         """By model."""
         return await self._do(lambda file: file.counts(life))
 
+    async def add_came(self, rows: Sequence[tuple[str, CameRow]]) -> None:
+        """Add what gateways told of which models were asked when; each with the life that it is of."""
+        await self._do(lambda file: file.add_came(rows))
+
+    async def came(self, life: str, variant: str, start_s: int, end_s: int, most: int) -> Sequence[CameRow]:
+        """What of it begins from `start_s` to before `end_s`, in order of time: `most` rows, the earliest."""
+        return await self._do(lambda file: file.came(life, variant, start_s, end_s, most))
+
     async def forget(self, lives: Iterable[str]) -> None:
         """Drop what is too old, or too much; `lives` are the endpoints that there are."""
         before_s, living = self._clock.now_s() - self._keep_s, list(lives)
+        came_before_s = self._clock.now_s() - KEEP_CAME_S
+        await self._do(lambda file: file.forget_came(came_before_s, MOST_CAME))
         await self._do(
             lambda file: file.forget(
                 before_s, most_events=self._most_events, most_counts=self._most_counts, lives=living

@@ -14,7 +14,9 @@ from typing import Final
 
 import msgspec
 
+from trimtab.control.hosts import came
 from trimtab.control.hosts.api import ModelCount, PastEvent
+from trimtab.control.hosts.came import CameRow
 from trimtab.metrics import history_file
 from trimtab.wire.hosting import ModelEvent
 
@@ -33,6 +35,11 @@ _TABLES: Final = (
     "misses INTEGER NOT NULL, load_s REAL NOT NULL, last_why TEXT NOT NULL, at_s REAL NOT NULL, "
     "PRIMARY KEY (life, model)) WITHOUT ROWID",
     "CREATE INDEX counts_by_time ON counts (at_s)",
+)
+_CAME: Final = (  # younger than the format: a file that was made before it has it added
+    "CREATE TABLE IF NOT EXISTS came (id INTEGER PRIMARY KEY AUTOINCREMENT, life TEXT NOT NULL, "
+    "variant TEXT NOT NULL, start_s INTEGER NOT NULL, span_s INTEGER NOT NULL, body BLOB NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS came_by_life ON came (life, variant, start_s)",
 )
 _COUNT: Final = (
     "INSERT INTO counts VALUES (?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (life, model) DO UPDATE SET "
@@ -95,6 +102,35 @@ class LoadsFile:
             for model, loads, failures, evictions, unloads, crashes, requests, misses, load_s, last_why in found
         ]  # fmt: skip
 
+    def add_came(self, rows: Sequence[tuple[str, CameRow]]) -> None:
+        """Add what gateways told of which models were asked when; each with the life that it is of."""
+        with history_file.transaction(self._db):
+            self._db.executemany(
+                "INSERT INTO came (life, variant, start_s, span_s, body) VALUES (?,?,?,?,?)",
+                [(life, row.variant, row.start_s, row.span_s, came.packed(row.models)) for life, row in rows],
+            )
+
+    def came(self, life: str, variant: str, start_s: int, end_s: int, most: int) -> list[CameRow]:
+        """What begins from `start_s` to before `end_s`, in order of time: `most` of it, the earliest."""
+        found = self._db.execute(
+            "SELECT variant, start_s, span_s, body FROM came WHERE life=? AND variant=? AND start_s>=? AND start_s<? "
+            "ORDER BY start_s, id LIMIT ?",
+            (life, variant, start_s, end_s, most),
+        )
+        return [
+            CameRow(variant=of, start_s=at_s, span_s=span_s, models=came.unpacked(body))
+            for of, at_s, span_s, body in found
+        ]
+
+    def forget_came(self, before_s: float, most_rows: int) -> None:
+        """Drop what gateways told before that time, and the oldest beyond `most_rows`."""
+        with history_file.transaction(self._db):
+            oldest = "SELECT id FROM came ORDER BY id LIMIT ?"
+            self._db.execute(f"DELETE FROM came WHERE id IN ({oldest}) AND start_s<?", (_FORGET_AT_ONCE, before_s))
+            (rows,) = self._db.execute("SELECT count(*) FROM came").fetchone()
+            if rows > most_rows:
+                self._db.execute(f"DELETE FROM came WHERE id IN ({oldest})", (rows - most_rows,))
+
     def forget(self, before_s: float, *, most_events: int, most_counts: int, lives: Iterable[str]) -> None:
         """Drop events from before that time and the oldest beyond `most_events`; the counters of endpoints that are not
         among `lives` and were quiet since, and those that were quiet longest beyond `most_counts`."""
@@ -140,6 +176,8 @@ def _opened(path: Path) -> LoadsFile:
     db = history_file.connect(path, _TABLES, FORMAT)
     try:
         db.execute("SELECT count(*) FROM hosts").fetchone()
+        for statement in _CAME:
+            db.execute(statement)
     except BaseException:
         db.close()
         raise

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from trimtab.clock import Clock
 from trimtab.control.hosts.api import HostView, ModelCount, PastEvent
+from trimtab.control.hosts.came import CameRow
 from trimtab.control.hosts.changes import Changes, DigestOf
 from trimtab.control.hosts.files import Disk
 from trimtab.control.hosts.history import History
@@ -184,6 +185,12 @@ class ModelHosts:
         """See ModelsApi."""
         record = self._multi_model(endpoint)
         return await self._history.events(record.uid, model=model, since_s=since_s, last=last)
+
+    async def came(
+        self, endpoint: str, variant: str, *, start_s: int, end_s: int, most: int = 3600
+    ) -> Sequence[CameRow]:
+        """See ModelsApi."""
+        return await self._history.came(self._multi_model(endpoint).uid, variant, start_s, end_s, most)
 
     def settings(self, endpoint: str) -> Sequence[ModelSetting]:
         """See ModelsApi."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
 from trimtab.control.alarms import Alarms
 from trimtab.control.scaling.arns import Arns
 from trimtab.policies.scaling.tracking import TrackingAlarm, alarms_of
-from trimtab.resources.alarm import Alarm, Watched
+from trimtab.resources.alarm import Alarm
+from trimtab.resources.metric_documents import watched_document
 from trimtab.resources.scaling import PolicyAlarm, ScalingPolicy
 
 _OURS: Final = ("TargetTracking-", "DO NOT EDIT OR DELETE. For TargetTrackingScaling policy ")
@@ -83,27 +84,8 @@ def _alarm(wanted: TrackingAlarm, policy_arn: str) -> Alarm:
         description=wanted.description,
         watched=wanted.watched,
         alarm_actions=(policy_arn,),
-        document=_document(wanted.watched),
+        document=watched_document(wanted.watched),
         configured_s=0.0,  # the times are given where it is recorded
         state_updated_s=0.0,
         state_changed_s=0.0,
     )
-
-
-def _document(watched: Watched) -> dict[str, Any]:
-    """What Describe and the alarm's history repeat of it."""
-    document: dict[str, Any] = {
-        "ComparisonOperator": watched.comparison,
-        "EvaluationPeriods": watched.evaluation_periods,
-        "Threshold": watched.threshold,
-        "TreatMissingData": watched.treat_missing,
-    }
-    if (stat := watched.stat) is not None:
-        document |= {
-            "Namespace": stat.namespace,
-            "MetricName": stat.name,
-            "Dimensions": [{"Name": name, "Value": value} for name, value in stat.dimensions],
-            "Period": stat.period_s,
-            "Statistic": stat.stat,
-        }
-    return document

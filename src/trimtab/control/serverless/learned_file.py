@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
+from trimtab.files import write_whole
 from trimtab.logs import fields
 from trimtab.policies.serverless.keep_warm import IdleTimes
 
@@ -30,11 +30,9 @@ def read(path: Path) -> Learned:
 
 
 def write(path: Path, packed: bytes) -> None:
-    """By rename: a reader sees the old file or the new one. What cannot be written is tried again with the next."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """Whole, or not at all. What cannot be written is tried again with the next."""
     try:
-        temporary.write_bytes(packed)
-        os.replace(temporary, path)
+        write_whole(path, packed, sync=False)
     except OSError as error:
         logger.warning("idle times could not be kept %s", fields(path=path, error=error))
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 
 from trimtab.logs import fields
+from trimtab.resources.launch import gpu_variables
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,10 @@ def inventory() -> tuple[Gpu, ...]:
 
 
 def visible(devices: Sequence[Gpu], wanted: str | None) -> tuple[Gpu, ...]:
-    """Those of `devices` that a CUDA_VISIBLE_DEVICES value leaves. As CUDA: it ends at the first unknown entry."""
+    """Those of `devices` that a CUDA_VISIBLE_DEVICES value leaves. As CUDA: it ends at the first unknown entry.
+
+    It ends, too, at one that is there twice, where CUDA sees no device at all.
+    """
     if wanted is None:
         return tuple(devices)
     left: list[Gpu] = []
@@ -38,7 +42,7 @@ def visible(devices: Sequence[Gpu], wanted: str | None) -> tuple[Gpu, ...]:
         match = next(
             (d for d in devices if entry == str(d.index) or (len(entry) > 4 and d.uuid.startswith(entry))), None
         )
-        if match is None:
+        if match is None or match in left:
             break
         left.append(match)
     return tuple(left)
@@ -46,12 +50,7 @@ def visible(devices: Sequence[Gpu], wanted: str | None) -> tuple[Gpu, ...]:
 
 def environment(gpus: Sequence[int], machine: Sequence[Gpu]) -> Mapping[str, str]:
     """What a program's environment must say so that it sees `gpus` and no other; nothing on a machine without."""
-    return variables(gpus) if machine else {}
-
-
-def variables(gpus: Sequence[int]) -> Mapping[str, str]:
-    """As `environment`, on a machine that has some."""
-    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))}
+    return gpu_variables(gpus) if machine else {}
 
 
 def _ask_nvml(load: Callable[[], object] | None = None) -> tuple[Gpu, ...]:

@@ -184,6 +184,9 @@ class HostLink(Lane, asyncio.Protocol):
     async def _connect(self) -> None:
         await connect(self.route.address, self)
 
+    async def _see_it_live(self) -> None:
+        """Not asked: what goes over this link is said again on the next connection, and no request is lost with it."""
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected: the host tells now what it has."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by class

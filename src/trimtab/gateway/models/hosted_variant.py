@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -23,6 +24,7 @@ from trimtab.wire.reports import ModelsReport
 _IDLE_S: Final = 30.0  # a model without requests for so long has no state here any more
 _IDLE_MOST: Final = 2000  # of such models; a flood of names that nobody knows leaves no more than this
 _REPORTED: Final = 1000  # models with counts of their own in one report
+_MOMENTS: Final = 1000  # requests whose moments are in one report; of further ones there are counts
 
 
 class HostedVariant(Variant):
@@ -44,6 +46,7 @@ class HostedVariant(Variant):
         starved: Callable[[Variant], None] = lambda _: None,
         endpoint: str = "",
         metered: bool = True,
+        wall_s: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(
             route, now_s=now_s, random=random, readmit=readmit, starved=starved, endpoint=endpoint, metered=metered
@@ -53,6 +56,9 @@ class HostedVariant(Variant):
         self.keeps = True  # models stay loaded after a request
         self._all_waiting = 0
         self._waits = Values()
+        self._firsts = Values()
+        self._wall_s = wall_s
+        self._came: list[tuple[str, float]] = []  # models of the first requests since the last report, and when
         self._working: dict[ModelQueue, None] = {}  # those that may have something in hand
         self._touched: dict[ModelQueue, None] = {}  # those that may have something to report
         self._idle: OrderedDict[ModelQueue, float] = OrderedDict()  # the others, since when
@@ -76,6 +82,8 @@ class HostedVariant(Variant):
         else:
             queue.misses += 1
             call.missed = True
+        if len(self._came) < _MOMENTS and not call.arrived_s:  # else it comes again
+            self._came.append((queue.model, self._now_s()))
         queue.admit(call)
 
     def _queue_for(self, call: Call) -> ModelQueue | None:
@@ -103,6 +111,10 @@ class HostedVariant(Variant):
     def note_waits(self, waits_us: Sequence[float]) -> None:
         """So long have requests waited for their model to be loaded."""
         self._waits.add(waits_us)
+
+    def note_first(self, took_us: float) -> None:
+        """So long had a model that was just loaded its first request in hand."""
+        self._firsts.add([took_us])
 
     def starve(self) -> None:
         """Requests wait, and there is no host."""
@@ -202,9 +214,20 @@ class HostedVariant(Variant):
             queue.hits = queue.misses = 0
             queue.tokens = NO_TOKENS
         self._touched = dict(self._working)
-        if not (rows or busy_s or self._waits.count):
+        if not (rows or busy_s or self._waits.count or self._firsts.count):
             return None
         hits = sum(row[0] for row in rows.values())
         misses = sum(row[1] for row in rows.values())
         counted = dict(islice(rows.items(), _REPORTED))
-        return ModelsReport(hits, misses, self._waits.take(), counted, busy_s, tokens)
+        return ModelsReport(
+            hits, misses, self._waits.take(), counted, busy_s, tokens, self._take_came(now_s), self._firsts.take()
+        )
+
+    def _take_came(self, now_s: float) -> dict[str, list[int]]:
+        """When requests came, by model: milliseconds of wall time."""
+        behind_s = self._wall_s() - now_s
+        came_ms: dict[str, list[int]] = {}
+        for model, at_s in self._came:
+            came_ms.setdefault(model, []).append(round((at_s + behind_s) * 1000))
+        self._came.clear()
+        return came_ms

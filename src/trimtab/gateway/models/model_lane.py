@@ -37,6 +37,7 @@ class ModelLane(Lane):
     sent = 0  # requests, not told to the host yet
     missed = 0  # of these, that came before the model was loaded
     _noted = False  # the host's link knows it as busy
+    _answered = False  # something, ever
 
     def _belong(self, queue: ModelQueue, link: HostLink, version: str) -> None:
         self.queue = queue
@@ -57,6 +58,10 @@ class ModelLane(Lane):
 
     def observe_answer(self, call: Call, now_s: float, most_s: float = float("inf")) -> None:
         """As any lane; the host's link notes when the last one is in."""
+        if not self._answered:
+            self._answered = True
+            if call.missed:  # else it was loaded before, and may have answered others
+                self.queue.note_first((now_s - call.sent_s) * 1e6)
         super().observe_answer(call, now_s, most_s)
         if not self.outstanding:
             self._note()

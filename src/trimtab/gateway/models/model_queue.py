@@ -113,6 +113,10 @@ class ModelQueue(Variant):
             return super()._pick()
         return least_outstanding(lanes[:used], self._random) or least_outstanding(lanes[used:], self._random)
 
+    def note_first(self, took_us: float) -> None:
+        """So long had it its first request in hand: its pages and caches were not warm."""
+        self._hosted.note_first(took_us)
+
     def take_busy(self, now_s: float) -> float:
         """Seconds in which copies of the model had a request in hand, since this was last asked."""
         return sum(lane.take_busy(now_s) for lane in (*self.lanes, *self.retiring))

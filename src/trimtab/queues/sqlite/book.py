@@ -91,8 +91,8 @@ class SqliteBook(Book):
 
     def shift(self, by_s: float) -> None:
         """All times are later by `by_s`, which may be less than 0; 0 stays 0, where it means none."""
-        later = "{0} = CASE WHEN {0} > 0 THEN MAX(0.001, {0} + ?1) ELSE 0 END"
+        later = "{0} = CASE WHEN {0} > 0 THEN MAX(0.001, {0} + ?) ELSE 0 END"
         columns = ("visible_s", "put_s", "expires_s", "first_leased_s", "until_s")
-        self.run(f"UPDATE messages SET {', '.join(later.format(column) for column in columns)}", (by_s,))
+        self.run(f"UPDATE messages SET {', '.join(later.format(column) for column in columns)}", (by_s,) * len(columns))
         for table in ("ended", "once"):
             self.run(f"UPDATE {table} SET at_s = at_s + ?", (by_s,))

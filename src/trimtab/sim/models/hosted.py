@@ -26,14 +26,16 @@ class HostedStation(Standing):
         super().__init__(serving, requests)
         works = [work_on(one, serving.instance_type) for one in workloads]
         like = b.books(
-            slots=max(work.slots for work in works),
+            slots=serving.slots or max(work.slots for work in works),
             batch=np.array([1 for _ in works]),
             row_s=np.zeros(len(works)),
             within_s=np.array([inf if one.slo is None else one.slo.within_s for one in workloads]),
             replicas=1,
             queue=1,
         )
-        self._models = HostedModels(serving, workloads, h.hosts(like, models=len(works)), (start_s, end_s))
+        most = [work.slots if serving.slots else int(like.i[b.SLOTS]) for work in works]
+        books = h.hosts(like, most=most, first_s=[work.first_s for work in works])
+        self._models = HostedModels(serving, workloads, books, (start_s, end_s))
         whole, seconds = self.books.i, self.books.f
         seconds[b.NOW] = start_s
         seconds[b.QUIET_AFTER], seconds[b.QUIET_FROM] = IDLE_AFTER_S, start_s + IDLE_AFTER_S
@@ -105,7 +107,7 @@ class HostedStation(Standing):
                 self._models.books = h.with_replicas(self.books, 2 * len(self.books.state))
                 free = np.flatnonzero(self.books.state == b.GONE)
             replica = int(free[0])
-            for rows in (self.books.hand, self.books.sent, self.books.copy):
+            for rows in (self.books.hand, self.books.sent, self.books.copy, self.books.working, self.books.fresh):
                 rows[replica] = 0
             self.books.loads[replica] = self.books.reloads[replica] = self.books.watched[replica] = 0
             self.books.state[replica] = b.IS_READY

@@ -24,10 +24,9 @@ from trimtab.policies.models.placement import Member, holds, next_replica, order
 from trimtab.resources.hosting import ModelSetting
 from trimtab.sim.kernels import books as b
 from trimtab.sim.models import hosting as h
-from trimtab.sim.world import Serving, Workload
+from trimtab.sim.world import PastLoad, Serving, Workload
 
 FETCH_S: Final = 0.005  # the artifact is on the disk
-UNLOAD_S: Final = 0.05  # from the last answer until the memory is back
 TELL_S: Final = 0.2  # live: gateways tell hosts so often how their models are used, and look whether one is hot
 _MARGIN: Final = 1.01  # forecasts of a model's size are as told, but for rounding
 _ROUNDS: Final = 400_000  # of telling, in one run: a longer one is told of more rarely, down to UNSEEN_S
@@ -52,6 +51,7 @@ class _Model(Struct):
     asked: set[int] = field(default_factory=set)
     refused: set[int] = field(default_factory=set)
     load_s: float = 1.0
+    loads: int = 0  # of it, so far
 
 
 class HostedModels:
@@ -205,7 +205,7 @@ class HostedModels:
         if replica not in self._hosts:
             return
         if self.books.copy[replica, model] == h.LEAVING:
-            self._later(UNLOAD_S, replica, Ended(self.workloads[model].name, "1"))
+            self._later(self.serving.unload_s, replica, Ended(self.workloads[model].name, "1"))
         self._use(replica)
 
     def _later(self, after_s: float, replica: int, given: Input) -> None:
@@ -215,18 +215,18 @@ class HostedModels:
     def _act(self, replica: int, host: _Host, action: Action) -> None:
         match action:
             case FetchModel(name):
-                size = self.workloads[self._row[name]].memory_bytes
-                artifact_bytes = max(1, int((size - BASE) / RATIO))
+                workload = self.workloads[self._row[name]]
+                artifact_bytes = workload.artifact_bytes or max(1, int((workload.memory_bytes - BASE) / RATIO))
                 self._later(FETCH_S, replica, Fetched(name, "1", artifact_bytes, "sized"))
             case Load(name):
                 model = self._row[name]
-                workload = self.workloads[model]
+                load = self._next_load(model)
                 self.loads += 1
                 host.loading.add(model)
                 if model in host.lost:
                     host.again.add(model)
                 h.loading(self.books, replica, 1, model in host.again)
-                self._later(workload.load_s, replica, Loaded(name, "1", workload.memory_bytes, workload.load_s))
+                self._later(load.took_s, replica, Loaded(name, "1", load.memory_bytes, load.took_s))
             case Unload(name):
                 model = self._row[name]
                 self.evictions += 1
@@ -234,9 +234,17 @@ class HostedModels:
                 self.books.copy[replica, model] = h.LEAVING
                 self._place(model)
                 if not self.books.hand[replica, model]:
-                    self._later(UNLOAD_S, replica, Ended(name, "1"))
+                    self._later(self.serving.unload_s, replica, Ended(name, "1"))
             case Refuse(name):
                 self._refused(replica, self._row[name])
+
+    def _next_load(self, model: int) -> PastLoad:
+        """What the next load of a model takes."""
+        of, workload = self._models[model], self.workloads[model]
+        of.loads += 1
+        if of.loads <= len(workload.loads):
+            return workload.loads[of.loads - 1]
+        return PastLoad(workload.load_s, workload.memory_bytes)
 
     def _happen(self, name: str, given: Input) -> None:
         replica = next((number for number, host in self._hosts.items() if host.name == name), None)
@@ -249,6 +257,7 @@ class HostedModels:
                 h.loading(self.books, replica, -1, model in host.again)
                 host.again.discard(model)
             self.books.copy[replica, model] = h.HELD
+            self.books.fresh[replica, model] = 1
             of = self._models[model]
             of.asked.discard(replica)
             of.refused.clear()
@@ -340,5 +349,7 @@ class HostedModels:
 def _is_roomy(workloads: Sequence[Workload], models_bytes: int) -> bool:
     """Whether all models fit side by side, whatever the cache takes them for before they are loaded: then none ever
     leaves, and what a cache knows of their use changes nothing."""
+    if any(one.loads or one.artifact_bytes for one in workloads):
+        return False
     sizes = [one.memory_bytes for one in workloads]
     return min(sizes) >= 2 * BASE and sum(sizes) * _MARGIN <= models_bytes

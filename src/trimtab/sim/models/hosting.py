@@ -1,12 +1,14 @@
 """Requests to replicas that hold many models each, one by one, in machine code.
 
 A request goes to the replica with the least in hand of those that hold its model, and waits there for one of the slots
-that all its models share, first come, first served. Without such a replica it waits for its model: the first one that
-does stops the run, so that the model is asked for. A slot takes one request at a time: batches do not form.
+that all its models share, and of which its model may take so many: first come, first served. Without such a replica it
+waits for its model: the first one that does stops the run, so that the model is asked for. A slot takes one request at
+a time: batches do not form.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf
 from typing import Any, Final, NamedTuple
 
@@ -93,6 +95,10 @@ class Hosts(NamedTuple):
     holders: Ints  # by model: replicas, as it prefers them,
     held: Ints  # how many they are,
     use: Ints  # and how many of them get requests first
+    most: Ints  # by model: slots that it may take of a replica,
+    first_s: Floats  # and how much longer its first request takes after a load
+    working: Ints  # by replica and model: slots that it takes,
+    fresh: Ints  # and whether it has had no request since it was loaded
     wait_head: Ints  # by model: requests that wait for it
     wait_tail: Ints
     node_at: Floats  # a request in hand
@@ -104,8 +110,9 @@ class Hosts(NamedTuple):
     ends_node: Ints
 
 
-def hosts(like: Books, *, models: int, replicas: int = 8, nodes: int = 4096) -> Hosts:
-    """Empty ones, with the figures of `like`."""
+def hosts(like: Books, *, most: Sequence[int], first_s: Sequence[float], replicas: int = 8, nodes: int = 4096) -> Hosts:
+    """Empty ones, with the figures of `like`. `most` and `first_s`: by model, see Hosts."""
+    models = len(most)
 
     def numbers(*shape: int, value: int = 0) -> Ints:
         return np.full(shape, value, dtype=np.int64)
@@ -117,6 +124,8 @@ def hosts(like: Books, *, models: int, replicas: int = 8, nodes: int = 4096) -> 
         watched=numbers(replicas), loads=numbers(replicas), reloads=numbers(replicas),
         hand=numbers(replicas, models), sent=numbers(replicas, models), copy=numbers(replicas, models),
         holders=numbers(models, replicas), held=numbers(models), use=numbers(models, value=1),
+        most=np.array(most, dtype=np.int64), first_s=np.array(first_s, dtype=np.float64),
+        working=numbers(replicas, models), fresh=numbers(replicas, models),
         wait_head=numbers(models, value=NOBODY), wait_tail=numbers(models, value=NOBODY), node_at=np.zeros(0),
         node_takes=np.zeros(0), node_model=numbers(0), node_where=numbers(0), node_next=numbers(0), ends=np.zeros(0),
         ends_node=numbers(0),
@@ -147,7 +156,7 @@ def with_replicas(old: Hosts, most: int) -> Hosts:
         changed[name] = np.pad(getattr(old, name), (0, more))
     for name in ("head", "tail"):
         changed[name] = np.pad(getattr(old, name), (0, more), constant_values=NOBODY)
-    for name in ("hand", "sent", "copy"):
+    for name in ("hand", "sent", "copy", "working", "fresh"):
         changed[name] = np.pad(getattr(old, name), ((0, more), (0, 0)))
     changed["holders"] = np.pad(old.holders, ((0, 0), (0, more)))
     return old._replace(**changed)
@@ -192,16 +201,25 @@ def _free(h: Hosts, node: int) -> None:
 
 @compiled
 def _begin(h: Hosts, replica: int) -> None:
-    """Free slots of a replica take what waits there; what has waited too long fails."""
+    """Free slots of a replica take what waits there, but for models that have all of theirs; what has waited too long
+    fails."""
     i, f = h.i, h.f
-    while h.head[replica] != NOBODY and h.load[replica] < i[SLOTS]:
-        node = h.head[replica]
-        h.head[replica] = h.node_next[node]
-        if h.head[replica] == NOBODY:
-            h.tail[replica] = NOBODY
-        i[QUEUED] -= 1
+    before, after = NOBODY, h.head[replica]
+    while after != NOBODY and h.load[replica] < i[SLOTS]:
+        node, after = after, h.node_next[after]
         model = h.node_model[node]
-        if f[NOW] - h.node_at[node] > f[WAIT_LIMIT]:
+        is_late = f[NOW] - h.node_at[node] > f[WAIT_LIMIT]
+        if h.working[replica, model] >= h.most[model] and not is_late:
+            before = node
+            continue
+        if before == NOBODY:
+            h.head[replica] = after
+        else:
+            h.node_next[before] = after
+        if after == NOBODY:
+            h.tail[replica] = before
+        i[QUEUED] -= 1
+        if is_late:
             h.counts[model, FAILED] += 1
             h.hand[replica, model] -= 1
             h.all_hand[replica] -= 1
@@ -212,6 +230,10 @@ def _begin(h: Hosts, replica: int) -> None:
             i[BUSY] += 1
             _quiet(h, replica, -1)
         h.load[replica] += 1
+        h.working[replica, model] += 1
+        if h.fresh[replica, model]:
+            h.fresh[replica, model] = 0
+            h.node_takes[node] += h.first_s[model]
         i[WORKING] = push(h.ends, h.ends_node, i[WORKING], f[NOW] + h.node_takes[node] * f[FACTOR], node)
 
 
@@ -309,7 +331,7 @@ def kill(h: Hosts, replica: int) -> None:
     else:
         _quiet(h, replica, -1)
     h.load[replica] = h.all_hand[replica] = h.loads[replica] = h.reloads[replica] = 0
-    h.hand[replica] = 0
+    h.hand[replica] = h.working[replica] = 0
     _go(h, replica)
 
 
@@ -330,6 +352,7 @@ def _finish(h: Hosts) -> int:
     h.load[replica] -= 1
     h.all_hand[replica] -= 1
     h.hand[replica, model] -= 1
+    h.working[replica, model] -= 1
     if h.load[replica] == 0:
         i[BUSY] -= 1
         _quiet(h, replica, 1)

@@ -69,6 +69,7 @@ class WorkIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     batch: int = 1
     row: Seconds = Seconds(0)
     beside: Seconds = Seconds(0)
+    first: Seconds = Seconds(0)
 
 
 class SloIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,6 +90,8 @@ class WorkloadIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     may_wait: bool = False
     memory: Bytes = Bytes(0)
     load: Seconds = Seconds(0)
+    loads: list[tuple[Seconds, Bytes]] = []  # the first ones: time and memory of each
+    artifact: Bytes = Bytes(0)
     container: str = ""
 
 
@@ -156,6 +159,8 @@ class ServingIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     spot: bool = False
     models: Bytes = Bytes(0)
     pinned: list[str] = []
+    slots: int = 0
+    unload: Seconds = Seconds(0.05)
     memory: Bytes = Bytes(0)
     concurrency: int = 0
     provisioned: int = 0

@@ -17,7 +17,7 @@ from trimtab.sim.scenario.document import Document, Path_, read_document
 from trimtab.sim.scenario.scaling import PolicyReader
 from trimtab.sim.scenario.serving import Context, architecture_of
 from trimtab.sim.scenario.working import work_of
-from trimtab.sim.world import Architecture, Fault, Scenario, Slo, Workload
+from trimtab.sim.world import Architecture, Fault, PastLoad, Scenario, Slo, Workload
 
 DEFAULT_START_S: Final = datetime(2026, 1, 5, tzinfo=UTC).timestamp()
 """A Monday: when nothing in a scenario has a date."""
@@ -85,6 +85,8 @@ def _workload(document: Document, name: str, declared: WorkloadIn, came: Coming,
         may_wait=declared.may_wait,
         memory_bytes=int(declared.memory),
         load_s=float(declared.load),
+        loads=tuple(PastLoad(float(took_s), int(size)) for took_s, size in declared.loads),
+        artifact_bytes=int(declared.artifact),
         container=declared.container,
     )
 

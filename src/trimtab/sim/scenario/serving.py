@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from trimtab.errors import Invalid
 from trimtab.policies.scaling.schedule import next_after
-from trimtab.resources.scaling import ScheduledAction
+from trimtab.resources.scaling import ScalingPolicy, ScheduledAction
 from trimtab.resources.serverless import MAX_CONCURRENCY, MEMORY_MIB
 from trimtab.sim.scenario.declared import ReplicasIn, ServingIn
 from trimtab.sim.scenario.document import Document, Path_
@@ -20,11 +20,13 @@ from trimtab.sim.world import Architecture, Mode, Serving, Workload
 
 _MOST_REPLICAS: Final = 100_000
 _OF_MODE: Final = {  # fields that one mode alone has
-    "models": Mode.MULTI_MODEL, "pinned": Mode.MULTI_MODEL, "memory": Mode.SERVERLESS, "concurrency": Mode.SERVERLESS,
+    "models": Mode.MULTI_MODEL, "pinned": Mode.MULTI_MODEL, "slots": Mode.MULTI_MODEL, "unload": Mode.MULTI_MODEL,
+    "memory": Mode.SERVERLESS, "concurrency": Mode.SERVERLESS,
     "provisioned": Mode.SERVERLESS, "keep_warm": Mode.SERVERLESS, "runs_at": Mode.BATCH,
 }  # fmt: skip
 _FROM_ZERO: Final = (Mode.SERVERLESS, Mode.BATCH)
 _NOT_SERVERLESS: Final = ("instance_type", "replicas", "policies", "schedule", "spot", "drain")
+_NOT_BATCH: Final = ("policies", "schedule", "drain")
 
 
 class Context(Struct, frozen=True):
@@ -65,12 +67,15 @@ def _serving(context: Context, path: Path_, name: str, value: Any) -> Serving:
             )
         if field in _NOT_SERVERLESS and declared.mode is Mode.SERVERLESS:
             raise document.fault((*path, field), "a serverless endpoint has it not: say memory and concurrency.")
+        if field in _NOT_BATCH and declared.mode is Mode.BATCH:
+            raise document.fault((*path, field), "a batch endpoint has it not: all its replicas run at `runs_at`.")
     workloads = _workloads(context, path, name, declared)
     _check_mode(context, path, declared, workloads)
     low, high, initial = _replicas(document, path, declared)
     queue = queue_of(declared.mode) if declared.queue is None else declared.queue
     timeout_s = float(timeout_s_of(declared.mode) if declared.timeout is None else declared.timeout)
-    for number, field in ((queue, "queue"), (declared.provisioned, "provisioned")):
+    counts = ((queue, "queue"), (declared.provisioned, "provisioned"), (declared.slots, "slots"))
+    for number, field in counts:
         if number < 0:
             raise document.fault((*path, field), "it must be 0 or more.")
     if timeout_s <= 0:
@@ -90,10 +95,7 @@ def _serving(context: Context, path: Path_, name: str, value: Any) -> Serving:
         initial_replicas=initial,
         start_s=float(declared.start or 0.0),
         drain_s=None if declared.drain is None else float(declared.drain),
-        policies=tuple(
-            policy_of(document, (*path, "policies", number), one, name, number, context.read_policy)
-            for number, one in enumerate(declared.policies)
-        ),
+        policies=_policies(context, path, name, declared),
         schedule=tuple(
             action_of(document, (*path, "schedule", number), one, name, number, context.start_s)
             for number, one in enumerate(declared.schedule)
@@ -103,6 +105,8 @@ def _serving(context: Context, path: Path_, name: str, value: Any) -> Serving:
         is_spot=declared.spot,
         models_bytes=int(declared.models),
         pinned=tuple(declared.pinned),
+        slots=declared.slots,
+        unload_s=float(declared.unload),
         memory_mb=_memory_mb(document, path, declared),
         max_concurrency=declared.concurrency,
         provisioned=declared.provisioned,
@@ -145,9 +149,10 @@ def _check_mode(context: Context, path: Path_, declared: ServingIn, names: tuple
         if declared.models <= 0:
             raise document.fault(path, "say how much memory a replica has for models: `models: 12GB`.")
         for name in names:
-            size = context.workloads[name].memory_bytes
-            if not 0 < size <= declared.models:
-                fits = "does not fit in that" if size else "is not known: say its `memory`"
+            workload = context.workloads[name]
+            size = max([workload.memory_bytes, *(load.memory_bytes for load in workload.loads)])
+            if not 0 < workload.memory_bytes <= size <= declared.models:
+                fits = "does not fit in that" if workload.memory_bytes else "is not known: say its `memory`"
                 raise document.fault((*path, "models"), f"the model of {name} {fits}.")
         if unknown := [one for one in declared.pinned if one not in names]:
             raise document.fault((*path, "pinned"), f"it does not serve {unknown[0]!r}.")
@@ -168,6 +173,21 @@ def _replicas(document: Document, path: Path_, declared: ServingIn) -> tuple[int
     if initial is not None and not given.min <= initial <= given.max:
         raise document.fault((*at, "initial"), "it is from `min` to `max`.")
     return given.min, given.max, initial
+
+
+def _policies(context: Context, path: Path_, name: str, declared: ServingIn) -> tuple[ScalingPolicy, ...]:
+    document, at = context.document, (*path, "policies")
+    found = tuple(
+        policy_of(document, (*at, number), one, name, number, context.read_policy)
+        for number, one in enumerate(declared.policies)
+    )
+    if found and not isinstance(declared.replicas, ReplicasIn) and not declared.schedule:
+        many = declared.replicas
+        raise document.fault(
+            at,
+            f"they have nothing to decide where replicas are always {many}: say `replicas: {{min: {many}, max: ...}}`.",
+        )
+    return found
 
 
 def _memory_mb(document: Document, path: Path_, declared: ServingIn) -> int:

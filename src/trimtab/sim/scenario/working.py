@@ -67,6 +67,7 @@ def _one(document: Document, path: Path_, declared: WorkIn, trace: Trace) -> Wor
     return Work(
         quantiles_s=tuple(float(point) for point in short), row_s=float(declared.row), batch=declared.batch,
         slots=declared.slots, beside_s=float(declared.beside) * declared.times,
+        first_s=float(declared.first) * declared.times,
     )  # fmt: skip
 
 

@@ -19,12 +19,14 @@ from hypothesis import strategies as st
 from trimtab.clock import ManualClock
 from trimtab.control.hosts import loads_file
 from trimtab.control.hosts.api import ModelCount
-from trimtab.control.hosts.history import History
+from trimtab.control.hosts.came import Asked, Came, CameRow
+from trimtab.control.hosts.history import KEEP_CAME_S, History
 from trimtab.errors import Unavailable
 from trimtab.metrics.names import SAGEMAKER
 from trimtab.metrics.store import MetricKey
 from trimtab.testing.model_hosts import HostsWorld, until
 from trimtab.wire.hosting import Events, Holding, ModelEvent, ModelState, Noted, Resident
+from trimtab.wire.reports import ModelsReport, Report, VariantReport
 
 T0 = 1_700_000_000.0
 REPLICA = "uid1-1-0"
@@ -69,6 +71,66 @@ async def test_events_are_found_by_model_by_time_and_the_newest_first_to_be_kept
     assert await seqs(history, model="b", last=2) == [5, 7]
     assert await seqs(history, "uid2") == [1]
     assert await seqs(history, "nobody") == []
+
+
+def a_row(start_s: float, **counts: int) -> CameRow:
+    models = {model: Asked(count, (5,)) for model, count in counts.items()}
+    return CameRow(variant="main", start_s=int(start_s), span_s=1, models=models)
+
+
+async def test_which_models_were_asked_is_kept_for_a_day(history: History) -> None:
+    rows = [a_row(T0 - KEEP_CAME_S - 1, a=1), a_row(T0 - 2, a=2), a_row(T0 - 1, b=3)]
+    await history.add_came([("uid1", row) for row in rows] + [("uid2", a_row(T0, c=4))])
+    assert await history.came("uid1", "main", 0, int(T0) + 1, 10) == rows
+    assert await history.came("uid1", "main", 0, int(T0) + 1, 2) == rows[:2]
+    assert await history.came("uid1", "main", int(T0) - 2, int(T0) - 1, 10) == rows[1:2]
+    assert await history.came("uid1", "other", 0, int(T0) + 1, 10) == []
+    await history.forget(["uid1"])
+    assert await history.came("uid1", "main", 0, int(T0) + 1, 10) == rows[1:]
+
+
+async def test_of_what_models_were_asked_the_oldest_goes_first(tmp_path: Path) -> None:
+    file = loads_file.opened(tmp_path / "loads.db", T0)
+    file.add_came([("uid1", a_row(T0 + second, a=1)) for second in range(6)])
+    file.forget_came(T0, 4)
+    assert [row.start_s - T0 for row in file.came("uid1", "main", 0, int(T0) + 9, 10)] == [2, 3, 4, 5]
+    file.close()
+
+
+async def test_a_file_from_before_requests_were_kept_keeps_its_loads(tmp_path: Path) -> None:
+    path = tmp_path / "loads.db"
+    old = loads_file.opened(path, T0)
+    old.append(REPLICA, "main", [an_event(1)], T0)
+    old.close()
+    with sqlite3.connect(path) as db:
+        db.execute("DROP TABLE came")
+    db.close()
+    file = loads_file.opened(path, T0)
+    file.add_came([("uid1", a_row(T0, a=1))])
+    assert len(file.events("uid1", "", 0.0, 10)) == len(file.came("uid1", "main", 0, int(T0) + 1, 10)) == 1
+    file.close()
+
+
+async def test_requests_that_cannot_be_written_are_lost_and_nothing_else(
+    history: History, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    came = Came(history, lambda endpoint: "uid1")
+    models = ModelsReport(models={"a": (1, 0)})
+    report = Report(number=1, start_s=int(T0), variants=[VariantReport(endpoint="e", variant="main", models=models)])
+
+    async def full(rows: object) -> None:
+        raise Unavailable("The disk is full.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(history, "add_came", full)
+        came.take(report)
+        await came.close()
+    assert "which models were asked is not written" in caplog.text
+    came.take(report)  # closed
+    later = Came(history, lambda endpoint: "uid1")
+    later.take(report)
+    await later.close()
+    assert len(await history.came("uid1", "main", 0, int(T0) + 1, 10)) == 1
 
 
 async def test_counters_add_up(history: History) -> None:

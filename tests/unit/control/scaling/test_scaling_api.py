@@ -1,11 +1,13 @@
 """What callers say of targets, policies and scheduled actions: kept, checked, limited, and forgotten with the endpoint."""
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from trimtab.control.scaling import book
 from trimtab.errors import Invalid, LimitExceeded, NotFound
-from trimtab.resources.scaling import PROVISIONED, SIGNAL_EVENT, VARIANT_COUNT, ScalingPolicy, Suspended
+from trimtab.resources.metric_query import MetricQuery, MetricStat
+from trimtab.resources.scaling import PROVISIONED, SIGNAL_EVENT, VARIANT_COUNT, ScalingPolicy, Suspended, TargetTracking
 from trimtab.testing.live_scaling import LiveScalingWorld
 from trimtab.testing.scaling import a_policy, a_target, an_action
 
@@ -237,3 +239,17 @@ def test_a_policy_is_put_anew_without_a_second_pair_of_alarms(world: LiveScaling
     assert len(world.alarms.list()) == 2
     changes = [item for item in world.alarms.history(world.high(made[0]).name) if "updated" in item.summary]
     assert len(changes) == 1
+
+
+def test_the_history_of_a_policys_alarm_on_math_tells_of_its_metrics(world: LiveScalingWorld) -> None:
+    world.register(1, 4)
+    work = MetricQuery("work", stat=MetricStat("N", "m", (), 60, "Sum", "Count"), return_data=False)
+    queries = (work, MetricQuery("half", expression="work / 2", label="half of it"))
+    declared = replace(
+        a_policy(endpoint="ep", variant="main"), tracking=TargetTracking(target_value=1.0, queries=queries)
+    )
+    made = world.api.put_policy(declared)
+    [item] = [one for one in world.alarms.history(world.high(made).name) if "created" in one.summary]
+    first, second = msgspec.json.decode(item.data)["createdAlarm"]["metrics"]
+    assert first["metricStat"]["unit"] == "Count"
+    assert (second["expression"], second["label"]) == ("work / 2", "half of it")

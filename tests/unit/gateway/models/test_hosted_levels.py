@@ -2,7 +2,8 @@
 
 from trimtab.errors import ModelFailed
 from trimtab.gateway.signalled import Signalled
-from trimtab.wire.merging import merge_variants
+from trimtab.wire.merging import merge_models, merge_variants
+from trimtab.wire.reports import ModelsReport, Tally
 
 
 def report_of(hosts):
@@ -115,3 +116,54 @@ async def test_signals_tell_what_is_in_hand_of_all_models(hosts):
     assert signalled.look(1.0)
     level = signalled.tell(1.0)
     assert (level.now, level.waiting, level.arrived) == (3, 3, 3)
+
+
+async def test_a_report_says_which_model_was_asked_when(hosts, echoing):
+    host = await hosts.open()
+    hosts.variant._wall_s = lambda: hosts.variant._now_s() + 1_700_000_000.0  # no step of the wall clock can disturb it
+    for model in "ab":
+        await hosts.load(host, model, echoing)
+    await host.until(lambda: hosts.held == [{"a", "b"}])
+    began_s = hosts.variant._wall_s()
+    for model in "aba":
+        await hosts.ask(model).outcome()
+    ended_s = hosts.variant._wall_s()
+    came_ms = report_of(hosts).models.came_ms
+    assert {model: len(moments) for model, moments in came_ms.items()} == {"a": 2, "b": 1}
+    first, last = came_ms["a"]
+    assert began_s * 1e3 - 1 <= first <= came_ms["b"][0] <= last <= ended_s * 1e3 + 1
+    await hosts.ask("a").outcome()
+    assert [len(moments) for moments in report_of(hosts).models.came_ms.values()] == [1]
+
+
+async def test_of_very_many_requests_a_report_has_the_moments_of_the_first(hosts, echoing, monkeypatch):
+    monkeypatch.setattr("trimtab.gateway.models.hosted_variant._MOMENTS", 3)
+    host = await hosts.open()
+    await hosts.load(host, "a", echoing)
+    await host.until(lambda: hosts.held == [{"a"}])
+    for _ in range(5):
+        await hosts.ask("a").outcome()
+    models = report_of(hosts).models
+    assert (models.models, len(models.came_ms["a"])) == ({"a": (5, 0)}, 3)
+
+
+async def test_the_first_request_after_a_load_is_timed_apart(hosts, echoing):
+    host = await hosts.open()
+    await hosts.load(host, "there", echoing)
+    await host.until(lambda: hosts.held == [{"there"}])
+    await hosts.ask("there").outcome()  # it was loaded for others
+    missed = [hosts.ask("a") for _ in range(3)]
+    await hosts.load(host, "a", echoing)
+    for call in missed:
+        await call.outcome()
+    await hosts.ask("a").outcome()
+    firsts = report_of(hosts).models.firsts
+    assert firsts.count == 1
+    assert 0 < firsts.max < 5e6
+
+
+def test_moments_of_merged_reports_are_all_there():
+    one = ModelsReport(came_ms={"a": [1, 2]}, firsts=Tally(1, 5.0, 5.0, 5.0, {40: 1}))
+    merge_models(one, ModelsReport(came_ms={"a": [3], "b": [4]}, firsts=Tally(1, 7.0, 7.0, 7.0, {41: 1})))
+    assert one.came_ms == {"a": [1, 2, 3], "b": [4]}
+    assert (one.firsts.count, one.firsts.max) == (2, 7.0)
