@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isinf
 from typing import Final
 
@@ -10,6 +11,8 @@ from trimtab.advisor.plan.result import Miss, Plan, Side, quantile_of_all
 from trimtab.advisor.plan.signals import signal_of
 from trimtab.resources.cost import MICRO
 from trimtab.sim.world import Mode, Serving, Slo, Workload
+
+_NAMED: Final = 4  # workloads in a note
 
 
 def dollars(amount_usd: float) -> str:
@@ -28,6 +31,12 @@ def seconds(value_s: float) -> str:
     if value_s < 7200:
         return f"{value_s / 60:.1f} min"
     return f"{value_s / 3600:.1f} h" if value_s < 2 * 86_400 else f"{value_s / 86_400:.3g} days"
+
+
+def names_of(names: Sequence[str]) -> str:
+    """`a, b, c, d and 23 more`."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def slo_words(slo: Slo | None) -> str:
