@@ -1,8 +1,9 @@
-"""How many requests all gateways of a server have in hand of a variant, known to each of them without a call or a lock.
+"""What all gateways of a server have in hand of a variant and its environments, known to each without a call or a lock.
 
 Each variant has a file that all gateways map, with a slot of 8 bytes for each gateway, which writes its own and reads
 all. So a gateway first writes that it takes a request in, and reads then: of two that come at the same moment at least
 one sees the other. Both may, and be refused where one would have had room; the caller's next try finds it.
+Each environment has such a file, too: a gateway claims it so before it sends there, and leaves it with the answer.
 A gateway that was killed has its slots cleared when it is started again.
 """
 
@@ -68,25 +69,67 @@ class SharedCounts:
 
     def of(self, endpoint: str, variant: str) -> Bound | None:
         """None when there can be no file, which is logged: this gateway counts alone then."""
-        name = hashlib.sha256(f"{endpoint}/{variant}".encode()).hexdigest()[:32]
+        name = f"{endpoint}/{variant}"
         try:
-            count = SharedCount(self._folder / name, self._slot)
+            count = self._count(name)
         except OSError as error:
             place = {"endpoint": endpoint, "variant": variant}
             logger.error("MaxConcurrency is counted in each gateway alone %s", fields(**place, error=error))
             return None
         count.mine = 0  # an endpoint of the same name may have had some when it was deleted
-        return Bound(count, self._gateways)
+        return Bound(count, self._gateways, lambda environment: self._claim(f"{name}/{environment}"))
+
+    def _claim(self, name: str) -> Claim:
+        return Claim(self._count(name), self._gateways, self._path(name))
+
+    def _count(self, name: str) -> SharedCount:
+        return SharedCount(self._path(name), self._slot)
+
+    def _path(self, name: str) -> Path:
+        return self._folder / hashlib.sha256(name.encode()).hexdigest()[:32]
+
+
+class Claim:
+    """One environment, to which one gateway at a time sends."""
+
+    __slots__ = ("_count", "_gateways", "_path")
+
+    def __init__(self, count: SharedCount, gateways: int, path: Path) -> None:
+        self._count = count
+        self._gateways = gateways
+        self._path = path
+
+    def take(self) -> bool:
+        """Whether nobody else has it: it is this gateway's then. Of two that try at the same moment both may fail."""
+        self._count.mine = 1
+        if self._count.all(self._gateways) == 1:
+            return True
+        self._count.mine = 0
+        return False
+
+    def leave(self) -> None:
+        """Let others have it."""
+        self._count.mine = 0
+
+    def end(self) -> None:
+        """The environment is no more."""
+        self.leave()
+        self._path.unlink(missing_ok=True)  # the first of the gateways removes it
 
 
 class Bound:
     """One variant's count, asked before a request is taken in and told after each."""
 
-    __slots__ = ("_count", "_gateways")
+    __slots__ = ("_claim", "_count", "_gateways")
 
-    def __init__(self, count: SharedCount, gateways: int) -> None:
+    def __init__(self, count: SharedCount, gateways: int, claim: Callable[[str], Claim]) -> None:
         self._count = count
         self._gateways = gateways
+        self._claim = claim
+
+    def claim(self, environment: str) -> Claim:
+        """The claim of an environment of this variant, not taken yet. Raises OSError."""
+        return self._claim(environment)
 
     def tell(self, mine: int) -> None:
         """This gateway has so many in hand now."""

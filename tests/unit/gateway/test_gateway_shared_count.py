@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from test_gateway_serverless import route_of
 
-from trimtab.errors import QueueFull
+from trimtab.errors import QueueFull, ReplicaLost
+from trimtab.gateway.gateway import Gateway
 from trimtab.gateway.shared_count import SharedCounts
 
 TAKES_ALL = """
@@ -81,6 +82,83 @@ async def test_calls_that_are_cancelled_fail_or_move_count_no_more(bench, shared
     worker.got[0].fail(500, b"no")
     await first.outcome()
     assert other.ask(0) == 0
+
+
+@pytest.fixture
+async def both(bench, shared):
+    """The bench's gateway and a second one, with the same tables."""
+    second = Gateway(bounds=shared.of)
+
+    async def apply(*workers, most=3):
+        table = bench.table(route_of(*workers, most=most))
+        await bench.gateway.apply(table)
+        await second.apply(table)
+        return second
+
+    yield apply
+    await second.close()
+
+
+def asked_of(gateway, kind, body=b"x"):
+    call = kind("e", body)
+    gateway.submit(call)
+    return call
+
+
+async def test_an_environment_has_one_request_of_all_gateways(bench, both, asked_whole):
+    worker = await bench.worker()
+    second = await both(worker)
+    first_call, second_call = bench.ask(b"1"), asked_of(second, asked_whole, b"2")
+    await worker.until(lambda: len(worker.got) == 1)
+    other = await bench.worker(lambda got: got.answer(b"from another"))
+    await both(worker, other)
+    assert await second_call.outcome() == b"from another"
+    assert len(worker.got) == 1
+    worker.got[0].answer(b"done")
+    assert await first_call.outcome() == b"done"
+
+
+async def test_what_waits_gets_an_environment_that_another_gateway_has_let_go_of(bench, both, asked_whole):
+    worker = await bench.worker()
+    second = await both(worker)
+    for number in range(20):
+        calls = [bench.ask(b"1"), asked_of(second, asked_whole, b"2")]
+        for _ in calls:
+            await worker.until(lambda: len(worker.got) == 1)
+            got = worker.got.pop()
+            assert not worker.got, number
+            got.answer(b"done")
+        assert [await call.outcome() for call in calls] == [b"done"] * 2
+
+
+@pytest.mark.parametrize("end", ["cancelled", "lost"])
+async def test_an_environment_is_let_go_of_however_a_request_ends(bench, both, asked_whole, end):
+    worker = await bench.worker()
+    second = await both(worker)
+    call = bench.ask(b"1")
+    await worker.until(lambda: len(worker.got) == 1)
+    if end == "cancelled":
+        call.cancel()
+        bench.gateway.endpoints["e"].variants[0].sweep(bench.gateway._now_s() + 60.0)
+    else:
+        await worker.die()
+        assert isinstance(await call.outcome(), ReplicaLost)
+        await worker.start()
+    waits = asked_of(second, asked_whole, b"2")
+    await worker.until(lambda: worker.got and worker.got[-1].body == b"2")
+    worker.got[-1].answer(b"done")
+    assert await waits.outcome() == b"done"
+
+
+async def test_files_of_environments_that_are_no_more_are_removed(bench, both, asked_whole, tmp_path):
+    workers = [await bench.worker(lambda got: got.answer(got.body)) for _ in range(3)]
+    second = await both(*workers)
+    for _ in range(20):
+        await bench.ask().outcome()
+        await asked_of(second, asked_whole).outcome()
+    assert len(list((tmp_path / "in-hand").iterdir())) > 1
+    await both()
+    assert len(list((tmp_path / "in-hand").iterdir())) == 1  # the variant's own
 
 
 def test_a_gateway_that_was_killed_holds_nothing_once_it_is_started_again(tmp_path: Path) -> None:
