@@ -177,7 +177,11 @@ def _planned(
         found = planned(scenario, pricing, simulate, limits, slo=slo, workers=workers, progress=progress)
         if not found.is_stopped:
             progress.step("looking how little anybody could pay")
-            found = with_bound(found, pricing, scenario.seed, limits)
+            try:
+                found = with_bound(found, pricing, scenario.seed, limits)
+            except KeyboardInterrupt:
+                note = "stopped before it was known how little anybody could pay; all else is whole"
+                found = replace(found, is_stopped=True, notes=(*found.notes, note))
     if discount != 0.0 and found.is_stopped:
         found = replace(found, notes=(*found.notes, "no commitment was sized, as the plan was stopped"))
     elif discount != 0.0:

@@ -57,6 +57,7 @@ def plan(
     known: list[Trial] = []
     if before is not None and slo is None and any(workload.slo is None for workload in scenario.workloads):
         tell.step("simulating what there is")
+        pace.coming[WHOLE], pace.is_open = len(before.endpoints), True
         told = tell.trials(is_whole=True)
         with Trials(scenario, pricing, simulate, workers=workers, told=told, whole=True) as trials:
             known = trials.of(before.endpoints)
@@ -102,6 +103,7 @@ def _expect(
     one, 1 for others."""
     containers = [workload.container for workload in scenario.workloads]
     pace.is_open = len(set(containers)) < len(containers)
+    pace.coming.clear()
     if busiest(scenario, demands) is None:
         return 1.0
     present = len(before.endpoints) if before is not None else 0
