@@ -23,7 +23,7 @@ from trimtab.advisor.plan.polishing import polish
 from trimtab.advisor.plan.program import program
 from trimtab.advisor.plan.result import document
 from trimtab.advisor.plan.search import Searcher
-from trimtab.advisor.plan.settings import lines, settings_of
+from trimtab.advisor.plan.settings import SHARED, lines, settings_of
 from trimtab.advisor.plan.signals import Signal, Where, tracked
 from trimtab.advisor.plan.trials import Trials
 from trimtab.resources.alarm import Watched
@@ -297,6 +297,12 @@ def test_what_is_shared_names_the_others_and_whose_value_it_has() -> None:
         ("risk", "timeout", ""),
         ("risk", "spot", "shared with fraud: spot where all are"),
     ]
+
+
+def test_of_whatever_is_kept_of_several_endpoints_it_is_said_whose_it_is() -> None:
+    told_otherwise = {"memory_mb", "keep_warm", "pinned"}  # of one workload; of each workload its own
+    kept_of = {name for name, of in FIELDS.items() if of.origin is Origin.KEPT}
+    assert kept_of - told_otherwise == set(SHARED)
 
 
 def test_faster_models_stay_as_fast_wherever_they_are_served() -> None:

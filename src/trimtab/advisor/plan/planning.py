@@ -226,8 +226,7 @@ def _compared(
 def _stages(searcher: Searcher, before: Architecture | None, tell: Telling) -> list[Stage]:
     """What each stage finds for the endpoints that are there; the last one may join them.
 
-    Those that were over before a Ctrl-C, and what the one had found that it ended. KeyboardInterrupt where that is
-    nothing.
+    Those that were over before a Ctrl-C, and what the one had found that it ended; at least what there is.
     """
     if before is None:
         tell.step("searching")
@@ -244,14 +243,14 @@ def _stages(searcher: Searcher, before: Architecture | None, tell: Telling) -> l
             found = _stage(searcher, places, known, freedom)
         except KeyboardInterrupt:
             searcher.stop()
-            break
+            if stages:
+                break
+            found = [Cluster(place, known[place.name]) for place in places]  # what there is is known
         known = known if freedom.sharing else {cluster.place.name: cluster.trial for cluster in found}
         stages.append((name, found))
         if searcher.is_stopped:
             break
     searcher.pace.is_open = False
-    if not stages:
-        raise KeyboardInterrupt
     return stages
 
 

@@ -17,14 +17,17 @@ _SHOWN: Final = (  # in the table of endpoints, on both sides
     "runs_at",
 )  # fmt: skip
 _NAMED: Final = 2  # endpoints in a reason
-_SHARED: Final[Mapping[str, str]] = {  # what an endpoint has that comes in place of several
+SHARED: Final[Mapping[str, str]] = {
     "start_s": "the longest of theirs",
     "timeout_s": "the longest of theirs",
     "drain_s": "the longest of theirs",
     "queue": "all of theirs together",
     "is_spot": "spot where all are",
     "work_times": "one for all",
+    "slots": "the most of theirs",
+    "unload_s": "the longest of theirs",
 }
+"""Of each field that is kept, what an endpoint has that comes in place of several (a test compares)."""
 
 
 class Setting(Struct, frozen=True, kw_only=True):
@@ -97,7 +100,7 @@ def _why(now: Serving, then: Serving, field: str, others: Sequence[str]) -> str:
         return "no less than its requests may wait"
     if field == "start_s" and then.mode is Mode.ASYNC:
         return "asynchronous starts on AWS wait for an alarm"
-    return f"shared with {_names(others)}: {_SHARED[field]}" if others else "as such endpoints usually have it"
+    return f"shared with {_names(others)}: {SHARED[field]}" if others else "as such endpoints usually have it"
 
 
 def _names(names: Sequence[str]) -> str:
