@@ -236,11 +236,12 @@ def told_of(client: Client, life: Life, case: Case, folder: Path) -> None:
     """What the server knows of a life, beside its scenario."""
     journal = client.lines(f"endpoints/{life.name}/scaling", variant=VARIANT, start=repr(life.start_s - 60))
     (folder / f"{life.name}.journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in journal))
+    reports = client.get(f"endpoints/{life.name}/requests", variant=VARIANT)["reports"]
+    (folder / f"{life.name}.requests.json").write_text(json.dumps(reports))
     if case.models:
         models = {
             "page": client.get(f"endpoints/{life.name}/models"),
             "events": client.get(f"endpoints/{life.name}/models/events", last="100000")["events"],
-            "requests": client.get(f"endpoints/{life.name}/models/requests", variant=VARIANT)["reports"],
         }
         (folder / f"{life.name}.models.json").write_text(json.dumps(models))
 

@@ -69,7 +69,8 @@ class Paths:
         self.queues = data_dir / "queues.db"
         self.name = data_dir / "name"  # of this data directory among those that share queues
         self.notices = data_dir / "notices.pem"  # signs messages to subscribers; owner-readable only
-        self.loads = data_dir / "loads.db"  # which model was loaded and unloaded when and why; may be deleted, too
+        # Which model was loaded and unloaded when and why; a day's single requests. May be deleted, too.
+        self.loads = data_dir / "loads.db"
         self.idle_times = data_dir / "idle-times.msgpack"  # of serverless environments; may be deleted, too
         self.objects = data_dir / "objects"
         self.spool = data_dir / "spool"  # large inputs and outputs of asynchronous tasks, while they are in work

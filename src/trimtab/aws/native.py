@@ -9,6 +9,8 @@
     GET /_trimtab/v1/endpoints/NAME/scaling        what autoscaling saw and decided (aws/native_scaling.py)
     GET /_trimtab/v1/endpoints/NAME/models         models of a multi-model endpoint; settings of them can be changed
                                                    below it (aws/native_models.py)
+    GET /_trimtab/v1/endpoints/NAME/requests       which models were asked when, or what asynchronous requests took
+                                                   (aws/native_requests.py)
     GET /_trimtab/v1/endpoints/NAME/queue          queue of an asynchronous endpoint; its tasks, redrive and purge are
                                                    below it (aws/native_queue.py)
 
@@ -39,6 +41,7 @@ from trimtab.aws.native_models import answer_models
 from trimtab.aws.native_queries import READS, Methods
 from trimtab.aws.native_queue import METHODS as QUEUE_METHODS
 from trimtab.aws.native_queue import answer_queue
+from trimtab.aws.native_requests import requests_of
 from trimtab.aws.native_scaling import ScalingHistory
 from trimtab.aws.native_top import top_query
 from trimtab.aws.permissions import check_action, check_endpoints
@@ -140,6 +143,9 @@ class _Api:
             case ["endpoints", name, "logs"]:
                 _require(key, "logs", "FilterLogEvents", name)
                 return self._stream_logs(name, request.query)
+            case ["endpoints", name, "requests"] if self._models is not None:
+                _require(key, "sagemaker", "DescribeEndpoint", name)
+                return _json(200, await requests_of(self._models, name, request.query))
             case ["endpoints", name, "scaling", *rest] if self._scaling is not None and rest in ([], ["activities"]):
                 _require(key, "application-autoscaling", "DescribeScalingActivities", name)
                 return await self._scaled(self._scaling, name, request.query, activities=bool(rest))

@@ -4,9 +4,6 @@
                                                  "settings": those in force}
     GET    .../endpoints/NAME/models/events      {"events": loads, unloads, failures, ... with their reasons, oldest
                                                  first}; model=KEY, since= (seconds since the epoch), last=1000
-    GET    .../endpoints/NAME/models/requests    {"reports": which models were asked when, as gateways reported each
-                                                 second}; variant=, start=, end= (seconds since the epoch); 3,600
-                                                 reports at most, the earliest, of the last day
     PUT    .../endpoints/NAME/models/settings    a setting: {"model", "pinned", "ttl_s", "min_copies", "max_copies"};
                                                  what is left out is as if never set
     PATCH  .../endpoints/NAME/models/settings    the same; what is left out stays as it is in force
@@ -18,7 +15,6 @@ resources/hosting.py. A model is named by its key below the prefix; "*" is each 
 
 from __future__ import annotations
 
-from math import ceil, floor
 from typing import Any, Final
 
 import msgspec
@@ -29,15 +25,9 @@ from trimtab.control.hosts.api import ModelsApi
 from trimtab.errors import Invalid, NotFound
 from trimtab.resources.hosting import ModelSetting
 
-METHODS: Final[Methods] = {
-    (): READS,
-    ("events",): READS,
-    ("requests",): READS,
-    ("settings",): ("PUT", "PATCH", "DELETE"),
-}
+METHODS: Final[Methods] = {(): READS, ("events",): READS, ("settings",): ("PUT", "PATCH", "DELETE")}
 """What can be done, by the path below `models`."""
 
-_FOR_EVER_S: Final = 1e12
 _MOST_EVENTS: Final = 100_000
 _SETTING_BYTES: Final = 16_384
 _MEMBERS: Final = ModelSetting.__struct_fields__
@@ -51,8 +41,6 @@ async def answer_models(models: ModelsApi, name: str, below: tuple[str, ...], re
             return await _listed(models, name)
         case ("events",):
             return await _events(models, name, request.query)
-        case ("requests",):
-            return await _requests(models, name, request.query)
         case ("settings",):
             return await _set(models, name, request)
     raise NotFound("path", request.path, f"trimtab's API has no {request.path}.")
@@ -74,24 +62,6 @@ async def _events(models: ModelsApi, name: str, query: str) -> dict[str, Any]:
         "events": [
             {"replica_id": past.replica_id, "variant": past.variant, **_event(msgspec.to_builtins(past.event))}
             for past in found
-        ]
-    }
-
-
-async def _requests(models: ModelsApi, name: str, query: str) -> dict[str, Any]:
-    asked = given("requests", query, "variant", "start", "end")
-    if not asked.get("variant"):
-        raise Invalid("Of which variant? Say variant=NAME.")
-    start_s, end_s = seconds(asked, "start", 0.0), seconds(asked, "end", _FOR_EVER_S)
-    rows = await models.came(name, asked["variant"], start_s=floor(start_s), end_s=ceil(end_s))
-    return {
-        "reports": [
-            {
-                "start_s": row.start_s,
-                "span_s": row.span_s,
-                "models": {model: {"count": one.count, "at_ms": one.at_ms} for model, one in row.models.items()},
-            }
-            for row in rows
         ]
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from trimtab.consumer.runner import Ended
 from trimtab.gateway.gateway import Gateway
@@ -12,6 +13,7 @@ from trimtab.wire.reports import TasksReport, VariantReport
 
 _DOWNLOAD = (Reason.INPUT_MISSING, Reason.INPUT_REFUSED, Reason.INPUT_TOO_LARGE)
 _UPLOAD = (Reason.OUTPUT_REFUSED,)
+_EACH: Final = 1000  # tasks that a report tells of one by one
 
 Place = tuple[str, str]
 """Endpoint and variant."""
@@ -44,6 +46,8 @@ class _Tally:
             self.upload.add((ended.upload_s * 1e6,))
         if ended.in_work_s and ended.reason not in ENDS_QUIETLY:
             self.in_work.add((ended.in_work_s * 1e6,))
+            if len(counts.each) < _EACH:
+                counts.each.append((round(ended.accepted_s * 1e3), round(ended.in_work_s * 1e6)))
         if ended.accepted_s and ended.first_leased_s:
             self.in_backlog.add((max(0.0, ended.first_leased_s - ended.accepted_s) * 1e3,))
         if ended.accepted_s:

@@ -189,8 +189,8 @@ class Metering:
                 self._show(place, variant, whole, report)
                 notes[_note(place)] = totals_of.packed(variant.totals)
         more, noted = self._also(report)
-        self._heard(report)
         self._store.record([*samples, *more], notes={**notes, **noted}, committed=acknowledged)
+        self._heard(report)
 
     def _together(self, gateway: str, start_s: int, of: VariantReport, variant: Variant | None) -> VariantReport:
         """`of` with the gauges of all gateways: what is in hand and busy adds up over them."""

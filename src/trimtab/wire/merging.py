@@ -14,6 +14,9 @@ _TALLIES: Final = (
 )  # fmt: skip
 _VERSION_COUNTS: Final = ("ended", "client_faults", "server_faults", "model_faults", "broken_streams", "wasted_us",
                    "input_tokens", "output_tokens", "request_bytes", "response_bytes")  # fmt: skip
+SINGLES_MOST: Final = (
+    10_000  # requests that a merged report tells of one by one: while control is away, it grows no more
+)
 _TASK_COUNTS: Final = (
     "ok", "failed", "expired", "dropped", "download_failures", "upload_failures", "notice_failures",
 )  # fmt: skip
@@ -54,8 +57,11 @@ def merge_models(into: ModelsReport, other: ModelsReport) -> None:
     _add_pairs(into.tokens, other.tokens)
     _add_counts(into.busy_s, other.busy_s)
     merge_tallies(into.firsts, other.firsts)
+    room = SINGLES_MOST - sum(map(len, into.came_ms.values()))
     for model, moments in other.came_ms.items():
-        into.came_ms.setdefault(model, []).extend(moments)
+        if kept := moments[: max(0, room)]:
+            into.came_ms.setdefault(model, []).extend(kept)
+            room -= len(kept)
 
 
 def merge_tasks(into: TasksReport, other: TasksReport) -> None:
@@ -64,6 +70,7 @@ def merge_tasks(into: TasksReport, other: TasksReport) -> None:
         setattr(into, name, getattr(into, name) + getattr(other, name))
     for name in _TASK_TALLIES:
         merge_tallies(getattr(into, name), getattr(other, name))
+    into.each += other.each[: max(0, SINGLES_MOST - len(into.each))]
 
 
 def merge_versions(into: VersionReport, other: VersionReport) -> None:

@@ -98,6 +98,7 @@ class TasksReport(Struct, array_like=True, gc=False, kw_only=True):
     in_backlog: Tally = field(default_factory=Tally)  # ms; accepted until first taken
     whole: Tally = field(default_factory=Tally)  # ms; accepted until ended
     in_work: Tally = field(default_factory=Tally)  # us; of `ok` and `failed`: in one of the places for tasks in work
+    each: list[tuple[int, int]] = field(default_factory=list)  # of the first: accepted (ms of wall time), us in work
 
 
 class VariantReport(Struct, array_like=True, gc=False, kw_only=True):

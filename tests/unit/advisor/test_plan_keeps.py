@@ -109,6 +109,7 @@ def endpoints(draw, names: tuple[str, ...]) -> Serving:
         fields_of = draw(instances)
         if mode is Mode.MULTI_MODEL:
             fields_of |= {"models_bytes": 3 * GIB, "pinned": draw(st.sampled_from([(), names[:1]]))}
+            fields_of |= {"slots": draw(st.sampled_from([0, 4])), "unload_s": draw(st.sampled_from([0.05, 2.0]))}
         if mode is Mode.BATCH:
             fields_of |= {"runs_at": "cron(30 2 * * ? *)", "schedule": (), "policies": (), "drain_s": None}
     if STEPS in fields_of.get("policies", ()):

@@ -18,7 +18,7 @@ from trimtab.testing.fake_control import FakeControl
 from trimtab.testing.metrics import MemoryMetricStore
 from trimtab.testing.model_hosts import HostsWorld, until
 from trimtab.wire.hosting import Events, Holding, ModelEvent, ModelState, Noted, Resident
-from trimtab.wire.reports import ModelsReport, Report, VariantReport
+from trimtab.wire.reports import ModelsReport, Report, TasksReport, VariantReport
 
 Call = Callable[..., Awaitable[tuple[int, dict[str, Any]]]]
 SETTINGS = "fraud/models/settings"
@@ -105,13 +105,28 @@ async def test_which_model_was_asked_when_is_told_by_time_and_variant(world: Hos
     world.came.take(Report(number=2, start_s=101, variants=[VariantReport(endpoint="fraud", variant="main")]))
     world.came.take(a_report(105, {"a": [105_000]}, a=(1, 0)))
     await world.came.close()
-    _, answer = await call("fraud/models/requests", "variant=main&start=100&end=104.5")
+    _, answer = await call("fraud/requests", "variant=main&start=100&end=104.5")
     models = {"a": {"count": 3, "at_ms": [250, 900]}, "b": {"count": 4, "at_ms": []}}
     assert answer == {"reports": [{"start_s": 100, "span_s": 1, "models": models}]}
-    _, answer = await call("fraud/models/requests", "variant=main")
+    _, answer = await call("fraud/requests", "variant=main")
     assert [report["start_s"] for report in answer["reports"]] == [100, 105]
-    _, answer = await call("fraud/models/requests", "variant=other")
+    _, answer = await call("fraud/requests", "variant=other")
     assert answer == {"reports": []}
+    assert (await call("none/requests", "variant=main"))[0] == 404
+
+
+async def test_what_asynchronous_requests_took_is_told_once_they_have_ended(world: HostsWorld, call: Call) -> None:
+    tasks = TasksReport(each=[(97_500, 1_200_000), (99_750, 250_000)])
+    tasks.in_work.count = 3
+    report = VariantReport(endpoint="single", variant="main", tasks=tasks)
+    world.came.take(Report(number=1, start_s=100, variants=[report]))
+    world.came.take(
+        Report(number=2, start_s=101, variants=[VariantReport(endpoint="single", variant="main", tasks=TasksReport())])
+    )
+    await world.came.close()
+    _, answer = await call("single/requests", "variant=main")
+    models = {"": {"count": 3, "at_ms": [-2500, -250], "took_us": [1_200_000, 250_000]}}
+    assert answer == {"reports": [{"start_s": 100, "span_s": 1, "models": models}]}
 
 
 @pytest.mark.parametrize(
@@ -119,13 +134,12 @@ async def test_which_model_was_asked_when_is_told_by_time_and_variant(world: Hos
     [
         ("fraud", "", "Of which variant?"),
         ("fraud", "variant=main&last=3", "knows no 'last'"),
-        ("single", "variant=main", "not a multi-model endpoint"),
     ],
 )
 async def test_requests_that_cannot_be_listed_are_refused_in_words(
     call: Call, path: str, query: str, says: str
 ) -> None:
-    status, answer = await call(f"{path}/models/requests", query)
+    status, answer = await call(f"{path}/requests", query)
     assert status == 400
     assert says in answer["error"]["message"]
 

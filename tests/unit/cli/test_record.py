@@ -10,10 +10,10 @@ from msgspec.structs import replace
 
 from trimtab.cli.recorded import models as of_models
 from trimtab.cli.recorded.arriving import Came, came_of, counts_of, dispersion_of, spread
+from trimtab.cli.recorded.asked import KEPT_S, LATER_S, Asked, tasks_of
 from trimtab.cli.recorded.finding import Found
 from trimtab.cli.recorded.metrics import in_work_s, service_s, without
 from trimtab.cli.recorded.models import ModelFound, ModelsFound
-from trimtab.cli.recorded.took import took_of
 from trimtab.cli.recorded.writing import Recorded, write
 from trimtab.cli.render import CliError
 from trimtab.cli.simulating.running import loaded
@@ -285,7 +285,7 @@ class FakeClient:
             return self.page
         if path == "endpoints/many/models/events":
             return {"events": self.events}
-        assert path == "endpoints/many/models/requests"
+        assert path == "endpoints/many/requests"
         self.asked.append((int(query["start"]), int(query["end"])))
         start_s, end_s = self.asked[-1]
         return {"reports": [one for one in self.reports if start_s <= one["start_s"] < end_s]}
@@ -339,9 +339,9 @@ def test_which_model_was_asked_when_is_known_where_gateways_told_of_all_requests
 
 def test_what_was_asked_when_and_what_loads_took_are_part_of_the_scenario(tmp_path):
     came = (
-        of_models.Came("m1", START_S + 1.25, START_S + 1.25),
-        of_models.Came("m0", START_S + 0.5, START_S + 0.5),
-        of_models.Came("m0", START_S + 3, START_S + 4, 2),
+        Asked(model="m1", start_s=START_S + 1.25, end_s=START_S + 1.25),
+        Asked(model="m0", start_s=START_S + 0.5, end_s=START_S + 0.5),
+        Asked(model="m0", start_s=START_S + 3, end_s=START_S + 4, count=2),
     )
     models = (
         ModelFound("m0", 3, 60_000_000, 0.5, False, (PastLoad(0.75, 40_000_000),), 1000),
@@ -364,43 +364,54 @@ def test_what_was_asked_when_and_what_loads_took_are_part_of_the_scenario(tmp_pa
     assert (endpoint.slots, endpoint.unload_s) == (2, pytest.approx(0.012))
 
 
-def ended(**seconds):
-    """Metrics of seconds: in each, so many tasks ended that had been in work for so long."""
-    stats = {"Average": np.mean, "Minimum": min, "Maximum": max, "SampleCount": len}
-    rows = [seconds.get(f"s{second}") for second in range(8)]
-
-    class Ended(FakeMetrics):
-        def series(self, namespace, name, stat):
-            assert name == "TimeInWork"
-            take = stats.get(stat) or (lambda values: np.percentile(values, float(stat[1:])))
-            return [
-                None if row is None else float(take(np.array(row) * 1e6 if stat != "SampleCount" else row))
-                for row in rows
-            ]
-
-    return Ended({"InvocationsProcessed": [0] * 8})
+def a_task(second, *told, count=None):
+    """A report of tasks that have ended: when each came, after the start, and what it took."""
+    at_ms = [round((came_s - second) * 1e3) for came_s, _ in told]
+    took_us = [round(took_s * 1e6) for _, took_s in told]
+    models = {"": {"count": count or len(told), "at_ms": at_ms, "took_us": took_us}}
+    return {"start_s": START_S + second, "span_s": 1, "models": models}
 
 
-def test_asynchronous_requests_take_what_each_took_in_the_order_in_which_they_began():
-    metrics = ended(s2=[0.25], s4=[3.9], s5=[0.5, 0.75], s7=[1.5])
-    took_s = took_of(metrics, 5, np.random.default_rng(0))
-    assert took_s[:2].tolist() == [pytest.approx(3.9), pytest.approx(0.25)]  # the long one began first
-    assert sorted(took_s[2:4]) == [pytest.approx(0.5), pytest.approx(0.75)]
-    assert took_s[4] == pytest.approx(1.5)
+def test_asynchronous_requests_are_told_of_when_they_have_ended():
+    reports = [
+        a_task(2, (1.5, 0.25), (-3, 0.5)),  # the second came before the time
+        a_task(4, (0.5, 3.25)),
+        a_task(700, (5.75, 9.0), (8.5, 1.0)),  # the second came after it
+    ]
+    client = FakeClient(reports=reports)
+    tasks = tasks_of(client, "many", "blue", FakeMetrics({"Invocations": [0] * 8}))
+    came = [(one.start_s - START_S, one.took_s) for one in tasks]
+    assert came == [(0.5, 3.25), (1.5, 0.25), (5.75, 9.0)]
+    assert client.asked[-1][1] == START_S + 8 + LATER_S
 
 
-def test_those_that_came_before_are_left_out_and_those_that_have_not_ended_are_drawn():
-    metrics = ended(s2=[0.25], s4=[0.5])
-    assert took_of(metrics, 1, np.random.default_rng(0)).tolist() == [pytest.approx(0.5)]
-    assert set(took_of(metrics, 9, np.random.default_rng(0)).round(6)) == {0.25, 0.5}
-    assert took_of(ended(), 3, np.random.default_rng(0)) is None
+def test_of_more_than_a_day_single_requests_are_not_asked_for():
+    client, metrics = FakeClient(reports=[a_task(2, (1.5, 0.25))]), FakeMetrics({"Invocations": [0] * 8})
+    metrics.end_s = START_S + KEPT_S + 60
+    assert tasks_of(client, "many", "blue", metrics) == ()
+    assert client.asked == []
 
 
-def test_many_that_ended_in_a_second_take_as_much_together():
-    given = np.random.default_rng(1).gamma(2.0, 0.05, 40)
-    took_s = took_of(ended(s3=given.tolist()), 40, np.random.default_rng(0))
-    assert took_s.sum() == pytest.approx(given.sum())
-    assert took_s.min() == pytest.approx(given.min(), rel=0.2)
+def test_of_too_many_tasks_at_once_it_is_not_known_what_each_took():
+    client = FakeClient(reports=[a_task(2, (1.5, 0.25), count=2)])
+    assert tasks_of(client, "many", "blue", FakeMetrics({"Invocations": [0] * 8})) == ()
+
+
+@pytest.mark.parametrize(("came", "is_taken"), [([4, 0], True), ([4, 1], True), ([4, 30], False)])
+def test_what_each_took_counts_where_it_is_known_of_all_requests(came, is_taken):
+    whole = {
+        "TimeInWork": lambda stat: 100_000.0,
+        "ModelLatency": lambda stat: 80_000.0,
+        "Latency": lambda stat: 80_000.0,
+        "ComputeTime": lambda stat: None,
+    }
+    zeros = [0.0] * len(came)
+    metrics = FakeMetrics({"InvocationsProcessed": came, "ApproximateBacklogSize": zeros}, whole)
+    tasks = tuple(Asked(start_s=START_S + at_s, end_s=START_S + at_s, took_s=0.1) for at_s in (0.1, 0.2, 0.3, 0.4))
+    found = Found(endpoint="q", variant="v", mode=Mode.ASYNC, instance_type="x", count=1, tasks=tasks)
+    done = Recorded.of(metrics, found)
+    assert done.tasks == (tasks if is_taken else ())
+    assert done.requests == (4 if is_taken else sum(came))
 
 
 def test_what_each_took_is_part_of_the_scenario(tmp_path):
@@ -408,12 +419,16 @@ def test_what_each_took_is_part_of_the_scenario(tmp_path):
         endpoint="queued", variant="blue", mode=Mode.ASYNC, instance_type="ml.m5.large", count=1, least=0, most=2,
         start_s=0.1,
     )  # fmt: skip
-    each_s = np.array([0.25, 2.0, 0.5, 0.125])
-    write(
-        replace(recorded(found, [4, 0, 0]), each_s=each_s, beside_s=0.01), tmp_path / "queued.yaml", slo="", force=False
+    each_s = [0.25, 2.0, 0.5, 0.125]
+    tasks = tuple(
+        Asked(start_s=START_S + at_s, end_s=START_S + at_s, took_s=took_s)
+        for at_s, took_s in zip((0.5, 0.75, 1.0, 2.5), each_s, strict=True)
     )
+    given = replace(recorded(found, [4, 0, 0]), tasks=tasks, beside_s=0.01)
+    write(given, tmp_path / "queued.yaml", slo="", force=False)
     (workload,) = loaded(tmp_path / "queued.yaml").scenario.workloads
     (chunk,) = workload.arrivals.chunks(3)
+    assert (chunk.at_s - START_S).tolist() == [0.5, 0.75, 1.0, 2.5]
     assert workload.work["*"].service_s(chunk.uniform) == pytest.approx(each_s)
     assert workload.work["*"].beside_s == 0.01
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from trimtab.consumer.runner import Ended
 from trimtab.consumer.tallies import Tallies
 from trimtab.control.samples import SampleMaker
@@ -43,6 +45,8 @@ async def test_each_end_counts_once_where_it_belongs() -> None:
     tallies.told(ended(ok=False, reason=Reason.EXPIRED, variant="", first_leased_s=0.0))
     tallies.told(ended(ok=False, reason=Reason.ENDPOINT_DELETED, variant="", in_work_s=0.1))
     (report,) = tallies.reports()
+    assert report.tasks is not None
+    assert report.tasks.each == [(100_000, 1_500_000), (100_000, 500_000)]
     found = values(report)
     assert found["InvocationsProcessed"] == (4, 4)
     assert found["InvocationFailures"] == (4, 3)
@@ -67,10 +71,22 @@ async def test_tasks_of_an_endpoint_that_is_gone_are_nobodys() -> None:
 
 async def test_reports_of_several_seconds_add_up() -> None:
     tallies = Tallies(await a_gateway())
-    tallies.told(ended())
+    tallies.told(ended(in_work_s=1.0))
     (first,) = tallies.reports()
-    tallies.told(ended(ok=False, reason=Reason.MODEL_FAILED))
+    tallies.told(ended(ok=False, reason=Reason.MODEL_FAILED, in_work_s=2.0))
     (second,) = tallies.reports()
     merge_variants(first, second)
+    assert first.tasks is not None
+    assert first.tasks.each == [(100_000, 1_000_000), (100_000, 2_000_000)]
     assert values(first)["InvocationFailures"] == (2, 1)
     assert values(first)["TotalProcessingTime"] == (2, 10_000)
+
+
+async def test_of_very_many_tasks_a_report_tells_of_the_first_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trimtab.consumer.tallies._EACH", 2)
+    tallies = Tallies(await a_gateway())
+    for number in range(5):
+        tallies.told(ended(in_work_s=1.0 + number))
+    (report,) = tallies.reports()
+    assert report.tasks is not None
+    assert (len(report.tasks.each), report.tasks.in_work.count) == (2, 5)

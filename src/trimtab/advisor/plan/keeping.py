@@ -60,6 +60,8 @@ FIELDS: Final[Mapping[str, Field]] = {
     "is_spot": Field(Origin.KEPT, ON_INSTANCES, "spot"),
     "models_bytes": Field(Origin.SEARCHED, frozenset({Mode.MULTI_MODEL}), "memory for models"),
     "pinned": Field(Origin.KEPT, frozenset({Mode.MULTI_MODEL}), "pins"),
+    "slots": Field(Origin.KEPT, frozenset({Mode.MULTI_MODEL}), "slots of all models"),
+    "unload_s": Field(Origin.KEPT, frozenset({Mode.MULTI_MODEL}), "unload"),
     "memory_mb": Field(Origin.KEPT, frozenset({Mode.SERVERLESS}), "memory"),
     "max_concurrency": Field(Origin.SEARCHED, frozenset({Mode.SERVERLESS}), "concurrency"),
     "provisioned": Field(Origin.SEARCHED, frozenset({Mode.SERVERLESS}), "provisioned concurrency"),
@@ -74,7 +76,8 @@ def kept(mode: Mode, present: Sequence[Serving], workloads: Sequence[Workload], 
     """The fields that an endpoint of this mode has of those that are there (which serve its workloads now), or for
     want of them as usual. Pins are `pins_of`'s, and `work_times` is part of the workloads while a plan is made.
 
-    Of several: the longest of their starts, timeouts and drains, all of their queues together, and spot where all are.
+    Of several: the longest of their starts, timeouts, drains and unloads, the most of their slots, all of their queues
+    together, and spot where all are.
     """
     alike = [one for one in present if _kind(one.mode) == _kind(mode)]
     found: dict[str, Any] = {
@@ -84,8 +87,11 @@ def kept(mode: Mode, present: Sequence[Serving], workloads: Sequence[Workload], 
         "is_spot": _is_spot(mode, present),
         "drain_s": _drain_s(mode, alike),
     }
+    mine = [one for one in present if one.mode is mode]
+    if mode is Mode.MULTI_MODEL and mine:
+        found["slots"] = max(one.slots for one in mine)
+        found["unload_s"] = max(one.unload_s for one in mine)
     if mode is Mode.SERVERLESS:
-        mine = [one for one in present if one.mode is mode]
         found["memory_mb"] = max((one.memory_mb for one in mine), default=0)
         usual = "learned" if limits.where is Where.TRIMTAB else "600"
         found["keep_warm"] = mine[0].keep_warm if mine else usual

@@ -84,7 +84,7 @@ def _why(now: Serving, then: Serving, field: str) -> str:
 
 def told(field: str, value: Any) -> str:
     """A setting in short."""
-    if field in ("start_s", "timeout_s", "drain_s"):
+    if field in ("start_s", "timeout_s", "drain_s", "unload_s"):
         from trimtab.advisor.plan.words import seconds
 
         return "until all is answered" if value is None else seconds(value)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct, field
 
+from trimtab.cli.recorded.asked import Asked, tasks_of
 from trimtab.cli.recorded.metrics import Metrics
 from trimtab.cli.recorded.models import ModelsFound, models_of
 from trimtab.cli.render import CliError
@@ -40,6 +41,7 @@ class Found(Struct, frozen=True, kw_only=True):
     start_s: float | None = None
     serverless: dict[str, Any] = field(default_factory=dict)
     models: ModelsFound | None = None  # multi-model
+    tasks: tuple[Asked, ...] = ()  # asynchronous: each that has ended
     notes: tuple[str, ...] = ()
 
 
@@ -64,6 +66,7 @@ def found_of(client: Client, endpoint: str, variant: str, metrics: Metrics) -> F
         notes.append("what a request takes is measured of all models together")
         if not models.came:
             notes.append("which model a request was for is drawn by the models' shares of all requests so far")
+    tasks = tasks_of(client, endpoint, variant, metrics) if mode is Mode.ASYNC else ()
     return Found(
         endpoint=endpoint,
         variant=variant,
@@ -78,6 +81,7 @@ def found_of(client: Client, endpoint: str, variant: str, metrics: Metrics) -> F
         start_s=start_s,
         serverless=declared.get("ServerlessConfig", {}),
         models=models,
+        tasks=tasks,
         notes=tuple(notes),
     )
 

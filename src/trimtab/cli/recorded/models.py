@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from trimtab.aws.client import CallFailed
+from trimtab.cli.recorded.asked import Asked, are_alike, asked_of
 from trimtab.cli.render import CliError
 from trimtab.sim.world import PastLoad
 
 if TYPE_CHECKING:
     from trimtab.aws.client import Client
     from trimtab.cli.recorded.metrics import Metrics
-
-_AT_ONCE_S: Final = 300  # of reports in one answer: it has 3,600 of them at most, of all gateways
-_LEAST_ALIKE: Final = 2  # reports and metrics may differ by so many requests,
-_ALIKE: Final = 0.02  # or by this part
 
 
 class ModelFound(Struct, frozen=True):
@@ -34,22 +31,13 @@ class ModelFound(Struct, frozen=True):
     artifact_bytes: int = 0  # unpacked
 
 
-class Came(Struct, frozen=True):
-    """`count` requests for a model came from `start_s` to `end_s`: where that is one moment, then."""
-
-    model: str
-    start_s: float
-    end_s: float
-    count: int = 1
-
-
 class ModelsFound(Struct, frozen=True):
     """All of one variant. `came` is empty where that is not known of all requests. `unload_s`: None: none was seen."""
 
     models: tuple[ModelFound, ...]
     memory_bytes: int  # for models, of a replica
     unload_s: float | None = None
-    came: tuple[Came, ...] = ()
+    came: tuple[Asked, ...] = ()
 
 
 def models_of(client: Client, endpoint: str, variant: str, metrics: Metrics, requests: float) -> ModelsFound:
@@ -77,13 +65,14 @@ def models_of(client: Client, endpoint: str, variant: str, metrics: Metrics, req
         if one.get("requests")
     )
     unloads = [event["unload_s"] for event in events if event["what"] == "unloaded" and event.get("unload_s")]
-    came = list(_came(client, endpoint, variant, metrics, {model.name for model in models}))
+    known = {model.name for model in models}
+    came = [one for one in asked_of(client, endpoint, variant, metrics) if one.model in known]
     told = sum(one.count for one in came)
     return ModelsFound(
         models,
         max((host["memory_bytes"] for host in hosts), default=0),
         median(unloads) if unloads else None,
-        tuple(came) if abs(told - requests) <= max(_LEAST_ALIKE, _ALIKE * requests) else (),
+        tuple(came) if are_alike(told, requests) else (),
     )
 
 
@@ -124,19 +113,3 @@ def _in_time(lives: Sequence[_Life], start_s: float, end_s: float) -> tuple[Past
     return tuple(
         PastLoad(life.took_s, life.memory_bytes) for life in lives if life.ended_s > start_s and life.loaded_s <= end_s
     )
-
-
-def _came(client: Client, endpoint: str, variant: str, metrics: Metrics, known: set[str]) -> Iterable[Came]:
-    """What gateways have reported of the time, of models that there are."""
-    for begin_s in range(metrics.start_s, metrics.end_s, _AT_ONCE_S):
-        end_s = min(begin_s + _AT_ONCE_S, metrics.end_s)
-        asked = {"variant": variant, "start": str(begin_s), "end": str(end_s)}
-        for report in client.get(f"endpoints/{endpoint}/models/requests", **asked)["reports"]:
-            start_s, span_s = report["start_s"], report["span_s"]
-            for model, one in report["models"].items():
-                if model not in known:
-                    continue
-                for at_ms in one["at_ms"]:
-                    yield Came(model, start_s + at_ms / 1e3, start_s + at_ms / 1e3)
-                if (rest := one["count"] - len(one["at_ms"])) > 0:
-                    yield Came(model, start_s, start_s + span_s, rest)

@@ -14,9 +14,9 @@ from msgspec import Struct
 
 from trimtab.cli.files import must_be_writable
 from trimtab.cli.recorded.arriving import MOST_REQUESTS, Came, came_of, spread
+from trimtab.cli.recorded.asked import are_alike
 from trimtab.cli.recorded.finding import Found
 from trimtab.cli.recorded.metrics import in_work_s, service_s
-from trimtab.cli.recorded.took import took_of
 from trimtab.cli.render import CliError
 from trimtab.files import write_whole
 from trimtab.jobs.loadtest.quantities import seconds_text
@@ -25,10 +25,10 @@ from trimtab.sim.world import Mode
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from trimtab.cli.recorded.asked import Asked
     from trimtab.cli.recorded.metrics import Metrics
     from trimtab.cli.recorded.models import ModelsFound
     from trimtab.control.scaling.entries import Entry
-    from trimtab.sim.load import Floats
 
 POINTS: Final = 101  # quantiles of what a request takes
 _EVEN: Final = 0.5  # a dispersion of counts below it is said to be even
@@ -44,7 +44,7 @@ class Recorded(Struct, frozen=True, kw_only=True):
     came: Came
     took_s: list[float]
     beside_s: float = 0.0  # of it, the replica had nothing to do: S3 and the queue of asynchronous requests
-    each_s: Floats | None = None  # of asynchronous requests, what each took, in order; None: it is not known
+    tasks: tuple[Asked, ...] = ()  # asynchronous: each one, where that is known of all of them
     first_s: float = 0.0  # so much longer took the first request after a model's load
 
     @classmethod
@@ -53,11 +53,9 @@ class Recorded(Struct, frozen=True, kw_only=True):
         came = came_of(metrics, entries, is_async=found.mode is Mode.ASYNC)
         took_s: list[float] | None
         took_s, first_s = service_s(metrics, POINTS) or (None, 0.0)
-        beside_s, each_s = 0.0, None
+        beside_s = 0.0
         if found.mode is Mode.ASYNC and (known := in_work_s(metrics, POINTS)) is not None:
             took_s, beside_s = known
-            if came.total <= MOST_REQUESTS:
-                each_s = took_of(metrics, came.total, np.random.default_rng(0))
         if not came.total or took_s is None:
             raise CliError(
                 f"{found.endpoint} / {found.variant} has answered nothing in that time: there is nothing to record.",
@@ -65,13 +63,13 @@ class Recorded(Struct, frozen=True, kw_only=True):
             )
         return cls(
             found=found, start_s=metrics.start_s, end_s=metrics.end_s, came=came, took_s=took_s, beside_s=beside_s,
-            each_s=each_s, first_s=first_s,
+            tasks=found.tasks if are_alike(len(found.tasks), came.total) else (), first_s=first_s,
         )  # fmt: skip
 
     @property
     def requests(self) -> int:
         """All of them."""
-        return self.came.total
+        return len(self.tasks) or self.came.total
 
     @property
     def span_words(self) -> str:
@@ -118,13 +116,12 @@ def _trace(recorded: Recorded) -> str:
         return file.getvalue()
     chance = np.random.default_rng(0)
     if not found:
-        moments = [_stamp(moment) for moment in came.moments(chance).tolist()]
-        if recorded.each_s is None:
-            rows.writerow(("timestamp",))
-            rows.writerows((moment,) for moment in moments)
-        else:
+        if tasks := recorded.tasks:
             rows.writerow(("timestamp", "took_s"))
-            rows.writerows((moment, f"{took_s:.6f}") for moment, took_s in zip(moments, recorded.each_s, strict=True))
+            rows.writerows((_stamp(one.start_s), f"{one.took_s:.6f}") for one in tasks)
+        else:
+            rows.writerow(("timestamp",))
+            rows.writerows((_stamp(moment),) for moment in came.moments(chance).tolist())
         return file.getvalue()
     rows.writerow(("timestamp", "model"))
     rows.writerows((_stamp(moment), model) for moment, model in _asked(found, came, chance))
@@ -155,7 +152,7 @@ def _scenario(recorded: Recorded, trace: str, slo: str) -> str:
 
     found = recorded.found
     work: dict[str, Any] = {"quantiles": [_seconds(value) for value in recorded.took_s]}
-    if recorded.each_s is not None:
+    if recorded.tasks:
         work = {"trace": True}
     work["slots"] = found.slots
     if recorded.beside_s:
@@ -199,6 +196,8 @@ def _scenario(recorded: Recorded, trace: str, slo: str) -> str:
 
 def _finely(recorded: Recorded) -> str:
     came = recorded.came
+    if recorded.tasks:
+        return "and what each request took, one by one"
     if recorded.found.models and recorded.found.models.came:
         return "by model, to the millisecond (of very many in a second, those beyond a thousand by the second)"
     by = f"by the {'second' if came.period_s == 1 else 'minute'}"

@@ -67,8 +67,8 @@ class ModelsApi(Protocol):
     async def came(
         self, endpoint: str, variant: str, *, start_s: int, end_s: int, most: int = 3600
     ) -> Sequence[CameRow]:
-        """Which models were asked from `start_s` to before `end_s`, in order of time: `most` rows, the earliest. Of the
-        last day. Unavailable, as `events`."""
+        """What was reported of single requests from `start_s` to before `end_s`, in order of time: `most` rows, the
+        earliest. Of the last day, and of any endpoint. Unavailable, as `events`."""
         ...
 
     def settings(self, endpoint: str) -> Sequence[ModelSetting]:

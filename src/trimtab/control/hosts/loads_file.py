@@ -16,7 +16,7 @@ import msgspec
 
 from trimtab.control.hosts import came
 from trimtab.control.hosts.api import ModelCount, PastEvent
-from trimtab.control.hosts.came import CameRow
+from trimtab.control.hosts.came import CameRow, life_of
 from trimtab.metrics import history_file
 from trimtab.wire.hosting import ModelEvent
 
@@ -51,11 +51,6 @@ _COUNT: Final = (
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(ModelEvent).decode
-
-
-def life_of(replica_id: str) -> str:
-    """The life of the endpoint that a replica is of (EndpointRecord.uid begins all their ids)."""
-    return replica_id.partition("-")[0]
 
 
 class LoadsFile:

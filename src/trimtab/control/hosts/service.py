@@ -13,11 +13,10 @@ from msgspec.structs import replace
 
 from trimtab.clock import Clock
 from trimtab.control.hosts.api import HostView, ModelCount, PastEvent
-from trimtab.control.hosts.came import CameRow
+from trimtab.control.hosts.came import CameRow, life_of
 from trimtab.control.hosts.changes import Changes, DigestOf
 from trimtab.control.hosts.files import Disk
 from trimtab.control.hosts.history import History
-from trimtab.control.hosts.loads_file import life_of
 from trimtab.control.hosts.metering import HostMeter
 from trimtab.control.hosts.noting import Noting
 from trimtab.control.hosts.reading import Reading, Terms
@@ -190,7 +189,7 @@ class ModelHosts:
         self, endpoint: str, variant: str, *, start_s: int, end_s: int, most: int = 3600
     ) -> Sequence[CameRow]:
         """See ModelsApi."""
-        return await self._history.came(self._multi_model(endpoint).uid, variant, start_s, end_s, most)
+        return await self._history.came(self._store.get_endpoint(endpoint).uid, variant, start_s, end_s, most)
 
     def settings(self, endpoint: str) -> Sequence[ModelSetting]:
         """See ModelsApi."""

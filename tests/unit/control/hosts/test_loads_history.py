@@ -125,12 +125,30 @@ async def test_requests_that_cannot_be_written_are_lost_and_nothing_else(
         patch.setattr(history, "add_came", full)
         came.take(report)
         await came.close()
-    assert "which models were asked is not written" in caplog.text
+    assert "what was asked is not written" in caplog.text
     came.take(report)  # closed
     later = Came(history, lambda endpoint: "uid1")
     later.take(report)
     await later.close()
     assert len(await history.came("uid1", "main", 0, int(T0) + 1, 10)) == 1
+
+
+async def test_requests_belong_to_the_life_of_the_replicas_that_had_them(history: History) -> None:
+    asked: list[str] = []
+
+    def look(endpoint: str) -> str:
+        asked.append(endpoint)
+        return "looked-up"
+
+    came = Came(history, look)
+    models = ModelsReport(models={"a": (1, 0)})
+    busy = VariantReport(endpoint="e", variant="main", models=models, busy_s={REPLICA: 0.5})
+    waiting = VariantReport(endpoint="e", variant="main", models=models)
+    came.take(Report(number=1, start_s=int(T0), variants=[busy, waiting]))
+    await came.close()
+    assert asked == ["e"]
+    for life in ("uid1", "looked-up"):
+        assert len(await history.came(life, "main", 0, int(T0) + 1, 10)) == 1
 
 
 async def test_counters_add_up(history: History) -> None:

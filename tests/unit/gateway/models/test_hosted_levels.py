@@ -2,7 +2,7 @@
 
 from trimtab.errors import ModelFailed
 from trimtab.gateway.signalled import Signalled
-from trimtab.wire.merging import merge_models, merge_variants
+from trimtab.wire.merging import SINGLES_MOST, merge_models, merge_variants
 from trimtab.wire.reports import ModelsReport, Tally
 
 
@@ -167,3 +167,11 @@ def test_moments_of_merged_reports_are_all_there():
     merge_models(one, ModelsReport(came_ms={"a": [3], "b": [4]}, firsts=Tally(1, 7.0, 7.0, 7.0, {41: 1})))
     assert one.came_ms == {"a": [1, 2, 3], "b": [4]}
     assert (one.firsts.count, one.firsts.max) == (2, 7.0)
+
+
+def test_a_merged_report_tells_of_so_many_requests_one_by_one_and_no_more():
+    one = ModelsReport(came_ms={"a": list(range(SINGLES_MOST - 1))})
+    merge_models(one, ModelsReport(came_ms={"a": [3, 4], "b": [5]}))
+    assert {model: len(moments) for model, moments in one.came_ms.items()} == {"a": SINGLES_MOST}
+    merge_models(one, ModelsReport(came_ms={"b": [5]}))
+    assert list(one.came_ms) == ["a"]

@@ -1,0 +1,78 @@
+"""`trimtab record` of a server that runs: single requests come back as they were."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from async_server import AsyncEndpoint
+
+from trimtab.cli.simulating.running import loaded
+from trimtab.testing.artifacts import script
+from trimtab.testing.server import Trimtab
+from trimtab.testing.waiting import wait_until
+
+ECHO = """
+def model_fn(folder):
+    return None
+
+def transform_fn(model, body, content_type, accept):
+    return body, content_type
+"""
+
+
+def recorded(trimtab: Trimtab, name: str, folder: Path, requests: int) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """The scenario and its trace, as soon as metrics know of so many requests."""
+    path = folder / f"{name}.yaml"
+
+    def is_whole() -> bool:
+        answer = trimtab.cli("record", name, "--last", "15m", "-o", str(path), "--force", "--json", check=False)
+        return bool(answer) and json.loads(answer)["requests"] == requests
+
+    wait_until(is_whole)
+    with gzip.open(path.with_name(f"{name}.csv.gz"), "rt") as file:
+        return yaml.safe_load(path.read_text()), list(csv.DictReader(file))
+
+
+def seconds(row: dict[str, str]) -> float:
+    return datetime.fromisoformat(row["timestamp"]).replace(tzinfo=UTC).timestamp()
+
+
+def test_a_record_has_which_model_was_asked_when(trimtab: Trimtab, name: str, tmp_path: Path) -> None:
+    trimtab.deploy_many(name)
+    for model in "abc":
+        trimtab.put_model(name, f"{model}.tar.gz", script(ECHO))
+    sequence = "abaacabbacca"
+    for model in sequence:
+        trimtab.invoke(name, b"[]", TargetModel=f"{model}.tar.gz")
+    scenario, rows = recorded(trimtab, name, tmp_path, len(sequence))
+    assert "".join(row["model"][0] for row in rows) == sequence
+    moments = [seconds(row) for row in rows]
+    assert moments == sorted(moments)
+    for model in "abc":
+        workload = scenario["workloads"][f"{model}.tar.gz"]
+        ((took, size),) = workload["loads"]
+        assert took.endswith("ms")
+        assert size == workload["memory"] > 1_000_000
+        assert 0 < workload["artifact"] < 100_000
+    endpoint = scenario["architectures"]["as it is"][name]
+    assert endpoint["slots"] == 3
+    workloads = loaded(tmp_path / f"{name}.yaml").scenario.workloads
+    assert [len(one.arrivals.at_s) for one in workloads] == [sequence.count(model) for model in "abc"]
+
+
+def test_a_record_has_what_each_asynchronous_request_took(trimtab: Trimtab, name: str, tmp_path: Path) -> None:
+    endpoint = AsyncEndpoint(trimtab, name, MaxConcurrentInvocationsPerInstance=1)
+    took_s = [0.05, 0.6, 0.1, 0.4]
+    for one in took_s:
+        endpoint.ask(InputLocation=endpoint.put(f"slow:{one}".encode()))
+    scenario, rows = recorded(trimtab, name, tmp_path, len(took_s))
+    found_s = [float(row["took_s"]) for row in rows]
+    assert [one > least for one, least in zip(found_s, took_s, strict=True)] == [True] * 4
+    assert found_s[1] > found_s[3] > found_s[2]
+    assert scenario["workloads"][name]["work"]["trace"] is True
