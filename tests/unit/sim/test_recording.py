@@ -126,7 +126,9 @@ def test_what_is_in_hand_when_gateways_tell_for_the_first_time_came_just_then() 
     edges_s, counts = counted([first, replace(load(T0 + 0.05, 3), now=3, ended=0)])
     assert sum(counts) == 3
     assert T0 - 0.2 < edges_s[0] < edges_s[1] == T0
-    assert sum(counted([replace(first, ended=1, now=1), load(T0 + 5, 3)])[1]) == 1  # some were before: nobody knows when
+    assert (
+        sum(counted([replace(first, ended=1, now=1), load(T0 + 5, 3)])[1]) == 1
+    )  # some were before: nobody knows when
 
 
 def test_the_whole_load_is_that_since_an_event_policy_is_there() -> None:

@@ -76,7 +76,8 @@ def arrivals_of(loads: Sequence[Load], start_s: float, end_s: float) -> Counted:
 def counted(loads: Sequence[Load]) -> tuple[list[float], list[int]]:
     """Edges of time from the first `Load` to the last, and how many requests came between them.
 
-    Where all of which the first one tells are in hand still, they came just then, too: gateways had told of any before."""
+    Where all of which the first one tells are in hand still, they came just then, too: gateways had told of any before.
+    """
     first = loads[0]
     edges_s, counts = [first.at_s], []
     if first.arrived and first.arrived == first.now and not first.ended:
