@@ -35,7 +35,7 @@ from trimtab.sim.replicas.standing import Standing
 from trimtab.sim.scaling import skipping
 from trimtab.sim.scaling.foresight import LOOK_EVERY_S, Foresight
 from trimtab.sim.scaling.metrics import SimAlarm
-from trimtab.sim.world import Fault, Serving
+from trimtab.sim.world import Fault, Mode, Serving
 
 _NEVER: Final = np.iinfo(np.int64).max
 _SECOND_S: Final = 1.0  # while nothing is in hand, live control lets time pass once a second, just after it has begun
@@ -102,6 +102,7 @@ class Scaled:
         self._tick_s, self._fine_s = self._paces(end_s - station.now_s, look_s)
         self._schedule = [(self._due(action, station.now_s), action) for action in serving.schedule]
         self._given = sorted(given, key=lambda one: one.at_s)
+        self._is_queue, self._is_waking = serving.mode is Mode.ASYNC, False
         self._looked_s = -inf  # when it was looked last whether more is in hand
         self._told_s = -inf  # when load was told last,
         self._told_hand = self._told_arrived = 0  # what was in hand then, what had come,
@@ -180,6 +181,8 @@ class Scaled:
         """With how much in hand the run is to stop at once."""
         whole, seconds = self.station.books.i, self.station.books.f
         whole[b.TRIP] = _NEVER
+        if self.wanted == 0 and self._is_waking:
+            return
         if self.wanted == 0:
             whole[b.TRIP], seconds[b.EARLIEST] = 0, self._looked_s + EVERY_S
         elif self._events and self._fine_s < self._tick_s:
@@ -236,6 +239,11 @@ class Scaled:
         is_tick = bool(self._events) and now_s >= self._tick_at_s
         if not is_tick and not is_trip:
             return
+        if not is_tick and self._is_queue and self.wanted == 0 and self._events:
+            self._is_waking = True  # a queue's signal is there a moment after it has written the request
+            self._tick_at_s = min(self._tick_at_s, now_s + TOLD_WITHIN_S)
+            return
+        self._is_waking = False
         self._looked_s = now_s
         if is_tick:
             self._land()
