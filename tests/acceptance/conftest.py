@@ -8,6 +8,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,6 +45,12 @@ def trimtab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trimtab]:
     server = Trimtab(tmp_path_factory.mktemp("shared") / "data")
     yield server
     assert server.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def sqs(trimtab: Trimtab) -> Any:
+    """Queues of the shared server."""
+    return trimtab.client("sqs")
 
 
 @pytest.fixture

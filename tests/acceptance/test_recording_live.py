@@ -27,16 +27,19 @@ def transform_fn(model, body, content_type, accept):
 
 
 def recorded(trimtab: Trimtab, name: str, folder: Path, requests: int) -> tuple[dict[str, Any], list[dict[str, str]]]:
-    """The scenario and its trace, as soon as metrics know of so many requests."""
+    """The scenario and its trace, as soon as metrics know of so many requests, and reports of each of them."""
     path = folder / f"{name}.yaml"
 
-    def is_whole() -> bool:
+    def rows() -> list[dict[str, str]]:
         answer = trimtab.cli("record", name, "--last", "15m", "-o", str(path), "--force", "--json", check=False)
-        return bool(answer) and json.loads(answer)["requests"] == requests
+        if not answer or json.loads(answer)["requests"] != requests or "arrivals by the second" in path.read_text():
+            return []
+        with gzip.open(path.with_name(f"{name}.csv.gz"), "rt") as file:
+            found = list(csv.DictReader(file))
+        return found if len(found) == requests else []
 
-    wait_until(is_whole)
-    with gzip.open(path.with_name(f"{name}.csv.gz"), "rt") as file:
-        return yaml.safe_load(path.read_text()), list(csv.DictReader(file))
+    found = wait_until(rows)
+    return yaml.safe_load(path.read_text()), found
 
 
 def seconds(row: dict[str, str]) -> float:

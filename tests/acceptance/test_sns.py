@@ -31,11 +31,6 @@ def sns(trimtab: Trimtab) -> Any:
     return trimtab.client("sns")
 
 
-@pytest.fixture(scope="module")
-def sqs(trimtab: Trimtab) -> Any:
-    return trimtab.client("sqs")
-
-
 @pytest.fixture
 def topic(sns: Any, name: str) -> Iterator[str]:
     arn: str = sns.create_topic(Name=name)["TopicArn"]

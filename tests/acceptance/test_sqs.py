@@ -14,11 +14,6 @@ from botocore.exceptions import ClientError
 from trimtab.testing.server import Trimtab
 
 
-@pytest.fixture(scope="module")
-def sqs(trimtab: Trimtab) -> Any:
-    return trimtab.client("sqs")
-
-
 @pytest.fixture
 def queue(sqs: Any, name: str) -> Iterator[str]:
     url: str = sqs.create_queue(QueueName=name)["QueueUrl"]

@@ -11,6 +11,7 @@ import typer
 from trimtab.cli.files import must_be_writable
 from trimtab.cli.options import AsJson
 from trimtab.cli.render import CliError, emit_json, say
+from trimtab.cli.start import INTERRUPTED
 from trimtab.files import write_whole
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def plan(
 ) -> None:
     """Search modes, signals, instance types and shared endpoints for the cheapest that keeps every SLO.
 
-    Each candidate is simulated on the real arrivals, by the policies that run live. 1 if an SLO cannot be kept.
+    Each candidate is simulated on the real arrivals, by the policies that run live. 1 if an SLO cannot be kept. Ctrl-C
+    ends the search and shows what was found until then.
     """
     from msgspec.structs import replace
 
@@ -87,6 +89,8 @@ def plan(
         emit_json(document(found))
     else:
         show(found)
+    if found.is_stopped:
+        raise typer.Exit(INTERRUPTED)
     if found.misses:
         raise typer.Exit(1)
 
@@ -169,15 +173,18 @@ def _planned(
 
     prices = book()
     with Progress(quiet=quiet) as progress:
-
-        def say(text: str) -> None:
-            (progress.update if "simulated" in text else progress.step)(text)
-
         pricing = BookPricing(prices, scenario.region)
-        found = planned(scenario, pricing, simulate, limits, slo=slo, workers=workers, say=say)
-        progress.step("looking how little anybody could pay")
-        found = with_bound(found, pricing, scenario.seed, limits)
-    if discount != 0.0:
+        found = planned(scenario, pricing, simulate, limits, slo=slo, workers=workers, progress=progress)
+        if not found.is_stopped:
+            progress.step("looking how little anybody could pay")
+            try:
+                found = with_bound(found, pricing, scenario.seed, limits)
+            except KeyboardInterrupt:
+                note = "stopped before it was known how little anybody could pay; all else is whole"
+                found = replace(found, is_stopped=True, notes=(*found.notes, note))
+    if discount != 0.0 and found.is_stopped:
+        found = replace(found, notes=(*found.notes, "no commitment was sized, as the plan was stopped"))
+    elif discount != 0.0:
         off, source = (discount, "") if discount else usual_discount()
         found = with_commitment(found, pricing, off, source=source)
     return replace(found, notes=(*found.notes, *prices.notes(datetime.now(UTC).date())))

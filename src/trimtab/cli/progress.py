@@ -1,8 +1,11 @@
-"""What is going on, on stderr: one line that changes on a terminal, a line per change anywhere else."""
+"""What is going on, on stderr: one line that changes on a terminal, a line per change anywhere else; there, how far a
+long step is, every half a minute."""
 
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -12,11 +15,16 @@ if TYPE_CHECKING:
     from rich.status import Status
 
 
+UPDATED_EVERY_S = 30.0  # where a line cannot change
+
+
 class Progress:
     """`with Progress() as progress: progress.step("uploading")`. Quiet: nothing is said."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, monotonic_s: Callable[[], float] = time.monotonic) -> None:
         self._quiet = quiet
+        self._monotonic_s = monotonic_s
+        self._said_s = monotonic_s()
         self._last = ""
         self._status: Status | None = None
 
@@ -41,16 +49,22 @@ class Progress:
 
             self._status.update(escape(text))
         else:
-            say(text)
+            self._say(text)
 
     def update(self, text: str) -> None:
-        """How far the step is: only where a line can change."""
+        """How far the step is: at once where a line can change, else now and then."""
         if self._status is not None:
             self._status.update(text)
+        elif not self._quiet and self._monotonic_s() - self._said_s >= UPDATED_EVERY_S:
+            self._say(text)
 
     def done(self, text: str) -> None:
         """What has been done: stays on the screen."""
         if self._status is not None:
             self._status.console.print(text, markup=False, soft_wrap=True)  # above the status line
         elif not self._quiet:
-            say(text)
+            self._say(text)
+
+    def _say(self, text: str) -> None:
+        self._said_s = self._monotonic_s()
+        say(text)

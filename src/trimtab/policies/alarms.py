@@ -47,6 +47,23 @@ def judge(
 
     Points outside of the window do not count. `percentile` (0 to 1): that of the statistic, when it is one.
     """
+    found = _decided(watched, points, now_s, percentile)
+    if found is None:
+        return None
+    seen, state, filled_as = found
+    return Verdict(state, alarm_words.reason(seen, state, filled_as), alarm_words.reason_data(seen, filled_as))
+
+
+def state_of(watched: Watched, points: Iterable[AlarmPoint], now_s: float) -> AlarmState | None:
+    """As `judge`, without the words."""
+    found = _decided(watched, points, now_s, None)
+    return None if found is None else found[1]
+
+
+def _decided(
+    watched: Watched, points: Iterable[AlarmPoint], now_s: float, percentile: float | None
+) -> tuple[Seen, AlarmState, str] | None:
+    """What was seen, the state that it means, and what missing points were taken for."""
     start_s, end_s = window_of(watched, now_s)
     by_slot = {(p.start_s - start_s) // watched.period_s: p for p in points if start_s <= p.start_s < end_s}
     real = [by_slot[slot] for slot in sorted(by_slot, reverse=True)][: watched.evaluation_periods]  # newest first
@@ -55,12 +72,8 @@ def judge(
     oldest_periods = watched.evaluation_periods + EXTRA_PERIODS - min(by_slot) if by_slot else 0
     compare, _ = COMPARISONS[watched.comparison]
     breaching = [point for point in real if compare(point.value, watched.threshold)]
-    seen = Seen(watched, real, breaching, end_s, now_s)
     decided = _state(watched, len(real), len(breaching), oldest_periods)
-    if decided is None:
-        return None
-    state, filled_as = decided
-    return Verdict(state, alarm_words.reason(seen, state, filled_as), alarm_words.reason_data(seen, filled_as))
+    return None if decided is None else (Seen(watched, real, breaching, end_s, now_s), *decided)
 
 
 def _state(watched: Watched, real: int, breaching: int, oldest_periods: int) -> tuple[AlarmState, str] | None:

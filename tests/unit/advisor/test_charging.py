@@ -11,13 +11,14 @@ import pytest
 from trimtab.advisor.charging import ChargedPrices
 from trimtab.clock import ManualClock
 
+SUMMER_S = 1_785_542_400.0  # 2026-08-01: after the list
 HARDWARE = "[hardware.local]\nusd_per_hour = 0.5\n"
 
 
 def test_prices_of_the_list_are_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRIMTAB_PRICES", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    prices = ChargedPrices("us-east-1", now_s=ManualClock().now_s)
+    prices = ChargedPrices("us-east-1", now_s=ManualClock(SUMMER_S).now_s)
     assert prices.usd_per_hour("ml.m5.large") == Fraction("0.115")
     assert prices.usd_per_hour("ml.unheard.large") is None
     assert prices.usd_per_hour("") is None

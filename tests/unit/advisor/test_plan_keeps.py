@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import fields, replace
 from plan_world import Prices, a_scenario, a_workload, an_endpoint, simulate
 
+from trimtab.advisor.plan import keeping
 from trimtab.advisor.plan.demand import demands_of
 from trimtab.advisor.plan.documents import tracking_document
 from trimtab.advisor.plan.keeping import FIELDS, Origin, is_usual, pins_of
@@ -22,7 +23,7 @@ from trimtab.advisor.plan.polishing import polish
 from trimtab.advisor.plan.program import program
 from trimtab.advisor.plan.result import document
 from trimtab.advisor.plan.search import Searcher
-from trimtab.advisor.plan.settings import lines
+from trimtab.advisor.plan.settings import SHARED, lines, settings_of
 from trimtab.advisor.plan.signals import Signal, Where, tracked
 from trimtab.advisor.plan.trials import Trials
 from trimtab.resources.alarm import Watched
@@ -202,12 +203,23 @@ def test_nothing_that_is_set_is_lost_in_any_candidate_or_without_a_word_in_the_p
                 if now.mode in of.modes and not is_usual(now, field):
                     one = told[(now.name, then.name, of.words)]
                     assert one.why or getattr(now, field) == getattr(then, field)
+                    assert is_true(one.why, now, then, before)
     source = program(found.after.architecture, "any", Where.TRIMTAB)
     built = endpoints_of(source)
     for then, made in zip(found.after.architecture.endpoints, built, strict=True):
         assert [one["ScheduledActionName"] for one in made["schedule"]] == [one.name for one in then.schedule]
         assert all(policy["configuration"] for policy in made["policies"])
         assert sum(len(policy["alarms"]) for policy in made["policies"]) == len(then.alarms) * bool(then.policies)
+
+
+def is_true(why: str, now: Serving, then: Serving, before: tuple[Serving, ...]) -> bool:
+    """Whether a reason is one of the endpoints that it is said of."""
+    if why.startswith("shared with"):
+        others = [one for one in before if one != now and not set(one.workloads).isdisjoint(then.workloads)]
+        return bool(others) and all(one.name in why for one in others)
+    if why.startswith("not carried over"):
+        return now.mode is not then.mode
+    return "usually" not in why
 
 
 def endpoints_of(source: str):
@@ -257,6 +269,40 @@ def test_what_a_mode_does_not_have_is_said() -> None:
     assert "scheduled scaling (1): -, serverless has none" in said
     assert "spot (yes): -, serverless has none" in said
     assert {one["name"] for one in document(found)["settings"]} >= {"spot", "queue", "scheduled scaling"}
+
+
+def test_limits_that_are_not_carried_over_to_another_mode_are_not_said_to_be_shared_with_others() -> None:
+    now = set_so(queue=50, timeout_s=30.0, drain_s=5.0)
+    fields_of = keeping.kept(Mode.ASYNC, (now,), (a_workload(),), only(Mode.ASYNC))
+    then = Serving(name="fraud-async", mode=Mode.ASYNC, workloads=("fraud",), instance_type="ml.small", **fields_of)
+    found = settings_of(Architecture(name="now", endpoints=(now,)), Architecture(name="then", endpoints=(then,)))
+    apart = "not carried over from real-time to async, where requests wait in another way"
+    assert {one.name: one.why for one in found} == {"drain": apart, "queue": apart, "timeout": apart}
+
+
+def test_what_is_shared_names_the_others_and_whose_value_it_has() -> None:
+    first = set_so(queue=50, timeout_s=30.0, drain_s=5.0)
+    second = set_so(name="risk", workloads=("risk",), queue=70, timeout_s=45.0, start_s=90.0, is_spot=True)
+    then = replace(first, name="both", mode=Mode.MULTI_MODEL, workloads=("fraud", "risk"), queue=120, timeout_s=45.0,
+                   drain_s=None, start_s=90.0)  # fmt: skip
+    found = settings_of(
+        Architecture(name="now", endpoints=(first, second)), Architecture(name="then", endpoints=(then,))
+    )
+    assert [(one.endpoint, one.name, one.why) for one in found] == [
+        ("fraud", "start", "shared with risk: the longest of theirs"),
+        ("fraud", "drain", "shared with risk: the longest of theirs"),
+        ("fraud", "queue", "shared with risk: all of theirs together"),
+        ("fraud", "timeout", "shared with risk: the longest of theirs"),
+        ("risk", "queue", "shared with fraud: all of theirs together"),
+        ("risk", "timeout", ""),
+        ("risk", "spot", "shared with fraud: spot where all are"),
+    ]
+
+
+def test_of_whatever_is_kept_of_several_endpoints_it_is_said_whose_it_is() -> None:
+    told_otherwise = {"memory_mb", "keep_warm", "pinned"}  # of one workload; of each workload its own
+    kept_of = {name for name, of in FIELDS.items() if of.origin is Origin.KEPT}
+    assert kept_of - told_otherwise == set(SHARED)
 
 
 def test_faster_models_stay_as_fast_wherever_they_are_served() -> None:

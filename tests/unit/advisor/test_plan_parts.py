@@ -133,6 +133,12 @@ def test_models_whose_container_was_not_seen_share_nothing() -> None:
     assert containers[2] == containers[3]
 
 
+def test_what_is_assumed_of_several_is_said_once() -> None:
+    each = [replace(seen(), name=name, endpoint=name, notes=("its size is not known",)) for name in "abcdef"]
+    _, notes = scenario_of(each, "r")
+    assert notes == ["a, b, c, d and 2 more: its size is not known"]
+
+
 def test_a_multi_model_endpoint_whose_models_are_not_told_apart_stays_by_itself() -> None:
     scenario, notes = scenario_of([seen(mode=Mode.MULTI_MODEL, memory_bytes=5)], "r")
     assert scenario.workloads[0].memory_bytes == 0

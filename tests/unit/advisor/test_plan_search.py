@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,10 +14,13 @@ from trimtab.advisor.plan.bounds import floor_of
 from trimtab.advisor.plan.demand import demands_of, least_work_s
 from trimtab.advisor.plan.limits import Limits
 from trimtab.advisor.plan.planning import plan
+from trimtab.advisor.plan.reach import reach_of
 from trimtab.advisor.plan.result import document
 from trimtab.advisor.plan.signals import Where
+from trimtab.advisor.plan.words import miss_words
 from trimtab.errors import Invalid
-from trimtab.sim.world import Architecture, Fault, Mode, Slo, Work
+from trimtab.sim.arrivals import Times
+from trimtab.sim.world import Architecture, Fault, Mode, Serving, Slo, Work
 
 GIB = 2**30
 ONLY_REAL_TIME = Limits(modes=(Mode.REAL_TIME,), where=Where.AWS)
@@ -238,16 +242,66 @@ def test_processes_beside_this_one_find_the_same(monkeypatch) -> None:
     assert document(plan(scenario, Prices(), simulate, ONLY_REAL_TIME, workers=2)) == document(here)
 
 
-def test_types_that_are_too_slow_for_an_slo_are_not_simulated_unless_all_are() -> None:
-    seen = []
+class Recorder:
+    """The closed-form simulator, and every endpoint that it was asked of."""
 
-    def recorded(scenario, architecture):
-        seen.extend(architecture.endpoints)
+    def __init__(self) -> None:
+        self.seen: list[Serving] = []
+
+    def __call__(self, scenario, architecture):
+        self.seen += architecture.endpoints
         return simulate(scenario, architecture)
 
-    for within_s, types in ((0.5, {"ml.large"}), (0.1, {"ml.small", "ml.large"})):  # 1 s and 0.25 s are needed
-        seen.clear()
-        scenario = a_scenario(a_workload(slo=Slo(within_s=within_s)), before=(an_endpoint(),))
-        found = plan(scenario, Prices(), recorded, ONLY_REAL_TIME, workers=1)
-        assert {one.instance_type for one in seen} == types
-        assert bool(found.misses) == (within_s < 0.25)
+
+def test_types_that_are_too_slow_for_an_slo_are_not_simulated() -> None:
+    recorder = Recorder()
+    scenario = a_scenario(a_workload(slo=Slo(within_s=0.5)), before=(an_endpoint(),))  # 1 s and 0.25 s are needed
+    found = plan(scenario, Prices(), recorder, ONLY_REAL_TIME, workers=1)
+    assert {one.instance_type for one in recorder.seen} == {"ml.large"}
+    assert not found.misses
+
+
+def test_where_nobody_can_keep_an_slo_it_is_proved_and_no_more_is_tried_than_finds_the_nearest() -> None:
+    recorder, can = Recorder(), Recorder()
+    scenario = a_scenario(a_workload(slo=Slo(within_s=0.1)), before=(an_endpoint(),))
+    found = plan(scenario, Prices(), recorder, ONLY_REAL_TIME, workers=1)
+    assert {one.instance_type for one in recorder.seen} == {"ml.large"}  # the quicker one
+    assert not any(one.policies for one in recorder.seen)
+    (miss,) = found.misses
+    assert miss.proof == "if none ever waited, 99% would take 250 ms, on ml.large as the quickest"
+    assert miss_words(miss) == (
+        f"fraud: nothing can keep 99% within 100 ms: {miss.proof}. Nearest: 0% within 100 ms; 99% are answered within"
+        " 250 ms."
+    )
+    assert document(found)["misses"][0]["proof"] == miss.proof
+    assert found.after.cost == 24 * 350_000  # one of these is as near as any number of them
+    plan(
+        a_scenario(a_workload(slo=Slo(within_s=0.3)), before=(an_endpoint(),)), Prices(), can, ONLY_REAL_TIME, workers=1
+    )
+    assert len(recorder.seen) < len(can.seen)
+
+
+def test_an_slo_that_the_most_replicas_cannot_keep_is_proved_to_be_beyond_them() -> None:
+    counts = (36_000,) * 24  # ten replicas' worth of work on small ones, 2.5 on large ones
+    scenario = a_scenario(a_workload(counts=counts))
+    limits = replace(ONLY_REAL_TIME, max_replicas=2)
+    found = plan(scenario, Prices(), simulate, limits, workers=1)
+    assert found.misses[0].proof == (
+        "more comes than 2 replicas can work off in time, whoever knew it all beforehand (--max-replicas)"
+    )
+    assert found.after.architecture.endpoints[0].max_replicas == 2
+    assert not plan(scenario, Prices(), simulate, replace(limits, max_replicas=3), workers=1).misses
+
+
+def test_what_some_requests_are_too_long_for_is_within_reach_where_so_many_need_not_be_kept() -> None:
+    """A distribution says that 1 % are too long, the requests that are drawn that fewer are: these are what counts."""
+    work = {"ml.small": Work(quantiles_s=(*(0.1,) * 99, 5.0, 5.0))}
+    workload = a_workload(work=work, counts=(50,), slo=Slo(within_s=1.0, kept=0.99))
+    assert not reach_of(workload, "ml.small", ONLY_REAL_TIME, 0).is_beyond
+    strict = replace(
+        workload,
+        arrivals=Times(at_s=np.arange(9.0), start_s=0.0, end_s=10.0, uniform=np.full(9, 0.995)),
+        slo=Slo(within_s=1.0, kept=0.999),
+    )
+    found = reach_of(strict, "ml.small", ONLY_REAL_TIME, 0)
+    assert (found.is_beyond, found.quickest_s) == (True, 5.0)

@@ -49,6 +49,14 @@ def test_an_idle_variant_goes_to_zero_after_a_whole_stable_window_and_not_before
     assert wishes[60].reason == "nothing was in hand for 60 s"
 
 
+@pytest.mark.parametrize("late_s", [0.009, 0.0, -0.009])
+def test_seconds_that_are_told_some_milliseconds_sooner_cost_no_second_of_a_replica(late_s):
+    _, wishes = feed([load(0.01), *(tick(second + 0.01 + late_s) for second in range(1, 70))])
+    assert [wish.capacity for wish in wishes].index(0) == 60
+    _, wishes = feed([load(0.01), *(tick(second + 0.01 - 0.03) for second in range(1, 70))])
+    assert [wish.capacity for wish in wishes].index(0) == 61
+
+
 def test_it_does_not_go_below_its_lower_bound():
     _, wishes = feed([load(0, capacity=3), *(tick(second, 3) for second in range(1, 70))], bounds=(2, 10))
     assert wishes[-1].capacity == 2

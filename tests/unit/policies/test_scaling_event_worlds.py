@@ -5,9 +5,11 @@ from itertools import pairwise
 from math import ceil
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.unit.policies.queue_world import World, constant, exponential, poisson, target, tracking
-from trimtab.policies.scaling.headroom import usual_rise
+from trimtab.policies.scaling.headroom import _by_blocks, _by_stretches, usual_rise
 from trimtab.policies.scaling.queueing import replicas_for
 
 
@@ -149,3 +151,12 @@ def test_more_load_never_ends_with_fewer_replicas():
         ends.append(made.capacity)
     assert ends == sorted(ends)
     assert ends[-1] >= ceil(90 * 0.05)
+
+
+@given(
+    values=st.lists(st.floats(-100.0, 100.0) | st.just(0.0), max_size=80).map(tuple),
+    points=st.integers(1, 40),
+)
+def test_the_largest_of_so_many_values_in_a_row_is_found_by_blocks_and_by_stretches_alike(values, points):
+    plain = tuple(max(values[first : first + points]) for first in range(len(values) - points + 1))
+    assert _by_blocks(values, points) == _by_stretches(values, points) == plain

@@ -120,6 +120,17 @@ def test_requests_came_when_gateways_had_not_told_of_them(gap_s: float, now: int
     assert came[0][1] == T0 + gap_s
 
 
+def test_what_is_in_hand_when_gateways_tell_for_the_first_time_came_just_then() -> None:
+    first = replace(load(T0, 2), now=2, ended=0)
+    assert counted([first, load(T0 + 5, 3)])[1][0] == 2
+    edges_s, counts = counted([first, replace(load(T0 + 0.05, 3), now=3, ended=0)])
+    assert sum(counts) == 3
+    assert T0 - 0.2 < edges_s[0] < edges_s[1] == T0
+    assert (
+        sum(counted([replace(first, ended=1, now=1), load(T0 + 5, 3)])[1]) == 1
+    )  # some were before: nobody knows when
+
+
 def test_the_whole_load_is_that_since_an_event_policy_is_there() -> None:
     entries: list[Entry] = [
         began(T0, BY_EVENT), load(T0, 0), BY_ALARM, load(T0 + 1, 5), BY_EVENT, load(T0 + 2, 9), load(T0 + 3, 12)

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from worlds import EVERY_MINUTE, T0, TEN_SECONDS, policies, simulated, surge
 
 from trimtab.resources.scaling import TargetTracking
+from trimtab.sim.scaling import scaled
 from trimtab.sim.scaling.metrics import SimAlarm
 from trimtab.sim.scaling.scaled import coarse_s
 from trimtab.sim.world import Fault, Outcome
@@ -33,6 +34,24 @@ def test_machine_code_finds_the_alarms_that_python_finds(
     assert any(decision.made for decision in quick.used[0].decisions)
     monkeypatch.setattr(SimAlarm, "is_plain", property(lambda self: False))
     assert seen(simulated(surge(), 0.1, faults=KILL, **more)) == seen(quick)
+
+
+@pytest.mark.parametrize("tracking", [EVERY_MINUTE, TEN_SECONDS], ids=["60s", "10s"])
+@pytest.mark.parametrize("bounds", [(1, 9), (1, 2), (2, 2)])
+def test_a_run_that_does_not_stop_for_alarms_that_ask_in_vain_is_the_same_bit_for_bit(
+    tracking: TargetTracking, bounds: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = {"min_replicas": bounds[0], "max_replicas": bounds[1], "start_s": 33.3, "policies": policies(tracking)}
+    left_out = simulated(surge(), 0.1, faults=KILL, **more)
+    stops: list[bool] = []
+
+    def never(*given: object, is_high: bool) -> bool:
+        stops.append(is_high)
+        return False
+
+    monkeypatch.setattr(scaled, "asks_in_vain", never)
+    assert seen(simulated(surge(), 0.1, faults=KILL, **more)) == seen(left_out)
+    assert stops
 
 
 def test_only_policies_whose_replicas_take_minutes_look_coarsely() -> None:

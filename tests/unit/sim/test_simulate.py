@@ -339,6 +339,15 @@ def test_a_step_policy_acts_on_its_callers_alarm() -> None:
     assert [decision.wanted for decision in found.decisions][:1] == [3]
 
 
+@pytest.mark.parametrize(("mode", "heard_s"), [(Mode.ASYNC, 0.02), (Mode.REAL_TIME, 0.0)])
+def test_a_queue_that_has_written_a_request_tells_of_it_a_moment_later(mode: Mode, heard_s: float) -> None:
+    given = {"min_replicas": 0, "max_replicas": 2, "initial_replicas": 0, "policies": policies(EVENT)}
+    found = simulated(moments([5.4, 70.0], 90.0), 0.1, mode=mode, start_s=1.0, **given)
+    first = found.used[0].decisions[0]
+    assert (first.wanted, first.at_s - T0) == (1, pytest.approx(5.4 + heard_s, abs=1e-6))
+    assert found.served[0].max_s == pytest.approx(1.1 + heard_s, abs=0.01)
+
+
 def test_an_asynchronous_endpoint_scales_by_its_backlog_from_zero_and_back() -> None:
     stat = MetricStat("AWS/SageMaker", "ApproximateBacklogSizePerInstance", (), 60, "Average")
     found = simulated(

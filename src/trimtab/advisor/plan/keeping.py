@@ -24,6 +24,8 @@ SCALED: Final = _ANSWERED_AT_ONCE | {Mode.ASYNC}
 """Modes of replicas that come and go."""
 ON_INSTANCES: Final = SCALED | {Mode.BATCH}
 _ALL: Final = frozenset(Mode)
+OF_A_KIND: Final = frozenset({"queue", "timeout_s", "drain_s"})
+"""Fields that are carried over between modes of one kind alone (`kind_of`)."""
 
 
 class Origin(enum.Enum):
@@ -79,10 +81,10 @@ def kept(mode: Mode, present: Sequence[Serving], workloads: Sequence[Workload], 
     Of several: the longest of their starts, timeouts, drains and unloads, the most of their slots, all of their queues
     together, and spot where all are.
     """
-    alike = [one for one in present if _kind(one.mode) == _kind(mode)]
+    alike = [one for one in present if kind_of(one.mode) == kind_of(mode)]
     found: dict[str, Any] = {
         "start_s": start_s_of(mode, present, workloads, limits),
-        "timeout_s": max((one.timeout_s for one in alike), default=_TIMEOUTS_S[_kind(mode)]),
+        "timeout_s": max((one.timeout_s for one in alike), default=_TIMEOUTS_S[kind_of(mode)]),
         "queue": _queue(mode, alike),
         "is_spot": _is_spot(mode, present),
         "drain_s": _drain_s(mode, alike),
@@ -98,8 +100,8 @@ def kept(mode: Mode, present: Sequence[Serving], workloads: Sequence[Workload], 
     return found
 
 
-def _kind(mode: Mode) -> str:
-    """Modes whose requests are waited for alike."""
+def kind_of(mode: Mode) -> str:
+    """Modes whose requests are waited for alike have the same: limits are carried over between these alone."""
     return "waited for" if mode in _WAITED_FOR else str(mode)
 
 

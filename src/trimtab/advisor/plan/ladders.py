@@ -49,10 +49,12 @@ _ONE_MINUTE: Final = 60
 
 
 class Way(Struct, frozen=True):
-    """A way of serving a group: the rungs, cheapest first."""
+    """A way of serving a group: the rungs, cheapest first. `near`: where no SLO can be kept, what is late by no more
+    (times what the SLO allows) is as near as anybody comes; 0: that is not known."""
 
     name: str
     rungs: tuple[Serving, ...]
+    near: float = 0.0
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -282,7 +284,7 @@ def _batch(place: Place, works: Mapping[str, Work], instance_type: str, limits: 
 
 
 def climb(way: Way, place: Place) -> Search:
-    """The cheapest rung that keeps the SLOs; where none does, the one that comes nearest.
+    """The cheapest rung that keeps the SLOs (or comes as near as can be); where none does, the one that comes nearest.
 
     Begins where it is likely, goes on in growing steps until it is between one that keeps them and one that does not,
     and halves what is between.
@@ -296,7 +298,8 @@ def climb(way: Way, place: Place) -> Search:
         trial = yield from _pinned(way.rungs[index], place)
         if trial is not None:
             best = _better(best, trial)
-        if trial is None or trial.kept:  # what is dearer than the best one is dearer still further up
+        # What is dearer than the best one is dearer still further up.
+        if trial is None or trial.kept or trial.late <= way.near:
             high = index
         else:
             low = index

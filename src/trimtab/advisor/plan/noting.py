@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from trimtab.advisor.plan.limits import START_S, Limits, forbidden
 from trimtab.advisor.plan.search import Searcher
+from trimtab.advisor.plan.words import names_of
 from trimtab.sim.world import Mode, Scenario, Workload
-
-_NAMED: Final = 4  # workloads in a note
 
 
 def notes_of(scenario: Scenario, searcher: Searcher, limits: Limits) -> list[str]:
@@ -47,9 +45,4 @@ def _not_tried(workloads: Sequence[Workload], limits: Limits) -> list[str]:
                 reasons.setdefault(why, []).append(str(mode))
         for why, modes in reasons.items():
             found.setdefault((why, tuple(modes)), []).append(workload.name)
-    return [f"{_names(names)}: not tried as {' or '.join(modes)}: {why}" for (why, modes), names in found.items()]
-
-
-def _names(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+    return [f"{names_of(names)}: not tried as {' or '.join(modes)}: {why}" for (why, modes), names in found.items()]

@@ -16,6 +16,7 @@ from trimtab.advisor.observed import Observed
 from trimtab.advisor.plan.demand import ANY_TYPE
 from trimtab.advisor.plan.limits import SERVERLESS_START_S, START_S
 from trimtab.advisor.plan.signals import Where
+from trimtab.advisor.plan.words import names_of
 from trimtab.advisor.prices.shapes import shape_of
 from trimtab.errors import Invalid
 from trimtab.resources.scaling import ScalingPolicy
@@ -44,7 +45,7 @@ def scenario_of(observed: Sequence[Observed], region: str, *, name: str = "obser
     by_endpoint: dict[str, list[Observed]] = {}
     for one in asked:
         by_endpoint.setdefault(one.endpoint, []).append(one)
-        notes += _notes(one)
+    notes += _notes(asked)
     scenario = Scenario(
         name=name,
         workloads=tuple(_workload(one) for one in asked),
@@ -56,14 +57,23 @@ def scenario_of(observed: Sequence[Observed], region: str, *, name: str = "obser
     return scenario, notes
 
 
-def _notes(one: Observed) -> list[str]:
-    said = [f"{one.name}: {note}" for note in one.notes]
+def _notes(asked: Sequence[Observed]) -> list[str]:
+    """What is assumed of whom; the same of several is said once."""
+    found: dict[str, list[str]] = {}
+    for one in asked:
+        for note in _assumed(one):
+            found.setdefault(note, []).append(one.name)
+    return [f"{names_of(names)}: {note}" for note, names in found.items()]
+
+
+def _assumed(one: Observed) -> list[str]:
+    said = list(one.notes)
     if one.gaps:
-        said.append(f"{one.name}: its metrics have gaps, {one.gaps} steps of {one.step_s:g} s in all, taken as 0")
+        said.append(f"its metrics have gaps, {one.gaps} steps of {one.step_s:g} s in all, taken as 0")
     if _is_opaque(one):
-        said.append(f"{one.name}: CloudWatch tells nothing of each model, so this endpoint is taken as one model")
+        said.append("CloudWatch tells nothing of each model, so this endpoint is taken as one model")
     if len(_followed(one)) < len(one.policies):
-        said.append(f"{one.name}: a policy of its own alarms or of metric math cannot be simulated, and was left out")
+        said.append("a policy of its own alarms or of metric math cannot be simulated, and was left out")
     return said
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from trimtab.advisor.plan.demand import Demand, demands_of
@@ -13,20 +15,20 @@ from trimtab.advisor.plan.keeping import ON_INSTANCES, folded, unfolded
 from trimtab.advisor.plan.ladders import Place
 from trimtab.advisor.plan.limits import STAGES, Freedom, Limits
 from trimtab.advisor.plan.noting import notes_of
-from trimtab.advisor.plan.result import Plan, Side, Step, misses_of
-from trimtab.advisor.plan.search import Searcher, Sought, total
+from trimtab.advisor.plan.pace import WHOLE, Pace, kind_of
+from trimtab.advisor.plan.result import Plan, Side, Step, misses_of, no_proof
+from trimtab.advisor.plan.search import Searcher, Sought, is_event, total
 from trimtab.advisor.plan.settings import settings_of
 from trimtab.advisor.plan.sharing import Cluster, merged
-from trimtab.advisor.plan.stretch import cut
-from trimtab.advisor.plan.trials import Pricing, SimulateFn, Trial, Trials, struck
+from trimtab.advisor.plan.stretch import DAY_S, busiest, cut
+from trimtab.advisor.plan.telling import Progress, Telling
+from trimtab.advisor.plan.trials import Pricing, SimulateFn, Trial, Trials, cores, struck
 from trimtab.errors import Invalid
-from trimtab.sim.world import Architecture, Outcome, Scenario, Served, Slo, Workload
+from trimtab.sim.world import Architecture, Outcome, Scenario, Served, Serving, Slo, Workload
 
 PLANNED: Final = "plan"
 WAIT_S: Final = 3600.0  # what may wait, and says not for how long
 _KEPT: Final = 0.99
-
-Say = Callable[[str], None]
 
 
 def plan(
@@ -37,41 +39,44 @@ def plan(
     *,
     slo: Slo | None = None,
     workers: int | None = None,
-    say: Say | None = None,
+    progress: Progress | None = None,
 ) -> Plan:
     """The cheapest architecture that keeps every SLO, or the one that comes nearest.
 
     The scenario's first architecture is what there is. `slo` holds for workloads that have none of their own. Those
     that then have none must not be slower than they are now. Invalid for what cannot be planned, which says why.
+
+    Ctrl-C ends it with what was found until then (`Plan.is_stopped`); with KeyboardInterrupt where that is nothing.
     """
-    tell = say or (lambda text: None)
     _check(scenario)
     given, there = scenario, scenario.architectures[0] if scenario.architectures else None
     scenario = folded(replace(scenario, is_coarse=True))
     before = scenario.architectures[0] if scenario.architectures else None
+    pace = Pace(workers or cores())
+    tell = Telling(progress, pace)
     known: list[Trial] = []
     if before is not None and slo is None and any(workload.slo is None for workload in scenario.workloads):
-        tell("simulating what there is")
-        with Trials(scenario, pricing, simulate, workers=workers, told=_counted(tell), whole=True) as trials:
+        tell.step("simulating what there is")
+        pace.coming[WHOLE], pace.is_open = len(before.endpoints), True
+        told = tell.trials(is_whole=True)
+        with Trials(scenario, pricing, simulate, workers=workers, told=told, whole=True) as trials:
             known = trials.of(before.endpoints)
     scenario, notes = with_slos(scenario, known, slo)
     limits = _limits(limits, before)
-    tell("reading the workloads")
+    tell.step("reading the workloads")
     demands = demands_of(scenario.workloads, scenario.seed)
-    with Trials(scenario, pricing, simulate, workers=workers, told=_counted(tell), whole=True) as trials:
+    days = _expect(pace, scenario, demands, before, is_known=bool(known))
+    told = tell.trials(days, is_whole=days > 1)
+    with Trials(scenario, pricing, simulate, workers=workers, told=told, whole=True) as trials:
         trials.know(known)
         if before is not None:
-            tell("simulating what there is")
+            tell.step("simulating what there is")
             known = trials.of(before.endpoints)
-        searcher = _searcher(trials, demands, limits, before)
-        stages = _on_stretch(searcher, simulate, before, workers, tell)
-        if stages is None:
-            stages = _stages(searcher, before, tell)
-        else:
-            notes.append("candidates were compared on the busiest day; what was chosen was tried on all of it")
-        tell("trying what was chosen on all requests")
-        steps, found = _steps(searcher, before, stages)
-    after = _unfolded(_side(PLANNED, found, scenario, pricing), there)
+        searcher = _searcher(trials, demands, limits, before, pace)
+        inner, stages = _compared(searcher, simulate, before, workers, tell)
+        found = _found(searcher, inner, before, stages, tell)
+        notes += _noted(found, is_on_stretch=inner is not searcher)
+    after = _unfolded(_side(PLANNED, found.after, scenario, pricing), there)
     notes += notes_of(given, searcher, limits)
     slos = {workload.name: workload.slo for workload in scenario.workloads}
     return Plan(
@@ -79,21 +84,47 @@ def plan(
         region=scenario.region,
         where=limits.where,
         workloads=tuple(replace(workload, slo=slos[workload.name]) for workload in given.workloads),
-        before=_unfolded(_side(before.name, known, scenario, pricing), there) if before is not None else None,
+        before=_unfolded(_side(before.name, found.before, scenario, pricing), there) if before is not None else None,
         after=after,
-        steps=tuple(steps),
-        misses=misses_of(scenario.workloads, after.outcome),
+        steps=found.steps,
+        misses=misses_of(scenario.workloads, after.outcome, searcher.proof if not found.is_stopped else no_proof),
         simulated=trials.simulated,
         spared=searcher.pruned,
         settings=settings_of(there, after.architecture),
         notes=tuple(notes),
+        is_stopped=found.is_stopped,
     )
 
 
-def _searcher(trials: Trials, demands: Mapping[str, Demand], limits: Limits, before: Architecture | None) -> Searcher:
+def _expect(
+    pace: Pace, scenario: Scenario, demands: Mapping[str, Demand], before: Architecture | None, *, is_known: bool
+) -> float:
+    """What is to come, as far as it can be known; and how many days a scenario lasts whose candidates are compared on
+    one, 1 for others."""
+    containers = [workload.container for workload in scenario.workloads]
+    pace.is_open = len(set(containers)) < len(containers)
+    pace.coming.clear()
+    if busiest(scenario, demands) is None:
+        return 1.0
+    present = len(before.endpoints) if before is not None else 0
+    pace.coming[WHOLE] = (present or len(containers)) + (0 if is_known else present)
+    return next(iter(demands.values())).span_s / DAY_S
+
+
+def _noted(found: _Found, *, is_on_stretch: bool) -> list[str]:
+    if not found.is_stopped:
+        told = "candidates were compared on the busiest day; what was chosen was tried on all of it"
+        return [told] if is_on_stretch else []
+    told = "stopped before the end: this is the best of what had been tried by then"
+    return [f"{told}, and all figures are of the busiest day alone" if is_on_stretch else told]
+
+
+def _searcher(
+    trials: Trials, demands: Mapping[str, Demand], limits: Limits, before: Architecture | None, pace: Pace
+) -> Searcher:
     endpoints = before.endpoints if before is not None else ()
     hit = frozenset(name for _, names in struck(trials.scenario) for name in names)
-    return Searcher(trials, demands, limits, present=endpoints, struck=hit)
+    return Searcher(trials, demands, limits, present=endpoints, struck=hit, pace=pace)
 
 
 def _unfolded(side: Side, there: Architecture | None) -> Side:
@@ -171,59 +202,106 @@ def _assumed(workload: Workload, served: Served | None) -> tuple[Slo, str]:
     )
 
 
-def _counted(tell: Say) -> Callable[[int, int], None]:
-    def told(done: int, _: int) -> None:
-        tell(f"endpoints simulated: {done:,}")
-
-    return told
-
-
 Stage = tuple[str, list[Cluster]]
 
 
-def _on_stretch(
-    whole: Searcher, simulate: SimulateFn, before: Architecture | None, workers: int | None, tell: Say
-) -> list[Stage] | None:
-    """The stages, on the busiest day of a long scenario; None for one that is not long."""
+def _compared(
+    whole: Searcher, simulate: SimulateFn, before: Architecture | None, workers: int | None, tell: Telling
+) -> tuple[Searcher, list[Stage]]:
+    """The stages, on the busiest day of a long scenario, else on all of it; and the searcher that found them."""
     stretch = cut(whole.trials.scenario, whole.demands)
     if stretch is None:
-        return None
-    with Trials(stretch, whole.trials.pricing, simulate, workers=workers, told=_counted(tell)) as trials:
+        return whole, _stages(whole, before, tell)
+    told = tell.trials(next(iter(whole.demands.values())).span_s / DAY_S, is_whole=False)
+    with Trials(stretch, whole.trials.pricing, simulate, workers=workers, told=told) as trials:
         demands = demands_of(stretch.workloads, stretch.seed)
-        searcher = Searcher(trials, demands, whole.limits, present=whole.present, struck=whole.struck)
+        searcher = Searcher(trials, demands, whole.limits, present=whole.present, struck=whole.struck, pace=whole.pace)
         stages = _stages(searcher, before, tell)
         whole.trials.simulated += trials.simulated
         whole.pruned += searcher.pruned
         whole.unpriced |= searcher.unpriced
-        return stages
+        return searcher, stages
 
 
-def _stages(searcher: Searcher, before: Architecture | None, tell: Say) -> list[Stage]:
-    """What each stage finds for the endpoints that are there; the last one may join them."""
+def _stages(searcher: Searcher, before: Architecture | None, tell: Telling) -> list[Stage]:
+    """What each stage finds for the endpoints that are there; the last one may join them.
+
+    Those that were over before a Ctrl-C, and what the one had found that it ended; at least what there is.
+    """
     if before is None:
-        tell("searching")
+        tell.step("searching")
         return [(PLANNED, _from_nothing(searcher))]
     places = [searcher.place(endpoint.workloads, endpoint) for endpoint in before.endpoints]
     trials = searcher.trials.of(before.endpoints)
     known = {place.name: trial for place, trial in zip(places, trials, strict=True)}
+    coming = searcher.coming(places, [freedom for _, freedom in STAGES if not freedom.sharing])
     stages: list[Stage] = []
-    for name, freedom in STAGES:
-        tell(f"searching: {name}")
-        if freedom.sharing:
-            found = _shared(searcher, places, known, freedom)
-        else:
-            trials = searcher.best(places, freedom, known)
-            known = {place.name: trial for place, trial in zip(places, trials, strict=True)}
-            found = [Cluster(place, trial) for place, trial in zip(places, trials, strict=True)]
+    for number, (name, freedom) in enumerate(STAGES):
+        tell.step(f"searching: {name}")
+        searcher.pace.later = sum(coming[number + 1 :], Counter())
+        try:
+            found = _stage(searcher, places, known, freedom)
+        except KeyboardInterrupt:
+            searcher.stop()
+            if stages:
+                break
+            found = [Cluster(place, known[place.name]) for place in places]  # what there is is known
+        known = known if freedom.sharing else {cluster.place.name: cluster.trial for cluster in found}
         stages.append((name, found))
+        if searcher.is_stopped:
+            break
+    searcher.pace.is_open = False
     return stages
 
 
-def _steps(searcher: Searcher, before: Architecture | None, stages: Sequence[Stage]) -> tuple[list[Step], list[Trial]]:
+def _stage(searcher: Searcher, places: Sequence[Place], known: dict[str, Trial], freedom: Freedom) -> list[Cluster]:
+    if freedom.sharing:
+        return _shared(searcher, places, known, freedom)
+    trials = searcher.best(places, freedom, known)
+    return [Cluster(place, trial) for place, trial in zip(places, trials, strict=True)]
+
+
+class _Found(Struct, frozen=True):
+    """What there is, what is planned, and what each stage costs. `is_stopped`: by Ctrl-C, so that these are of the
+    requests that candidates are compared on."""
+
+    before: list[Trial]
+    after: list[Trial]
+    steps: tuple[Step, ...]
+    is_stopped: bool = False
+
+
+def _found(
+    searcher: Searcher, inner: Searcher, before: Architecture | None, stages: Sequence[Stage], tell: Telling
+) -> _Found:
+    """What the stages have found, on all requests."""
+    endpoints = before.endpoints if before is not None else ()
+    if not inner.is_stopped:
+        tell.step("trying what was chosen on all requests")
+        _expect_last(searcher, stages)
+        with contextlib.suppress(KeyboardInterrupt):
+            steps, after = _steps(searcher, endpoints, stages)
+            if not searcher.is_stopped:
+                return _Found(searcher.trials.of(endpoints), after, tuple(steps))
+        searcher.stop()
+    now = inner.trials.of(endpoints)  # known since the search began
+    steps = [_step("now", now)] if endpoints else []
+    steps += [_step(name, [cluster.trial for cluster in clusters]) for name, clusters in stages if endpoints]
+    return _Found(now, [cluster.trial for cluster in stages[-1][1]], tuple(steps), is_stopped=True)
+
+
+def _expect_last(searcher: Searcher, stages: Sequence[Stage]) -> None:
+    """So many are still to be simulated."""
+    servings = [cluster.trial.serving for _, clusters in stages for cluster in clusters]
+    new = {id(one): one for one in servings if searcher.trials.known(one) is None}
+    searcher.pace.coming = Counter(kind_of(is_event=is_event(one), is_whole=True) for one in new.values())
+
+
+def _steps(searcher: Searcher, endpoints: Sequence[Serving], stages: Sequence[Stage]) -> tuple[list[Step], list[Trial]]:
     """What each stage costs on all requests. What breaks an SLO there is made safer, by the same way of scaling."""
     steps: list[Step] = []
-    if before is not None:
-        steps.append(_step("now", searcher.trials.of(before.endpoints)))
+    if endpoints:
+        steps.append(_step("now", searcher.trials.of(endpoints)))
     found: list[Trial] = []
     for name, clusters in stages:
         found = searcher.trials.of([cluster.trial.serving for cluster in clusters])
@@ -231,7 +309,7 @@ def _steps(searcher: Searcher, before: Architecture | None, stages: Sequence[Sta
             trial if trial.kept or not cluster.trial.kept else searcher.safer(cluster.place, trial)
             for cluster, trial in zip(clusters, found, strict=True)
         ]
-        if before is not None:
+        if endpoints:
             steps.append(_step(name, found))
     return steps, found
 

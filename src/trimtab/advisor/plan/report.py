@@ -24,7 +24,7 @@ STEP_WORDS = {
     "scaling": "Scale the endpoints that are there",
     "instance types": "Other instance types",
     "modes": "Asynchronous, serverless, batch",
-    "shared endpoints": "Share endpoints",
+    "shared endpoints": "Share endpoints, and small changes",
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
@@ -58,12 +58,14 @@ class Step(Struct, frozen=True, kw_only=True):
 
 
 class Miss(Struct, frozen=True, kw_only=True):
-    """An SLO that nothing that was tried keeps, and how near the plan comes."""
+    """An SLO that nothing that was tried keeps, and how near the plan comes. `proof`: why nobody can; "" where somebody
+    perhaps could."""
 
     workload: str
     slo: Slo
     within: float  # part of the requests
     at_kept_s: float  # the latency that `slo.kept` of all requests are within; infinite where so many fail
+    proof: str = ""
 
 
 class Bound(Struct, frozen=True, kw_only=True):
@@ -103,6 +105,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     migration_usd: float | None = None
     settings: tuple[Setting, ...] = ()  # that somebody has made, and what becomes of them
     notes: tuple[str, ...] = ()
+    is_stopped: bool = False  # by Ctrl-C: `notes` say what that means
 
     @property
     def saves_month_usd(self) -> float:
@@ -124,17 +127,24 @@ class Plan(Struct, frozen=True, kw_only=True):
         return self.migration_usd / (self.saves_month_usd * DAY_S / MONTH_S)
 
 
-def misses_of(workloads: Sequence[Workload], outcome: Outcome) -> tuple[Miss, ...]:
-    """The SLOs that were not kept."""
+def no_proof(_workload: str) -> str:
+    """Nothing is proved."""
+    return ""
+
+
+def misses_of(
+    workloads: Sequence[Workload], outcome: Outcome, proof: Callable[[str], str] = no_proof
+) -> tuple[Miss, ...]:
+    """The SLOs that were not kept. `proof`: of a workload, by name, that nobody could; or ""."""
     by_name = {served.workload: served for served in outcome.served}
     found = []
     for workload in workloads:
         served, slo = by_name[workload.name], workload.slo
         if slo is None or served.within_slo is None or not served.requests or served.within_slo >= slo.kept - 1e-12:
             continue
-        found.append(
-            Miss(workload=workload.name, slo=slo, within=served.within_slo, at_kept_s=quantile_of_all(served, slo.kept))
-        )
+        at_kept_s = quantile_of_all(served, slo.kept)
+        why = proof(workload.name)
+        found.append(Miss(workload=workload.name, slo=slo, within=served.within_slo, at_kept_s=at_kept_s, proof=why))
     return tuple(found)
 
 
@@ -171,6 +181,7 @@ def document(plan: Plan) -> dict[str, Any]:
                 "wanted": miss.slo.kept,
                 "reached": miss.within,
                 "latency_at_wanted_s": miss.at_kept_s if miss.at_kept_s < float("inf") else None,
+                "proof": miss.proof or None,
             }
             for miss in plan.misses
         ],
@@ -180,6 +191,7 @@ def document(plan: Plan) -> dict[str, Any]:
         "commitment": None
         if plan.committed is None
         else {name: getattr(plan.committed, name) for name in plan.committed.__struct_fields__},
+        "is_stopped": plan.is_stopped,
         "simulated": plan.simulated,
         "ruled_out": plan.spared,
         "settings": settings.document(plan.settings),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from trimtab.advisor.plan.keeping import FIELDS, Origin, is_usual
+from trimtab.advisor.plan.keeping import FIELDS, OF_A_KIND, Origin, is_usual, kind_of
 from trimtab.advisor.plan.signals import signal_of
 from trimtab.sim.world import Architecture, Mode, Serving
 
@@ -16,6 +16,18 @@ _SHOWN: Final = (  # in the table of endpoints, on both sides
     "instance_type", "min_replicas", "max_replicas", "initial_replicas", "max_concurrency", "memory_mb", "models_bytes",
     "runs_at",
 )  # fmt: skip
+_NAMED: Final = 2  # endpoints in a reason
+SHARED: Final[Mapping[str, str]] = {
+    "start_s": "the longest of theirs",
+    "timeout_s": "the longest of theirs",
+    "drain_s": "the longest of theirs",
+    "queue": "all of theirs together",
+    "is_spot": "spot where all are",
+    "work_times": "one for all",
+    "slots": "the most of theirs",
+    "unload_s": "the longest of theirs",
+}
+"""Of each field that is kept, what an endpoint has that comes in place of several (a test compares)."""
 
 
 class Setting(Struct, frozen=True, kw_only=True):
@@ -32,14 +44,16 @@ class Setting(Struct, frozen=True, kw_only=True):
 
 def settings_of(before: Architecture | None, after: Architecture) -> tuple[Setting, ...]:
     """Of all endpoints that there are, whatever is not as such endpoints usually have it."""
+    present = before.endpoints if before is not None else ()
     found: list[Setting] = []
-    for now in before.endpoints if before is not None else ():
-        for then in after.endpoints:
-            if not set(now.workloads).isdisjoint(then.workloads):
-                found += [
-                    _setting(now, then, field) for field in FIELDS if field not in _SHOWN and _is_told(now, then, field)
-                ]
-    return tuple(found)
+    for then in after.endpoints:
+        replaced = [now for now in present if not set(now.workloads).isdisjoint(then.workloads)]
+        for now in replaced:
+            others = [one.name for one in replaced if one.name != now.name]
+            told_of = [field for field in FIELDS if field not in _SHOWN and _is_told(now, then, field)]
+            found += [_setting(now, then, field, others) for field in told_of]
+    order = [now.name for now in present]
+    return tuple(sorted(found, key=lambda one: order.index(one.endpoint)))
 
 
 def _is_told(now: Serving, then: Serving, field: str) -> bool:
@@ -54,7 +68,7 @@ def _is_told(now: Serving, then: Serving, field: str) -> bool:
     return now.mode in FIELDS[field].modes
 
 
-def _setting(now: Serving, then: Serving, field: str) -> Setting:
+def _setting(now: Serving, then: Serving, field: str, others: Sequence[str]) -> Setting:
     of, was, value = FIELDS[field], getattr(now, field), getattr(then, field)
     why = ""
     if then.mode not in of.modes:
@@ -63,7 +77,7 @@ def _setting(now: Serving, then: Serving, field: str) -> Setting:
         lost = (set(was) & set(then.workloads)) - set(value)
         why = "no room beside the others" if lost else ""
     elif value != was:
-        why = _why(now, then, field)
+        why = _why(now, then, field, others)
     return Setting(
         endpoint=now.name,
         planned=then.name,
@@ -74,12 +88,23 @@ def _setting(now: Serving, then: Serving, field: str) -> Setting:
     )
 
 
-def _why(now: Serving, then: Serving, field: str) -> str:
+def _why(now: Serving, then: Serving, field: str, others: Sequence[str]) -> str:
+    """Why it is another. `others`: further endpoints whose workloads are served by `then`."""
     if field == "provisioned":
         return "no price of it is known, so none is planned"
     if FIELDS[field].origin is Origin.SEARCHED:
         return "what was found is better" if getattr(then, field) else "what was found is better without"
-    return "asynchronous starts on AWS wait for an alarm" if field == "start_s" else "shared with others"
+    if field in OF_A_KIND and kind_of(now.mode) != kind_of(then.mode):
+        return f"not carried over from {now.mode} to {then.mode}, where requests wait in another way"
+    if field == "timeout_s" and then.mode is Mode.BATCH:
+        return "no less than its requests may wait"
+    if field == "start_s" and then.mode is Mode.ASYNC:
+        return "asynchronous starts on AWS wait for an alarm"
+    return f"shared with {_names(others)}: {SHARED[field]}" if others else "as such endpoints usually have it"
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= _NAMED else f"{len(names)} others"
 
 
 def told(field: str, value: Any) -> str:

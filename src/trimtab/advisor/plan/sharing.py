@@ -50,7 +50,9 @@ def merged(clusters: Sequence[Cluster], searcher: Searcher) -> list[Cluster]:
 def _round(
     current: Sequence[Cluster], searcher: Searcher, failed: set[tuple[str, ...]]
 ) -> list[tuple[Cluster, Cluster, Cluster]]:
-    """The pairs that save, the most first."""
+    """The pairs that save, the most first; none once the search is stopped."""
+    if searcher.is_stopped:
+        return []
     able = [cluster for cluster in current if may_share(cluster)]
     hopes: list[tuple[float, Cluster, Cluster, Sought]] = []
     for first, second in itertools.combinations(able, 2):
@@ -101,6 +103,8 @@ def _likely(found: Sequence[Way], clusters: Sequence[Cluster]) -> list[Way]:
 
 def _whole(before: Sequence[Cluster], current: list[Cluster], searcher: Searcher) -> list[Cluster]:
     """Everything of a container on one endpoint: what merging by pairs may miss."""
+    if searcher.is_stopped:
+        return current
     for container in sorted({cluster.place.workloads[0].container for cluster in before if may_share(cluster)}):
         mine = [c for c in before if may_share(c) and c.place.workloads[0].container == container]
         now = [c for c in current if may_share(c) and c.place.workloads[0].container == container]

@@ -7,11 +7,12 @@ of its endpoints, and each of them needs to be simulated once.
 from __future__ import annotations
 
 import os
+import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from types import TracebackType
 from typing import Final, Protocol, Self
 
@@ -144,6 +145,11 @@ def _judged(served: Served, workload: Workload) -> Served:
     return replace(served, within_slo=within)
 
 
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 class Trials(AbstractContextManager["Trials"]):
     """Simulates what it is asked for, in as many processes as there are cores; nothing twice."""
 
@@ -154,40 +160,58 @@ class Trials(AbstractContextManager["Trials"]):
         simulate: SimulateFn,
         *,
         workers: int | None = None,
-        told: Callable[[int, int], None] | None = None,
+        told: Callable[[Serving, float], None] | None = None,
         whole: bool = False,
     ) -> None:
-        """`whole`: outcomes are kept with what only plots need; else without, as there may be thousands."""
+        """`told` hears of each endpoint that was simulated, and how many seconds that took. `whole`: outcomes are kept
+        with what only plots need; else without, as there may be thousands."""
         self.scenario = scenario
         self.pricing = pricing
         self.workloads = {workload.name: workload for workload in scenario.workloads}
         self.simulated = 0
         self._simulate = simulate
-        self._workers = workers or len(os.sched_getaffinity(0))
+        self._workers = workers or cores()
         self._told = told
         self._is_whole = whole
         self._done: dict[bytes, Trial] = {}
         self._pool: ProcessPoolExecutor | None = None
+        self._strangers: frozenset[int | None] = frozenset()  # processes of this one that are not the pool's
         self._spent_s = 0.0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if self._pool is not None:
+        if error is not None:
+            self.stop()
+        elif self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
+
+    def stop(self) -> None:
+        """Give up what is being simulated: its processes end at once. What was found stays."""
+        if self._pool is None:
+            return
+        for child in active_children():
+            if child.pid not in self._strangers:
+                child.terminate()
+        self._pool.shutdown(cancel_futures=True)
+        self._pool = None
 
     def of(self, servings: Sequence[Serving]) -> list[Trial]:
         """One for each, in order. Invalid where something cannot be simulated or has no price."""
         keys = [_bytes(serving) for serving in servings]
         new = {key: serving for key, serving in zip(keys, servings, strict=True) if key not in self._done}
-        for (key, serving), outcome in zip(new.items(), self._outcomes(list(new.values())), strict=True):
+        for (key, serving), (outcome, took_s) in zip(new.items(), self._outcomes(list(new.values())), strict=True):
             self._done[key] = self._trial(serving, outcome)
             self.simulated += 1
             if self._told is not None:
-                self._told(self.simulated, len(new))
+                self._told(serving, took_s)
         return [self._done[key] for key in keys]
+
+    def known(self, serving: Serving) -> Trial | None:
+        """What was found of it; None where it was not simulated."""
+        return self._done.get(_bytes(serving))
 
     def know(self, trials: Sequence[Trial]) -> None:
         """Endpoints that were simulated on the same requests, when perhaps no SLO was known yet."""
@@ -196,20 +220,30 @@ class Trials(AbstractContextManager["Trials"]):
             self._done[_bytes(trial.serving)] = self._trial(trial.serving, replace(trial.outcome, served=served))
             self.simulated += 1
 
-    def _outcomes(self, servings: list[Serving]) -> Iterable[Outcome]:
-        if self._workers == 1 or len(servings) < 2 or (self._pool is None and self._spent_s < _ALONE_S):
-            return (self._here(serving) for serving in servings)
+    def _outcomes(self, servings: Sequence[Serving]) -> Iterator[tuple[Outcome, float]]:
+        """In order: here until the work is worth other processes, then in these, as many at a time as there are."""
+        here = 0
+        while here < len(servings) and self._is_for_one(len(servings) - here):
+            yield self._here(servings[here])
+            here += 1
+        if here == len(servings):
+            return
         if self._pool is None:
             # Not forked: this process may have threads. Each gets the scenario once.
             given = (self._simulate, self.scenario, self._is_whole)
+            self._strangers = frozenset(child.pid for child in active_children())
             self._pool = ProcessPoolExecutor(self._workers, get_context("spawn"), initializer=_begin, initargs=given)
-        return self._pool.map(_in_pool, servings)
+        yield from self._pool.map(_in_pool, servings[here:])
 
-    def _here(self, serving: Serving) -> Outcome:
+    def _is_for_one(self, left: int) -> bool:
+        """Whether so many are simulated in this process."""
+        return self._workers == 1 or left < 2 or (self._pool is None and self._spent_s < _ALONE_S)
+
+    def _here(self, serving: Serving) -> tuple[Outcome, float]:
         began_s = time.process_time()
-        outcome = _one(self._simulate, self.scenario, self._is_whole, serving)
+        found = _timed(self._simulate, self.scenario, self._is_whole, serving)
         self._spent_s += time.process_time() - began_s
-        return outcome
+        return found
 
     def _trial(self, serving: Serving, outcome: Outcome) -> Trial:
         misses = [missed_by(served, self.workloads[served.workload]) for served in outcome.served]
@@ -239,10 +273,17 @@ _given: tuple[SimulateFn, Scenario, bool] | None = None
 
 def _begin(simulate: SimulateFn, scenario: Scenario, whole: bool) -> None:
     global _given
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is for whoever waits for the answers
     strays.end_with_parent(True)  # who waits for the next candidate hears nothing of a plan that was killed
     _given = (simulate, scenario, whole)
 
 
-def _in_pool(serving: Serving) -> Outcome:
+def _in_pool(serving: Serving) -> tuple[Outcome, float]:
     assert _given is not None
-    return _one(*_given, serving)
+    return _timed(*_given, serving)
+
+
+def _timed(simulate: SimulateFn, scenario: Scenario, whole: bool, serving: Serving) -> tuple[Outcome, float]:
+    began_s = time.monotonic()
+    outcome = _one(simulate, scenario, whole, serving)
+    return outcome, time.monotonic() - began_s

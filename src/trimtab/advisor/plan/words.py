@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isinf
 from typing import Final
 
@@ -10,6 +11,8 @@ from trimtab.advisor.plan.result import Miss, Plan, Side, quantile_of_all
 from trimtab.advisor.plan.signals import signal_of
 from trimtab.resources.cost import MICRO
 from trimtab.sim.world import Mode, Serving, Slo, Workload
+
+_NAMED: Final = 4  # workloads in a note
 
 
 def dollars(amount_usd: float) -> str:
@@ -28,6 +31,12 @@ def seconds(value_s: float) -> str:
     if value_s < 7200:
         return f"{value_s / 60:.1f} min"
     return f"{value_s / 3600:.1f} h" if value_s < 2 * 86_400 else f"{value_s / 86_400:.3g} days"
+
+
+def names_of(names: Sequence[str]) -> str:
+    """`a, b, c, d and 23 more`."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def slo_words(slo: Slo | None) -> str:
@@ -78,9 +87,12 @@ ROW: Final = ("ENDPOINT", "REQUESTS", "P50", "P95", "P99", "COLD", "LOST", "WITH
 def miss_words(miss: Miss) -> str:
     """That an SLO cannot be kept, and how near the plan comes."""
     part, wanted = f"{miss.within * 100:.4g}%", f"{miss.slo.kept * 100:.4g}%"
+    said = f"nothing can keep {slo_words(miss.slo)}: {miss.proof}"
+    if not miss.proof:
+        said = f"nothing that was tried keeps {slo_words(miss.slo)}"
     return (
-        f"{miss.workload}: nothing that was tried keeps {slo_words(miss.slo)}. Nearest: {part} within"
-        f" {seconds(miss.slo.within_s)}; {wanted} are answered within {seconds(miss.at_kept_s)}."
+        f"{miss.workload}: {said}. Nearest: {part} within {seconds(miss.slo.within_s)}; {wanted} are answered within"
+        f" {seconds(miss.at_kept_s)}."
     )
 
 

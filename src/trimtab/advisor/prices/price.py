@@ -17,6 +17,8 @@ Use = Literal["hosting", "training", "async", "batch-transform", "ec2", "ec2-spo
 HOURS_PER_MONTH: Final = 730
 OLD_DAYS: Final = 365
 """A price that was read longer ago is said to be old."""
+AHEAD_DAYS: Final = 1
+"""A price of a day further ahead is said to be of the future; one day may be a matter of time zones."""
 ANYWHERE: Final = ""
 """Region of a price that holds wherever the thing is."""
 
@@ -42,24 +44,29 @@ class Price(Struct, frozen=True, kw_only=True):
         return int(self.exact * units * MICRO)
 
     def age_days(self, today: date) -> int:
-        """Days since it was read (0 for a date to come)."""
-        return max(0, (today - day_of(self.as_of)).days)
+        """Days since it was read; less than 0 for a date to come."""
+        return (today - day_of(self.as_of)).days
 
     def mark(self, today: date) -> str:
         """The same as `note`, in a word or two for a table: `derived`, `derived, of 2025-01-26`."""
         marks = ["derived"] if self.is_derived else []
-        if self.age_days(today) > OLD_DAYS:
+        age = self.age_days(today)
+        if age > OLD_DAYS:
             marks.append(f"of {self.as_of}")
+        elif age < -AHEAD_DAYS:
+            marks.append(f"of {self.as_of}, to come")
         return ", ".join(marks)
 
     def note(self, today: date) -> str:
-        """What to say beside a figure that rests on it: that it is derived, or old; "" for a fresh one from a list."""
+        """What to say beside a figure that rests on it: derived, old, of the future; "" for a fresh one from a list."""
         said = []
         if self.is_derived:
             said.append(self.source)
         age = self.age_days(today)
         if age > OLD_DAYS:
             said.append(f"as of {self.as_of}, {age} days ago: it may have changed (`trimtab prices update`)")
+        elif age < -AHEAD_DAYS:
+            said.append(f"as of {self.as_of}, {-age} days from now: it may not hold yet, or the date is wrong")
         return "; ".join(said)
 
 

@@ -46,7 +46,7 @@ def _audited(path: Path) -> tuple[Scenario, list[str]]:
     if apart > 0:
         are = "is" if apart == 1 else "are"
         notes.append(
-            f"{apart} of the account's {audit.endpoints} endpoints {are} not in the plan, nor in its figures: nobody "
+            f"{apart} of the account's {audit.endpoints} endpoints {are} not in the plan, nor in its figures: nobody"
             " asked them anything, or too little was seen of them (`trimtab audit` says which)"
         )
     seen = [f"not seen by the audit, so not in the plan: {one.what} ({one.why})" for one in audit.unseen]

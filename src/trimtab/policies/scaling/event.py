@@ -21,6 +21,7 @@ from trimtab.policies.scaling.event_more import Asked, Holds, hold, more_of
 from trimtab.policies.scaling.headroom import NO_SPARE_S
 from trimtab.policies.scaling.inputs import Load, Tick
 from trimtab.policies.scaling.windows import (
+    TOLD_WITHIN_S,
     Seen,
     Windows,
     begin,
@@ -122,7 +123,9 @@ def _wish(
     wanted = ceil(levels.demand + spare - ROUNDING)
     if wanted > capacity > 0 and spare:
         return _told(policy, wanted, event_words.headroom(levels.demand, spare, start_s, wanted), may_scale_in)
-    is_covered = seen.at.at_s - seen.began_s >= windows.stable_s - ROUNDING
+    # While nothing comes time is told once a second, some milliseconds sooner or later: these must not cost a second.
+    slack_s = TOLD_WITHIN_S if is_empty else ROUNDING
+    is_covered = seen.at.at_s - seen.began_s >= windows.stable_s - slack_s
     if is_covered and not seen.told.now > tracking.target_value * capacity:
         kept = 0 if is_empty else holds.wanted(seen.at.at_s)
         least = ceil(levels.stand + spare - ROUNDING)

@@ -74,8 +74,14 @@ def arrivals_of(loads: Sequence[Load], start_s: float, end_s: float) -> Counted:
 
 
 def counted(loads: Sequence[Load]) -> tuple[list[float], list[int]]:
-    """Edges of time from the first `Load` to the last, and how many requests came between them."""
-    edges_s, counts = [loads[0].at_s], []
+    """Edges of time from the first `Load` to the last, and how many requests came between them.
+
+    Where all of which the first one tells are in hand still, they came just then, too: gateways had told of any before.
+    """
+    first = loads[0]
+    edges_s, counts = [first.at_s], []
+    if first.arrived and first.arrived == first.now and not first.ended:
+        edges_s, counts = [first.at_s - TOLD_WITHIN_S, first.at_s], [first.arrived]
     for before, after in itertools.pairwise(loads):
         at_s = max(after.at_s, edges_s[-1])  # the wall clock may have been set back
         came = max(0, after.arrived - before.arrived)

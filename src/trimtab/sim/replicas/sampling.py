@@ -52,12 +52,14 @@ class Sampler:
         late_s = start_s + LATE_S  # of the step that ended there
         return late_s if now_s < late_s else start_s + self._step_s
 
-    def run(self, until_s: float) -> tuple[int, list[Watch]]:
+    def run(self, until_s: float, in_vain: Sequence[bool]) -> tuple[int, list[Watch]]:
         """Let the station run until then, looking at alarms on the way; why it stopped, and whose policies are told.
-        Only where `is_quick`."""
+        Only where `is_quick`. `in_vain`: which alarms' policies could do nothing, and so need not be told."""
         assert self._watched is not None
         marks = np.array([self._since_s, *self._before])
-        rows = np.array([alarm.row() for _, alarm, _ in self.watches])
+        rows = np.array(
+            [[*alarm.row(), float(vain)] for (_, alarm, _), vain in zip(self.watches, in_vain, strict=True)]
+        )
         why = self._watched.run(until_s, (rows, marks))
         since_s, hand_s, queued_s, busy_s, arrived = marks.tolist()
         self._since_s, self._before = since_s, (hand_s, queued_s, busy_s, int(arrived))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from math import inf
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
@@ -18,31 +18,6 @@ _NOBODY: Final = np.empty(0, dtype=np.int64)
 
 Feed = Iterator[tuple[Floats, Floats, Ints]]
 """Requests in order of time: when they come, what they take, whose they are."""
-
-
-class Figures(Protocol):
-    """What `books.Books` and `hosting.Hosts` have in common."""
-
-    @property
-    def i(self) -> Ints: ...
-
-    @property
-    def f(self) -> Floats: ...
-
-    @property
-    def counts(self) -> Ints: ...
-
-    @property
-    def sums(self) -> Floats: ...
-
-    @property
-    def histogram(self) -> Floats: ...
-
-    @property
-    def lately(self) -> Floats: ...
-
-    @property
-    def within_s(self) -> Floats: ...
 
 
 class Standing(ABC):
@@ -59,7 +34,7 @@ class Standing(ABC):
 
     @property
     @abstractmethod
-    def books(self) -> Figures:
+    def books(self) -> b.Counted:
         """All figures; the arrays are others when there must be more room."""
 
     @property

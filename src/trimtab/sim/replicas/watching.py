@@ -41,7 +41,8 @@ SEEN: Final = 13
 FIRES: Final = 14
 NEWEST: Final = 15  # start, total, count, least, most of the newest bucket,
 BEFORE: Final = 20  # and of the one before it
-COLUMNS: Final = 25
+IN_VAIN: Final = 25  # whoever is told can do nothing about it (policies.scaling.vain): the run does not stop for that
+COLUMNS: Final = 26
 
 SINCE_S: Final = 0  # of `marks`
 MARKS: Final = 5
@@ -68,7 +69,7 @@ def watched(
         _sample(b, rows, marks)
         fired = False
         for number in range(len(rows)):
-            if _fires(rows[number], b.f[NOW]):
+            if _fires(rows[number], b.f[NOW]) and rows[number, IN_VAIN] == 0:
                 rows[number, FIRES] = 1.0
                 fired = True
         if fired:

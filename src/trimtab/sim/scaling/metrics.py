@@ -12,7 +12,7 @@ from msgspec import Struct
 from trimtab.errors import Invalid
 from trimtab.metrics.names import INSTANCES, SAGEMAKER, TRIMTAB
 from trimtab.policies.alarm_words import COMPARISONS, AlarmPoint
-from trimtab.policies.alarms import EXTRA_PERIODS, LATE_S, judge, step_s
+from trimtab.policies.alarms import EXTRA_PERIODS, LATE_S, state_of, step_s
 from trimtab.resources.alarm import AlarmState, Watched
 from trimtab.resources.metric_query import MetricStat
 from trimtab.resources.scaling import SIGNAL_1S, SIGNAL_10S
@@ -254,13 +254,11 @@ class SimAlarm:
             self._run = self._run + 1 if self._compare(self.value, self.watched.threshold) else 0
         count = self.watched.evaluation_periods
         if self._per_point == 1 and self.watched.needed == count <= self._points:
-            # no gaps: what `judge` says then, without looking at every point each time (a test compares)
+            # no gaps: what `state_of` says then, without looking at every point each time (a test compares)
             self.state = AlarmState.ALARM if self._run >= count else AlarmState.OK
             return
         ends = range(end_s, end_s - (count + EXTRA_PERIODS) * self.watched.period_s, -self.watched.period_s)
-        verdict = judge(self.watched, [point for at_s in ends if (point := self._point(at_s))], now_s)
-        if verdict is not None:
-            self.state = verdict.state
+        self.state = state_of(self.watched, [p for at_s in ends if (p := self._point(at_s))], now_s) or self.state
 
     def _point(self, end_s: int) -> AlarmPoint | None:
         """Of the whole period that ends there."""

@@ -24,6 +24,7 @@ from trimtab.policies.scaling.inputs import AlarmFired, Bounds, Finished, Foreca
 from trimtab.policies.scaling.reducer import step
 from trimtab.policies.scaling.schedule import next_after
 from trimtab.policies.scaling.state import State
+from trimtab.policies.scaling.vain import asks_in_vain
 from trimtab.policies.scaling.windows import TOLD_WITHIN_S, Windows, windows_of
 from trimtab.resources.scaling import PolicyAlarm, ScalableTarget, ScalingPolicy, ScheduledAction
 from trimtab.sim.kernels import books as b
@@ -34,7 +35,7 @@ from trimtab.sim.replicas.standing import Standing
 from trimtab.sim.scaling import skipping
 from trimtab.sim.scaling.foresight import LOOK_EVERY_S, Foresight
 from trimtab.sim.scaling.metrics import SimAlarm
-from trimtab.sim.world import Fault, Serving
+from trimtab.sim.world import Fault, Mode, Serving
 
 _NEVER: Final = np.iinfo(np.int64).max
 _SECOND_S: Final = 1.0  # while nothing is in hand, live control lets time pass once a second, just after it has begun
@@ -103,6 +104,7 @@ class Scaled:
         self._trip_s = EVERY_S if is_patient else self._fine_s  # there such looks are rare
         self._schedule = [(self._due(action, station.now_s), action) for action in serving.schedule]
         self._given = sorted(given, key=lambda one: one.at_s)
+        self._is_queue, self._is_waking = serving.mode is Mode.ASYNC, False
         self._looked_s = -inf  # when it was looked last whether more is in hand
         self._told_s = -inf  # when load was told last,
         self._told_hand = self._told_arrived = 0  # what was in hand then, what had come,
@@ -155,11 +157,19 @@ class Scaled:
 
     def _run_watched(self) -> None:
         """Until something happens beside alarms that are looked at and have nothing to tell."""
-        why, fired = self._sampler.run(min(self._known_s(), self.end_s))
+        why, fired = self._sampler.run(min(self._known_s(), self.end_s), self._in_vain())
         for watch in fired:
             self._fired(*watch)
         if not fired:
             self._after(why)
+
+    def _in_vain(self) -> list[bool]:
+        """Of each alarm, whether its policy need not be told of it: only where nobody notes each step."""
+        if self._note is not None:
+            return [False] * len(self._sampler.watches)
+        now_s = self.station.now_s
+        high, low = (asks_in_vain(self.rules, self._state, self.wanted, now_s, is_high=side) for side in (True, False))
+        return [high if is_high else low for _, _, is_high in self._sampler.watches]
 
     def _known_s(self) -> float:
         """When something happens that alarms have nothing to do with."""
@@ -173,6 +183,8 @@ class Scaled:
         """With how much in hand the run is to stop at once."""
         whole, seconds = self.station.books.i, self.station.books.f
         whole[b.TRIP] = _NEVER
+        if self.wanted == 0 and self._is_waking:
+            return
         if self.wanted == 0:
             whole[b.TRIP], seconds[b.EARLIEST] = 0, self._looked_s + EVERY_S
         elif self._events and self._trip_s < self._tick_s:
@@ -236,6 +248,11 @@ class Scaled:
         is_tick = bool(self._events) and now_s >= self._tick_at_s
         if not is_tick and not is_trip:
             return
+        if not is_tick and self._is_queue and self.wanted == 0 and self._events:
+            self._is_waking = True  # a queue's signal is there a moment after it has written the request
+            self._tick_at_s = min(self._tick_at_s, now_s + TOLD_WITHIN_S)
+            return
+        self._is_waking = False
         self._looked_s = now_s
         if is_tick:
             self._land()

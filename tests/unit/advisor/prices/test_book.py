@@ -7,10 +7,11 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from trimtab.advisor.prices.book import aws_list, book
+from trimtab.advisor.prices.book import Book, aws_list, book
 from trimtab.advisor.prices.fleet import Cost, hosting_cost, with_serverless
-from trimtab.advisor.prices.price import Use
+from trimtab.advisor.prices.price import Price, Use
 from trimtab.errors import Invalid
 
 
@@ -85,6 +86,22 @@ def test_notes_tell_of_what_was_asked_for_and_is_derived_or_old_and_of_nothing_e
     prices.instance("ml.g4dn.4xlarge")
     assert prices.notes(date(2026, 8, 1))[1].startswith("ml.g4dn.xlarge, ml.g4dn.4xlarge in us-east-1: as of")
     assert prices.fresh().notes(date(2026, 8, 1)) == []
+
+
+def test_a_price_that_is_dated_in_the_future_says_so_beside_the_figure_and_one_of_tomorrow_does_not() -> None:
+    """Somewhere it is tomorrow already: a day ahead is a matter of time zones."""
+    today = date(2026, 8, 1)
+    price = Price(item="ml.box", unit="hour", region="", usd=Decimal(1), as_of="2027-08-01", source="told")
+    assert price.mark(today) == "of 2027-08-01, to come"
+    assert price.note(today) == "as of 2027-08-01, 365 days from now: it may not hold yet, or the date is wrong"
+    assert price.age_days(today) == -365
+    year = replace(price, as_of="2027")
+    assert year.note(today).startswith("as of 2027, 153 days from now")
+    tomorrow = replace(price, as_of="2026-08-02")
+    assert (tomorrow.mark(today), tomorrow.note(today)) == ("", "")
+    own = Book({}, {}, {"ml.box": price})
+    assert own.instance("ml.box") == price
+    assert own.notes(today) == [f"ml.box in any region: {price.note(today)}"]
 
 
 def test_serverless_costs_in_proportion_to_memory() -> None:
