@@ -182,7 +182,9 @@ def chosen(samples: Sequence[Case], start_s: float, most: int, *, margin: float)
 
     found = [_by_target(Setting(3.0, 20.0, 10.0, headroom), cost) for headroom in (0.0, 0.95)]
     begin = [
-        Setting(1.0, 60.0, idle_s, 0.9, part * within_s) for part in (0.025, 0.1, 0.4, 0.55, 0.7) for idle_s in (1.0, 6.0)
+        Setting(1.0, 60.0, idle_s, 0.9, part * within_s)
+        for part in (0.025, 0.1, 0.4, 0.55, 0.7)
+        for idle_s in (1.0, 6.0)
     ]
     patient = min(begin, key=cost)
     for _ in range(2):
