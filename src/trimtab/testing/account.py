@@ -322,7 +322,7 @@ def _capture(s3: Any, case: Case, counts: Floats, first_s: int) -> None:
 
     steps = HOUR_S // STEP_S
     hours = [(first_s + i * HOUR_S, hour.sum()) for i, hour in enumerate(counts.reshape(-1, steps)) if hour.sum()]
-    for at_s, count in hours[-6:]:
+    for at_s, count in hours[-12:]:
         folder = time.strftime("%Y/%m/%d/%H", time.gmtime(at_s))
         size = round(count / 10 * case.payload_bytes * 4 / 3)
         key = f"requests/{case.name}/main/{folder}/captured.jsonl"

@@ -17,6 +17,7 @@ from trimtab.advisor.audit.reading.reader import Reader
 from trimtab.advisor.audit.series import HOUR_S, Series
 
 _HOURS: Final = 6  # of the hours with requests, the newest: each is one listing
+_MOST_HOURS: Final = 12  # where too few were captured in these: by night, say
 _OBJECTS: Final = 2000  # at most, of one hour
 _ENCODED: Final = 4 / 3  # AWS: data capture keeps bytes that are no text in base64
 _CAPTURE: Final = "data capture"
@@ -61,7 +62,9 @@ def _captured(reader: Reader, endpoint: Endpoint) -> Endpoint:
         return endpoint
     size_bytes = requests = 0.0
     for variant in endpoint.variants:
-        for hour_s, count in _busiest(variant.requests):
+        for index, (hour_s, count) in enumerate(_newest(variant.requests)):
+            if index >= _HOURS and requests >= _FEWEST:
+                break
             captured = _listed_bytes(reader, endpoint, variant, hour_s)
             if captured is None:
                 return endpoint
@@ -75,13 +78,13 @@ def _captured(reader: Reader, endpoint: Endpoint) -> Endpoint:
     )
 
 
-def _busiest(requests: Series | None) -> list[tuple[float, float]]:
-    """The newest hours with requests: their start, and how many there were."""
+def _newest(requests: Series | None) -> list[tuple[float, float]]:
+    """The newest hours with requests, the last one first: their start, and how many there were."""
     if requests is None:
         return []
     hours = requests.summed(HOUR_S)
     asked = [(hours.start_s + i * HOUR_S, float(count)) for i, count in enumerate(hours.filled) if count > 0]
-    return asked[-_HOURS:]
+    return asked[: -_MOST_HOURS - 1 : -1]
 
 
 def _listed_bytes(reader: Reader, endpoint: Endpoint, variant: Variant, hour_s: float) -> int | None:
