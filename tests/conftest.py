@@ -16,8 +16,8 @@ from trimtab.testing.hung import (  # noqa: F401 hooks
 )
 from trimtab.testing.postgresql import PostgresServer, postgres_server, programs
 
-# The check before a landing (.ci/run) draws the same each time: it judges the change. New examples, and other orders of
-# tests, are drawn by whoever runs `make test`.
+# The check before a landing (.ci/run) draws the same each time: it judges the change. New examples are drawn by
+# whoever runs `make test`.
 settings.register_profile("trimtab", parent=settings(), deadline=None, derandomize="TRIMTAB_CI" in os.environ)
 settings.load_profile("trimtab")
 
