@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from msgspec import Struct
 
+from trimtab.cli.recorded.asked import are_alike
 from trimtab.metrics.names import SAGEMAKER
 from trimtab.sim.replay.recording import counted, whole_loads
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from trimtab.sim.load import Floats
 
 MOST_REQUESTS: Final = 2_000_000  # beyond that counts of periods say enough
-_ALIKE: Final = 0.02  # gateways' signals and their reports may differ by so much: a gateway may have come or gone
-_LEAST_ALIKE: Final = 2
 _MOST_SHAPE: Final = 1e6  # of gaps: as good as even
 
 
@@ -98,7 +97,7 @@ def _finer(came: Came, told_edges_s: Sequence[float], told: Sequence[int]) -> Ca
     missing = np.rint(np.maximum(0, counts - grown)).astype(np.int64)  # by period: not told of
     inside = (edges_s[:-1] >= begin_s) & (edges_s[1:] <= end_s)
     known = int(counts[inside].sum())
-    if not inside.any() or abs(int(np.rint(grown[inside].sum())) - known) > max(_LEAST_ALIKE, _ALIKE * known):
+    if not inside.any() or not are_alike(int(np.rint(grown[inside].sum())), known):
         return came
     first = int(np.searchsorted(edges_s, begin_s, side="left"))  # edges before it,
     last = int(np.searchsorted(edges_s, end_s, side="right"))  # and, from this one on, behind it

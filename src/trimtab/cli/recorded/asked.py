@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 KEPT_S: Final = 86_400
 LATER_S: Final = 900  # an asynchronous request is told of once it has ended: so long after the time it is looked for
 _AT_ONCE_S: Final = 300  # of reports in one answer: it has 3,600 of them at most, of all gateways
-_LEAST_ALIKE: Final = 2  # reports and metrics may differ by so many requests,
-_ALIKE: Final = 0.02  # or by this part
+_LEAST_ALIKE: Final = 2  # what gateways tell and metrics may differ by so many requests,
+_ALIKE: Final = 0.02  # or by this part: a gateway may have come or gone
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -62,5 +62,5 @@ def tasks_of(client: Client, endpoint: str, variant: str, metrics: Metrics) -> t
 
 
 def are_alike(told: int, counted: float) -> bool:
-    """Whether reports tell of as many requests as metrics do."""
+    """Whether gateways, by reports or signals, tell of as many requests as metrics do."""
     return abs(told - counted) <= max(_LEAST_ALIKE, _ALIKE * counted)
