@@ -21,6 +21,7 @@ from trimtab.objects.indexed import IndexedObjectStore
 from trimtab.objects.model import Versioning
 from trimtab.objects.reading import BlobReader
 from trimtab.objects.unpack import remove
+from trimtab.testing.waiting import until
 
 URL = "s3://models/fraud/model.tar.gz"
 MIB = 2**20
@@ -329,12 +330,18 @@ def test_what_is_evicted_while_it_is_written_to_the_disk_gets_no_mark(
     assert names(moved) == ["artifact.json", "model"]
 
 
+async def somebody_removes(folder: Path, there: LocalArtifact) -> None:
+    """Once all of it is on the disk: until then a file may come while the folder is being emptied."""
+    await until((folder / there.digest / "durable").exists)
+    remove(folder)
+
+
 async def test_files_that_somebody_else_removed_are_brought_anew(
     cache: ArtifactCache, counting: CountingStore, tmp_path: Path
 ) -> None:
     await put(counting, weights=b"1")
     first = await cache.fetch(URL)
-    remove(tmp_path / "cache")
+    await somebody_removes(tmp_path / "cache", first)
     again = await cache.fetch(URL)
     assert (again.path / "weights").read_bytes() == b"1"
     assert (again.path, again.fetched, counting.opened) == (first.path, True, 2)
@@ -347,8 +354,9 @@ async def test_room_is_found_although_somebody_else_removed_what_was_to_go(
     await cache.start()
     for key in ("a", "b"):
         await put(counting, f"{key}/m.tar.gz", weights=os.urandom(3 * MIB))
-    cache.release(await cache.fetch("s3://models/a/m.tar.gz"))
-    remove(tmp_path / "cache")
+    there = await cache.fetch("s3://models/a/m.tar.gz")
+    cache.release(there)
+    await somebody_removes(tmp_path / "cache", there)
     await cache.fetch("s3://models/b/m.tar.gz")
     assert 3 * MIB <= cache.used_bytes <= 5 * MIB
     await cache.close()
