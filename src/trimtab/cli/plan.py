@@ -196,7 +196,13 @@ def _write(found: Plan, write: Path | None, html: Path | None) -> None:
     from trimtab.advisor.plan.signals import Where
 
     where = Where(found.where)
-    source = program(found.after.architecture, found.scenario, where, file=write.name if write else "build.py")
+    source = program(
+        found.after.architecture,
+        found.scenario,
+        where,
+        file=write.name if write else "build.py",
+        before=found.before.architecture if found.before else None,
+    )
     if write is not None:
         write_whole(write, source)
         say(f"wrote {write}")
