@@ -26,7 +26,7 @@ async def requests_of(models: ModelsApi, name: str, query: str) -> dict[str, Any
     asked = given("requests", query, "variant", "start", "end")
     if not asked.get("variant"):
         raise Invalid("Of which variant? Say variant=NAME.")
-    start_s, end_s = seconds(asked, "start", 0.0), seconds(asked, "end", _FOR_EVER_S)
+    start_s, end_s = _known(seconds(asked, "start", 0.0)), _known(seconds(asked, "end", _FOR_EVER_S))
     rows = await models.came(name, asked["variant"], start_s=floor(start_s), end_s=ceil(end_s))
     return {
         "reports": [
@@ -41,3 +41,8 @@ async def requests_of(models: ModelsApi, name: str, query: str) -> dict[str, Any
             for row in rows
         ]
     }
+
+
+def _known(at_s: float) -> float:
+    """As near as a time comes that a store can tell."""
+    return min(max(at_s, -_FOR_EVER_S), _FOR_EVER_S)

@@ -115,6 +115,14 @@ async def test_which_model_was_asked_when_is_told_by_time_and_variant(world: Hos
     assert (await call("none/requests", "variant=main"))[0] == 404
 
 
+@pytest.mark.parametrize("query", ["start=-1e300", "end=1e300", "start=-1e300&end=1e300"])
+async def test_requests_of_whatever_time_can_be_asked_for(world: HostsWorld, call: Call, query: str) -> None:
+    world.came.take(a_report(100, {}, a=(1, 0)))
+    await world.came.close()
+    status, answer = await call("fraud/requests", f"variant=main&{query}")
+    assert (status, len(answer["reports"])) == (200, 1)
+
+
 async def test_what_asynchronous_requests_took_is_told_once_they_have_ended(world: HostsWorld, call: Call) -> None:
     tasks = TasksReport(each=[(97_500, 1_200_000), (99_750, 250_000)])
     tasks.in_work.count = 3
