@@ -33,9 +33,7 @@ async def requests_of(models: ModelsApi, name: str, query: str) -> bytes:
         raise Invalid("Of which variant? Say variant=NAME.")
     start_s, end_s = _known(seconds(asked, "start", 0.0)), _known(seconds(asked, "end", _FOR_EVER_S))
     rows = await models.came(name, asked["variant"], start_s=floor(start_s), end_s=ceil(end_s))
-    return await asyncio.to_thread(
-        _document, rows
-    )  # of a thousand models: a second's work, which nobody is to wait for
+    return await asyncio.to_thread(_document, rows)  # up to a second's work: nobody else is to wait for it
 
 
 def _document(rows: Sequence[CameRow]) -> bytes:
