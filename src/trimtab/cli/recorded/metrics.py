@@ -87,8 +87,9 @@ class Metrics:
             **asked,
         )["Datapoints"]
         point = points[0] if points else {}
-        found: dict[str, float] = {stat: point[stat] for stat in _SIMPLE & point.keys()}
-        return found | point.get("ExtendedStatistics", {})
+        simple: dict[str, float] = {stat: point[stat] for stat in _SIMPLE & point.keys()}
+        extended: dict[str, float] = point.get("ExtendedStatistics", {})
+        return simple | extended
 
     def _dimensions(self, name: str) -> list[dict[str, str]]:
         names = {ENDPOINT: self._endpoint, VARIANT: self._variant}
