@@ -59,11 +59,8 @@ def audit(
         return
     if yes and not ids:
         raise CliError("--yes goes with --apply.")
-    if ids and as_json:
-        raise CliError(
-            "--json is of an audit; --apply tells what it changes in words.",
-            "`trimtab audit --json` has each finding's calls, for a program to make.",
-        )
+    if ids and as_json and not yes:
+        raise CliError("--json asks nobody: with --apply it goes with --yes.")
     if html is not None:
         must_be_writable(html)
     found, account = _read(profile, region, days, tuple(resilient or ()))
@@ -76,7 +73,7 @@ def audit(
         write_whole(html, report(found))
         say(f"the report is in {html}")
     if ids:
-        _apply(found, account, ids, profile, region, yes=yes)
+        _apply(found, account, ids, profile, region, yes=yes, as_json=as_json)
     elif as_json:
         emit(as_text(found))
     else:
@@ -104,14 +101,22 @@ def _read(profile: str, region: str, days: int, resilient: tuple[str, ...]) -> t
     return audited(account, prices), account
 
 
-def _apply(found: Audit, account: Account, ids: list[str], profile: str, region: str, *, yes: bool) -> None:
+def _apply(
+    found: Audit, account: Account, ids: list[str], profile: str, region: str, *, yes: bool, as_json: bool
+) -> None:
     from trimtab.advisor.audit.account import names
     from trimtab.advisor.audit.applying.caller import AccountCaller
     from trimtab.advisor.audit.reading.login import Login
-    from trimtab.cli.auditing.applying import apply
+    from trimtab.cli.auditing.applying import applied, apply
 
     caller = AccountCaller(Login(profile=profile, region=region))
-    apply(found, ids, caller, yes=yes, looked_at=names(account))
+    if not as_json:
+        apply(found, ids, caller, yes=yes, looked_at=names(account))
+        return
+    document = applied(found, ids, caller, looked_at=names(account))
+    emit_json(document)
+    if any(one["failed"] for one in document["applied"]):
+        raise typer.Exit(1)
 
 
 def as_text(found: Audit) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from typing import Any
 
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from trimtab.advisor.audit.applying.change import Answer, Refused
 from trimtab.advisor.finding import Audit, Call, Confidence, Finding, Fix, Risk, Unseen
-from trimtab.cli.auditing.applying import apply
+from trimtab.cli.auditing.applying import applied, apply
 from trimtab.cli.auditing.page import show
 from trimtab.cli.render import CliError
 from trimtab.resources.cost import MICRO
@@ -187,3 +188,29 @@ def test_a_refusal_is_told_with_what_to_do_next() -> None:
     assert "Applying again goes on from there" in caught.value.hint
     with pytest.raises(CliError, match="what is there now cannot be seen"):
         apply(audit(VERSIONS), [VERSIONS.id], Bucket("get_bucket_versioning"), yes=True)
+
+
+def test_a_program_is_told_what_was_there_what_was_called_and_how_to_undo_it() -> None:
+    bucket = Bucket()
+    document = applied(audit(VERSIONS), [VERSIONS.id], bucket)
+    (one,) = document["applied"]
+    assert one["id"] == VERSIONS.id
+    (change,) = one["changes"]
+    assert change["before"] == "it never had versioning"
+    assert change["call"]["operation"] == "put_bucket_versioning"
+    assert (change["failed"], change["is_seen"]) == ("", True)
+    assert one["undo"][0]["parameters"]["VersioningConfiguration"] == {"Status": "Suspended"}
+    assert bucket.made == 1
+    json.dumps(document)
+
+    again = applied(audit(VERSIONS), [VERSIONS.id], bucket)  # it is so already
+    assert again == {"applied": [{"id": VERSIONS.id, "failed": "", "changes": [], "undo": []}]}
+    mended = applied(audit(), [VERSIONS.id], bucket, looked_at=["models"])
+    assert mended == again
+    assert bucket.made == 1
+
+
+def test_a_program_is_told_of_a_refusal() -> None:
+    (one,) = applied(audit(VERSIONS), [VERSIONS.id], Bucket("put_bucket_versioning"))["applied"]
+    assert one["failed"] == one["changes"][0]["failed"] == "AccessDenied: You may not."
+    assert one["undo"] == []

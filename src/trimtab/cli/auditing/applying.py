@@ -5,14 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 import typer
+from msgspec import to_builtins
 
 from trimtab.advisor.audit.applying.apply import Done, carry_out, look, undoing
 from trimtab.advisor.audit.applying.change import Caller, Change, Refused
 from trimtab.advisor.audit.findings import KINDS
 from trimtab.advisor.audit.words import as_python
-from trimtab.advisor.finding import Audit, Finding
+from trimtab.advisor.finding import Audit, Call, Finding
 from trimtab.cli.auditing.page import amount
 from trimtab.cli.render import CliError, emit, say
 
@@ -33,14 +35,57 @@ def apply(
         _apply(finding, caller, yes=yes)
 
 
-def named(audit: Audit, name: str, looked_at: Collection[str] = ()) -> Finding | None:
-    """The finding of this id; None where it is mended. CliError, with those that sound like it, where it never was."""
+def applied(
+    audit: Audit, ids: Sequence[str], caller: Caller, *, looked_at: Collection[str] = ()
+) -> dict[str, list[dict[str, Any]]]:
+    """The same for a program, which has agreed to all of it: for each finding what was there, what was called, what
+    became of it, and the calls that undo it. Ends with the first finding of which a call was refused."""
+    findings = {name: named(audit, name, looked_at, quiet=True) for name in ids}
+    for finding in findings.values():  # all of them, before the first is changed
+        if finding is not None:
+            _looked(finding, caller)
+    told: list[dict[str, Any]] = []
+    for name, finding in findings.items():
+        told.append(_carried_out(name, finding, caller))
+        if told[-1]["failed"]:
+            break
+    return {"applied": told}
+
+
+def _carried_out(name: str, finding: Finding | None, caller: Caller) -> dict[str, Any]:
+    try:  # looked at again: what was changed before may have changed the same thing
+        changes = () if finding is None else _looked(finding, caller)
+    except CliError as error:
+        return {"id": name, "failed": str(error), "changes": [], "undo": []}
+    done = list(carry_out(changes, caller))
+    failed = next((one.failed for one in done if one.failed), "")
+    return {"id": name, "failed": failed, "changes": [_document(one) for one in done], "undo": _calls(undoing(done))}
+
+
+def _document(one: Done) -> dict[str, Any]:
+    return {
+        "before": one.change.before,
+        "call": _calls([one.change.call])[0],
+        "failed": one.failed,
+        "is_seen": one.is_seen,
+        "undo_note": one.change.undo_note,
+    }
+
+
+def _calls(calls: Sequence[Call]) -> list[Any]:
+    return [to_builtins(call) for call in calls]
+
+
+def named(audit: Audit, name: str, looked_at: Collection[str] = (), *, quiet: bool = False) -> Finding | None:
+    """The finding of this id; None where it is mended, which is said unless `quiet`. CliError, with those that sound
+    like it, where it never was."""
     for finding in audit.findings:
         if finding.id == name:
             return finding
     kind, _, rest = name.partition("/")
     if kind in KINDS and any(rest == resource or rest.startswith(f"{resource}/") for resource in looked_at):
-        emit(f"nothing to change: the audit does not find {name} (any more)")
+        if not quiet:
+            emit(f"nothing to change: the audit does not find {name} (any more)")
         return None
     if kind not in KINDS:
         near = get_close_matches(kind, KINDS)
