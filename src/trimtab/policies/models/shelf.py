@@ -23,6 +23,7 @@ class Shelf:
         self.held: dict[str, Entry] = {}
         self.out: list[Action] = []
         self.now_s = 0.0
+        self.ends = 0  # copies that have ended so far, and may have given memory back
 
     def entry(self, model: str) -> Entry:
         """That of `model`, made where there is none."""
@@ -40,6 +41,10 @@ class Shelf:
     def ready(self) -> list[tuple[Entry, Copy]]:
         """All copies that serve."""
         return [pair for pair in self.copies.values() if pair[1].state is ModelState.READY]
+
+    def going(self) -> list[tuple[Entry, Copy]]:
+        """All copies that may go or are about to: but for held ones that serve."""
+        return [pair for pair in self.copies.values() if pair[1].state is not ModelState.READY or not pair[0].held]
 
     def capacity(self, entry: Entry) -> Size:
         """What `entry` could have if all others went that may go."""
@@ -64,7 +69,7 @@ class Shelf:
     def unwant(self, entry: Entry) -> None:
         """Nobody waits for it any more, or it is there."""
         self.wanted.pop(entry.model, None)
-        entry.want, entry.waiting = "", False
+        entry.want, entry.waiting, entry.short = "", False, None
         self.release(entry)
         self.tidy(entry)
 
@@ -92,7 +97,12 @@ class Shelf:
     def load(self, entry: Entry, files: Files, size: Size) -> None:
         """Start its worker, with so much set aside."""
         entry.files = None
-        copy = Copy(files, entry.want, ModelState.LOADING, self.now_s, size)
+        copy = Copy(files, entry.want, ModelState.LOADING, self.now_s, size, ends_before=self.ends)
+        copy.alone = all(other is entry and one.state is ModelState.READY for other, one in self.going())
+        for _, other in self.moving.values():
+            if other.state is ModelState.LOADING:
+                copy.crowded = other.crowded = True
+                other.alone = False
         entry.copies[files.version] = copy
         key = entry.model, files.version
         self.copies[key] = self.moving[key] = entry, copy
@@ -131,8 +141,9 @@ class Shelf:
         copy.state, copy.since_s, copy.left = ModelState.LEAVING, self.now_s, why
         self.moving[entry.model, copy.version] = entry, copy
 
-    def drop(self, entry: Entry, copy: Copy) -> None:
-        """Its worker is dead: memory and artifact are free."""
+    def drop(self, entry: Entry, copy: Copy, *, untaken: bool = False) -> None:
+        """Its worker is dead: memory and artifact are free. `untaken`: it never had any memory, for want of which its
+        artifact is kept for the next try, unless it is of yesterday."""
         key = entry.model, copy.version
         del entry.copies[copy.version], self.copies[key]
         self.moving.pop(key, None)
@@ -141,8 +152,22 @@ class Shelf:
         self.memory.grow(back, loading=state is ModelState.LOADING, leaving=state is ModelState.LEAVING)
         if self.memory.available is not None:
             self.memory.available += copy.now.bytes
-        self.out.append(Forget(entry.model, copy.version))
+        if untaken and not entry.stale:
+            entry.files = copy.files
+        else:
+            self.out.append(Forget(entry.model, copy.version))
+        if not untaken:
+            self._freed(key)
         replaces = entry.want == "new version" and not entry.waiting and not entry.held
         if replaces and not entry.copies and copy.left != "new version":
             self.unwant(entry)  # there is nothing left that it would replace
         self.tidy(entry)
+
+    def _freed(self, key: Key) -> None:
+        """One model alone is told of what a copy gives back: that which it leaves for, or the first that waits."""
+        self.ends += 1
+        waits = [entry.short for entry in self.wanted.values() if entry.short is not None and not entry.short.trying]
+        meant = [short for short in waits if key in short.leavers]
+        for short in meant or [short for short in waits if not short.freed and not short.leavers][:1]:
+            short.leavers.discard(key)
+            short.freed = True
