@@ -29,6 +29,8 @@ class Short:
     freed: bool = False  # another copy has ended since it was said, and no other model was told to make use of that
     trying: bool = False  # it is tried again now
     told: int = 0  # how many times
+    left_s: float = 0.0  # when nobody waited for it any more
+    ends_before: int = 0  # Shelf.ends then
     tries: int = 0  # of those, after others had gone and with no other load beside it that could have taken their room
 
 

@@ -86,7 +86,7 @@ class Room:
 
     def _late(self, entry: Entry, why: str) -> None:
         text = f"{why}, and what is loaded has been in use for {limits.ROOM_WAIT_S:.0f} s."
-        self._shelf.give_up(entry, "NotReady", text)
+        self._shelf.give_up(entry, "NotReady", text, still_short=entry.is_short)
 
     # --- a program that is full by its own account --------------------------------------------------------------------
 
@@ -102,10 +102,14 @@ class Room:
             self._late(entry, "The model server has said that its memory is full")
             return False
         others = [pair for pair in shelf.going() if pair[0] is not entry or pair[1].state is not ModelState.READY]
-        short.trying = not short.leavers and (short.freed or not others)
+        short.trying = not short.leavers and (short.freed or not (others or self._is_one_tried()))
         if not (short.trying or short.leavers or self._unspoken(others)):
             self._clear(entry, short)
         return short.trying
+
+    def _is_one_tried(self) -> bool:
+        """Whether another that was short is on its way; its artifact may have to be fetched first."""
+        return any(one.is_blocked and one.short is not None and one.short.trying for one in self._shelf.wanted.values())
 
     def _unspoken(self, others: list[tuple[Entry, Copy]]) -> bool:
         """Whether something leaves anyhow: then nothing needs to go for one that is short."""

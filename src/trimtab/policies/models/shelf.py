@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trimtab.policies.models import limits
 from trimtab.policies.models.actions import Action, Forget, Load, Refuse, Unload
 from trimtab.policies.models.entries import Copy, Entry, Files
 from trimtab.policies.models.memory import Memory, Size
@@ -63,21 +64,34 @@ class Shelf:
         if not entry.want:
             entry.want, entry.want_s = why, self.now_s
             self.wanted[entry.model] = entry
+            self._resume(entry)
         if asked and not entry.waiting:
             entry.waiting, entry.want_s = True, self.now_s
 
-    def unwant(self, entry: Entry) -> None:
-        """Nobody waits for it any more, or it is there."""
+    def unwant(self, entry: Entry, *, still_short: bool = False) -> None:
+        """Nobody waits for it any more, or it is there. `still_short`: for whoever asks soon, its program is full."""
         self.wanted.pop(entry.model, None)
-        entry.want, entry.waiting, entry.short = "", False, None
+        entry.want, entry.waiting = "", False
+        if still_short and entry.short is not None:
+            entry.short.left_s, entry.short.ends_before = self.now_s, self.ends
+            entry.short.leavers.clear()
+        else:
+            entry.short = None
         self.release(entry)
         self.tidy(entry)
 
-    def give_up(self, entry: Entry, reason: str, message: str) -> None:
+    def _resume(self, entry: Entry) -> None:
+        """It goes on waiting for its program to have memory, where it was not long ago that it did."""
+        if entry.short is not None and self.now_s - entry.short.left_s > limits.PATIENT_S:
+            entry.short = None
+        elif entry.short is not None:
+            entry.short.freed = entry.short.freed or self.ends > entry.short.ends_before
+
+    def give_up(self, entry: Entry, reason: str, message: str, *, still_short: bool = False) -> None:
         """Tell those who wait. What is to be here whether asked for or not is tried again, later."""
         if entry.waiting:
             self.out.append(Refuse(entry.model, reason, message))
-        self.unwant(entry)
+        self.unwant(entry, still_short=still_short)
         if entry.held and entry.ready is None:
             self.want(entry, entry.held)
 
@@ -89,7 +103,7 @@ class Shelf:
 
     def tidy(self, entry: Entry) -> None:
         """Drop it where nothing is left to know."""
-        if entry.is_idle and not entry.failures:
+        if entry.is_idle and not entry.failures and entry.short is None:
             self.entries.pop(entry.model, None)
 
     # --- copies -------------------------------------------------------------------------------------------------------

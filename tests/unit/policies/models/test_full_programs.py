@@ -149,6 +149,22 @@ def test_those_who_wait_for_loads_that_take_too_long_are_told_to_ask_again() -> 
         pass
     assert refused == [("b", "NotReady")]
     assert told.now_s == 5.0 + limits.ROOM_WAIT_S
+    told.now_s += 0.25
+    assert told.tell(Asked("b")) == [], "nothing has changed"
+    told.now_s += 2 * limits.ROOM_WAIT_S
+    assert refusals(told.tell(Tick())) == [("b", "NotReady")]
+    told.now_s += 2 * limits.PATIENT_S
+    assert told.tell(Asked("b")) == [FetchModel("b")], "after a while it is tried whatever there was"
+
+
+def test_what_has_ended_before_they_ask_again_is_a_reason_to_try() -> None:
+    told = Told()
+    told.begin("a", "b")
+    told.full("b")
+    told.now_s = limits.ROOM_WAIT_S
+    assert refusals(told.tell(Tick())) == [("b", "NotReady")]
+    told.tell(Ended("a", "1", crashed=True))
+    assert told.tell(Asked("b")) == [FetchModel("b")]
 
 
 def test_more_goes_each_time_until_there_is_room_or_nothing_left() -> None:
@@ -293,7 +309,7 @@ class Program:
         raise AssertionError("it goes on for ever")
 
 
-LOADS_S = st.sampled_from([0.01, 0.1, 0.1, 1.0, 8.0])
+LOADS_S = st.sampled_from([0.01, 0.1, 0.1, 1.0, 8.0, 50.0, 90.0])
 
 
 @settings(max_examples=300, deadline=None)
