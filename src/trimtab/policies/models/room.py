@@ -15,7 +15,10 @@ from trimtab.wire.hosting import ModelState
 
 
 class Room:
-    """`loss` of a model: seconds of loading, per second, that its absence costs."""
+    """Room by this account, and in a program that holds all models and is full by its own.
+
+    `loss` of a model: seconds of loading, per second, that its absence costs.
+    """
 
     def __init__(self, shelf: Shelf, forecast: Forecast, loss: Callable[[str], float]) -> None:
         self._shelf, self._forecast, self._loss = shelf, forecast, loss
@@ -101,7 +104,7 @@ class Room:
         if entry.waiting and shelf.now_s >= limits.room_until_s(entry):
             self._late(entry, "The model server has said that its memory is full")
             return False
-        others = [pair for pair in shelf.going() if pair[0] is not entry or pair[1].state is not ModelState.READY]
+        others = list(shelf.going(entry))
         short.trying = not short.leavers and (short.freed or not (others or self._is_one_tried()))
         if not (short.trying or short.leavers or self._unspoken(others)):
             self._clear(entry, short)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from trimtab.policies.models import limits
 from trimtab.policies.models.actions import Action, Forget, Load, Refuse, Unload
 from trimtab.policies.models.entries import Copy, Entry, Files
@@ -43,9 +45,11 @@ class Shelf:
         """All copies that serve."""
         return [pair for pair in self.copies.values() if pair[1].state is ModelState.READY]
 
-    def going(self) -> list[tuple[Entry, Copy]]:
-        """All copies that may go or are about to: but for held ones that serve."""
-        return [pair for pair in self.copies.values() if pair[1].state is not ModelState.READY or not pair[0].held]
+    def going(self, entry: Entry) -> Iterator[tuple[Entry, Copy]]:
+        """All copies that may go for one of `entry`, or are on their way: not what serves of `entry`, or is held."""
+        for other, copy in self.copies.values():
+            if copy.state is not ModelState.READY or (other is not entry and not other.held):
+                yield other, copy
 
     def capacity(self, entry: Entry) -> Size:
         """What `entry` could have if all others went that may go."""
@@ -112,7 +116,7 @@ class Shelf:
         """Start its worker, with so much set aside."""
         entry.files = None
         copy = Copy(files, entry.want, ModelState.LOADING, self.now_s, size, ends_before=self.ends)
-        copy.alone = all(other is entry and one.state is ModelState.READY for other, one in self.going())
+        copy.alone = next(self.going(entry), None) is None
         for _, other in self.moving.values():
             if other.state is ModelState.LOADING:
                 copy.crowded = other.crowded = True
@@ -157,7 +161,7 @@ class Shelf:
 
     def drop(self, entry: Entry, copy: Copy, *, untaken: bool = False) -> None:
         """Its worker is dead: memory and artifact are free. `untaken`: it never had any memory, for want of which its
-        artifact is kept for the next try, unless it is of yesterday."""
+        artifact is kept for the next try, unless there is a newer one."""
         key = entry.model, copy.version
         del entry.copies[copy.version], self.copies[key]
         self.moving.pop(key, None)
