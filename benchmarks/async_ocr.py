@@ -35,11 +35,11 @@ from typing import Any
 from msgspec import Struct, to_builtins
 from PIL import Image, ImageDraw, ImageFont
 
+from benchmarks.scaling import scale, tracking
 from trimtab.testing.artifacts import archive
 from trimtab.testing.server import Trimtab, serving
 
 BUCKET, NAME, VARIANT = "pages", "ocr", "blue"
-DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 STABLE_S = 3.0  # how long a backlog must have been gone before replicas go
 LOOK_EVERY_S = 0.05
 GIVE_UP_S = 3600.0
@@ -185,29 +185,15 @@ def deploy(trimtab: Trimtab, most: int, loads_for_s: float) -> None:
     )
     trimtab.sagemaker.create_endpoint(EndpointName=NAME, EndpointConfigName=NAME)
     trimtab.settled(NAME)
-    scaling = trimtab.client("application-autoscaling")
-    where = {
-        "ServiceNamespace": "sagemaker",
-        "ResourceId": f"endpoint/{NAME}/variant/{VARIANT}",
-        "ScalableDimension": DIMENSION,
-    }
-    scaling.register_scalable_target(**where, MinCapacity=0, MaxCapacity=most)
-    dimensions = {"EndpointName": NAME, "VariantName": VARIANT, "StableWindowSeconds": f"{STABLE_S:g}"}
-    scaling.put_scaling_policy(
-        **where,
-        PolicyName="backlog",
-        PolicyType="TargetTrackingScaling",
-        TargetTrackingScalingPolicyConfiguration={
-            "TargetValue": 1.0,
-            "CustomizedMetricSpecification": {
-                "Namespace": "trimtab/Endpoints",
-                "MetricName": "ConcurrencyPerReplicaEvent",
-                "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()],
-                "Statistic": "Average",
-            },
-            "ScaleOutCooldown": 0,
-            "ScaleInCooldown": 0,
-        },
+    windows = {"StableWindowSeconds": f"{STABLE_S:g}"}
+    scale(
+        trimtab.client("application-autoscaling"),
+        NAME,
+        0,
+        most,
+        tracking(NAME, 1.0, variant=VARIANT, windows=windows, out_s=0),
+        variant=VARIANT,
+        name="backlog",
     )
 
 

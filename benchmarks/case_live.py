@@ -37,6 +37,7 @@ from msgspec import Struct, field
 from benchmarks import openloop
 from benchmarks.case_study import BUSY_TRACE, QUIET_TRACE, drawn
 from benchmarks.scale_out import model as fraud
+from benchmarks.scaling import scale
 from trimtab.advisor.bill import bill_of
 from trimtab.advisor.plan.signals import VARIANT, Signal, tracked
 from trimtab.advisor.prices.book import book
@@ -188,16 +189,15 @@ def build(trimtab: Trimtab, one: Serving) -> None:
     trimtab.sagemaker.create_endpoint(EndpointName=one.name, EndpointConfigName=one.name)
     trimtab.settled(one.name)
     for policy in one.policies:
-        scaling = trimtab.client("application-autoscaling")
-        where = {
-            "ServiceNamespace": "sagemaker", "ResourceId": f"endpoint/{one.name}/variant/{VARIANT}",
-            "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
-        }  # fmt: skip
-        scaling.register_scalable_target(**where, MinCapacity=one.min_replicas, MaxCapacity=one.max_replicas)
-        scaling.put_scaling_policy(
-            **where, PolicyName=policy.name, PolicyType="TargetTrackingScaling",
-            TargetTrackingScalingPolicyConfiguration=policy.document,
-        )  # fmt: skip
+        bounds = one.min_replicas, one.max_replicas
+        scale(
+            trimtab.client("application-autoscaling"),
+            one.name,
+            *bounds,
+            policy.document,
+            variant=VARIANT,
+            name=policy.name,
+        )
 
 
 def sized(trimtab: Trimtab) -> int:

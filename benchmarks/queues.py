@@ -32,7 +32,7 @@ import uvloop
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.dataplane import report
-from trimtab.app import THREADS_TURN_S
+from trimtab.app.processes import THREADS_TURN_S
 from trimtab.queues.client import QueueClient
 from trimtab.queues.keeper import QueueKeeper
 from trimtab.queues.model import Ack, Declare, Done, Lease, Leases, Put, QueueSettings

@@ -45,6 +45,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import openloop
+from benchmarks.scaling import scale, tracking
+from trimtab.resources.scaling import SIGNAL_1S, SIGNAL_EVENT
 from trimtab.testing.artifacts import script
 from trimtab.testing.server import Trimtab, serving
 
@@ -179,36 +181,16 @@ class Found(Struct, kw_only=True):
 # --- one shape, live
 
 
-def place(name: str) -> dict[str, str]:
-    """How Application Auto Scaling calls an endpoint's variant."""
-    return {
-        "ServiceNamespace": "sagemaker",
-        "ResourceId": f"endpoint/{name}/variant/blue",
-        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
-    }
-
-
-def scale(scaling: Any, shape: Shape) -> None:
-    """Bounds and policy, as an AWS client asks for them."""
-    scaling.register_scalable_target(**place(shape.name), MinCapacity=shape.least, MaxCapacity=shape.most)
-    dimensions = {"EndpointName": shape.name, "VariantName": "blue"}
-    if shape.signal == "event":
-        dimensions["StableWindowSeconds"] = str(shape.stable_s)
-    scaling.put_scaling_policy(
-        **place(shape.name),
-        PolicyName="track",
-        PolicyType="TargetTrackingScaling",
-        TargetTrackingScalingPolicyConfiguration={
-            "TargetValue": shape.target,
-            "ScaleInCooldown": shape.in_cooldown_s,
-            "ScaleOutCooldown": shape.out_cooldown_s,
-            "CustomizedMetricSpecification": {
-                "Namespace": "trimtab/Endpoints",
-                "MetricName": "ConcurrencyPerReplica" + ("Event" if shape.signal == "event" else "1s"),
-                "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()],
-                "Statistic": "Average",
-            },
-        },
+def policy_of(shape: Shape) -> dict[str, Any]:
+    """As its signal tells."""
+    is_event = shape.signal == "event"
+    return tracking(
+        shape.name,
+        shape.target,
+        signal=SIGNAL_EVENT if is_event else SIGNAL_1S,
+        windows={"StableWindowSeconds": str(shape.stable_s)} if is_event else {},
+        out_s=shape.out_cooldown_s,
+        in_s=shape.in_cooldown_s,
     )
 
 
@@ -284,7 +266,7 @@ def live(trimtab: Trimtab, scaling: Any, shape: Shape) -> tuple[Found, float]:
     found = Found(shape=shape)
     trimtab.sagemaker.create_endpoint(EndpointName=shape.name, EndpointConfigName=config_name(shape.service_s))
     trimtab.settled(shape.name)
-    scale(scaling, shape)
+    scale(scaling, shape.name, shape.least, shape.most, policy_of(shape))
     bounds_reached(trimtab, shape)
     with watched(trimtab, found):
         ask(trimtab, found)

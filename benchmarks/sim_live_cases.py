@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from benchmarks import openloop
 from benchmarks.scale_out import model
+from benchmarks.scaling import scale, tracking
 from trimtab.testing.artifacts import archive, script
 from trimtab.testing.server import Trimtab
 
@@ -111,22 +112,8 @@ def moments(rates: Sequence[tuple[float, float]], seed: int) -> list[float]:
 
 def scaled(trimtab: Trimtab, name: str, least: int, most: int, target: float) -> None:
     """Scaled by the event policy."""
-    scaling = trimtab.client("application-autoscaling")
-    where = {
-        "ServiceNamespace": "sagemaker", "ResourceId": f"endpoint/{name}/variant/{VARIANT}",
-        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
-    }  # fmt: skip
-    scaling.register_scalable_target(**where, MinCapacity=least, MaxCapacity=most)
-    dimensions = {"EndpointName": name, "VariantName": VARIANT, "StableWindowSeconds": "10"}
-    metric = {
-        "Namespace": "trimtab/Endpoints", "MetricName": "ConcurrencyPerReplicaEvent", "Statistic": "Average",
-        "Dimensions": [{"Name": key, "Value": value} for key, value in dimensions.items()],
-    }  # fmt: skip
-    configuration = {"TargetValue": target, "CustomizedMetricSpecification": metric, "ScaleInCooldown": 0}
-    scaling.put_scaling_policy(
-        **where, PolicyName="event", PolicyType="TargetTrackingScaling",
-        TargetTrackingScalingPolicyConfiguration=configuration,
-    )  # fmt: skip
+    policy = tracking(name, target, variant=VARIANT, windows={"StableWindowSeconds": "10"})
+    scale(trimtab.client("application-autoscaling"), name, least, most, policy, variant=VARIANT, name="event")
 
 
 def one_model(trimtab: Trimtab, name: str) -> None:

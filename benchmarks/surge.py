@@ -41,6 +41,7 @@ from rich.table import Table
 
 from benchmarks import openloop
 from benchmarks.peers import models
+from benchmarks.scaling import scale, tracking
 from trimtab.testing.artifacts import archive, script
 from trimtab.testing.server import Trimtab, serving
 
@@ -57,7 +58,6 @@ def transform_fn(model, body, content_type, accept):
     return model, content_type
 """
 TIMES = 20
-DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 SLOW_S = 0.2
 FIRST = re.compile(r"first answer: [\d.]+ ms; ([\d.]+) ms after the decision")
 SURGE_S = {"60s": 270.0, "10s": 120.0, "event": 120.0}
@@ -92,40 +92,26 @@ class Surge(Struct):
 def policy(signal: str, endpoint: str, target: float, windows: dict[str, str]) -> dict[str, Any]:
     """TargetTrackingScalingPolicyConfiguration."""
     if signal == "event":
-        dimensions = {"EndpointName": endpoint, "VariantName": "blue"} | windows
-        metric: dict[str, Any] = {
-            "CustomizedMetricSpecification": {
-                "Namespace": "trimtab/Endpoints",
-                "MetricName": "ConcurrencyPerReplicaEvent",
-                "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()],
-                "Statistic": "Average",
-            }
-        }
-    else:
-        kind = {
-            "60s": "SageMakerVariantInvocationsPerInstance",
-            "10s": "SageMakerVariantConcurrentRequestsPerModelHighResolution",
-        }[signal]
-        metric = {"PredefinedMetricSpecification": {"PredefinedMetricType": kind}}
-    return {"TargetValue": target, "ScaleOutCooldown": 0, "ScaleInCooldown": 0 if signal == "event" else 300, **metric}
+        return tracking(endpoint, target, windows=windows, out_s=0)
+    kind = {
+        "60s": "SageMakerVariantInvocationsPerInstance",
+        "10s": "SageMakerVariantConcurrentRequestsPerModelHighResolution",
+    }[signal]
+    metric = {"PredefinedMetricSpecification": {"PredefinedMetricType": kind}}
+    return {"TargetValue": target, "ScaleOutCooldown": 0, "ScaleInCooldown": 300, **metric}
 
 
 def scale_by(
     trimtab: Trimtab, endpoint: str, signal: str, target: float, windows: dict[str, str] | None = None
 ) -> None:
     """Register the variant for 1 to 4 replicas, and put the policy."""
-    client = trimtab.client("application-autoscaling")
-    names = {
-        "ServiceNamespace": "sagemaker",
-        "ResourceId": f"endpoint/{endpoint}/variant/blue",
-        "ScalableDimension": DIMENSION,
-    }
-    client.register_scalable_target(**names, MinCapacity=1, MaxCapacity=4)
-    client.put_scaling_policy(
-        **names,
-        PolicyName=signal,
-        PolicyType="TargetTrackingScaling",
-        TargetTrackingScalingPolicyConfiguration=policy(signal, endpoint, target, windows or {}),
+    scale(
+        trimtab.client("application-autoscaling"),
+        endpoint,
+        1,
+        4,
+        policy(signal, endpoint, target, windows or {}),
+        name=signal,
     )
 
 

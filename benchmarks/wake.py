@@ -16,21 +16,16 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmarks.birth import LARGE_WIDTH, save_large_onnx
 from benchmarks.scale_out import model
+from benchmarks.scaling import scale, tracking
 from trimtab.testing.artifacts import archive
 from trimtab.testing.server import Trimtab, serving
 
 NAME = "woken"
-TARGET = {
-    "ServiceNamespace": "sagemaker",
-    "ResourceId": f"endpoint/{NAME}/variant/blue",
-    "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
-}
 _LOOK_S = 0.05
 _PATIENCE_S = 30.0
 _SILENCE_S = 0.2
@@ -41,26 +36,6 @@ def large() -> tuple[bytes, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         saved = save_large_onnx(Path(folder) / "model")
         return archive(model_onnx=(saved / "model.onnx").read_bytes()), json.dumps([[0.5] * LARGE_WIDTH]).encode()
-
-
-def track(client: Any) -> None:
-    """Scale by the event signal, as an AWS client asks for it."""
-    dimensions = {"EndpointName": NAME, "VariantName": "blue", "StableWindowSeconds": "1"}
-    client.put_scaling_policy(
-        **TARGET,
-        PolicyName="track",
-        PolicyType="TargetTrackingScaling",
-        TargetTrackingScalingPolicyConfiguration={
-            "TargetValue": 1.0,
-            "CustomizedMetricSpecification": {
-                "Namespace": "trimtab/Endpoints",
-                "MetricName": "ConcurrencyPerReplicaEvent",
-                "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()],
-                "Statistic": "Average",
-            },
-            "ScaleInCooldown": 0,
-        },
-    )
 
 
 def to_zero(trimtab: Trimtab) -> None:
@@ -96,9 +71,13 @@ def measure(wakes: int, artifact: bytes, body: bytes) -> list[float | None]:
     with serving() as trimtab:
         trimtab.deploy(NAME, artifact)
         trimtab.invoke(NAME, body)
-        client = trimtab.client("application-autoscaling")
-        client.register_scalable_target(**TARGET, MinCapacity=0, MaxCapacity=1)
-        track(client)
+        scale(
+            trimtab.client("application-autoscaling"),
+            NAME,
+            0,
+            1,
+            tracking(NAME, 1.0, windows={"StableWindowSeconds": "1"}),
+        )
         took_ms = []
         for _ in range(wakes + 3):
             to_zero(trimtab)

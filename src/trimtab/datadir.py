@@ -12,7 +12,7 @@ from pathlib import Path
 
 from trimtab.config import Paths
 from trimtab.errors import Invalid, LimitExceeded
-from trimtab.files import write_whole
+from trimtab.files import part_of, write_whole
 
 MIN_FREE_BYTES = 64 * 2**20
 
@@ -68,6 +68,8 @@ def _check_format(paths: Paths) -> None:
     try:
         found = paths.version.read_text().strip()
     except FileNotFoundError:
+        for killed in paths.data_dir.glob(part_of(paths.version, pid="*").name):
+            killed.unlink(missing_ok=True)  # whoever wrote it had the lock
         strangers = [p.name for p in paths.data_dir.iterdir() if p.name != paths.lock.name]
         if strangers:
             raise Invalid(

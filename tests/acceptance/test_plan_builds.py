@@ -81,7 +81,9 @@ def run(trimtab: Trimtab, path: Path, *options: str) -> str:
 
 @pytest.mark.slow
 def test_what_the_program_builds_serves_and_is_built_once(trimtab: Trimtab, made: Path) -> None:
-    assert "would create the endpoint shared" in run(trimtab, made, "--dry-run")
+    would = run(trimtab, made, "--dry-run")
+    assert "would create the endpoint shared" in would
+    assert "would scale alone from 1 to 2" in would
     said = run(trimtab, made)
     assert "green: multi-model, EndpointName=shared, TargetModel=green.tar.gz" in said
 
@@ -105,7 +107,11 @@ def test_what_the_program_builds_serves_and_is_built_once(trimtab: Trimtab, made
     again = run(trimtab, made)
     assert "create" not in again
     assert "update" not in again
+    assert "scale" not in again
+    copies = trimtab.s3.list_objects_v2(Bucket=_bucket_of(trimtab, "red"), Prefix="trimtab-plan/shared/")
+    assert copies["KeyCount"] == 2
     run(trimtab, made, "--delete")
+    assert not trimtab.s3.list_objects_v2(Bucket=copies["Name"], Prefix="trimtab-plan/shared/")["KeyCount"]
     left = {one["EndpointName"] for one in trimtab.sagemaker.list_endpoints()["Endpoints"]}
     assert left.isdisjoint({"shared", "alone", "seldom", "later"})
     models = {one["ModelName"] for one in trimtab.sagemaker.list_models(MaxResults=100)["Models"]}
@@ -129,6 +135,66 @@ def test_an_asynchronous_endpoint_of_aws_leaves_zero_by_an_alarm(trimtab: Trimta
     assert alarms[0]["MetricName"] == "HasBacklogWithoutCapacity"
     assert alarms[0]["AlarmActions"]
     run(trimtab, made, "--delete")
+
+
+@pytest.mark.slow
+def test_what_is_missing_is_said_of_all_endpoints_before_anything_is_made(trimtab: Trimtab, made: Path) -> None:
+    trimtab.create_model("gone", script(SAYS.format(said=b"nothing")))
+    url = trimtab.sagemaker.describe_model(ModelName="gone")["PrimaryContainer"]["ModelDataUrl"]
+    bucket, _, key = url.removeprefix("s3://").partition("/")
+    trimtab.s3.delete_object(Bucket=bucket, Key=key)
+    instance = {"instance_type": "ml.m5.large", "min_replicas": 1, "max_replicas": 1}
+    endpoints = (
+        Serving(name="first", mode=Mode.REAL_TIME, workloads=("blue",), **instance),
+        Serving(name="second", mode=Mode.MULTI_MODEL, workloads=("red", "gone"), models_bytes=2**29, **instance),
+        Serving(name="third", mode=Mode.REAL_TIME, workloads=("unheard-of",), **instance),
+    )
+    made.write_text(program(Architecture(name="plan", endpoints=endpoints), "broken", Where.TRIMTAB))
+    for options in ((), ("--dry-run",)):
+        done = subprocess.run(
+            [sys.executable, str(made), *options], env=trimtab.env, capture_output=True, text=True, timeout=100
+        )
+        assert done.returncode == 1
+        assert not done.stdout
+        artifact, model, last = done.stderr.splitlines()
+        assert artifact.startswith(f"the artifact s3://{bucket}/{key} of gone cannot be read")
+        assert model.startswith("the model unheard-of of unheard-of cannot be read")
+        assert last == "Nothing was changed."
+    assert "first" not in {one["EndpointName"] for one in trimtab.sagemaker.list_endpoints()["Endpoints"]}
+    trimtab.sagemaker.delete_model(ModelName="gone")
+
+
+@pytest.mark.slow
+def test_a_program_that_reaches_nobody_says_so_without_a_traceback(trimtab: Trimtab, made: Path) -> None:
+    env = trimtab.env | {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_MAX_ATTEMPTS": "1"}
+    done = subprocess.run([sys.executable, str(made)], env=env, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 1
+    assert "Could not connect to the endpoint URL" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_endpoints_that_the_plan_does_without_are_told_and_left(trimtab: Trimtab, made: Path) -> None:
+    instance = {"instance_type": "ml.m5.large", "min_replicas": 1, "max_replicas": 1}
+    old = Serving(name="old-blue", mode=Mode.REAL_TIME, workloads=("blue",), **instance)
+    never = replace(old, name="never-there")
+    new = replace(old, name="new-blue")
+    made.write_text(program(Architecture(name="now", endpoints=(old,)), "now", Where.TRIMTAB))
+    assert "Still there" not in run(trimtab, made)
+    after = made.with_name("after.py")
+    before = Architecture(name="now", endpoints=(old, never))
+    after.write_text(program(Architecture(name="plan", endpoints=(new,)), "then", Where.TRIMTAB, before=before))
+    said = run(trimtab, after)
+    assert "Still there, and paid for. When no caller asks them any more:" in said
+    assert "aws sagemaker delete-endpoint --endpoint-name old-blue" in said
+    assert "never-there" not in said
+    for path in (after, made):
+        run(trimtab, path, "--delete")
+
+
+def _bucket_of(trimtab: Trimtab, model: str) -> str:
+    url = trimtab.sagemaker.describe_model(ModelName=model)["PrimaryContainer"]["ModelDataUrl"]
+    return str(url.removeprefix("s3://").partition("/")[0])
 
 
 def _input(trimtab: Trimtab) -> str:

@@ -13,6 +13,7 @@ import pytest
 from trimtab import datadir
 from trimtab.config import Paths
 from trimtab.errors import Invalid, LimitExceeded
+from trimtab.files import part_of
 
 
 @pytest.fixture
@@ -55,6 +56,15 @@ def test_a_folder_that_holds_something_else_is_refused(paths: Paths) -> None:
     (paths.data_dir / "thesis.tex").write_text("precious")
     with pytest.raises(Invalid, match="thesis.tex"):
         datadir.claim(paths)
+
+
+def test_a_trimtab_that_was_killed_while_it_marked_a_new_folder_is_followed_by_the_next(paths: Paths) -> None:
+    paths.data_dir.mkdir()
+    killed = part_of(paths.version, pid=4242)
+    killed.write_text("1")
+    os.close(datadir.claim(paths))
+    assert paths.version.read_text().strip() == str(Paths.FORMAT)
+    assert not killed.exists()
 
 
 def test_a_file_in_place_of_the_folder_is_refused(paths: Paths) -> None:

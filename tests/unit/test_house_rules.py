@@ -30,7 +30,7 @@ def test_every_file_has_one_subject_and_says_it() -> None:
 def test_what_is_born_quickly_imports_little() -> None:
     """A gateway and a worker must not pay for what only control needs."""
     heavy = {"botocore", "boto3", "sqlalchemy", "obstore", "typer", "rich"}
-    for module in ("trimtab.aws.dataplane", "trimtab.worker.main", "trimtab.supervisor"):
+    for module in ("trimtab.aws.dataplane", "trimtab.worker.main", "trimtab.supervisor", "trimtab.app.__main__"):
         code = f"import sys, {module}; print(*sorted({{m.split('.')[0] for m in sys.modules}}))"
         loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         assert not heavy & set(loaded.split()), f"{module} imports {heavy & set(loaded.split())}"

@@ -40,4 +40,5 @@ class Observed(Struct, frozen=True, kw_only=True):
     slots: int = 1  # requests that a replica was seen to work on at once
     gaps: int = 0
     models_bytes: int = 0  # multi-model: memory for models, of a replica
+    two_asked_by: str = ""  # who asks for two instances of it, in words: one may be lost then
     notes: tuple[str, ...] = field(default_factory=tuple)

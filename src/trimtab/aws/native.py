@@ -145,7 +145,7 @@ class _Api:
                 return self._stream_logs(name, request.query)
             case ["endpoints", name, "requests"] if self._models is not None:
                 _require(key, "sagemaker", "DescribeEndpoint", name)
-                return _json(200, await requests_of(self._models, name, request.query))
+                return _encoded(200, await requests_of(self._models, name, request.query))
             case ["endpoints", name, "scaling", *rest] if self._scaling is not None and rest in ([], ["activities"]):
                 _require(key, "application-autoscaling", "DescribeScalingActivities", name)
                 return await self._scaled(self._scaling, name, request.query, activities=bool(rest))
@@ -311,6 +311,8 @@ def _not_allowed(request: HttpRequest) -> HttpResponse:
 
 
 def _json(status: int, document: Mapping[str, Any] | Top | CostReport) -> HttpResponse:
-    return HttpResponse(
-        status=status, headers=[("Content-Type", "application/json")], body=msgspec.json.encode(document) + b"\n"
-    )
+    return _encoded(status, msgspec.json.encode(document) + b"\n")
+
+
+def _encoded(status: int, document: bytes) -> HttpResponse:
+    return HttpResponse(status=status, headers=[("Content-Type", "application/json")], body=document)

@@ -58,6 +58,11 @@ def audit(
         return
     if yes and not ids:
         raise CliError("--yes goes with --apply.")
+    if ids and as_json:
+        raise CliError(
+            "--json is of an audit; --apply tells what it changes in words.",
+            "`trimtab audit --json` has each finding's calls, for a program to make.",
+        )
     if html is not None:
         must_be_writable(html)
     found, account = _read(profile, region, days, tuple(resilient or ()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,7 +55,7 @@ def cost(
     if as_json:
         emit_json(document)
     else:
-        show(document, shutil.get_terminal_size((160, 50)).columns, endpoint=name)
+        show(document, endpoint=name)
 
 
 def _must_be_there(client: Client, name: str) -> None:

@@ -64,6 +64,7 @@ def plan(
     """
     from msgspec.structs import replace
 
+    from trimtab.advisor.plan.observing import fewer_than_two
     from trimtab.cli.planning.reading import scenario_from
     from trimtab.cli.planning.show import show
     from trimtab.sim.kernels.compiled import must_be_there
@@ -75,13 +76,14 @@ def plan(
         raise CliError("--discount is of a commitment: give it with --commit.")
     must_be_there()
     given, start_s = _slo(slo), _start_s(start)
-    scenario, notes = scenario_from(source)
+    scenario, notes, observed = scenario_from(source)
     if seed is not None:
         scenario = replace(scenario, seed=seed)
     limits = _limits(scenario, on, instance_type or [], min_replicas, max_replicas, to_zero=not no_zero)
     limits = replace(limits, start_s=start_s)
     found = _planned(scenario, limits, given, workers, discount if commit else 0.0, quiet=as_json)
-    found = replace(found, migration_usd=migration_usd, notes=(*notes, *found.notes))
+    rules = fewer_than_two(found.after.architecture, observed)
+    found = replace(found, migration_usd=migration_usd, notes=(*rules, *notes, *found.notes))
     _write(found, write, html)
     if as_json:
         from trimtab.advisor.plan.result import document
@@ -196,7 +198,13 @@ def _write(found: Plan, write: Path | None, html: Path | None) -> None:
     from trimtab.advisor.plan.signals import Where
 
     where = Where(found.where)
-    source = program(found.after.architecture, found.scenario, where, file=write.name if write else "build.py")
+    source = program(
+        found.after.architecture,
+        found.scenario,
+        where,
+        file=write.name if write else "build.py",
+        before=found.before.architecture if found.before else None,
+    )
     if write is not None:
         write_whole(write, source)
         say(f"wrote {write}")

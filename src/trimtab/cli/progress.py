@@ -45,16 +45,14 @@ class Progress:
             return
         self._last = text
         if self._status is not None:
-            from rich.markup import escape
-
-            self._status.update(escape(text))
+            self._show(self._status, text)
         else:
             self._say(text)
 
     def update(self, text: str) -> None:
         """How far the step is: at once where a line can change, else now and then."""
         if self._status is not None:
-            self._status.update(text)
+            self._show(self._status, text)
         elif not self._quiet and self._monotonic_s() - self._said_s >= UPDATED_EVERY_S:
             self._say(text)
 
@@ -64,6 +62,12 @@ class Progress:
             self._status.console.print(text, markup=False, soft_wrap=True)  # above the status line
         elif not self._quiet:
             self._say(text)
+
+    @staticmethod
+    def _show(status: Status, text: str) -> None:
+        from rich.markup import escape
+
+        status.update(escape(text))
 
     def _say(self, text: str) -> None:
         self._said_s = self._monotonic_s()

@@ -50,11 +50,12 @@ def record(
     metrics = Metrics(client, name, variant, start_s, min(end_s, now_s), now_s)
     entries = signals_of(client, name, variant, metrics)
     recorded = Recorded.of(metrics, found_of(client, name, variant, metrics), entries)
-    files = write(recorded, target, slo=slo, force=force)
+    written = write(recorded, target, slo=slo, force=force)
+    files, notes = [str(path) for path in written.files], [*recorded.found.notes, *written.notes]
     if as_json:
-        emit_json(recorded.document() | {"files": [str(path) for path in files]})
+        emit_json(recorded.document() | {"files": files, "notes": notes})
         return
     emit(f"{recorded.requests:,} requests in {recorded.span_words}, {recorded.work_words} each.")
-    for note in recorded.found.notes:
+    for note in notes:
         say(f"note: {note}")
-    say(f"wrote {' and '.join(str(path) for path in files)}; try: trimtab simulate {target}")
+    say(f"wrote {' and '.join(files)}; try: trimtab simulate {target}")

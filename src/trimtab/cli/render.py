@@ -69,28 +69,26 @@ def table(
     whole: Sequence[str] = (),
     title: str = "",
 ) -> None:
-    """Print a table without borders. `right` names the columns of numbers, `whole` those that are never folded."""
-    from rich.table import Table
+    """Print a table without borders. `right` names the columns of numbers, `whole` those that are never folded.
+
+    On a terminal that is too narrow, cells are wrapped between words; where that is not enough, a row takes several
+    lines (`narrow`).
+    """
     from rich.text import Text
 
-    drawn = Table(
-        box=None, pad_edge=False, padding=(0, 2, 0, 0), title=title or None, title_justify="left", title_style="bold"
-    )
-    for column in columns:
-        drawn.add_column(
-            column,
-            justify="right" if column in right else "left",
-            header_style="bold",
-            overflow="fold",
-            no_wrap=column in whole,
-        )
-    for row in rows:
-        drawn.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+    from trimtab.cli.narrow import fitted
+
     screen = console()
+    head, *others = fitted(columns, rows, width=screen.width, right=right, whole=whole, styles=_STYLES)
+    if title:
+        head.insert(0, Text(title))
+    for line in head:
+        line.stylize("bold")
     with screen.capture() as captured:
-        screen.print(drawn)
-    for line in captured.get().splitlines():  # rich fills every row with spaces to its full width
-        typer.echo(line.rstrip())
+        for line in (*head, *(line for lines in others for line in lines)):
+            screen.print(line, soft_wrap=True)
+    for text in captured.get().splitlines():
+        typer.echo(text)
 
 
 def one_line(text: str) -> str:

@@ -42,9 +42,9 @@ def serve(
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
 ) -> None:
     """Serve until stopped. Prints `trimtab ready at URL` on stdout once it can answer; logs go to stderr."""
-    from trimtab import app
+    from trimtab.app.serving import serve as serve_until_stopped
 
-    app.serve(
+    serve_until_stopped(
         Config(
             host=host,
             port=port,

@@ -34,8 +34,10 @@ class SharedCount:
         try:
             os.posix_fallocate(fd, 0, SLOT_BYTES * MAX_GATEWAYS)  # a page that has no room on the disk would be fatal
             self._slots = memoryview(mmap.mmap(fd, SLOT_BYTES * MAX_GATEWAYS)).cast("q")
+            self._inode = os.fstat(fd).st_ino
         finally:
             os.close(fd)
+        self._path = path
         self._slot = slot
         self.mine = 0
 
@@ -51,6 +53,14 @@ class SharedCount:
     def all(self, gateways: int) -> int:
         """What the first so many gateways have in hand together."""
         return sum(self._slots[:gateways])
+
+    def remove(self) -> None:
+        """The file; not one that another gateway has made in its place since."""
+        try:
+            if self._path.stat().st_ino == self._inode:
+                self._path.unlink()
+        except FileNotFoundError:  # another gateway was first
+            pass
 
 
 class SharedCounts:
@@ -80,24 +90,20 @@ class SharedCounts:
         return Bound(count, self._gateways, lambda environment: self._claim(f"{name}/{environment}"))
 
     def _claim(self, name: str) -> Claim:
-        return Claim(self._count(name), self._gateways, self._path(name))
+        return Claim(self._count(name), self._gateways)
 
     def _count(self, name: str) -> SharedCount:
-        return SharedCount(self._path(name), self._slot)
-
-    def _path(self, name: str) -> Path:
-        return self._folder / hashlib.sha256(name.encode()).hexdigest()[:32]
+        return SharedCount(self._folder / hashlib.sha256(name.encode()).hexdigest()[:32], self._slot)
 
 
 class Claim:
     """One environment, to which one gateway at a time sends."""
 
-    __slots__ = ("_count", "_gateways", "_path")
+    __slots__ = ("_count", "_gateways")
 
-    def __init__(self, count: SharedCount, gateways: int, path: Path) -> None:
+    def __init__(self, count: SharedCount, gateways: int) -> None:
         self._count = count
         self._gateways = gateways
-        self._path = path
 
     def take(self) -> bool:
         """Whether nobody else has it: it is this gateway's then. Of two that try at the same moment both may fail."""
@@ -114,7 +120,7 @@ class Claim:
     def end(self) -> None:
         """The environment is no more."""
         self.leave()
-        self._path.unlink(missing_ok=True)  # the first of the gateways removes it
+        self._count.remove()
 
 
 class Bound:

@@ -107,6 +107,9 @@ class HostsWorld:
         await self.artifacts.start()
         leases = Leases(self.artifacts)
         self.history = History(self.folder / "loads.db", self.clock)
+        self.parts.push_async_callback(self.history.close)
+        self.came = Came(self.history, lambda endpoint: self.store.get_endpoint(endpoint).uid)
+        self.parts.push_async_callback(self.came.close)
         self.models = ModelHosts(
             self.socket,
             store=self.store,
@@ -119,9 +122,7 @@ class HostsWorld:
             changed=self.woken.append,
             clock=self.clock,
         )
-        self.came = Came(self.history, lambda endpoint: self.store.get_endpoint(endpoint).uid)
         self.parts.push_async_callback(self.models.close)
-        self.parts.push_async_callback(self.came.close)
         self.objects.watch(self.models.object_changed)
         await self.models.open()
 

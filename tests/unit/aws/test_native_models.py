@@ -1,7 +1,8 @@
 """Models of multi-model endpoints in trimtab's own API: what is listed, what can be set, and by whom."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, ItemsView
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from trimtab.aws.http import BytesBody, HttpRequest
 from trimtab.aws.native import native_api
 from trimtab.clock import ManualClock
+from trimtab.control.hosts.came import Asked, CameRow
 from trimtab.control.top import Overview
 from trimtab.resources.hosting import ModelSetting
 from trimtab.resources.routing import AccessKey
@@ -113,6 +115,34 @@ async def test_which_model_was_asked_when_is_told_by_time_and_variant(world: Hos
     _, answer = await call("fraud/requests", "variant=other")
     assert answer == {"reports": []}
     assert (await call("none/requests", "variant=main"))[0] == 404
+
+
+@pytest.mark.parametrize("query", ["start=-1e300", "end=1e300", "start=-1e300&end=1e300"])
+async def test_requests_of_whatever_time_can_be_asked_for(world: HostsWorld, call: Call, query: str) -> None:
+    world.came.take(a_report(100, {}, a=(1, 0)))
+    await world.came.close()
+    status, answer = await call("fraud/requests", f"variant=main&{query}")
+    assert (status, len(answer["reports"])) == (200, 1)
+
+
+async def test_nobody_waits_for_an_answer_about_many_requests_to_be_written(
+    world: HostsWorld, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: set[str] = set()
+
+    class Watched(dict[str, Asked]):
+        def items(self) -> ItemsView[str, Asked]:
+            threads.add(threading.current_thread().name)
+            return super().items()
+
+    async def came(*asked: object, **more: object) -> list[CameRow]:
+        return [CameRow(variant="main", start_s=1, span_s=1, models=Watched(a=Asked(1, (2,))))]
+
+    monkeypatch.setattr(world.models, "came", came)
+    _, answer = await call("fraud/requests", "variant=main")
+    assert answer["reports"] == [{"start_s": 1, "span_s": 1, "models": {"a": {"count": 1, "at_ms": [2]}}}]
+    assert threads
+    assert threading.main_thread().name not in threads
 
 
 async def test_what_asynchronous_requests_took_is_told_once_they_have_ended(world: HostsWorld, call: Call) -> None:

@@ -55,7 +55,7 @@ def test_small_amounts_keep_their_digits(usd: float, text: str) -> None:
 def test_the_table_has_a_row_for_each_and_a_total(capsys: pytest.CaptureFixture[str]) -> None:
     two = a_cell(input_tokens=10, output_tokens=90, parts={"serving": 1, "rollout": 1_199_999})
     document = a_report((CellKey(HOUR_S, "a", "blue", "v1"), a_cell()), (CellKey(HOUR_S, "b", "main", "v1"), two))
-    show(document, 160)
+    show(document)
     printed = capsys.readouterr().out
     head, first, second, total, *_ = printed.splitlines()
     assert head.split()[:6] == ["ENDPOINT", "VARIANT", "COST", "SERVING", "HEADROOM", "IDLE"]
@@ -69,20 +69,20 @@ def test_the_table_has_a_row_for_each_and_a_total(capsys: pytest.CaptureFixture[
 
 def test_what_has_no_price_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     cell = a_cell(parts={}, unpriced_us=7_200_000_000, unpriced_gb_us=3_000_000)
-    show(a_report((CellKey(HOUR_S, "a", "blue", "v1"), cell)), 160)
+    show(a_report((CellKey(HOUR_S, "a", "blue", "v1"), cell)))
     printed = capsys.readouterr().out
     assert "2.00 replica-hours are not in this" in printed
     assert "3 GB-seconds" in printed
 
 
 def test_nothing_spent_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    show(a_report(), 160, endpoint="fraud")
+    show(a_report(), endpoint="fraud")
     assert "Nothing was spent on fraud" in capsys.readouterr().out
 
 
 def test_times_and_models_have_names(capsys: pytest.CaptureFixture[str]) -> None:
     cells = ((CellKey(HOUR_S, "a", "blue", "v1", "m.tar.gz"), a_cell()), (CellKey(HOUR_S, "a", "blue", "v1"), a_cell()))
-    show(a_report(*cells, by=("day", "model", "instance-type")), 160)
+    show(a_report(*cells, by=("day", "model", "instance-type")))
     printed = capsys.readouterr().out
     assert "2023-11-14  m.tar.gz" in printed
     assert "(shared)" in printed

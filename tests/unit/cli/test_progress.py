@@ -26,3 +26,14 @@ def test_who_wants_no_word_hears_none(capsys: pytest.CaptureFixture[str]) -> Non
         now_s = 99.0
         progress.update("half of it")
     assert capsys.readouterr().err == ""
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with Progress() as progress:
+        for tell in (progress.step, progress.update, progress.done):
+            tell("simulating [/two] [red]")
+            assert progress._status is not None
+    assert "simulating [/two] [red]" in capsys.readouterr().err

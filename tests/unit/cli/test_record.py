@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from trimtab.cli.recorded import asked, trace
 from trimtab.cli.recorded import models as of_models
 from trimtab.cli.recorded.arriving import Came, came_of, counts_of, dispersion_of, spread
 from trimtab.cli.recorded.asked import KEPT_S, LATER_S, Asked, tasks_of
@@ -54,6 +55,26 @@ def test_asynchronous_requests_came_when_they_ended_or_the_backlog_grew():
     assert counts_of(metrics, is_async=True) == [3, 1, 1, 0]
 
 
+def test_a_backlog_that_nobody_told_of_for_a_second_does_not_come_again():
+    told = {"InvocationsProcessed": [0, None, 2, None, 1], "ApproximateBacklogSize": [50, None, 48, 0, 47]}
+    assert counts_of(FakeMetrics(told), is_async=True) == [50, 0, 0, 0, 0]
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20), st.booleans()), min_size=1, max_size=60))
+def test_as_many_asynchronous_requests_came_as_came_although_ends_are_told_a_second_late(seconds):
+    backlog, late, ended, sizes = 0, 0, [], []
+    for came, done, is_late in seconds:
+        done = min(done, backlog + came)
+        backlog += came - done
+        ended.append(late + (0 if is_late else done))
+        late = done if is_late else 0
+        sizes.append(backlog)
+    ended.append(late)
+    sizes.append(backlog)
+    found = counts_of(FakeMetrics({"InvocationsProcessed": ended, "ApproximateBacklogSize": sizes}), is_async=True)
+    assert sum(found) == sum(came for came, _, _ in seconds)
+
+
 def test_what_a_request_takes_is_from_sent_until_answered_and_what_the_gateway_needs_beside():
     whole = {
         "ModelLatency": lambda stat: 10_000 + percent(stat),
@@ -86,6 +107,12 @@ def test_a_quick_models_own_time_counts_since_requests_wait_beside_it():
     took, _ = service_s(FakeMetrics(whole=whole), 101)
     assert took[50] == pytest.approx((350 + 300 + (1050 - 301)) / 1e6)
     assert service_s(FakeMetrics(whole={}), 101) is None
+
+
+def test_parts_of_requests_add_up_to_whole_ones():
+    sizes = [0.4 * minute for minute in range(1, 51)]  # means of minutes
+    metrics = FakeMetrics({"InvocationsProcessed": [None] * 50, "ApproximateBacklogSize": sizes})
+    assert came_of(metrics, [], is_async=True).total == 20
 
 
 EVENT = TargetTracking(target_value=0.7, stat=MetricStat("trimtab/Endpoints", SIGNAL_EVENT, (), 0, "Average"))
@@ -180,8 +207,8 @@ def test_a_recorded_endpoint_is_a_scenario_with_as_many_requests_in_each_second(
         start_s=0.05,
         policies=(policy,),
     )
-    files = write(recorded(found, [0, 3, 0, 5, 0, 0]), tmp_path / "live.yaml", slo="p99=1s", force=False)
-    assert [path.name for path in files] == ["live.yaml", "live.csv.gz"]
+    written = write(recorded(found, [0, 3, 0, 5, 0, 0]), tmp_path / "live.yaml", slo="p99=1s", force=False)
+    assert [path.name for path in written.files] == ["live.yaml", "live.csv.gz"]
     scenario = loaded(tmp_path / "live.yaml").scenario
     (workload,) = scenario.workloads
     (chunk,) = workload.arrivals.chunks(0)
@@ -272,6 +299,8 @@ GIB = 2**30
 class FakeClient:
     """Answers a multi-model endpoint's paths."""
 
+    most = 3600
+
     def __init__(self, events=(), reports=(), residents=(), names="ab"):
         self.events = [{"replica_id": "r", "variant": "blue", **event} for event in events]
         self.reports = list(reports)
@@ -288,7 +317,10 @@ class FakeClient:
         assert path == "endpoints/many/requests"
         self.asked.append((int(query["start"]), int(query["end"])))
         start_s, end_s = self.asked[-1]
-        return {"reports": [one for one in self.reports if start_s <= one["start_s"] < end_s]}
+        return {"reports": [one for one in self.reports if start_s <= one["start_s"] < end_s][: self.most]}
+
+
+LOADED = [{"model": name, "bytes": 5} for name in "ab"]
 
 
 def event(at_s, model, what="loaded", **more):
@@ -323,9 +355,9 @@ def test_each_load_of_a_model_is_recorded_with_the_most_that_it_took():
 def test_which_model_was_asked_when_is_known_where_gateways_told_of_all_requests():
     reports = [a_report(1, a=(2, [250, 900]), b=(1, [100])), a_report(310, a=(5, [7]), ghost=(1, [3]))]
     metrics = FakeMetrics({"Invocations": [0] * 400})
-    client = FakeClient(reports=reports)
+    client = FakeClient(reports=reports, residents=LOADED)
     came = of_models.models_of(client, "many", "blue", metrics, 8).came
-    assert client.asked == [(START_S, START_S + 300), (START_S + 300, START_S + 400)]
+    assert client.asked == [(START_S - 60, START_S + 240), (START_S + 240, START_S + 400)]
     moments = [(one.model, one.start_s - START_S, one.end_s - START_S, one.count) for one in came]
     assert moments == [
         ("a", pytest.approx(1.25), pytest.approx(1.25), 1),
@@ -441,3 +473,96 @@ def test_a_serverless_endpoint_keeps_its_rules(tmp_path):
     write(recorded(found, [1, 1]), tmp_path / "echo.yaml", slo="", force=False)
     endpoint = loaded(tmp_path / "echo.yaml").scenario.architectures[0].endpoints[0]
     assert (endpoint.memory_mb, endpoint.max_concurrency, endpoint.start_s) == (2048, 5, 0.2)
+
+
+def many(models, memory_bytes, came=()):
+    return Found(
+        endpoint="many", variant="blue", mode=Mode.MULTI_MODEL, instance_type="ml.m5.large", count=1, start_s=0.1,
+        models=ModelsFound(models, memory_bytes, 0.012, came),
+    )  # fmt: skip
+
+
+def test_a_model_that_nobody_asked_for_in_that_time_is_not_in_the_scenario_but_takes_its_room_if_it_is_pinned(tmp_path):
+    came = (Asked(model="m0", start_s=START_S + 0.5, end_s=START_S + 0.5),)
+    models = (
+        ModelFound("m0", 3, 60_000_000, 0.5, False),
+        ModelFound("m1", 1, 50_000_000, 0.25, True, (PastLoad(0.25, 50_000_000),)),
+        ModelFound("m2", 1, 40_000_000, 0.25, False),
+    )
+    written = write(recorded(many(models, 120_000_000, came), [1, 0, 0]), tmp_path / "many.yaml", slo="", force=False)
+    assert written.notes == ("nobody asked for m1, m2 in that time: not in the scenario",)
+    scenario = loaded(tmp_path / "many.yaml").scenario
+    assert scenario.architectures[0].endpoints[0].models_bytes == 70_000_000
+    outcome = simulate(scenario, scenario.architectures[0])
+    assert {one.workload: one.requests for one in outcome.served} == {"m0": 1}
+
+
+def test_models_that_no_request_is_drawn_for_are_not_in_the_scenario(tmp_path):
+    models = tuple(ModelFound(f"m{n}", 10**6 if n else 1, 60_000_000, 0.5, False) for n in range(2))
+    write(recorded(many(models, 120_000_000), [3, 0]), tmp_path / "many.yaml", slo="", force=False)
+    assert [one.name for one in loaded(tmp_path / "many.yaml").scenario.workloads] == ["m1"]
+
+
+def test_very_many_requests_of_models_are_counted_by_period(tmp_path, monkeypatch):
+    monkeypatch.setattr(trace, "MOST_REQUESTS", 100)
+    models = tuple(ModelFound(f"m{n}", 3 * n + 1, 50_000_000, 0.001, False) for n in range(3))
+    came = [40, 0, 70, 0, 90]
+    write(recorded(many(models, 200_000_000), came), tmp_path / "many.yaml", slo="", force=False)
+    scenario = loaded(tmp_path / "many.yaml").scenario
+    arrivals = [one.arrivals for one in scenario.workloads]
+    assert len(arrivals) == 3
+    assert {(one.start_s, one.end_s) for one in arrivals} == {(START_S, START_S + 5)}
+    served = simulate(scenario, scenario.architectures[0]).served
+    assert sum(one.requests for one in served) == pytest.approx(200, rel=0.2)
+    assert len((tmp_path / "many.csv.gz").read_bytes()) < 1000
+
+
+@pytest.mark.parametrize(
+    ("page", "says"),
+    [
+        ({"hosts": []}, "nobody tells how much memory"),
+        ({"models": []}, "nothing to record"),
+        ({"models": [{"model": "c", "requests": 3}]}, "nothing to record"),  # it could not be loaded
+    ],
+)
+def test_models_of_which_too_little_is_known_are_refused_in_words(page, says):
+    client = FakeClient(events=[event(1, "a", load_s=1.0, bytes=5)])
+    client.page |= page
+    with pytest.raises(CliError, match=says):
+        of_models.models_of(client, "many", "blue", FakeMetrics({"Invocations": [0] * 8}), 1)
+
+
+def test_models_that_could_never_be_loaded_are_told_of():
+    client = FakeClient(events=[event(1, "a", load_s=1.0, bytes=5)])
+    found = of_models.models_of(client, "many", "blue", FakeMetrics({"Invocations": [0] * 8}), 1)
+    assert ([one.name for one in found.models], found.unloaded) == (["a"], ("b",))
+
+
+def test_all_reports_of_many_gateways_are_read_although_an_answer_has_no_more_than_so_many(monkeypatch):
+    monkeypatch.setattr(asked, "_MOST_REPORTS", 100)
+    reports = [a_report(second, a=(1, [10 * gateway])) for second in range(20) for gateway in range(40)]
+    client = FakeClient(reports=reports, residents=LOADED)
+    client.most = 100
+    found = of_models.models_of(client, "many", "blue", FakeMetrics({"Invocations": [0] * 20}), 800)
+    assert len(found.came) == 800
+    assert [one.start_s for one in found.came] == sorted(one.start_s for one in found.came)
+
+
+def test_too_many_requests_are_not_asked_for_one_by_one(monkeypatch):
+    monkeypatch.setattr(asked, "MOST_REQUESTS", 3)
+    metrics = FakeMetrics({"Invocations": [0] * 20})
+    for reports, known in (([(1, [0])] * 20, 0), ([(1, [0])] * 3, 3), ([(40, [0])], 0)):
+        client = FakeClient(reports=[a_report(second, a=one) for second, one in enumerate(reports)])
+        assert len(asked.asked_of(client, "many", "blue", metrics)) == known
+
+
+def test_a_day_is_recorded_one_by_one_although_its_ends_are_moved_to_whole_minutes():
+    client, metrics = FakeClient(reports=[a_report(61, a=(1, [0]))]), FakeMetrics({"Invocations": [0] * 8})
+    metrics.period_s, metrics.end_s = 60, START_S + KEPT_S + 60
+    assert len(asked.asked_of(client, "many", "blue", metrics)) == 1
+
+
+def test_what_a_report_from_before_the_time_tells_of_it_counts():
+    reports = [a_report(-1, a=(3, [990, 1004, 1500])), a_report(7, a=(2, [900, 1000]))]
+    found = asked.asked_of(FakeClient(reports=reports), "many", "blue", FakeMetrics({"Invocations": [0] * 8}))
+    assert [one.start_s - START_S for one in found] == pytest.approx([0.004, 0.5, 7.9], abs=1e-5)

@@ -161,6 +161,38 @@ async def test_files_of_environments_that_are_no_more_are_removed(bench, both, a
     assert len(list((tmp_path / "in-hand").iterdir())) == 1  # the variant's own
 
 
+async def test_an_environment_that_is_back_is_shared_although_gateways_hear_of_it_one_after_the_other(
+    bench, shared, asked_whole
+):
+    worker = await bench.worker()
+    second = Gateway(bounds=shared.of)
+    there, gone = [bench.table(route_of(*workers, most=3)) for workers in ((worker,), ())]
+    back = bench.table(route_of(worker, most=3))
+    for gateway in (bench.gateway, second):
+        await gateway.apply(there)
+        call = asked_of(gateway, asked_whole)
+        await worker.until(lambda: len(worker.got) == 1)
+        worker.got.pop().answer(b"done")
+        await call.outcome()
+    for table in (gone, back):
+        await bench.gateway.apply(table)
+    first_call = bench.ask(b"1")
+    await worker.until(lambda: len(worker.got) == 1)
+    for table in (gone, back):
+        await second.apply(table)
+    second_call = asked_of(second, asked_whole, b"2")
+    worker.got[0].answer(b"done")  # had the second not waited, it would have been there before
+    assert await first_call.outcome() == b"done"
+    await worker.until(lambda: len(worker.got) == 2)
+    (claim,) = second.endpoints["e"].variants[0]._claims.values()
+    (other,) = bench.gateway.endpoints["e"].variants[0]._claims.values()
+    assert claim._count.all(2) == 1
+    assert not other.take()
+    worker.got[1].answer(b"done")
+    assert await second_call.outcome() == b"done"
+    await second.close()
+
+
 def test_a_gateway_that_was_killed_holds_nothing_once_it_is_started_again(tmp_path: Path) -> None:
     folder = tmp_path / "in-hand"
     mine = SharedCounts(folder, 0, 4).of("e", "v")

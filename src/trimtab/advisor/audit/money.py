@@ -15,6 +15,8 @@ from trimtab.resources.cost import MICRO
 
 MONTH_HOURS: Final = 730  # AWS: of an average month, as its calculator has it
 MONTH_S: Final = MONTH_HOURS * 3600
+NOT_KNOWN: Final = "not known"
+"""Evidence where there is no price: no 0, which would read as free."""
 _GB_BYTES: Final = 2**30  # AWS: of storage
 
 
@@ -39,9 +41,9 @@ class Money(Struct, frozen=True):
         return Money(self.micro_usd + other.micro_usd, note)
 
     @property
-    def usd(self) -> float:
-        """Dollars, for evidence; 0 where they are not known."""
-        return round((self.micro_usd or 0) / MICRO, 2)
+    def usd(self) -> float | str:
+        """Dollars, for evidence."""
+        return NOT_KNOWN if self.micro_usd is None else self.micro_usd / MICRO
 
 
 def instances_month(

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
+from msgspec.structs import replace
 
 from trimtab.advisor.audit.account import Account, Endpoint, Variant
 from trimtab.advisor.audit.findings.usage import MICROSECOND, busy_s, gpus, mean_count, observed, used
 from trimtab.advisor.audit.measures import Measure
+from trimtab.advisor.audit.resilience import asked_by
 from trimtab.advisor.audit.series import HOUR_S, Series
 from trimtab.advisor.observed import Observed
 from trimtab.advisor.prices.shapes import shape_of
@@ -34,7 +36,9 @@ def _observed(account: Account) -> Iterator[Observed]:
     for endpoint, variant, requests in (*used(account), *serverless):
         service_s = service_times_s(variant, requests)
         if service_s:
-            yield _of(endpoint, variant, requests, service_s)
+            yield replace(
+                _of(endpoint, variant, requests, service_s), two_asked_by=asked_by(endpoint, account.resilient)
+            )
 
 
 def service_times_s(variant: Variant, requests: Series) -> dict[str, float]:

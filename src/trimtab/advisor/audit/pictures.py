@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from trimtab.advisor.audit.totals import Totals, saved
 from trimtab.advisor.audit.words import kind_words
-from trimtab.advisor.finding import Audit, Risk
+from trimtab.advisor.finding import Audit, Finding, Risk
 from trimtab.advisor.html.bars import Bar, bars_svg, waterfall
 from trimtab.advisor.html.lines import Curve, lines_svg
 from trimtab.advisor.html.money import usd
@@ -56,17 +56,17 @@ def largest(together: Totals) -> Markup:
     )
 
 
-def used(observed: Iterable[Observed]) -> Markup:
-    """Of what is paid for, the part of the time that one request at a time fills: the emptiest endpoints first."""
+def used(observed: Iterable[Observed], idle: Iterable[Finding] = ()) -> Markup:
+    """Of what is paid for, the part of the time that one request at a time fills: the emptiest endpoints first.
+
+    `idle`: findings of endpoints that nobody asks, and of which nothing was observed therefore."""
     parts = [(part, one) for one in observed if (part := _busy_part(one)) is not None]
     parts.sort(key=lambda pair: pair[0])
-    return bars_svg(
-        "How much of what is paid is used",
-        [
-            Bar(one.endpoint, 0.0, min(1.0, part) * 100, _percent(part), "after", _counted(one))
-            for part, one in parts[:_MOST_BARS]
-        ],
-    )
+    bars = [Bar(one.id.partition("/")[2], 0.0, 0.0, "0 %", "after", one.title) for one in idle]
+    bars += [
+        Bar(one.endpoint, 0.0, min(1.0, part) * 100, _percent(part), "after", _counted(one)) for part, one in parts
+    ]
+    return bars_svg("How much of what is paid is used", bars[:_MOST_BARS])
 
 
 def traffic(observed: Iterable[Observed]) -> Markup:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from trimtab.advisor.audit import pictures
+from trimtab.advisor.audit.findings.idle import KIND as IDLE
 from trimtab.advisor.audit.totals import Totals, ordered, totals
-from trimtab.advisor.audit.words import as_python, evidence_words, kind_words
+from trimtab.advisor.audit.words import as_python, bill_words, endpoints_words, evidence_words, kind_words
 from trimtab.advisor.finding import Audit, Finding
 from trimtab.advisor.html.page import page_of
 
@@ -20,9 +21,11 @@ def report(audit: Audit) -> str:
         audit=audit,
         totals=together,
         date=datetime.fromtimestamp(audit.at_s, UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        month=bill_words(audit),
+        endpoints=endpoints_words(audit),
         bill=pictures.bill(audit, together),
         largest=pictures.largest(together),
-        used=pictures.used(audit.observed),
+        used=pictures.used(audit.observed, [one for one in audit.findings if one.kind == IDLE]),
         traffic=pictures.traffic(audit.observed),
         findings=[_shown(one, together) for one in ordered(audit.findings)],
     )

@@ -3,13 +3,39 @@
 from __future__ import annotations
 
 from pprint import pformat
+from typing import Final
 
-from trimtab.advisor.finding import Call
+from trimtab.advisor.finding import Audit, Call
+from trimtab.advisor.html.money import usd
+from trimtab.resources.cost import MICRO
 
 _UNITS = {
     "usd_per_hour": "$ an hour", "usd_per_month": "$ a month", "usd": "$", "s": "s", "percent": "%", "bytes": "bytes",
     "mb": "MB", "gb": "GB", "gib": "GiB", "days": "days", "per_s": "per s", "per_day": "a day",
 }  # fmt: skip
+
+
+# What is billed, as reading/ calls it: where one of them was refused, more may be paid than is known of.
+ENDPOINTS: Final = "Endpoints"
+_BILLED: Final = (
+    ENDPOINTS, "Details of endpoints", "Configs of endpoints", "Training jobs", "Details of training jobs",
+    "Transform jobs", "Details of transform jobs",
+)  # fmt: skip
+
+
+def bill_words(audit: Audit) -> str:
+    """What a month costs as it is: `$420`; `at least $420` where not all that is billed could be seen."""
+    is_whole = not any(one.what.partition(" (")[0] in _BILLED for one in audit.unseen)
+    return f"{'' if is_whole else 'at least '}{usd(audit.month_micro_usd)}"
+
+
+def endpoints_words(audit: Audit) -> str:
+    """`8 endpoints`; where they could not be listed, or some not be looked into, that."""
+    if any(one.what == ENDPOINTS for one in audit.unseen):
+        return "endpoints not seen"
+    count = f"{audit.endpoints:,} endpoint{'' if audit.endpoints == 1 else 's'}"
+    hidden = any(one.what.startswith("Details of endpoints") for one in audit.unseen)
+    return f"{count} seen, others not" if hidden else count
 
 
 def kind_words(kind: str) -> str:
@@ -21,13 +47,17 @@ def kind_words(kind: str) -> str:
 def evidence_words(name: str, value: float | int | str) -> tuple[str, str]:
     """(what, how much): (`mean gpu`, `12.4 %`) of `mean_gpu_percent`, 12.4."""
     for ending in sorted(_UNITS, key=len, reverse=True):
-        if name.endswith(f"_{ending}") and not isinstance(value, str):
-            return name[: -len(ending) - 1].replace("_", " "), _with_unit(_number(value), _UNITS[ending])
+        if name.endswith(f"_{ending}"):
+            return name[: -len(ending) - 1].replace("_", " "), _with_unit(value, _UNITS[ending])
     return name.replace("_", " "), value if isinstance(value, str) else _number(value)
 
 
-def _with_unit(number: str, unit: str) -> str:
-    return f"${number}{unit[1:]}" if unit.startswith("$") else f"{number} {unit}"
+def _with_unit(value: float | int | str, unit: str) -> str:
+    if isinstance(value, str):  # not known, say
+        return value
+    if unit == "$ an hour":
+        return f"${_number(value)} an hour"
+    return f"{usd(round(value * MICRO))}{unit[1:]}" if unit.startswith("$") else f"{_number(value)} {unit}"
 
 
 def _number(value: float | int) -> str:

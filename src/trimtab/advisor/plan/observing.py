@@ -26,6 +26,9 @@ from trimtab.sim.scenario.usual import queue_of, timeout_s_of
 from trimtab.sim.world import Architecture, Mode, Scenario, Serving, Work, Workload
 
 _POINTS: Final = 101  # of the distribution of service times
+_ON_INSTANCES: Final = (Mode.REAL_TIME, Mode.MULTI_MODEL)  # whose callers wait for the answer
+TWO: Final = 2
+"""Instances, so that one may be lost."""
 
 
 def scenario_of(observed: Sequence[Observed], region: str, *, name: str = "observed") -> tuple[Scenario, list[str]]:
@@ -55,6 +58,22 @@ def scenario_of(observed: Sequence[Observed], region: str, *, name: str = "obser
         region=region,
     )
     return scenario, notes
+
+
+def fewer_than_two(architecture: Architecture, observed: Sequence[Observed]) -> list[str]:
+    """What is to be said of workloads that two instances are asked for, where the architecture may leave them fewer."""
+    found: dict[tuple[str, int], list[str]] = {}
+    asked = {one.name: one.two_asked_by for one in observed if one.two_asked_by}
+    for endpoint in architecture.endpoints:
+        if endpoint.mode in _ON_INSTANCES and endpoint.min_replicas < TWO:
+            for name in endpoint.workloads:
+                if name in asked:
+                    found.setdefault((asked[name], endpoint.min_replicas), []).append(name)
+    return [
+        f"{names_of(names)}: two instances are asked for by {why}, and this plan may go down to {least}:"
+        f" --min-replicas {TWO} keeps two of each real-time endpoint"
+        for (why, least), names in found.items()
+    ]
 
 
 def _notes(asked: Sequence[Observed]) -> list[str]:

@@ -21,8 +21,20 @@ from trimtab.sim.scenario.usual import queue_of, timeout_s_of
 from trimtab.sim.world import Architecture, Mode, Serving
 
 
-def program(architecture: Architecture, scenario: str, where: Where, *, file: str = "build.py") -> str:
-    """Python source that builds the architecture on AWS or on trimtab, wherever boto3 leads."""
+def program(
+    architecture: Architecture,
+    scenario: str,
+    where: Where,
+    *,
+    file: str = "build.py",
+    before: Architecture | None = None,
+) -> str:
+    """Python source that builds the architecture on AWS or on trimtab, wherever boto3 leads.
+
+    It names those endpoints of `before` that the architecture does without, and deletes none of them.
+    """
+    kept = {one.name for one in architecture.endpoints}
+    replaced = [one.name for one in before.endpoints if one.name not in kept] if before else []
     workloads = [name for endpoint in architecture.endpoints for name in endpoint.workloads]
     return _template().render(
         scenario=_plain(scenario),
@@ -31,6 +43,7 @@ def program(architecture: Architecture, scenario: str, where: Where, *, file: st
         workloads=len(workloads),
         on=json.dumps(where),
         models=json.dumps({name: name for name in workloads}, indent=4),
+        replaced=_python(replaced),
         plan=_python([_endpoint(one, where) for one in architecture.endpoints]),
         variant=json.dumps(VARIANT),
     )

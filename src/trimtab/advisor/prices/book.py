@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from trimtab.advisor.prices import tables
 from trimtab.advisor.prices.derived import marked_up
 from trimtab.advisor.prices.hardware import own_prices
-from trimtab.advisor.prices.price import ANYWHERE, Price, Use
+from trimtab.advisor.prices.price import ANYWHERE, Price, Use, oldest
 
 HOME_REGION: Final = "us-east-1"
 """Where most prices of the list that comes with trimtab are from, and where those of other regions are derived from."""
@@ -164,8 +164,12 @@ class Book:
         if home is None or there is None or here is None or not here.usd:
             return _moved(home, region)
         usd = (home.usd * there.usd / here.usd).quantize(Decimal("0.0001"))
-        source = f"derived: {HOME_REGION}'s price in the proportion of EC2's, {there.usd} / {here.usd}"
-        return replace(home, region=region, usd=usd, as_of=min(home.as_of, there.as_of), source=source, is_derived=True)
+        source = (
+            f"derived: {HOME_REGION}'s price in the proportion of EC2's, {there.usd} / {here.usd} "
+            f"(of {home.as_of}, {there.as_of} and {here.as_of})"
+        )
+        as_of = oldest(home, there, here)
+        return replace(home, region=region, usd=usd, as_of=as_of, source=source, is_derived=True)
 
     def _by_memory(self, prefix: str, memory_mb: int, region: str) -> Price | None:
         """The price of that size, else another size's in proportion."""

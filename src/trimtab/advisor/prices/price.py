@@ -70,6 +70,11 @@ class Price(Struct, frozen=True, kw_only=True):
         return "; ".join(said)
 
 
+def oldest(*prices: Price) -> str:
+    """`as_of` of what is worked out from all of these: it is as old as its oldest part."""
+    return min((price.as_of for price in prices), key=day_of)
+
+
 def day_of(as_of: str) -> date:
     """The day of a price; the first one of a year that is given alone. ValueError for anything else."""
     return date(int(as_of), 1, 1) if len(as_of) == 4 and as_of.isdigit() else date.fromisoformat(as_of)

@@ -43,7 +43,8 @@ def named(audit: Audit, name: str, looked_at: Collection[str] = ()) -> Finding |
         emit(f"nothing to change: the audit does not find {name} (any more)")
         return None
     if kind not in KINDS:
-        hint = f"Kinds of findings that sound like it: {', '.join(get_close_matches(kind, KINDS)) or 'none'}."
+        near = get_close_matches(kind, KINDS)
+        hint = f"Did you mean {' or '.join(near)}?" if near else "`trimtab audit` lists the ids of what it finds."
         raise CliError(f"No audit finds {name!r}: an id begins with the kind of the finding.", hint)
     near = [one.id for one in audit.findings if one.kind == kind or (rest and rest in one.id)][:5]
     hint = f"There are {', '.join(near)}." if near else "`trimtab audit` lists what there is."
@@ -79,7 +80,8 @@ def _looked(finding: Finding, caller: Caller) -> tuple[Change, ...]:
 
 
 def _show(finding: Finding, changes: Sequence[Change]) -> None:
-    emit(f"{finding.title}  ({amount(finding)} a month, risk {finding.risk})")
+    is_of_money = finding.saves_micro_usd_per_month != 0
+    emit(f"{finding.title}  ({f'{amount(finding)} a month, ' if is_of_money else ''}risk {finding.risk})")
     if finding.fix is not None:
         emit(f"{finding.fix.title}:")
     for change in changes:

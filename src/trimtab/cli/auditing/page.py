@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trimtab.advisor.audit.totals import Totals, ordered, totals
+from trimtab.advisor.audit.words import bill_words, endpoints_words
 from trimtab.advisor.finding import Audit, Finding
 from trimtab.advisor.html.money import usd
 from trimtab.cli.render import columns_wide, emit, say, table
@@ -51,8 +52,8 @@ def _row(one: Finding) -> tuple[str, ...]:
 def _sums(audit: Audit, together: Totals) -> list[str]:
     count = len(audit.findings)
     lines = [
-        f"account {audit.account or '(unknown)'}, {audit.region}: {_many(audit.endpoints, 'endpoint')}, "
-        f"{usd(audit.month_micro_usd)} a month as it runs now; {_many(count, 'finding')} in {audit.days} days"
+        f"account {audit.account or '(unknown)'}, {audit.region}: {endpoints_words(audit)}, "
+        f"{bill_words(audit)} a month as it runs now; {_many(count, 'finding')} in {audit.days} days"
     ]
     if together.counted:
         besides = (

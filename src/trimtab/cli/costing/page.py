@@ -6,9 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from rich.table import Table
-
-from trimtab.cli.render import console, emit
+from trimtab.cli.render import emit, table
 from trimtab.resources.cost import MICRO, Part
 
 Document = Mapping[str, Any]
@@ -46,15 +44,14 @@ def percents(amounts: Sequence[int]) -> list[int]:
     return found
 
 
-def show(document: Document, width: int, *, endpoint: str = "") -> None:
+def show(document: Document, *, endpoint: str = "") -> None:
     """Print it."""
     rows, total = document["rows"], document["total"]
     span = f"from {_at(document['since_s'])} to {_at(min(document['until_s'], document['charged_s']))}"
     if not rows:
         emit(f"Nothing was spent{' on ' + endpoint if endpoint else ''} {span}. {_why_nothing(document)}".rstrip())
         return
-    screen = console()
-    screen.print(_table(document, rows, total), soft_wrap=False)
+    _table(document, rows, total)
     for line in _below(document, total, span):
         emit(line)
 
@@ -64,24 +61,17 @@ def _why_nothing(document: Document) -> str:
     return f"What runs now costs {dollars(running)} an hour: it is charged some seconds later." if running else ""
 
 
-def _table(document: Document, rows: Sequence[Document], total: Document) -> Table:
+def _table(document: Document, rows: Sequence[Document], total: Document) -> None:
     by = document["by"]
     parts = [part for part in Part if part in _ALWAYS or total["parts"].get(part.value)]
     has_tokens = any(row.get("usd_per_million_tokens") is not None for row in rows)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_footer=len(rows) > 1)
-    of_total = [""] * len(by)
-    if by:
-        of_total[0] = "total"
-    for dimension, footer in zip(by, of_total, strict=True):
-        table.add_column(dimension.upper().replace("INSTANCE-TYPE", "INSTANCE"), footer=footer, overflow="fold")
-    cells = list(_cells(total, parts, has_tokens))
-    titles = ["COST", *(_TITLES[part] for part in parts), "REPLICA-H", "REQUESTS", "$/1k REQ"]
-    titles += ["$/1M TOK"] if has_tokens else []
-    for title, footer in zip(titles, cells, strict=True):
-        table.add_column(title, footer=footer, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(*(_name(dimension, row["of"]) for dimension in by), *_cells(row, parts, has_tokens))
-    return table
+    names = [dimension.upper().replace("INSTANCE-TYPE", "INSTANCE") for dimension in by]
+    figures = ["COST", *(_TITLES[part] for part in parts), "REPLICA-H", "REQUESTS", "$/1k REQ"]
+    figures += ["$/1M TOK"] if has_tokens else []
+    told = [(*(_name(dimension, row["of"]) for dimension in by), *_cells(row, parts, has_tokens)) for row in rows]
+    if len(rows) > 1:
+        told.append((*["total", *[""] * len(by)][: len(by)], *_cells(total, parts, has_tokens)))
+    table((*names, *figures), told, right=figures)
 
 
 def _cells(row: Document, parts: Sequence[Part], has_tokens: bool) -> Iterator[str]:

@@ -10,11 +10,13 @@ import msgspec
 from trimtab.cli.render import CliError
 
 if TYPE_CHECKING:
+    from trimtab.advisor.observed import Observed
     from trimtab.sim.world import Scenario
 
 
-def scenario_from(path: Path) -> tuple[Scenario, list[str]]:
-    """The scenario, and what is to be said of it. CliError for a file that is neither kind."""
+def scenario_from(path: Path) -> tuple[Scenario, list[str], tuple[Observed, ...]]:
+    """The scenario, what is to be said of it, and what an audit observed where it is from one. CliError for a file that
+    is neither kind."""
     if path.suffix.lower() == ".json":
         return _audited(path)
     if path.suffix.lower() not in (".yaml", ".yml"):
@@ -26,10 +28,10 @@ def scenario_from(path: Path) -> tuple[Scenario, list[str]]:
     from trimtab.sim.scenario.loading import load
 
     loaded = load(path, read_policy=policy_of)
-    return loaded.scenario, list(loaded.notes)
+    return loaded.scenario, list(loaded.notes), ()
 
 
-def _audited(path: Path) -> tuple[Scenario, list[str]]:
+def _audited(path: Path) -> tuple[Scenario, list[str], tuple[Observed, ...]]:
     from trimtab.advisor.finding import Audit
     from trimtab.advisor.plan.observing import scenario_of
 
@@ -50,4 +52,4 @@ def _audited(path: Path) -> tuple[Scenario, list[str]]:
             " asked them anything, or too little was seen of them (`trimtab audit` says which)"
         )
     seen = [f"not seen by the audit, so not in the plan: {one.what} ({one.why})" for one in audit.unseen]
-    return scenario, notes + seen
+    return scenario, notes + seen, audit.observed

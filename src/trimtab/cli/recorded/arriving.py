@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from msgspec import Struct
 
-from trimtab.cli.recorded.asked import are_alike
+from trimtab.cli.recorded.asked import MOST_REQUESTS, are_alike
 from trimtab.metrics.names import SAGEMAKER
 from trimtab.sim.replay.recording import counted, whole_loads
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from trimtab.control.scaling.entries import Entry
     from trimtab.sim.load import Floats
 
-MOST_REQUESTS: Final = 2_000_000  # beyond that counts of periods say enough
 _MOST_SHAPE: Final = 1e6  # of gaps: as good as even
 
 
@@ -74,7 +73,8 @@ def dispersion_of(counts: Sequence[float]) -> float:
 
 def came_of(metrics: Metrics, entries: Sequence[Entry], *, is_async: bool) -> Came:
     """By metrics; and by the journal of scaling decisions, as long as that has all of it."""
-    counts = np.rint(counts_of(metrics, is_async=is_async)).astype(np.int64)
+    until = np.rint(np.cumsum(counts_of(metrics, is_async=is_async))).astype(np.int64)
+    counts = np.diff(until, prepend=0)
     edges_s = metrics.start_s + np.arange(len(counts) + 1, dtype=np.float64) * metrics.period_s
     by_metrics = Came(
         edges_s=tuple(edges_s.tolist()),
@@ -111,15 +111,17 @@ def _finer(came: Came, told_edges_s: Sequence[float], told: Sequence[int]) -> Ca
 
 
 def counts_of(metrics: Metrics, *, is_async: bool) -> list[float]:
-    """Requests that came in each period. Asynchronous ones: those that ended, and what the backlog grew by."""
+    """Requests that came in each period. Asynchronous ones: what those that ended and those in the backlog have grown
+    by. Neither goes back, so what is told late, or not at all for a while, does not come again."""
     if not is_async:
         return [value or 0.0 for value in metrics.series(SAGEMAKER, "Invocations", "Sum")]
     ended = metrics.series(SAGEMAKER, "InvocationsProcessed", "Sum")
     backlog = metrics.series(SAGEMAKER, "ApproximateBacklogSize", "Average")
     came: list[float] = []
-    before = 0.0
-    for over, size in zip(ended, backlog, strict=True):
-        now = size if size is not None else 0.0
-        came.append(max(0.0, (over or 0.0) + now - before))
-        before = now
+    all_ended = size = known = 0.0
+    for over, told in zip(ended, backlog, strict=True):
+        all_ended += over or 0.0
+        size = size if told is None else told
+        came.append(max(0.0, all_ended + size - known))
+        known = max(known, all_ended + size)
     return came

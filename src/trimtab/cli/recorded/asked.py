@@ -12,9 +12,12 @@ if TYPE_CHECKING:
     from trimtab.aws.client import Client
     from trimtab.cli.recorded.metrics import Metrics
 
+MOST_REQUESTS: Final = 2_000_000  # that are told of one by one: beyond it counts of periods say enough
 KEPT_S: Final = 86_400
 LATER_S: Final = 900  # an asynchronous request is told of once it has ended: so long after the time it is looked for
-_AT_ONCE_S: Final = 300  # of reports in one answer: it has 3,600 of them at most, of all gateways
+_EARLIER_S: Final = 60  # a report begins up to a minute before what it tells of, where control had been away
+_AT_ONCE_S: Final = 300  # of reports in one answer,
+_MOST_REPORTS: Final = 3600  # which has no more of them than this, of all gateways
 _LEAST_ALIKE: Final = 2  # what gateways tell and metrics may differ by so many requests,
 _ALIKE: Final = 0.02  # or by this part: a gateway may have come or gone
 
@@ -30,19 +33,36 @@ class Asked(Struct, frozen=True, kw_only=True):
     took_s: float | None = None
 
 
-def asked_of(client: Client, endpoint: str, variant: str, metrics: Metrics, *, later_s: int = 0) -> Iterator[Asked]:
-    """What is known of the time, and (of requests that came in it) of so much more. Nothing of more than a day: no more
-    is kept, and a part would not do."""
-    if metrics.end_s - metrics.start_s > KEPT_S:
-        return
-    for begin_s in range(metrics.start_s, metrics.end_s + later_s, _AT_ONCE_S):
-        end_s = min(begin_s + _AT_ONCE_S, metrics.end_s + later_s)
-        query = {"variant": variant, "start": str(begin_s), "end": str(end_s)}
-        for report in client.get(f"endpoints/{endpoint}/requests", **query)["reports"]:
-            for model, told in report["models"].items():
-                for one in _each(report["start_s"], report["span_s"], model, told):
-                    if metrics.start_s <= one.start_s <= metrics.end_s:
-                        yield one
+def asked_of(client: Client, endpoint: str, variant: str, metrics: Metrics, *, later_s: int = 0) -> tuple[Asked, ...]:
+    """What is known of the requests that came in that time, looked for so much longer. Nothing of more than a day, as
+    no more is kept, nor of more than MOST_REQUESTS: a part would not do."""
+    if metrics.end_s - metrics.start_s > KEPT_S + metrics.period_s:  # both ends are whole periods
+        return ()
+    path, found, requests = f"endpoints/{endpoint}/requests", list[Asked](), 0
+    for report in _reports(client, path, variant, metrics.start_s - _EARLIER_S, metrics.end_s + later_s):
+        for model, told in report["models"].items():
+            each = _each(report["start_s"], report["span_s"], model, told)
+            mine = [one for one in each if metrics.start_s <= one.start_s < metrics.end_s]
+            found += mine
+            requests += sum(one.count for one in mine)
+        if requests > MOST_REQUESTS:
+            return ()
+    return tuple(found)
+
+
+def _reports(client: Client, path: str, variant: str, start_s: int, end_s: int) -> Iterator[dict[str, Any]]:
+    """Those that begin in that time, in its order."""
+    for begin_s in range(start_s, end_s, _AT_ONCE_S):
+        waiting = [(begin_s, min(begin_s + _AT_ONCE_S, end_s))]
+        while waiting:
+            first_s, last_s = waiting.pop()
+            query = {"variant": variant, "start": str(first_s), "end": str(last_s)}
+            reports = client.get(path, **query)["reports"]
+            if len(reports) >= _MOST_REPORTS and last_s - first_s > 1:  # perhaps not all of them
+                middle_s = (first_s + last_s) // 2
+                waiting += [(middle_s, last_s), (first_s, middle_s)]
+            else:
+                yield from reports
 
 
 def _each(start_s: int, span_s: int, model: str, told: dict[str, Any]) -> Iterator[Asked]:
@@ -55,8 +75,8 @@ def _each(start_s: int, span_s: int, model: str, told: dict[str, Any]) -> Iterat
 
 
 def tasks_of(client: Client, endpoint: str, variant: str, metrics: Metrics) -> tuple[Asked, ...]:
-    """Asynchronous requests that have ended, in the order in which they came, each with what it took; none where so
-    many ended in a second that not all were told of one by one."""
+    """Asynchronous requests that have ended, in the order in which they came, each with what it took; none where not
+    all were told of one by one (see `asked_of`; and of very many that ended in a second not all are)."""
     found = sorted(asked_of(client, endpoint, variant, metrics, later_s=LATER_S), key=lambda one: one.start_s)
     return () if any(one.took_s is None for one in found) else tuple(found)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct, field
 
+from trimtab.advisor.plan.words import names_of
 from trimtab.cli.recorded.asked import Asked, tasks_of
 from trimtab.cli.recorded.metrics import Metrics
 from trimtab.cli.recorded.models import ModelsFound, models_of
@@ -66,6 +67,8 @@ def found_of(client: Client, endpoint: str, variant: str, metrics: Metrics) -> F
         notes.append("what a request takes is measured of all models together")
         if not models.came:
             notes.append("which model a request was for is drawn by the models' shares of all requests so far")
+        if models.unloaded:
+            notes.append(f"never loaded, though asked for: {names_of(models.unloaded)}; not in the scenario")
     tasks = tasks_of(client, endpoint, variant, metrics) if mode is Mode.ASYNC else ()
     return Found(
         endpoint=endpoint,

@@ -1,14 +1,15 @@
-"""Metrics of one variant, as CloudWatch's GetMetricData answers them."""
+"""Metrics of one variant, as CloudWatch answers them."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from trimtab.metrics.names import ENDPOINT, SAGEMAKER, TRIMTAB, VARIANT
+from trimtab.resources.metric_documents import SIMPLE, dimensions_document
 
 if TYPE_CHECKING:
     from trimtab.aws.client import Client
@@ -17,7 +18,8 @@ FINE_KEPT_S: Final = 3 * 3600.0 - 60  # AWS, and trimtab: points of less than a 
 _OF_ENDPOINT: Final = frozenset({"ApproximateBacklogSize"})
 _DAY_S: Final = 86_400
 _QUICK_US: Final = 2000.0
-_AT_ONCE: Final = 100  # queries in a call
+_SIMPLE: Final = frozenset(SIMPLE)
+_AT_ONCE: Final = 10  # AWS: ExtendedStatistics in a call
 _SAMPLE: Final = 1000  # values for a distribution
 
 Asked = tuple[str, str, str]
@@ -36,57 +38,73 @@ class Metrics:
 
     def series(self, namespace: str, name: str, stat: str) -> list[float | None]:
         """One value for each period; None where there is none."""
-        (points,) = self._ask([(namespace, name, stat)], self.period_s, self.start_s, self.end_s)
-        return [points.get(at_s) for at_s in range(self.start_s, self.end_s, self.period_s)]
-
-    def whole(self, asked: Sequence[Asked]) -> list[float | None]:
-        """Of all the time together (of its last day, where it is longer), one value each."""
-        first_s = max(math.floor(self.start_s / 60) * 60, math.ceil(self.end_s / 60) * 60 - _DAY_S)
-        period_s = math.ceil((self.end_s - first_s) / 60) * 60
-        # A period of CloudWatch begins at a multiple of its length: one is looked for that has all of the time in it.
-        found: list[float | None] = []
-        for begin in range(0, len(asked), _AT_ONCE):
-            part = asked[begin : begin + _AT_ONCE]
-            found += [next(iter(points.values()), None) for points in self._spanning(part, first_s, period_s)]
-        return found
-
-    def _spanning(self, asked: Sequence[Asked], first_s: int, period_s: int) -> list[dict[int, float]]:
-        """The point of a period that has all of the time in it."""
-        length_s = period_s
-        while length_s <= _DAY_S:
-            start_s = first_s // length_s * length_s
-            if start_s + length_s >= first_s + period_s or length_s == _DAY_S:
-                return self._ask(asked, length_s, start_s, start_s + length_s)
-            length_s = min(_DAY_S, length_s * 2)
-        return [{} for _ in asked]
-
-    def _ask(self, asked: Sequence[Asked], period_s: int, start_s: int, end_s: int) -> list[dict[int, float]]:
-        queries = []
-        for number, (namespace, name, stat) in enumerate(asked):
-            names = {ENDPOINT: self._endpoint, VARIANT: self._variant}
-            if name in _OF_ENDPOINT:
-                del names[VARIANT]
-            metric = {
-                "Namespace": namespace,
-                "MetricName": name,
-                "Dimensions": [{"Name": key, "Value": value} for key, value in names.items()],
-            }
-            stats = {"Metric": metric, "Period": period_s, "Stat": stat}
-            queries.append({"Id": f"m{number}", "MetricStat": stats})
+        metric = {"Namespace": namespace, "MetricName": name, "Dimensions": self._dimensions(name)}
+        stats = {"Metric": metric, "Period": self.period_s, "Stat": stat}
         request: dict[str, Any] = {
-            "MetricDataQueries": queries,
-            "StartTime": datetime.fromtimestamp(start_s, UTC),
-            "EndTime": datetime.fromtimestamp(end_s, UTC),
+            "MetricDataQueries": [{"Id": "m", "MetricStat": stats}],
+            "StartTime": datetime.fromtimestamp(self.start_s, UTC),
+            "EndTime": datetime.fromtimestamp(self.end_s, UTC),
         }
-        found: list[dict[int, float]] = [{} for _ in asked]
+        points: dict[int, float] = {}
         while True:
             page = self._client.call("cloudwatch", "get_metric_data", **request)
             for result in page["MetricDataResults"]:
-                points = zip(result["Timestamps"], result["Values"], strict=True)
-                found[int(result["Id"][1:])].update((int(at.timestamp()), value) for at, value in points)
+                times = (int(at.timestamp()) for at in result["Timestamps"])
+                points.update(zip(times, result["Values"], strict=True))
             if not page.get("NextToken"):
-                return found
+                break
             request["NextToken"] = page["NextToken"]
+        return [points.get(at_s) for at_s in range(self.start_s, self.end_s, self.period_s)]
+
+    def whole(self, asked: Sequence[Asked]) -> list[float | None]:
+        """Of all the time together (of its last day, where it is longer), one value each; to whole minutes, as AWS has
+        it of periods that are longer than one."""
+        end_s = math.ceil(self.end_s / 60) * 60
+        first_s = max(math.floor(self.start_s / 60) * 60, end_s - _DAY_S)
+        by_metric: dict[tuple[str, str], list[str]] = {}
+        for namespace, name, stat in asked:
+            by_metric.setdefault((namespace, name), []).append(stat)
+        found: dict[Asked, float] = {}
+        for (namespace, name), stats in by_metric.items():
+            for member, part in _calls(stats):
+                for stat, value in self._statistics(namespace, name, {member: part}, first_s, end_s).items():
+                    found[namespace, name, stat] = value
+        return [found.get(one) for one in asked]
+
+    def _statistics(
+        self, namespace: str, name: str, asked: dict[str, list[str]], start_s: int, end_s: int
+    ) -> dict[str, float]:
+        """A metric's, by their names, of a time that is one period: this call's periods begin where the time does."""
+        points = self._client.call(
+            "cloudwatch",
+            "get_metric_statistics",
+            Namespace=namespace,
+            MetricName=name,
+            Dimensions=self._dimensions(name),
+            StartTime=datetime.fromtimestamp(start_s, UTC),
+            EndTime=datetime.fromtimestamp(end_s, UTC),
+            Period=end_s - start_s,
+            **asked,
+        )["Datapoints"]
+        point = points[0] if points else {}
+        simple: dict[str, float] = {stat: point[stat] for stat in _SIMPLE & point.keys()}
+        extended: dict[str, float] = point.get("ExtendedStatistics", {})
+        return simple | extended
+
+    def _dimensions(self, name: str) -> list[dict[str, str]]:
+        names = {ENDPOINT: self._endpoint, VARIANT: self._variant}
+        if name in _OF_ENDPOINT:
+            del names[VARIANT]
+        return dimensions_document(tuple(names.items()))
+
+
+def _calls(stats: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """The member that names them, and as many as one call takes."""
+    if simple := [stat for stat in stats if stat in _SIMPLE]:
+        yield "Statistics", simple
+    extended = [stat for stat in stats if stat not in _SIMPLE]
+    for begin in range(0, len(extended), _AT_ONCE):
+        yield "ExtendedStatistics", extended[begin : begin + _AT_ONCE]
 
 
 def in_work_s(metrics: Metrics, points: int) -> tuple[list[float], float] | None:

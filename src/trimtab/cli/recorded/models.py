@@ -30,18 +30,26 @@ class ModelFound(Struct, frozen=True):
     loads: tuple[PastLoad, ...] = ()
     artifact_bytes: int = 0  # unpacked
 
+    @property
+    def most_bytes(self) -> int:
+        """Of any of its copies."""
+        return max([self.memory_bytes, *(load.memory_bytes for load in self.loads)])
+
 
 class ModelsFound(Struct, frozen=True):
-    """All of one variant. `came` is empty where that is not known of all requests. `unload_s`: None: none was seen."""
+    """All of one variant that were ever loaded. `came` is empty where that is not known of all requests. `unload_s`:
+    None: none was seen. `unloaded`: models that were asked for, and never loaded."""
 
     models: tuple[ModelFound, ...]
     memory_bytes: int  # for models, of a replica
     unload_s: float | None = None
     came: tuple[Asked, ...] = ()
+    unloaded: tuple[str, ...] = ()
 
 
 def models_of(client: Client, endpoint: str, variant: str, metrics: Metrics, requests: float) -> ModelsFound:
-    """Models that were asked for, as hosts and gateways have told. `requests`: as many as metrics know of."""
+    """Models that were asked for, as hosts and gateways have told. `requests`: as many as metrics know of. CliError
+    where nobody tells what a scenario needs."""
     try:
         page = client.get(f"endpoints/{endpoint}/models")
         events = client.get(f"endpoints/{endpoint}/models/events", last="100000")["events"]
@@ -49,30 +57,43 @@ def models_of(client: Client, endpoint: str, variant: str, metrics: Metrics, req
         raise CliError(f"The models of {endpoint} cannot be listed: {error}") from error
     events = [event for event in events if event["variant"] == variant]
     hosts = [host for host in page["hosts"] if host["variant"] == variant]
+    memory_bytes = max((host["memory_bytes"] for host in hosts), default=0)
+    if not memory_bytes:
+        raise CliError(
+            f"No replica of {endpoint} / {variant} runs, so nobody tells how much memory one has for models.",
+            "Record it while one runs: ask it something first.",
+        )
     lives = _lives(events, hosts)
     pinned = {one["model"] for one in page["settings"] if one.get("pinned")}
+    asked = [one for one in page["models"] if one.get("requests")]
     models = tuple(
         ModelFound(
             name := one["model"],
             one["requests"],
-            max((life.memory_bytes for life in lives[name]), default=0),
+            max(life.memory_bytes for life in lives[name]),
             one["load_s"] / one["loads"] if one.get("loads") else 0.0,
             name in pinned,
             _in_time(lives[name], metrics.start_s, metrics.end_s),
-            max((life.artifact_bytes for life in lives[name]), default=0),
+            max(life.artifact_bytes for life in lives[name]),
         )
-        for one in page["models"]
-        if one.get("requests")
+        for one in asked
+        if any(life.memory_bytes for life in lives[one["model"]])
     )
+    if not models:
+        raise CliError(
+            f"No model of {endpoint} / {variant} is known to have been loaded: there is nothing to record.",
+            "Ask it for its models, each one once, and record it then.",
+        )
     unloads = [event["unload_s"] for event in events if event["what"] == "unloaded" and event.get("unload_s")]
     known = {model.name for model in models}
     came = [one for one in asked_of(client, endpoint, variant, metrics) if one.model in known]
     told = sum(one.count for one in came)
     return ModelsFound(
         models,
-        max((host["memory_bytes"] for host in hosts), default=0),
+        memory_bytes,
         median(unloads) if unloads else None,
         tuple(came) if are_alike(told, requests) else (),
+        tuple(one["model"] for one in asked if one["model"] not in known),
     )
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 from msgspec import Struct
 
+from trimtab.advisor.plan.words import names_of
 from trimtab.cli.files import must_be_writable
-from trimtab.cli.recorded.arriving import MOST_REQUESTS, Came, came_of, spread
+from trimtab.cli.recorded.arriving import Came, came_of
 from trimtab.cli.recorded.asked import are_alike
 from trimtab.cli.recorded.finding import Found
 from trimtab.cli.recorded.metrics import in_work_s, service_s
+from trimtab.cli.recorded.trace import Trace, stamp, trace_of
 from trimtab.cli.render import CliError
 from trimtab.files import write_whole
 from trimtab.jobs.loadtest.quantities import seconds_text
@@ -93,61 +91,30 @@ class Recorded(Struct, frozen=True, kw_only=True):
         }  # fmt: skip
 
 
-def write(recorded: Recorded, path: Path, *, slo: str, force: bool) -> list[Path]:
+class Written(Struct, frozen=True):
+    """The files, and what of the endpoint is not in them."""
+
+    files: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+
+
+def write(recorded: Recorded, path: Path, *, slo: str, force: bool) -> Written:
     """Write both files. CliError for what is there already, or has no folder."""
-    trace = path.with_name(f"{path.stem}.csv.gz")
-    for one in (path, trace):
+    beside = path.with_name(f"{path.stem}.csv.gz")
+    for one in (path, beside):
         if one.exists() and not force:
             raise CliError(f"{one} is there already.", "--force overwrites it; -o writes another.")
         must_be_writable(one)
-    write_whole(trace, gzip.compress(_trace(recorded).encode(), mtime=0))
-    write_whole(path, _scenario(recorded, trace.name, slo))
-    return [path, trace]
+    trace = trace_of(recorded.came, models=recorded.found.models, tasks=recorded.tasks)
+    models = recorded.found.models.models if recorded.found.models else ()
+    idle = [model.name for model in models if model.name not in trace.models]
+    notes = (f"nobody asked for {names_of(idle)} in that time: not in the scenario",) if idle else ()
+    write_whole(beside, gzip.compress(trace.text.encode(), mtime=0))
+    write_whole(path, _scenario(recorded, trace, beside.name, slo, notes))
+    return Written((path, beside), notes)
 
 
-def _trace(recorded: Recorded) -> str:
-    """A row a request, or a row an interval where they are too many."""
-    file = io.StringIO()
-    rows = csv.writer(file, lineterminator="\n")
-    found, came = recorded.found.models, recorded.came
-    if recorded.requests > MOST_REQUESTS and not found:
-        rows.writerow(("timestamp", "count"))
-        rows.writerows((_stamp(at_s), count) for at_s, count in zip(came.edges_s, came.counts, strict=False))
-        return file.getvalue()
-    chance = np.random.default_rng(0)
-    if not found:
-        if tasks := recorded.tasks:
-            rows.writerow(("timestamp", "took_s"))
-            rows.writerows((_stamp(one.start_s), f"{one.took_s:.6f}") for one in tasks)
-        else:
-            rows.writerow(("timestamp",))
-            rows.writerows((_stamp(moment),) for moment in came.moments(chance).tolist())
-        return file.getvalue()
-    rows.writerow(("timestamp", "model"))
-    rows.writerows((_stamp(moment), model) for moment, model in _asked(found, came, chance))
-    return file.getvalue()
-
-
-def _asked(found: ModelsFound, came: Came, chance: np.random.Generator) -> list[tuple[float, str]]:
-    """When which model was asked: as gateways told; else drawn by shares."""
-    if not found.came:
-        at_s = came.moments(chance)
-        shares = np.array([model.requests for model in found.models], dtype=np.float64)
-        chosen = chance.choice(len(shares), size=len(at_s), p=shares / shares.sum())
-        names = [found.models[one].name for one in chosen.tolist()]
-        return list(zip(at_s.tolist(), names, strict=True))
-    asked: list[tuple[float, str]] = []
-    for one in found.came:
-        places = spread(chance, one.count, came.dispersion) * (one.end_s - one.start_s)
-        asked += [(one.start_s + place, one.model) for place in places.tolist()]
-    return sorted(asked)
-
-
-def _stamp(moment_s: float) -> str:
-    return datetime.fromtimestamp(moment_s, UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
-
-
-def _scenario(recorded: Recorded, trace: str, slo: str) -> str:
+def _scenario(recorded: Recorded, trace: Trace, name: str, slo: str, notes: Sequence[str]) -> str:
     import yaml
 
     found = recorded.found
@@ -159,19 +126,20 @@ def _scenario(recorded: Recorded, trace: str, slo: str) -> str:
         work["beside"] = _seconds(recorded.beside_s)
     if recorded.first_s:
         work["first"] = _seconds(recorded.first_s)
-    models = found.models.models if found.models else ()
-    chosen = {model.name for model in models}
+    models = [model for model in found.models.models if model.name in trace.models] if found.models else []
     workloads: dict[str, Any] = {}
-    for name in chosen or {found.endpoint}:
-        arrivals: dict[str, Any] = {"trace": trace}
-        if chosen:
-            arrivals["only"] = name
-        workloads[name] = {"arrivals": arrivals, "work": work}
-        arrivals["from"], arrivals["until"] = _stamp(recorded.start_s), _stamp(recorded.end_s)
+    for one in sorted(trace.models) or [found.endpoint]:
+        arrivals: dict[str, Any] = {"trace": name}
+        if models:
+            arrivals["only"] = one
+        if trace.step_s is not None:
+            arrivals["step"] = f"{trace.step_s}s"
+        workloads[one] = {"arrivals": arrivals, "work": work}
+        arrivals["from"], arrivals["until"] = stamp(recorded.start_s), stamp(recorded.end_s)
         if slo:
-            workloads[name]["slo"] = slo
+            workloads[one]["slo"] = slo
         if found.mode is Mode.ASYNC:
-            workloads[name]["may_wait"] = True
+            workloads[one]["may_wait"] = True
     for model in models:
         told = workloads[model.name]
         told |= {"memory": model.memory_bytes, "load": _seconds(model.load_s)}
@@ -179,16 +147,15 @@ def _scenario(recorded: Recorded, trace: str, slo: str) -> str:
             told["artifact"] = model.artifact_bytes
         if model.loads:
             told["loads"] = [[_seconds(load.took_s), load.memory_bytes] for load in model.loads]
-    workloads = {name: workloads[name] for name in sorted(workloads)}
     document = {
         "name": f"{found.endpoint} as recorded",
         "workloads": workloads,
-        "architectures": {"as it is": {found.endpoint: _endpoint(recorded)}},
+        "architectures": {"as it is": {found.endpoint: _endpoint(found, trace)}},
     }
     head = [
-        f"# {found.endpoint} / {found.variant}: {recorded.requests:,} requests from {_stamp(recorded.start_s)} UTC.",
+        f"# {found.endpoint} / {found.variant}: {recorded.requests:,} requests from {stamp(recorded.start_s)} UTC.",
         f"# Measured: arrivals {_finely(recorded)}, service times, starts, loads.",
-        *(f"# - {note}" for note in found.notes),
+        *(f"# - {note}" for note in (*found.notes, *notes)),
     ]
     text: str = yaml.dump(document, Dumper=_dumper(), sort_keys=False, width=110, default_flow_style=None)
     return "\n".join(head) + "\n" + text
@@ -219,8 +186,7 @@ def _seconds(value_s: float) -> str:
     return f"{value_s * 1e3:.6g}ms"
 
 
-def _endpoint(recorded: Recorded) -> dict[str, Any]:
-    found = recorded.found
+def _endpoint(found: Found, trace: Trace) -> dict[str, Any]:
     start = _seconds(found.start_s if found.start_s is not None else _ASSUMED_START_S)
     if found.mode is Mode.SERVERLESS:
         rules = found.serverless
@@ -239,11 +205,19 @@ def _endpoint(recorded: Recorded) -> dict[str, Any]:
     if found.schedule:
         document["schedule"] = list(found.schedule)
     if found.models:
-        names = sorted(model.name for model in found.models.models)
-        # Each model has slots of its own: it is a process of its own.
-        document |= {"serves": names, "models": found.models.memory_bytes, "slots": found.slots * len(names)}
-        if found.models.unload_s is not None:
-            document["unload"] = _seconds(found.models.unload_s)
-        if pinned := sorted(model.name for model in found.models.models if model.pinned):
-            document["pinned"] = pinned
+        document |= _hosting(found.models, trace, found.slots)
+    return document
+
+
+def _hosting(found: ModelsFound, trace: Trace, slots: int) -> dict[str, Any]:
+    """Of a multi-model endpoint. What nobody asked for takes no room from the others, unless it is pinned."""
+    served = [model for model in found.models if model.name in trace.models]
+    held = sum(model.memory_bytes for model in found.models if model.pinned and model not in served)
+    room = max(found.memory_bytes - held, *(model.most_bytes for model in served))
+    # Each model has slots of its own: it is a process of its own.
+    document = {"serves": sorted(trace.models), "models": room, "slots": slots * len(served)}
+    if found.unload_s is not None:
+        document["unload"] = _seconds(found.unload_s)
+    if pinned := sorted(model.name for model in served if model.pinned):
+        document["pinned"] = pinned
     return document

@@ -68,7 +68,7 @@ class ModelsApi(Protocol):
         self, endpoint: str, variant: str, *, start_s: int, end_s: int, most: int = 3600
     ) -> Sequence[CameRow]:
         """What was reported of single requests from `start_s` to before `end_s`, in order of time: `most` rows, the
-        earliest. Of the last day, and of any endpoint. Unavailable, as `events`."""
+        earliest. Of the last day at most, and of any endpoint. Unavailable, as `events`."""
         ...
 
     def settings(self, endpoint: str) -> Sequence[ModelSetting]:

@@ -45,7 +45,7 @@ class Installed(Protocol):
     def replaces(self) -> tuple[str, ...]: ...
 
 
-class Disk(Struct, frozen=True):
+class Disk(Struct, frozen=True, kw_only=True):
     """What brings files to the local disk. Given by whoever knows object store and engine."""
 
     fetch: Callable[[str, bool, float], Awaitable[Lease]]  # url, compressed, timeout_s

@@ -26,7 +26,8 @@ KEEP_S: Final = 14 * 86400.0
 MOST_EVENTS: Final = 500_000  # a few hundred bytes each
 MOST_COUNTS: Final = 500_000
 KEEP_CAME_S: Final = 86_400.0
-MOST_CAME: Final = 86_400  # a day of one gateway and variant; 4 KB each at the most
+MOST_CAME: Final = 86_400  # reports: a day of one gateway and variant
+MOST_BYTES: Final = 2**30  # of the file: beyond it the oldest of these reports go
 
 
 class History:
@@ -74,7 +75,7 @@ class History:
         """Drop what is too old, or too much; `lives` are the endpoints that there are."""
         before_s, living = self._clock.now_s() - self._keep_s, list(lives)
         came_before_s = self._clock.now_s() - KEEP_CAME_S
-        await self._do(lambda file: file.forget_came(came_before_s, MOST_CAME))
+        await self._do(lambda file: file.forget_came(came_before_s, MOST_CAME, MOST_BYTES))
         await self._do(
             lambda file: file.forget(
                 before_s, most_events=self._most_events, most_counts=self._most_counts, lives=living

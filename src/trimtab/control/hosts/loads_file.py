@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from math import ceil
 from pathlib import Path
 from typing import Final
 
@@ -117,14 +118,23 @@ class LoadsFile:
             for of, at_s, span_s, body in found
         ]
 
-    def forget_came(self, before_s: float, most_rows: int) -> None:
-        """Drop what gateways told before that time, and the oldest beyond `most_rows`."""
+    def forget_came(self, before_s: float, most_rows: int, most_bytes: int) -> None:
+        """Drop what gateways told before that time, and the oldest: beyond `most_rows`, and while the file is larger
+        than `most_bytes` (reports of a thousand models have 40 KB, those of one model 4)."""
         with history_file.transaction(self._db):
             oldest = "SELECT id FROM came ORDER BY id LIMIT ?"
             self._db.execute(f"DELETE FROM came WHERE id IN ({oldest}) AND start_s<?", (_FORGET_AT_ONCE, before_s))
             (rows,) = self._db.execute("SELECT count(*) FROM came").fetchone()
-            if rows > most_rows:
-                self._db.execute(f"DELETE FROM came WHERE id IN ({oldest})", (rows - most_rows,))
+            over = max(rows - most_rows, ceil(rows * (1 - most_bytes / max(self._used_bytes(), 1))))
+            if over > 0:
+                self._db.execute(f"DELETE FROM came WHERE id IN ({oldest})", (over,))
+
+    def _used_bytes(self) -> int:
+        """Of the file, without pages that are free: those are used again."""
+        (page,), (pages,), (free,) = (
+            self._db.execute(f"PRAGMA {of}").fetchone() for of in ("page_size", "page_count", "freelist_count")
+        )
+        return int(page * (pages - free))
 
     def forget(self, before_s: float, *, most_events: int, most_counts: int, lives: Iterable[str]) -> None:
         """Drop events from before that time and the oldest beyond `most_events`; the counters of endpoints that are not

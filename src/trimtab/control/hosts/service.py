@@ -55,7 +55,7 @@ class ModelHosts:
         clock: Clock,
     ) -> None:
         """`there` and `digest_of` look at the object store (`Changes`); `changed` hears of endpoints whose settings
-        have changed: gateways are to know."""
+        have changed: gateways are to know. `history` is closed by whoever gives it, afterwards."""
         self._store = store
         self._engine = engine
         self._history = history
@@ -95,7 +95,6 @@ class ModelHosts:
     async def close(self) -> None:
         """Let hosts go; they hold what they hold, and tell the next control what was not acknowledged."""
         async with AsyncExitStack() as parts:
-            parts.push_async_callback(self._history.close)
             for part in (self._changes, self._noting, self._reading, self._server):
                 parts.push_async_callback(part.close)
             self._telling.close()

@@ -76,14 +76,14 @@ class HostedVariant(Variant):
             queue.active = True
             self._idle.pop(queue, None)
             self._working[queue] = self._touched[queue] = None
-        if queue.lanes:
-            queue.hits += 1
-            call.missed = False
-        else:
-            queue.misses += 1
-            call.missed = True
-        if len(self._came) < _MOMENTS and not call.arrived_s:  # else it comes again
-            self._came.append((queue.model, self._now_s()))
+        call.missed = not queue.lanes
+        if not call.arrived_s:  # else it comes again, from a variant that is no more
+            if call.missed:
+                queue.misses += 1
+            else:
+                queue.hits += 1
+            if len(self._came) < _MOMENTS:
+                self._came.append((queue.model, self._now_s()))
         queue.admit(call)
 
     def _queue_for(self, call: Call) -> ModelQueue | None:

@@ -12,7 +12,7 @@ from trimtab.advisor.audit.measures import Measure
 from trimtab.advisor.audit.observing import observed_workloads
 from trimtab.advisor.audit.series import Series
 from trimtab.advisor.finding import Audit
-from trimtab.advisor.plan.observing import scenario_of
+from trimtab.advisor.plan.observing import fewer_than_two, scenario_of
 from trimtab.advisor.prices.book import aws_list
 from trimtab.cli.audit import as_text
 from trimtab.sim.world import Mode
@@ -87,3 +87,20 @@ def test_the_json_of_an_audit_is_read_back_whole_and_planned_from() -> None:
     assert max(len(line) for line in text.splitlines()) > 1000  # requests over time are on one line
     scenario, _ = scenario_of(audit.observed, audit.region)
     assert {workload.name for workload in scenario.workloads} == {each.name for each in audit.observed}
+
+
+def test_a_plan_that_takes_the_second_instance_away_says_who_asked_for_it() -> None:
+    account = replace(account_of(_BY_NAME["pricing-twin"]), resilient=("pricing*",))
+    (found,) = observed_workloads(account)
+    assert found.two_asked_by == "--resilient pricing*"
+    scenario, _ = scenario_of([found], "us-east-1")
+    (now,) = scenario.architectures
+    assert fewer_than_two(now, [found]) == []  # its policy keeps two
+    one = replace(now, endpoints=(replace(now.endpoints[0], min_replicas=1),))
+    assert fewer_than_two(one, [found]) == [
+        "pricing-twin: two instances are asked for by --resilient pricing*, and this plan may go down to 1:"
+        " --min-replicas 2 keeps two of each real-time endpoint"
+    ]
+    assert fewer_than_two(one, [replace(found, two_asked_by="")]) == []
+    serverless = replace(now, endpoints=(replace(now.endpoints[0], mode=Mode.SERVERLESS, min_replicas=0),))
+    assert fewer_than_two(serverless, [found]) == []

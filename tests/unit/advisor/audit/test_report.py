@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from trimtab.advisor.audit.report import report
-from trimtab.advisor.audit.words import as_python, evidence_words, kind_words
+from trimtab.advisor.audit.words import as_python, bill_words, endpoints_words, evidence_words, kind_words
 from trimtab.advisor.finding import Audit, Call, Confidence, Finding, Fix, Risk, Unseen
 from trimtab.advisor.html.bars import Bar, bars_svg, waterfall
 from trimtab.advisor.html.money import usd
@@ -143,7 +143,10 @@ def test_a_call_is_written_as_a_program_that_python_takes() -> None:
     ("name", "value", "words"),
     [
         ("mean_gpu_percent", 12.44, ("mean gpu", "12.44 %")),
-        ("now_usd_per_month", 1234.5, ("now", "$1,234.5 a month")),
+        ("now_usd_per_month", 1234.4, ("now", "$1,234 a month")),
+        ("then_usd_per_month", 0.0004, ("then", "$0.0004 a month")),
+        ("then_usd_per_month", "not known", ("then", "not known")),
+        ("spot_usd_per_hour", 0.2362, ("spot", "$0.2362 an hour")),
         ("instances", 3, ("instances", "3")),
         ("instance_type", "ml.m5.large", ("instance type", "ml.m5.large")),
         ("days", 14, ("days", "14")),
@@ -181,3 +184,27 @@ def test_a_waterfall_ends_where_its_steps_lead() -> None:
     assert [(bar.start, bar.end, bar.tone) for bar in bars] == [
         (0.0, 10.0, "now"), (10.0, 6.0, "less"), (6.0, 7.0, "more"), (0.0, 7.0, "after"),
     ]  # fmt: skip
+
+
+def test_what_could_not_be_seen_is_not_counted_as_nothing() -> None:
+    assert (bill_words(audit()), endpoints_words(audit())) == ("$5,000", "3 endpoints")
+    hidden = audit(unseen=(Unseen(what="Endpoints", why="permission is missing"),), endpoints=0)
+    assert (bill_words(hidden), endpoints_words(hidden)) == ("at least $5,000", "endpoints not seen")
+    some = audit(unseen=(Unseen(what="Details of endpoints (8 times)", why="permission is missing"),), endpoints=1)
+    assert (bill_words(some), endpoints_words(some)) == ("at least $5,000", "1 endpoint seen, others not")
+    besides = audit(unseen=(Unseen(what="Tags of endpoints (8 times)", why="permission is missing"),))
+    assert (bill_words(besides), endpoints_words(besides)) == ("$5,000", "3 endpoints")
+    page = report(hidden)
+    assert "<b>at least $5,000</b>" in page
+    assert "endpoints not seen" in page
+
+
+def test_endpoints_that_nobody_asks_are_the_emptiest() -> None:
+    used = report(audit(finding("forgotten", 336)))
+    assert "How much of what is paid is used" in used
+    assert "forgotten: 0 %" in used or ">0 %<" in used
+
+
+def test_sentences_of_a_fix_are_wrapped_not_cut_off() -> None:
+    fix = Fix(title="share them", document="Copy these artifacts below one prefix, each under a name of its own.")
+    assert '<pre class="prose"><code>Copy these' in report(audit(finding("f", 1, fix=fix)))

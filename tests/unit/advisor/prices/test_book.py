@@ -250,3 +250,28 @@ def test_what_is_wrong_in_the_users_file_is_named(tmp_path: Path, name: str, tex
 def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="is there"):
         book(tmp_path / "prices.toml")
+
+
+@pytest.mark.parametrize(
+    ("home", "there", "here"),
+    [("2026-04-21", "2025-11-30", "2026-07-20"), ("2025", "2025-11-30", "2026-07-20"), ("2026-01-02", "2026", "2027")],
+)
+def test_a_derived_price_is_as_old_as_its_oldest_part_and_says_the_dates_of_all(
+    home: str, there: str, here: str
+) -> None:
+    def price(item: str, region: str, usd: str, as_of: str) -> Price:
+        return Price(item=item, unit="hour", region=region, usd=Decimal(usd), as_of=as_of, source="listed: here")
+
+    prices = Book(
+        {
+            ("ml.g5.xlarge", "hosting", "us-east-1"): price("ml.g5.xlarge", "us-east-1", "1.4", home),
+            ("g5.xlarge", "ec2", "eu-west-1"): price("g5.xlarge", "eu-west-1", "1.2", there),
+            ("g5.xlarge", "ec2", "us-east-1"): price("g5.xlarge", "us-east-1", "1.0", here),
+        },
+        {},
+    )
+    found = prices.instance("ml.g5.xlarge", "hosting", "eu-west-1")
+    assert found is not None
+    assert found.usd == Decimal("1.68")
+    assert found.as_of == min(home, there, here)
+    assert f"(of {home}, {there} and {here})" in found.note(date(2026, 11, 27))

@@ -72,7 +72,7 @@ def test_nothing_asked_for_nothing_made() -> None:
 
 def test_a_gateway_without_traces_does_not_load_opentelemetry() -> None:
     program = (
-        "import sys, trimtab.app, trimtab.aws.dataplane, trimtab.gateway.gateway, trimtab.worker.handlers\n"
+        "import sys, trimtab.app.__main__, trimtab.aws.dataplane, trimtab.gateway.gateway, trimtab.worker.handlers\n"
         "from trimtab.aws.tracing import check, tracing_of\n"
         "check({}); assert tracing_of({}) is None\n"
         "assert [name for name in sys.modules if name.startswith('opentelemetry')] == []"

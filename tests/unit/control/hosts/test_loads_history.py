@@ -92,8 +92,23 @@ async def test_which_models_were_asked_is_kept_for_a_day(history: History) -> No
 async def test_of_what_models_were_asked_the_oldest_goes_first(tmp_path: Path) -> None:
     file = loads_file.opened(tmp_path / "loads.db", T0)
     file.add_came([("uid1", a_row(T0 + second, a=1)) for second in range(6)])
-    file.forget_came(T0, 4)
+    file.forget_came(T0, 4, 2**40)
     assert [row.start_s - T0 for row in file.came("uid1", "main", 0, int(T0) + 9, 10)] == [2, 3, 4, 5]
+    file.close()
+
+
+async def test_what_models_were_asked_takes_no_more_of_the_disk_than_it_may(tmp_path: Path) -> None:
+    file = loads_file.opened(tmp_path / "loads.db", T0)
+    file.append(REPLICA, "main", [an_event(1)], T0)
+    many = {f"a-model-of-a-team/{number:05d}.tar.gz": 1 for number in range(1000)}  # a report of so many has some 40 KB
+    for second in range(60):
+        file.add_came([("uid1", a_row(T0 + second, **many))])
+        file.forget_came(0.0, 1000, 1_000_000)
+    kept = [row.start_s - T0 for row in file.came("uid1", "main", 0, int(T0) + 99, 100)]
+    assert kept == list(range(int(kept[0]), 60))
+    assert len(kept) > 12
+    assert (tmp_path / "loads.db").stat().st_size < 1_200_000  # as what is free is used again
+    assert len(file.events("uid1", "", 0.0, 10)) == 1
     file.close()
 
 

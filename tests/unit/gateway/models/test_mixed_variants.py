@@ -81,3 +81,13 @@ async def test_requests_of_a_variant_that_goes_away_are_taken_by_another_of_its_
     await mixed(one=1.0, more=1.0)
     await hosts.hosts[0].load("b", lambda got: got.answer(b"of more"))
     assert await waiting.outcome() == b"of more"
+
+
+async def test_a_request_that_another_variant_takes_over_is_one_request_of_its_model(mixed, hosts, bench):
+    waiting = hosts.ask("b")
+    await mixed(one=1.0, more=1.0)
+    await hosts.hosts[0].load("b", lambda got: got.answer(b"of more"))
+    assert await waiting.outcome() == b"of more"
+    models = [report.models for report in bench.gateway.reports() if report.models is not None]
+    assert sum(one.hits + one.misses for one in models) == 1
+    assert sum(len(moments) for one in models for moments in one.came_ms.values()) == 1

@@ -118,7 +118,7 @@ def _finding(account: Account, image: str, members: Sequence[Member], book: Book
             "requests_per_day": round(sum(per_day(member.requests) for member in members)),
             "instances_now": round(sum(mean_count(member.variant) for member in members), 1),
             "instances_then": count,
-            "used_now_percent": round(100 * sum(member.busy for member in members) / len(members), 1),
+            "used_now_percent": float(f"{100 * sum(member.busy for member in members) / len(members):.2g}"),
             "now_usd_per_month": now.usd,
             "then_usd_per_month": then.usd,
         },
