@@ -329,6 +329,13 @@ def main() -> int:
     options = parser.parse_args()
     # For programs of other environments, which may have another trimtab.
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    names = options.cases.split(",")
+    if unknown := [name for name in names if name not in CASES]:
+        parser.error(f"there is no case {unknown[0]}; there are {', '.join(CASES)}")
+    if options.kept:
+        lacking = [name for name in names if not CASES[name].missing and not (options.kept / f"{name}.json").is_file()]
+        if lacking:
+            parser.error(f"{options.kept} has no {', '.join(f'{name}.json' for name in lacking)}: --keep writes them")
     began_s = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.kept or options.keep or Path(temporary)

@@ -27,8 +27,10 @@ def write_whole(path: Path, data: str | bytes, *, mode: int = 0o666, sync: bool 
                 file.flush()
                 os.fsync(file.fileno())
         part.replace(target)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(part)):  # a full disk names no file
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 

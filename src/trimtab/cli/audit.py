@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trimtab.advisor.audit.account import Account
     from trimtab.advisor.finding import Audit
 
+_THROTTLED: Final = "note: calls are throttled: each is tried up to ten times, with growing pauses, which takes minutes"
 _NUMBERS: Final = re.compile(r"\[\s+(-?\d[^\[\]{}\"]*?)\s+\]")
 
 
@@ -94,8 +95,8 @@ def _read(profile: str, region: str, days: int, resilient: tuple[str, ...]) -> t
     from trimtab.cli.progress import Progress
 
     prices = book()  # before anything is read: what is wrong with the user's own file is told at once
-    login = Login(profile=profile, region=region)
     with Progress() as progress:
+        login = Login(profile=profile, region=region, on_throttled=lambda: progress.done(_THROTTLED))
         account = read_account(
             login, days=days, now_s=time.time(), progress=lambda step: progress.step(f"reading {step}")
         )

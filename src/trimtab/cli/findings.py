@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from trimtab.cli.render import emit, emit_json
+from trimtab.cli.render import emit, emit_json, styled
 
 
 class Level(enum.StrEnum):
@@ -56,12 +56,10 @@ def print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
         ]
         emit_json({"findings": document, "problems": len(problems(findings))})
         return
-    import typer
-
     colours = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "red"}
     width = max((len(finding.subject) for finding in findings), default=0)
     for finding in findings:
-        level = typer.style(f"{finding.level.value:8}", fg=colours[finding.level], bold=finding.level is not Level.OK)
+        level = styled(f"{finding.level.value:8}", fg=colours[finding.level], bold=finding.level is not Level.OK)
         emit(f"{level} {finding.subject:{width}}  {finding.message}")
         if finding.cure:
             emit(f"{'':8} {'':{width}}  -> {finding.cure}")

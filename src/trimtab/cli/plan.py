@@ -134,7 +134,7 @@ def _limits(
         raise CliError(f"--min-replicas {min_replicas} is more than --max-replicas {max_replicas}.")
     named = {name for workload in scenario.workloads for name in workload.work} | set(types)
     named |= {one.instance_type for each in scenario.architectures for one in each.endpoints if one.instance_type}
-    _must_be_sagemakers(sorted(named))
+    _must_be_sagemakers(sorted(named), types, scenario.region)
     return Limits(
         where=where,
         modes=tuple(mode for mode in Mode if mode in MODES),
@@ -146,12 +146,21 @@ def _limits(
     )
 
 
-def _must_be_sagemakers(named: list[str]) -> None:
-    """CliError for a type of EC2's: no endpoint can be built of it."""
+def _must_be_sagemakers(named: list[str], asked: list[str], region: str) -> None:
+    """CliError for a type of EC2's: no endpoint can be built of it. And for one that was `asked` for and is none."""
+    from difflib import get_close_matches
+
     from trimtab.advisor.prices.book import book
-    from trimtab.advisor.prices.shapes import shape_of
+    from trimtab.advisor.prices.shapes import shape_of, shapes
 
     own = book().own_types()
+    for name in asked:
+        if shape_of(name) is None and name not in own and book().instance(name, region=region) is None:
+            near = get_close_matches(name, [f"ml.{one}" for one in shapes()], cutoff=0.85)
+            hint = f"Did you mean {' or '.join(near)}?" if near else "`trimtab instances --all` lists what there is."
+            raise CliError(
+                f"--instance-type {name}: there is no such type, nor hardware of your own of that name.", hint
+            )
     for name in named:
         if not name.startswith("ml.") and name not in own and shape_of(name) is not None:
             raise CliError(f"{name} is a type of EC2; SageMaker's is ml.{name}.")

@@ -55,7 +55,8 @@ def record(
     if as_json:
         emit_json(recorded.document() | {"files": files, "notes": notes})
         return
-    emit(f"{recorded.requests:,} requests in {recorded.span_words}, {recorded.work_words} each.")
+    noun = "request" if recorded.requests == 1 else "requests"
+    emit(f"{recorded.requests:,} {noun} in {recorded.span_words}, {recorded.work_words} each.")
     for note in notes:
         say(f"note: {note}")
     say(f"wrote {' and '.join(files)}; try: trimtab simulate {target}")

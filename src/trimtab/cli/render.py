@@ -33,9 +33,14 @@ def say(text: str) -> None:
 
 def say_error(message: str, hint: str = "") -> None:
     """`error: ...`, and what to do about it."""
-    say(f"{typer.style('error:', fg='red', bold=True)} {message}")
+    say(f"{styled('error:', fg='red')} {message}")
     if hint:
-        say(f"{typer.style('hint:', fg='cyan', bold=True)} {hint}")
+        say(f"{styled('hint:', fg='cyan')} {hint}")
+
+
+def styled(text: str, *, fg: str, bold: bool = True) -> str:
+    """In colour, for `say` and `emit`, which take it away where there is no terminal; not with NO_COLOR set."""
+    return text if os.environ.get("NO_COLOR") else typer.style(text, fg=fg, bold=bold)
 
 
 def emit(text: str) -> None:

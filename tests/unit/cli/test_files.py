@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -66,3 +67,14 @@ def test_no_disk_is_waited_for_where_nothing_has_to_outlive_the_machine(
     monkeypatch.setattr("os.fsync", lambda descriptor: pytest.fail("it was"))
     write_whole(tmp_path / "a", "one", sync=False)
     assert (tmp_path / "a").read_text() == "one"
+
+
+def test_a_full_disk_is_told_with_the_file_that_has_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as the system says it: without a name
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device") as refused:
+        write_whole(tmp_path / "report.html", "one")
+    assert refused.value.filename == str(tmp_path / "report.html")
+    assert list(tmp_path.iterdir()) == []

@@ -171,6 +171,8 @@ def test_what_is_set_of_the_endpoints_that_there_are_is_kept_or_said(bare, tmp_p
     [
         (("--discount", "0.3"), "give it with --commit"),
         (("--instance-type", "m5.large"), "SageMaker's is ml.m5.large"),
+        (("--instance-type", "ml.m5.lagre"), "Did you mean ml.m5.large"),
+        (("--instance-type", "ml.nope.xlarge"), "`trimtab instances --all` lists what there is"),
         (("--write", "."), "is a folder"),
         (("--html", "no/such/plan.html"), "is not there"),
     ],

@@ -49,7 +49,10 @@ def demands_of(workloads: Sequence[Workload], seed: int) -> dict[str, Demand]:
             counts += np.bincount(index, minlength=bins)
         found[workload.name] = Demand(int(counts.sum()), start_s, bin_s, counts)
     if not any(demand.requests for demand in found.values()):
-        raise Invalid("No request comes in any of the workloads, so that the cheapest architecture is none.")
+        raise Invalid(
+            "No request comes in any of the workloads, so that the cheapest architecture is none. (Where a rate is so"
+            " low that chance may leave none, another --seed or a longer time has some.)"
+        )
     return found
 
 

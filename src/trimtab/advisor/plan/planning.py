@@ -192,6 +192,11 @@ def _assumed(workload: Workload, served: Served | None) -> tuple[Slo, str]:
         return Slo(within_s=WAIT_S, kept=_KEPT), f"{workload.name}: no SLO is given; its answers may take an hour"
     if served is None:
         raise Invalid(f"{workload.name} has no SLO, and no endpoint yet. Say what must be kept: --slo p99=1s")
+    if not served.requests:
+        raise Invalid(
+            f"No request of {workload.name} was drawn: so few come that chance may leave none. Give an SLO"
+            " (--slo p99=1s), another --seed, or more of its requests (an audit of more --days)."
+        )
     if not served.answered:
         raise Invalid(f"Nothing of {workload.name} is answered now, so that says no SLO. Give one: --slo p99=1s")
     kept = _KEPT * served.answered / served.requests

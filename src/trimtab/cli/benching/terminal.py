@@ -44,7 +44,7 @@ def plotted(chart: Chart, columns: int, *, color: bool) -> str:
 
     figure = plotext.figure
     figure.clear()
-    figure.theme("clear")
+    figure.theme("colorless")  # the terminal's own background and letters; curves have colours of their own
     figure.plot_size(columns, _ROWS)
     figure.title(f"{chart.title} ({chart.y_label})")
     figure.label(f"{chart.x_label}        {_legend(chart, color=color)}", "x")

@@ -17,10 +17,11 @@ def show(done: Simulated) -> None:
     """Tables, and curves where there is a terminal."""
     from trimtab.cli.replaying.report import show_charts
 
-    requests = sum(one.requests for one in done.tried[0].outcome.served)
+    count = sum(one.requests for one in done.tried[0].outcome.served)
+    requests = f"{count:,} request{'' if count == 1 else 's'}"
     span_s = done.tried[0].outcome.end_s - done.tried[0].outcome.start_s
     emit(
-        f"{done.scenario.name}: {requests:,} requests in {seconds_text(span_s)}, seed {done.seed},"
+        f"{done.scenario.name}: {requests} in {seconds_text(span_s)}, seed {done.seed},"
         f" prices of {done.region} (simulated in {seconds_text(done.took_s)})\n"
     )
     _show_architectures(done)

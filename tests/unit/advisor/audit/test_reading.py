@@ -167,10 +167,12 @@ def test_models_and_configs_that_may_not_be_seen_leave_the_rest(account: AwsServ
     assert f"{len(SOME)} times" in told.what
 
 
-def test_throttling_is_waited_out(account: AwsServer) -> None:
+def test_throttling_is_waited_out_and_said_once(account: AwsServer) -> None:
+    said = []
     account.throttle_every = 9
-    found = read()
-    assert account.throttled > 0
+    found = read_account(Login(region="us-east-1", on_throttled=lambda: said.append(1)), days=DAYS, now_s=NOW_S)
+    assert account.throttled > 1
+    assert said == [1]
     assert len(found.endpoints) == len(SOME)
     assert not [unseen for unseen in found.unseen if "throttled" in unseen.why]
     assert all(variant.metrics for endpoint in found.endpoints for variant in endpoint.variants)

@@ -194,6 +194,8 @@ def test_what_could_not_be_seen_is_not_counted_as_nothing() -> None:
     assert (bill_words(some), endpoints_words(some)) == ("at least $5,000", "1 endpoint seen, others not")
     besides = audit(unseen=(Unseen(what="Tags of endpoints (8 times)", why="permission is missing"),))
     assert (bill_words(besides), endpoints_words(besides)) == ("$5,000", "3 endpoints")
+    none = audit(unseen=(Unseen(what="Training jobs", why="not supported there (UnsupportedOperationException)"),))
+    assert bill_words(none) == "$5,000"
     page = report(hidden)
     assert "<b>at least $5,000</b>" in page
     assert "endpoints not seen" in page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -15,16 +16,38 @@ from botocore.utils import parse_timestamp
 from trimtab.errors import Invalid
 
 CONCURRENCY: Final = 8  # calls under way at once: a console's page makes as many
+THROTTLED: Final = frozenset(
+    {
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "TooManyRequestsException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "SlowDown",  # S3
+    }
+)
+"""Codes of errors that ask for slower calls."""
 _ATTEMPTS: Final = 10  # with botocore's adaptive back-off: minutes of throttling are waited out
 
 
 class Login:
     """A profile's credentials and endpoints. AWS_ENDPOINT_URL and a profile's `endpoint_url` hold, as botocore has it.
 
+    `on_throttled` is called when a call is asked to wait for the first time: what follows may take minutes.
     Invalid: the profile, a region or credentials are missing.
     """
 
-    def __init__(self, *, profile: str = "", region: str = "", attempts: int = _ATTEMPTS) -> None:
+    def __init__(
+        self,
+        *,
+        profile: str = "",
+        region: str = "",
+        attempts: int = _ATTEMPTS,
+        on_throttled: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._on_throttled = on_throttled
+        self._is_throttled = False
         try:
             self._session = botocore.session.Session(profile=profile or None)
             self.region: str = (
@@ -71,11 +94,20 @@ class Login:
                     # The first call is to sts: that nobody is there should be told at once.
                     config = self._impatient if service == "sts" else self._config
                     session = self._counting if service == "cloudwatch" else self._session
-                    self._clients[service] = session.create_client(service, region_name=self.region, config=config)
+                    client = session.create_client(service, region_name=self.region, config=config)
+                    client.meta.events.register("needs-retry", self._answered)
+                    self._clients[service] = client
                 except (BotoCoreError, ValueError) as error:
                     raise Invalid(f"Calls to {service} in region {self.region!r} cannot be made: {error}") from error
                 self._check_region(service)
             return self._clients[service]
+
+    def _answered(self, response: tuple[Any, dict[str, Any]] | None = None, **_: Any) -> None:
+        """botocore asks after each answer whether to try again; None leaves that to its own rules."""
+        code = response[1].get("Error", {}).get("Code") if response is not None else ""
+        if code in THROTTLED and not self._is_throttled:
+            self._is_throttled = True
+            self._on_throttled()
 
     def is_of_aws(self, service: str) -> bool:
         """Whether AWS itself answers, as far as the endpoint's name tells."""

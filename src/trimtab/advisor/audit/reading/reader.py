@@ -10,20 +10,9 @@ from typing import Any, Final, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from trimtab.advisor.audit.reading.login import CONCURRENCY, Login
+from trimtab.advisor.audit.reading.login import CONCURRENCY, THROTTLED, Login
 from trimtab.advisor.finding import Unseen
 
-_THROTTLED: Final = frozenset(
-    {
-        "Throttling",
-        "ThrottlingException",
-        "ThrottledException",
-        "TooManyRequestsException",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "SlowDown",  # S3
-    }
-)
 _FAILURES: Final = (ClientError, BotoCoreError, ResponseParserError)
 _UNSUPPORTED: Final = frozenset(
     {"UnknownOperationException", "UnsupportedOperationException", "NotSupported", "NotImplemented", "InvalidAction"}
@@ -157,7 +146,7 @@ def _why(error: Exception) -> tuple[str, bool]:
     said = error.response.get("Error", {})
     code = str(said.get("Code", "Unknown"))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code in _THROTTLED:
+    if code in THROTTLED:
         return "throttled, also after many tries: audit again when less is going on", False
     if code in _UNSUPPORTED or (status in (404, 501) and "support" in said.get("Message", "")):
         return f"not supported there ({code})", False
