@@ -81,7 +81,6 @@ class ForeignRunner:
         self._unmeasured = True  # the program holds nothing yet, and its memory is not known
         self._measuring = asyncio.Lock()
         self._copies: dict[Key, _Copy] = {}
-        self._full = False  # the program had no memory for a load, and has not loaded anything since
         self._leaving = asyncio.Event()
         self._background = Background()
 
@@ -130,8 +129,6 @@ class ForeignRunner:
         return Running(lanes=(lane,), took_s=time.monotonic() - began_s, pid=self._program.pid)
 
     async def _load(self, copy: _Copy) -> None:
-        if self._full:  # what was unloaded for it must have gone first
-            await asyncio.gather(*(c.unload for c in self._copies.values() if c.unload), return_exceptions=True)
         try:
             address = await self._program.up()
         except StartFailed as error:
@@ -144,15 +141,11 @@ class ForeignRunner:
             raise LoadFault(Failure(reason="ModelLoadFailed", message=text)) from error
         try:
             await model_calls.load(address, copy.name, url)
-        except LoadFault as fault:
-            self._full = self._full or fault.full
-            raise
         except (OSError, ValueError) as error:
             died = await self._program.why_down()
             text = f"The model server could not be told to load the model: {error}."
             failure = died or Failure(reason="ModelLoadFailed", message=text)
             raise LoadFault(failure, out_of_memory=failure.reason == "OutOfMemory") from error
-        self._full = False
 
     async def _give_up(self, key: Key, copy: _Copy, load: asyncio.Task[None]) -> None:
         """Nobody wants it any more. The contract has no word for that: the load must end, then it is unloaded."""
@@ -234,7 +227,7 @@ class ForeignRunner:
 
     def _down(self, failure: Failure) -> None:
         """The program has ended, and all models with it."""
-        self._unmeasured, self._full = True, False
+        self._unmeasured = True
         for key, copy in list(self._copies.items()):
             if copy.is_up:
                 copy.is_up = False

@@ -300,6 +300,24 @@ async def test_a_program_that_is_full_has_others_unloaded_although_they_fit_by_a
     await until(lambda: scene.states("a")[-1] is ModelState.READY)
 
 
+async def test_a_program_that_is_full_of_what_still_loads_is_asked_again_once_that_has_been_used(scene: Scene) -> None:
+    loading = scene.runner.slow_loads["b"] = asyncio.Event()
+    scene.want("b")
+    scene.runner.faults["a"] = LoadFault(Failure(reason="OutOfMemory", message="full"), full=True)
+    scene.want("a")
+    await until(lambda: scene.runner.orders == [("load", *B), ("load", *A)])
+    await until(lambda: [at.reason for at in scene.told if at.state is ModelState.FAILED] == ["NotReady"])
+    scene.want("a")  # as a gateway does that is told so
+    await until(lambda: scene.answers[-1].state is ModelState.LOADING)
+    assert scene.runner.orders == [("load", *B), ("load", *A)], "not again while nothing has changed"
+    del scene.runner.faults["a"]
+    loading.set()
+    await until(lambda: ModelState.READY in scene.states("b"))
+    scene.host.used(1, Used((Use("b", 1, 0),)))
+    await until(lambda: ModelState.READY in scene.states("a"))
+    assert scene.runner.orders[2:] == [("unload", *B), ("load", *A)]
+
+
 async def test_a_version_that_leaves_is_quiet_when_every_gateway_that_was_told_has_said_so(scene: Scene) -> None:
     scene.gateways = [1, 2, 3]
     await scene.ready("a")

@@ -118,10 +118,10 @@ class ModelCache:
         """When something may be done for one that is wanted, although nothing has happened."""
         if entry.retry_s > self._shelf.now_s:
             return [entry.retry_s]
-        if entry.files is None:
+        if entry.files is None and not entry.is_short:
             return [self._shelf.now_s]  # it has failed in this step, and is to be tried again at once
         kept = [copy.kept_until_s for _, copy in self._shelf.copies.values() if copy.state is _READY]
-        waits = [entry.want_s + limits.BUSY_PATIENCE_S, *([entry.want_s + limits.ROOM_WAIT_S] if entry.waiting else [])]
+        waits = [entry.want_s + limits.BUSY_PATIENCE_S, *([limits.room_until_s(entry)] if entry.waiting else [])]
         return [at_s for at_s in (*kept, *waits) if at_s > self._shelf.now_s]
 
     # --- what has happened --------------------------------------------------------------------------------------------
@@ -248,12 +248,12 @@ class ModelCache:
         entry, copy = self._shelf.find(given.model, given.version)
         if entry is None or copy is None:
             return
-        self._shelf.drop(entry, copy)
+        full = given.full and copy.state is _LOADING
+        self._shelf.drop(entry, copy, untaken=full)
         if copy.state is _LEAVING:
             return
-        if given.full and entry.no_memory < limits.FULL_TRIES and self._room.give(entry, copy.size):
-            entry.no_memory += 1
-            return  # wanted still
+        if full and entry.want and self._room.may_come(entry, copy):
+            return  # wanted still: others go for it
         if given.out_of_memory:
             entry.no_memory += 1
             more = self._forecast.short(entry.model, copy.files, copy.size, gpu=self._has_gpu)

@@ -20,6 +20,21 @@ class Files:
 
 
 @dataclass(slots=True)
+class Short:
+    """The program that holds all models has said that it has no memory for this one, whatever the account says."""
+
+    since_s: float  # when it did first
+    size: Size  # what was set aside for the model
+    leavers: set[tuple[str, str]] = field(default_factory=set)  # models and versions that leave for it
+    freed: bool = False  # another copy has ended since it was said, and no other model was told to make use of that
+    trying: bool = False  # it is tried again now
+    told: int = 0  # how many times
+    left_s: float = 0.0  # when nobody waited for it any more
+    ends_before: int = 0  # Shelf.ends then
+    tries: int = 0  # of those, after others had gone and with no other load beside it that could have taken their room
+
+
+@dataclass(slots=True)
 class Copy:
     """A worker that loads a version, serves it, or ends."""
 
@@ -36,6 +51,9 @@ class Copy:
     in_hand: int = 0
     expects_until_s: float = 0.0  # requests that it was loaded for are on their way
     stays_until_s: float = 0.0  # it was given up only to be loaded again: now it stays for a while
+    alone: bool = False  # as long as it has been loading there was nothing else that could have gone for it
+    crowded: bool = False  # something else was loading at the same time
+    ends_before: int = 0  # Shelf.ends when it was ordered
     hurried: bool = False  # told at_once
     left: str = ""  # why it leaves
 
@@ -70,6 +88,7 @@ class Entry:
     message: str = ""
     fetch_failures: int = 0  # in a row
     no_memory: int = 0  # loads in a row that ran out of it
+    short: Short | None = None  # what it waits for, when its program is full
 
     @property
     def ready(self) -> Copy | None:
@@ -91,6 +110,11 @@ class Entry:
         """Something is under way that has to end before the next step."""
         return self.fetching or self.loading is not None
 
+    @property
+    def is_short(self) -> bool:
+        """It waits for others to go, so that its program has memory for it."""
+        return self.short is not None and not self.short.trying
+
     def failed(self, reason: str, message: str, now_s: float) -> None:
         """Once more: the first retry is immediate, each wait after it twice the one before."""
         self.failures += 1
@@ -101,3 +125,4 @@ class Entry:
     def forgive(self) -> None:
         """It works, or it is another artifact now."""
         self.failures, self.retry_s, self.reason, self.message, self.no_memory = 0, 0.0, "", "", 0
+        self.short = None

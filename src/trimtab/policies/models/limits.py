@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trimtab.policies.models.entries import Copy
+from trimtab.policies.models.entries import Copy, Entry
 from trimtab.wire.hosting import ModelState
 
 LOAD_BOUND_S = 360.0  # AWS: a load may take so long; then its worker is ended
@@ -19,7 +19,7 @@ UNUSED_S = 10.0  # without a cache: how long a copy waits for the requests that 
 SETTLED_S = 60.0  # a crash after that long is no sign of the next one
 FORGIVEN_S = 600.0  # nor are failures so long ago
 MEMORY_TRIES = 3  # loads that run out of memory, each with more room than the one before
-FULL_TRIES = 8  # loads in a row for which others were unloaded, and it did not help
+FULL_TRIES = 8  # loads that others were unloaded for, each time twice as much, and it did not help
 MARGIN_SHARE = 0.05  # of the bound: what the machine is to have left beside the models
 
 
@@ -30,6 +30,12 @@ def bound_s(copy: Copy) -> float | None:
     if copy.state is ModelState.LEAVING and not copy.hurried:
         return copy.since_s + DRAIN_BOUND_S
     return None
+
+
+def room_until_s(entry: Entry) -> float:
+    """How long one that waits for others to go does so."""
+    since_s = max(entry.want_s, entry.short.since_s) if entry.short is not None else entry.want_s
+    return since_s + ROOM_WAIT_S
 
 
 def fetch_again_s(failures: int) -> float:

@@ -6,15 +6,19 @@ from collections.abc import Callable
 
 from trimtab.policies.models import eviction, limits
 from trimtab.policies.models.actions import FetchModel
-from trimtab.policies.models.entries import Copy, Entry, Files
+from trimtab.policies.models.entries import Copy, Entry, Files, Short
 from trimtab.policies.models.eviction import Candidate
 from trimtab.policies.models.forecast import Forecast
 from trimtab.policies.models.memory import Size
 from trimtab.policies.models.shelf import Shelf
+from trimtab.wire.hosting import ModelState
 
 
 class Room:
-    """`loss` of a model: seconds of loading, per second, that its absence costs."""
+    """Room by this account, and in a program that holds all models and is full by its own.
+
+    `loss` of a model: seconds of loading, per second, that its absence costs.
+    """
 
     def __init__(self, shelf: Shelf, forecast: Forecast, loss: Callable[[str], float]) -> None:
         self._shelf, self._forecast, self._loss = shelf, forecast, loss
@@ -25,7 +29,7 @@ class Room:
         self._shrink()
         promised = Size()
         for entry in list(shelf.wanted.values()):
-            if entry.is_blocked or entry.retry_s > shelf.now_s:
+            if entry.is_blocked or entry.retry_s > shelf.now_s or not self._has_turn(entry):
                 continue
             if entry.files is None:
                 entry.fetching, entry.stale = True, False
@@ -33,19 +37,18 @@ class Room:
             else:
                 promised += self._admit(entry, entry.files, promised)
 
-    def give(self, entry: Entry, size: Size) -> bool:
-        """Unload others for one that was told that memory is full, although it is not by this account. False when there
-        are none."""
-        for busy in (False, True):
-            candidates = [one for one in self._candidates(busy=busy, kept=True) if one.model != entry.model]
-            all_of_them = sum((one.size for one in candidates), Size())
-            need = size.least(all_of_them).most(Size(min(1, all_of_them.bytes)))
-            chosen = eviction.victims(candidates, need) or candidates[:1]
-            for victim in chosen:
-                self._evict(victim, f"for {entry.model}: the model server said that its memory is full")
-            if chosen:
-                return True
-        return self._shelf.memory.leaving != Size()
+    def may_come(self, entry: Entry, copy: Copy) -> bool:
+        """The program that holds all models has no memory for one, although there is some by this account. Whether it
+        may have some later; if so, the model waits for that."""
+        short = entry.short or Short(self._shelf.now_s, copy.size)
+        if short.trying and not copy.crowded:
+            short.tries += 1
+        if copy.alone or short.tries >= limits.FULL_TRIES:
+            return False
+        short.size, short.told = copy.size, short.told + 1
+        short.trying, short.freed = False, self._shelf.ends > copy.ends_before
+        entry.short = short
+        return True
 
     def fit(self, entry: Entry, copy: Copy) -> None:
         """A copy that takes more than there is for it, alone, can not stay."""
@@ -79,11 +82,62 @@ class Room:
         if secured and need.fits(shelf.memory.free) and files.version not in entry.copies:
             shelf.load(entry, files, need)
             return Size()
-        if entry.waiting and shelf.now_s - entry.want_s >= limits.ROOM_WAIT_S:
-            text = f"The model needs {need}, and what is loaded has been in use for {limits.ROOM_WAIT_S:.0f} s."
-            shelf.give_up(entry, "NotReady", text)
+        if entry.waiting and shelf.now_s >= limits.room_until_s(entry):
+            self._late(entry, f"The model needs {need}")
             return Size()
         return need if secured else Size()
+
+    def _late(self, entry: Entry, why: str) -> None:
+        text = f"{why}, and what is loaded has been in use for {limits.ROOM_WAIT_S:.0f} s."
+        self._shelf.give_up(entry, "NotReady", text, still_short=entry.is_short)
+
+    # --- a program that is full by its own account --------------------------------------------------------------------
+
+    def _has_turn(self, entry: Entry) -> bool:
+        """False while it waits for others to go, because the program has said that it is full.
+
+        It is tried again when those have gone that leave for it, or when it would be alone: told no then, it can never
+        fit. A load that fails frees nothing that others could have, so that it is no reason to try again."""
+        short, shelf = entry.short, self._shelf
+        if short is None or short.trying:
+            return True
+        if entry.waiting and shelf.now_s >= limits.room_until_s(entry):
+            self._late(entry, "The model server has said that its memory is full")
+            return False
+        others = list(shelf.going(entry))
+        short.trying = not short.leavers and (short.freed or not (others or self._is_one_tried()))
+        if not (short.trying or short.leavers or self._unspoken(others)):
+            self._clear(entry, short)
+        return short.trying
+
+    def _is_one_tried(self) -> bool:
+        """Whether another that was short is on its way; its artifact may have to be fetched first."""
+        return any(one.is_blocked and one.short is not None and one.short.trying for one in self._shelf.wanted.values())
+
+    def _unspoken(self, others: list[tuple[Entry, Copy]]) -> bool:
+        """Whether something leaves anyhow: then nothing needs to go for one that is short."""
+        claimed = [one.short.leavers for one in self._shelf.wanted.values() if one.short is not None]
+        keys = [(entry.model, copy.version) for entry, copy in others if copy.state is ModelState.LEAVING]
+        return any(not any(key in leavers for leavers in claimed) for key in keys)
+
+    def _clear(self, entry: Entry, short: Short) -> None:
+        """Unload others for it: first as much as its size suggests, then twice as much each time. None while all load,
+        are in use or have just come."""
+        asks = Size(short.size.bytes << (short.told - 1), short.size.gpu << (short.told - 1))
+        for busy in (False, True):
+            if busy and self._shelf.now_s - entry.want_s < limits.BUSY_PATIENCE_S:
+                return
+            candidates = [one for one in self._candidates(busy=busy, kept=False) if one.model != entry.model]
+            all_of_them = sum((one.size for one in candidates), Size())
+            need = asks.least(all_of_them).most(Size(min(1, all_of_them.bytes)))
+            chosen = eviction.victims(candidates, need) or candidates[:1]
+            for victim in chosen:
+                self._evict(victim, f"for {entry.model}: the model server said that its memory is full")
+            if chosen:
+                short.leavers.update((victim.model, victim.version) for victim in chosen)
+                return
+
+    # --- who has to go ------------------------------------------------------------------------------------------------
 
     def _need(self, entry: Entry, files: Files, capacity: Size) -> Size:
         need = self._forecast.size(entry.model, files)
