@@ -48,6 +48,7 @@ class _Copy:
         self.unload: asyncio.Task[None] | None = None
         self.hurry = asyncio.Event()  # it is to end now
         self.is_up = False  # it was loaded, and nobody has had it unloaded
+        self.is_weighed = False  # until then the program grows for it, and not for those that are loaded
 
 
 class ForeignRunner:
@@ -268,6 +269,7 @@ class ForeignRunner:
             copy = self._copies.get(key)
             if copy is None or not copy.is_up:
                 return None
+            copy.is_weighed = True
             if whole is None:  # nobody may look into its processes
                 return Footprint(copy.files.size_bytes)
             share = self._shares.loaded(key, _size(whole), copy.files.size_bytes)
@@ -276,13 +278,17 @@ class ForeignRunner:
     async def measure(self) -> Mapping[Key, Footprint]:
         """See Runner."""
         pid = self._program.pid
-        if not pid or self._measuring.locked():
+        if not pid or self._is_growing():
             return {}
         whole = (await self._footprints.some([pid])).get(pid)
-        if whole is None or self._measuring.locked():
+        if whole is None or self._is_growing():
             return {}
         found = self._shares.measured(_size(whole))
         return {key: Footprint(found[key].bytes, found[key].gpu) for key in self._copies if key in found}
+
+    def _is_growing(self) -> bool:
+        """A model is on its way: what it takes would be counted as growth of the others."""
+        return self._measuring.locked() or not all(copy.is_weighed for copy in self._copies.values())
 
     async def _weigh_empty(self) -> None:
         """What the program takes before it holds anything."""
