@@ -58,8 +58,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Start = Callable[..., Future[Any]]  # of a function in a process
 GOAL = 1.15
-FINE_STEPS = 4e9  # of the bound's programme for a trace of an hour; days do without: it adds less than 0.1 % there
-MOST_WITHIN_S = 120.0  # and those whose deadlines are as long as they are do without, too
+FINE_STEPS = 4e9  # of the bound's programme for a trace of an hour
+MOST_WITHIN_S = 120.0  # traces whose deadlines are as long as they are do without
+FINE_S = 4 * 3600.0  # a trace of one day is bounded in windows of so long; of more days the programme is left out
 LATE = "late"  # the second half of a trace of one part
 
 
@@ -91,11 +92,24 @@ class Part(Struct):
 
 
 class Row(Struct):
-    """`fitted`: the event policy with so many times the patience that was chosen, part by part."""
+    """`windows`: the bound of a part, window by window. `fitted`: the event policy with so many times the patience that
+    was chosen, part by part."""
 
     chosen: Chosen | None = None
     parts: dict[str, Part] = {}
+    windows: dict[str, dict[str, Window]] = {}
     fitted: dict[str, dict[str, Ran]] = {}
+
+    def least_s(self, keys: list[str]) -> float:
+        """The bound of some parts, in replica-seconds. However they are cut into windows, it is one: the larger."""
+        whole = [self.parts[key].window for key in keys]
+        cut = [window for key in keys for window in self._cut(key)]
+        return max(summed(whole, KEPT), summed(cut, KEPT))
+
+    def _cut(self, key: str) -> list[Window]:
+        """All of a part's windows, where all are there."""
+        whole, some = self.parts[key].window, list(self.windows.get(key, {}).values())
+        return some if sum(one.requests for one in some) == whole.requests else [whole]
 
     def scales(self, keys: list[str]) -> list[float]:
         """What was tried on all parts, in order."""
@@ -175,15 +189,7 @@ def price(name: str, key: str, use: Chosen, options: Options) -> Part:
     slo = case.workload.slo
     assert slo is not None
     is_fine = case.end_s - case.start_s < 5400 and slo.within_s < MOST_WITHIN_S and key != LATE
-    window = window_of(
-        lambda: [Asked(case.at_s, case.service_s)],
-        Terms(start_s=options.start_s, least=1),
-        within_s=slo.within_s,
-        start_s=case.start_s,
-        end_s=case.end_s,
-        threshold_s=use.threshold_s,
-        most_steps=FINE_STEPS if is_fine else 0.0,
-    )
+    window = bound(case, use, options, FINE_STEPS if is_fine else 0.0)
     ways = {"event": use.event.policy()}
     if is_late(key, trace.parts):
         ways["unseen"] = use.unseen.policy()
@@ -194,6 +200,28 @@ def price(name: str, key: str, use: Chosen, options: Options) -> Part:
     if key != LATE:
         runs["static"] = run(case, options.start_s, None, static=use.peak)
     return Part(case.end_s - case.start_s, window, runs, time.process_time() - began_s)
+
+
+def bound(case: Case, use: Chosen, options: Options, most_steps: float) -> Window:
+    slo = case.workload.slo
+    assert slo is not None
+    return window_of(
+        lambda: [Asked(case.at_s, case.service_s)],
+        Terms(start_s=options.start_s, least=1),
+        within_s=slo.within_s,
+        start_s=case.start_s,
+        end_s=case.end_s,
+        threshold_s=use.threshold_s,
+        most_steps=most_steps,
+    )
+
+
+def window_in(name: str, begin_s: float, use: Chosen, options: Options) -> Window:
+    """Of a trace of one day, from `begin_s` after its beginning."""
+    case = trace_of(name, options).part(0, options.seed)
+    begin_s += case.start_s
+    some = case.part(begin_s, min(begin_s + FINE_S, case.end_s))
+    return bound(some, use, options, FINE_STEPS * (some.end_s - some.start_s) / 3600)
 
 
 def again(name: str, key: str, setting: Setting, most: int, options: Options) -> Ran:
@@ -269,9 +297,22 @@ def _make(name: str, store: Store, options: Options, start: Start) -> None:
             key, part = prices[priced], priced.result()
             with store.changed(f"{name} {key}: {part.cpu_s:.0f} s of CPU"):
                 row.parts[key] = part
+        if parts == 1 and row.parts["0"].length_s > FINE_S:
+            _refine(name, row, store, options, start)
         _fit(name, row, [str(number) for number in range(parts)], store, options, start)
     except TimeoutError:
         print(f"{name}: no time left", file=sys.stderr, flush=True)
+
+
+def _refine(name: str, row: Row, store: Store, options: Options, start: Start) -> None:
+    """The bound of one day with the programme, in windows."""
+    done = row.windows.setdefault("0", {})
+    begins = [f"{begin_s:g}" for begin_s in np.arange(0.0, row.parts["0"].length_s, FINE_S)]
+    found = {start(window_in, name, float(key), row.chosen, options): key for key in begins if key not in done}
+    for window in as_completed(found):
+        key, one = found[window], window.result()
+        with store.changed(f"{name}: the bound from {key} s, cells of {one.cell_s:g} s"):
+            done[key] = one
 
 
 def _fit(name: str, row: Row, keys: list[str], store: Store, options: Options, start: Start) -> None:
@@ -303,7 +344,7 @@ def late_of(runs: list[Ran]) -> float:
 
 def figure(row: Row, runs: list[Ran], keys: list[str]) -> tuple[float, float]:
     """Of some parts: a multiple of their bound, and the part of requests that was kept."""
-    least_s = summed([row.parts[key].window for key in keys], KEPT)
+    least_s = row.least_s(keys)
     requests = max(sum(one.requests for one in runs), 1)
     return sum(one.replica_s for one in runs) / least_s, sum(one.kept for one in runs) / requests
 
@@ -329,7 +370,7 @@ def table(names: list[str], rows: Rows, options: Options) -> list[str]:
         told += [figure(row, [row.parts[key].runs[way] for key in late], late) for way in ("event", "unseen")]
         told += [figure(row, [row.parts[key].runs[way] for key in whole], whole) for way in ("60 s", "10 s", "static")]
         length_s = sum(row.parts[key].length_s for key in whole)
-        least_s = summed([row.parts[key].window for key in whole], KEPT)
+        least_s = row.least_s(whole)
         changes = sum(one.changes for one in row.runs(scale, whole)) / length_s * 86_400
         cpu_s = use.cpu_s + sum(part.cpu_s for part in row.parts.values())
         columns = " ".join(f"{one:6.3f} {part:7.3%}".rjust(14) for one, part in told)
