@@ -278,6 +278,19 @@ async def held(estate: Estate):
     await held.runner.close(grace_s=0.0)
 
 
+async def test_what_a_model_takes_while_it_is_loaded_is_no_growth_of_another(estate: Estate, held: Held) -> None:
+    for name, mib in (("a", 10), ("b", 60)):
+        model(estate, name, mib=mib)
+    await held.load("a")
+    assert (await held.runner.weigh(Key("a", "v1"))) is not None
+    await held.load("b")
+    assert await held.runner.measure() == {}, "the program has grown, and not for a"
+    await held.runner.weigh(Key("b", "v1"))
+    sizes = {key.model: footprint.bytes // MIB for key, footprint in (await held.runner.measure()).items()}
+    assert 10 <= sizes["a"] <= 18
+    assert 60 <= sizes["b"] <= 68
+
+
 async def test_a_load_that_hangs_although_it_was_given_up_costs_the_program_its_life(
     estate: Estate, held: Held
 ) -> None:
