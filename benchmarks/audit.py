@@ -23,6 +23,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from benchmarks.scaling import scale
+
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIA0", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 FAULTY_EVERY = 10  # one endpoint in so many has no policy
 
@@ -119,17 +121,7 @@ def _make(client: Any, name: str, policy: dict[str, Any] | None) -> None:
     client("sagemaker").create_endpoint(EndpointName=name, EndpointConfigName=name)
     if policy is None:
         return
-    target = {
-        "ServiceNamespace": "sagemaker", "ResourceId": f"endpoint/{name}/variant/main",
-        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
-    }  # fmt: skip
-    client("application-autoscaling").register_scalable_target(**target, MinCapacity=2, MaxCapacity=6)
-    client("application-autoscaling").put_scaling_policy(
-        **target,
-        PolicyName=f"{name}-load",
-        PolicyType="TargetTrackingScaling",
-        TargetTrackingScalingPolicyConfiguration=policy,
-    )
+    scale(client("application-autoscaling"), name, 2, 6, policy, variant="main", name=f"{name}-load")
 
 
 def main() -> None:

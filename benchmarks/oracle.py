@@ -189,7 +189,7 @@ def price(name: str, key: str, use: Chosen, options: Options) -> Part:
     slo = case.workload.slo
     assert slo is not None
     is_fine = case.end_s - case.start_s < 5400 and slo.within_s < MOST_WITHIN_S and key != LATE
-    window = bound(case, use, options, FINE_STEPS if is_fine else 0.0)
+    window = bound(case, use.threshold_s, options, FINE_STEPS if is_fine else 0.0)
     ways = {"event": use.event.policy()}
     if is_late(key, trace.parts):
         ways["unseen"] = use.unseen.policy()
@@ -202,7 +202,7 @@ def price(name: str, key: str, use: Chosen, options: Options) -> Part:
     return Part(case.end_s - case.start_s, window, runs, time.process_time() - began_s)
 
 
-def bound(case: Case, use: Chosen, options: Options, most_steps: float) -> Window:
+def bound(case: Case, threshold_s: float, options: Options, most_steps: float) -> Window:
     slo = case.workload.slo
     assert slo is not None
     return window_of(
@@ -211,17 +211,17 @@ def bound(case: Case, use: Chosen, options: Options, most_steps: float) -> Windo
         within_s=slo.within_s,
         start_s=case.start_s,
         end_s=case.end_s,
-        threshold_s=use.threshold_s,
+        threshold_s=threshold_s,
         most_steps=most_steps,
     )
 
 
-def window_in(name: str, begin_s: float, use: Chosen, options: Options) -> Window:
+def window_in(name: str, begin_s: float, threshold_s: float, options: Options) -> Window:
     """Of a trace of one day, from `begin_s` after its beginning."""
     case = trace_of(name, options).part(0, options.seed)
     begin_s += case.start_s
     some = case.part(begin_s, min(begin_s + FINE_S, case.end_s))
-    return bound(some, use, options, FINE_STEPS * (some.end_s - some.start_s) / 3600)
+    return bound(some, threshold_s, options, FINE_STEPS * (some.end_s - some.start_s) / 3600)
 
 
 def again(name: str, key: str, setting: Setting, most: int, options: Options) -> Ran:
@@ -306,9 +306,10 @@ def _make(name: str, store: Store, options: Options, start: Start) -> None:
 
 def _refine(name: str, row: Row, store: Store, options: Options, start: Start) -> None:
     """The bound of one day with the programme, in windows."""
-    done = row.windows.setdefault("0", {})
+    assert row.chosen is not None
+    threshold_s, done = row.chosen.threshold_s, row.windows.setdefault("0", {})
     begins = [f"{begin_s:g}" for begin_s in np.arange(0.0, row.parts["0"].length_s, FINE_S)]
-    found = {start(window_in, name, float(key), row.chosen, options): key for key in begins if key not in done}
+    found = {start(window_in, name, float(key), threshold_s, options): key for key in begins if key not in done}
     for window in as_completed(found):
         key, one = found[window], window.result()
         with store.changed(f"{name}: the bound from {key} s, cells of {one.cell_s:g} s"):

@@ -20,7 +20,7 @@ from multiprocessing import get_context
 import numpy as np
 from msgspec import Struct
 
-from benchmarks.oracle import FINE_S, Chosen, Options, trace_of, window_in
+from benchmarks.oracle import FINE_S, Options, trace_of, window_in
 from benchmarks.oracle_cases import KEPT
 from benchmarks.oracle_choice import Ran, Setting, run
 from trimtab.sim.oracle.windows import summed
@@ -91,11 +91,10 @@ def main() -> None:
     case = trace_of(given.only, options).part(0, given.seed)
     length_s = case.end_s - case.start_s
     threshold_s = float(np.quantile(case.service_s, KEPT))
-    use = Chosen(0, 0, threshold_s, SETTINGS[0], SETTINGS[0], 0.0)
     with ProcessPoolExecutor(given.jobs, get_context("spawn")) as pool:
         found = pool.map(partial(hour_of, name=given.only, options=options), range(round(length_s / HOUR_S)))
         begins = np.arange(0.0, length_s, FINE_S)
-        windows = pool.map(partial(window_in, given.only, use=use, options=options), begins)
+        windows = pool.map(partial(window_in, given.only, threshold_s=threshold_s, options=options), begins)
         hours = list(found)
         bound_s = summed(list(windows), KEPT)
     requests = sum(hour.runs[0].requests for hour in hours)

@@ -340,7 +340,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.kept or options.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        found = tried(options, folder)
+        found = tried(names, options, folder)
     if options.json:
         options.json.write_text(json.dumps(found, indent=2))
     print()
@@ -349,17 +349,17 @@ def main() -> int:
     return 0 if is_met else 1
 
 
-def tried(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
-    """All cases that can be tried here."""
-    names, found = [], []
-    for name in options.cases.split(","):
+def tried(names: list[str], options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    """Those that can be tried here."""
+    there, found = [], []
+    for name in names:
         if CASES[name].missing:
             print(f"\n{name} is left out: {CASES[name].missing}", flush=True)
         else:
-            names.append(name)
+            there.append(name)
     if options.at_once:
-        return at_once(names, options, folder)
-    for name in names:
+        return at_once(there, options, folder)
+    for name in there:
         found.append(measure(CASES[name], options.seconds, options.seeds, folder, is_kept=bool(options.kept)))
         report(found[-1])
     return found

@@ -153,9 +153,10 @@ def _must_be_sagemakers(named: list[str], asked: list[str], region: str) -> None
     from trimtab.advisor.prices.book import book
     from trimtab.advisor.prices.shapes import shape_of, shapes
 
-    own = book().own_types()
+    prices = book()
+    own = prices.own_types()
     for name in asked:
-        if shape_of(name) is None and name not in own and book().instance(name, region=region) is None:
+        if shape_of(name) is None and name not in own and prices.instance(name, region=region) is None:
             near = get_close_matches(name, [f"ml.{one}" for one in shapes()], cutoff=0.85)
             hint = f"Did you mean {' or '.join(near)}?" if near else "`trimtab instances --all` lists what there is."
             raise CliError(

@@ -31,6 +31,7 @@ def record(
 
     `trimtab simulate` runs it, `trimtab plan` looks for something cheaper.
     """
+    from trimtab.advisor.words import counted
     from trimtab.cli.connect import connect
     from trimtab.cli.recorded.finding import found_of, signals_of, variant_of
     from trimtab.cli.recorded.metrics import Metrics
@@ -55,8 +56,7 @@ def record(
     if as_json:
         emit_json(recorded.document() | {"files": files, "notes": notes})
         return
-    noun = "request" if recorded.requests == 1 else "requests"
-    emit(f"{recorded.requests:,} {noun} in {recorded.span_words}, {recorded.work_words} each.")
+    emit(f"{counted(recorded.requests, 'request')} in {recorded.span_words}, {recorded.work_words} each.")
     for note in notes:
         say(f"note: {note}")
     say(f"wrote {' and '.join(files)}; try: trimtab simulate {target}")

@@ -7,6 +7,7 @@ from typing import Final
 
 from trimtab.advisor.finding import Audit, Call
 from trimtab.advisor.html.money import usd
+from trimtab.advisor.words import counted
 from trimtab.resources.cost import MICRO
 
 _UNITS = {
@@ -34,7 +35,7 @@ def endpoints_words(audit: Audit) -> str:
     """`8 endpoints`; where they could not be listed, or some not be looked into, that."""
     if any(one.what == ENDPOINTS for one in audit.unseen):
         return "endpoints not seen"
-    count = f"{audit.endpoints:,} endpoint{'' if audit.endpoints == 1 else 's'}"
+    count = counted(audit.endpoints, "endpoint")
     hidden = any(one.what.startswith("Details of endpoints") for one in audit.unseen)
     return f"{count} seen, others not" if hidden else count
 

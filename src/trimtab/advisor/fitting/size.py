@@ -20,6 +20,7 @@ from typing import Final
 from msgspec import Struct
 
 from trimtab.advisor.prices import tables
+from trimtab.advisor.words import counted
 from trimtab.errors import Invalid
 
 BITS: Final = {
@@ -89,10 +90,10 @@ class Need(Struct, frozen=True, kw_only=True):
         if self.context:
             lines.append(
                 f"KV cache     2 x {a.layers} layers x {a.kv_heads} KV heads x {a.head_dim} x {kv_bytes:g} bytes"
-                f" x {self.context:,} tokens x {_counted(self.concurrency, 'request')} = {gib(self.kv)}"
+                f" x {self.context:,} tokens x {counted(self.concurrency, 'request')} = {gib(self.kv)}"
             )
         logits = f" + {self.concurrency:,} x {a.vocabulary:,} x 4 bytes" if self.context else ""
-        step = _counted(tokens, "token") if self.context else _counted(self.concurrency, "request")
+        step = counted(tokens, "token") if self.context else counted(self.concurrency, "request")
         lines.append(f"activations  {step} x {_WIDTHS} x {a.hidden:,} x 2 bytes{logits} = {gib(self.activations)}")
         return [*lines, f"together     {gib(self.total)}"]
 
@@ -201,7 +202,3 @@ def _estimated(params: int) -> Architecture:
 def gib(size_bytes: float) -> str:
     """`12.3 GiB`, `84.0 MiB`."""
     return f"{size_bytes / 2**30:,.1f} GiB" if size_bytes >= 2**30 else f"{size_bytes / 2**20:,.1f} MiB"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

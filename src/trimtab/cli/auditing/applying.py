@@ -14,7 +14,7 @@ from trimtab.advisor.audit.applying.apply import Done, carry_out, look, undoing
 from trimtab.advisor.audit.applying.change import Caller, Change, Refused
 from trimtab.advisor.audit.findings import KINDS
 from trimtab.advisor.audit.words import as_python
-from trimtab.advisor.finding import Audit, Call, Finding
+from trimtab.advisor.finding import Audit, Finding
 from trimtab.cli.auditing.page import amount
 from trimtab.cli.render import CliError, emit, say
 
@@ -59,21 +59,18 @@ def _carried_out(name: str, finding: Finding | None, caller: Caller) -> dict[str
         return {"id": name, "failed": str(error), "changes": [], "undo": []}
     done = list(carry_out(changes, caller))
     failed = next((one.failed for one in done if one.failed), "")
-    return {"id": name, "failed": failed, "changes": [_document(one) for one in done], "undo": _calls(undoing(done))}
+    undo = [to_builtins(call) for call in undoing(done)]
+    return {"id": name, "failed": failed, "changes": [_document(one) for one in done], "undo": undo}
 
 
 def _document(one: Done) -> dict[str, Any]:
     return {
         "before": one.change.before,
-        "call": _calls([one.change.call])[0],
+        "call": to_builtins(one.change.call),
         "failed": one.failed,
         "is_seen": one.is_seen,
         "undo_note": one.change.undo_note,
     }
-
-
-def _calls(calls: Sequence[Call]) -> list[Any]:
-    return [to_builtins(call) for call in calls]
 
 
 def named(audit: Audit, name: str, looked_at: Collection[str] = (), *, quiet: bool = False) -> Finding | None:

@@ -6,6 +6,7 @@ from trimtab.advisor.audit.totals import Totals, ordered, totals
 from trimtab.advisor.audit.words import bill_words, endpoints_words
 from trimtab.advisor.finding import Audit, Finding
 from trimtab.advisor.html.money import usd
+from trimtab.advisor.words import counted
 from trimtab.cli.render import columns_wide, emit, say, table
 
 _COLUMNS = ("$ A MONTH", "RISK", "SURE", "FINDING", "ID")
@@ -53,29 +54,25 @@ def _sums(audit: Audit, together: Totals) -> list[str]:
     count = len(audit.findings)
     lines = [
         f"account {audit.account or '(unknown)'}, {audit.region}: {endpoints_words(audit)}, "
-        f"{bill_words(audit)} a month as it runs now; {_many(count, 'finding')} in {audit.days} days"
+        f"{bill_words(audit)} a month as it runs now; {counted(count, 'finding')} in {audit.days} days"
     ]
     if together.counted:
         besides = (
-            f" ({_many(len(together.besides), 'other')} would save of the same things)" if together.besides else ""
+            f" ({counted(len(together.besides), 'other')} would save of the same things)" if together.besides else ""
         )
         lines.append(
-            f"{usd(together.saves)} a month can be saved by {_many(len(together.counted), 'finding')} of different "
+            f"{usd(together.saves)} a month can be saved by {counted(len(together.counted), 'finding')} of different "
             f"things{besides}"
         )
     if together.costs:
         lines.append(f"{usd(together.costs)} a month is what the instances that are missing would cost")
     if together.unpriced:
-        lines.append(f"{_many(len(together.unpriced), 'finding')} without a figure: --json says why")
+        lines.append(f"{counted(len(together.unpriced), 'finding')} without a figure: --json says why")
     if any(one.fix is not None and one.fix.is_safe for one in audit.findings):
         lines.append("* can be carried out: trimtab audit --apply ID shows the calls first, and asks")
     if audit.unseen:
         them = "it" if len(audit.unseen) == 1 else "them"
         lines.append(
-            f"{_many(len(audit.unseen), 'thing')} could not be looked at, and nothing is said of {them}: see below"
+            f"{counted(len(audit.unseen), 'thing')} could not be looked at, and nothing is said of {them}: see below"
         )
     return lines
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -10,6 +10,7 @@ from datetime import date
 from msgspec import Struct
 
 from trimtab.advisor.prices.fleet import Cost
+from trimtab.advisor.prices.price import oldest
 from trimtab.aws.loaded_endpoint import Use
 from trimtab.cli.benching.subject import Subject, dollars
 from trimtab.cli.render import emit, first_line, say, size, table
@@ -190,7 +191,7 @@ def _cost(subject: Subject, cost: Cost | None, achieved_per_s: float) -> str:
     if not cost.prices:
         return f"{shown}, ${cost.usd_per_hour:,.4g} per hour as told"
     where = f" in {cost.prices[0].region}" if cost.prices[0].region else ""
-    dated = f"{where}, {min(price.as_of for price in cost.prices)}"
+    dated = f"{where}, {oldest(*cost.prices)}"
     if cost.usd_per_hour:
         of = " + ".join(f"{count} x {kind}" for kind, count in subject.endpoint.instances if kind not in cost.missing)
         shown += f", ${cost.usd_per_hour:,.4g} per hour ({of}{dated})"

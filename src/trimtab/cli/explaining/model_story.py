@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from trimtab.advisor.model_costs import time_usd
+from trimtab.advisor.words import counted
 from trimtab.cli.benching.subject import dollars
 from trimtab.cli.hosting.page import mebibytes
 from trimtab.cli.hosting.prices import VariantPrices
@@ -99,7 +100,7 @@ def _times(event: ModelEvent) -> str:
 def _sizes(event: ModelEvent) -> str:
     parts = [f"{mebibytes(event.bytes)} MiB"] if event.bytes else []
     if event.what == "unloaded":
-        parts.append(f"{event.requests:,} request{'' if event.requests == 1 else 's'} answered")
+        parts.append(f"{counted(event.requests, 'request')} answered")
     if event.version:
         parts.append(f"version {event.version[:12]}")
     return ", ".join(parts)

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
+from trimtab.advisor.words import counted
 from trimtab.cli.benching.subject import dollars
 from trimtab.cli.hosting.rows import ABSENT, IDLE_S, ModelRow, Page
 from trimtab.cli.render import ago, milliseconds, one_line, shortened, style_of
@@ -169,7 +170,7 @@ def sums(page: Page) -> Iterator[str]:
     loads, load_s = sum(row.loads for row in page.rows), sum(row.load_s for row in page.rows)
     usd = [row.loads_usd for row in page.rows if row.loads_usd is not None]
     money = f": {dollars(sum(usd))} of replicas' time" if usd else ""
-    yield f"{loads:,} load{'' if loads == 1 else 's'} took {load_s:,.2f} s{money}."
+    yield f"{counted(loads, 'load')} took {load_s:,.2f} s{money}."
     if page.idle_bytes:
         per_hour = page.idle_usd_per_hour
         money = f": {dollars(per_hour)} an hour" if per_hour else ""

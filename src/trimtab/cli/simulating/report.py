@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trimtab.advisor.bill import Bill
+from trimtab.advisor.words import counted
 from trimtab.cli.render import emit, milliseconds, say, table
 from trimtab.cli.simulating.charts import charts_of
 from trimtab.cli.simulating.running import Simulated, Tried
@@ -17,8 +18,7 @@ def show(done: Simulated) -> None:
     """Tables, and curves where there is a terminal."""
     from trimtab.cli.replaying.report import show_charts
 
-    count = sum(one.requests for one in done.tried[0].outcome.served)
-    requests = f"{count:,} request{'' if count == 1 else 's'}"
+    requests = counted(sum(one.requests for one in done.tried[0].outcome.served), "request")
     span_s = done.tried[0].outcome.end_s - done.tried[0].outcome.start_s
     emit(
         f"{done.scenario.name}: {requests} in {seconds_text(span_s)}, seed {done.seed},"

@@ -19,6 +19,7 @@ from trimtab.control.hosts import came
 from trimtab.control.hosts.api import ModelCount, PastEvent
 from trimtab.control.hosts.came import CameRow, life_of
 from trimtab.metrics import history_file
+from trimtab.metrics.database import used_bytes
 from trimtab.wire.hosting import ModelEvent
 
 FORMAT: Final = 1
@@ -125,16 +126,9 @@ class LoadsFile:
             oldest = "SELECT id FROM came ORDER BY id LIMIT ?"
             self._db.execute(f"DELETE FROM came WHERE id IN ({oldest}) AND start_s<?", (_FORGET_AT_ONCE, before_s))
             (rows,) = self._db.execute("SELECT count(*) FROM came").fetchone()
-            over = max(rows - most_rows, ceil(rows * (1 - most_bytes / max(self._used_bytes(), 1))))
+            over = max(rows - most_rows, ceil(rows * (1 - most_bytes / max(used_bytes(self._db), 1))))
             if over > 0:
                 self._db.execute(f"DELETE FROM came WHERE id IN ({oldest})", (over,))
-
-    def _used_bytes(self) -> int:
-        """Of the file, without pages that are free: those are used again."""
-        (page,), (pages,), (free,) = (
-            self._db.execute(f"PRAGMA {of}").fetchone() for of in ("page_size", "page_count", "freelist_count")
-        )
-        return int(page * (pages - free))
 
     def forget(self, before_s: float, *, most_events: int, most_counts: int, lives: Iterable[str]) -> None:
         """Drop events from before that time and the oldest beyond `most_events`; the counters of endpoints that are not
