@@ -227,16 +227,23 @@ def test_schedules_and_step_policies_with_their_alarms_are_built_and_taken_away_
     made.write_text(program(Architecture(name="plan", endpoints=(timed,)), "timed", Where.TRIMTAB))
     assert "scale timed at cron(0 20 * * ? *)" in run(trimtab, made)
     scaling = trimtab.client("application-autoscaling")
-    (action,) = scaling.describe_scheduled_actions(ServiceNamespace="sagemaker")["ScheduledActions"]
+    resource = "endpoint/timed/variant/AllTraffic"  # the server has other tests' endpoints, too
+
+    def targets() -> list[dict[str, Any]]:
+        return scaling.describe_scalable_targets(ServiceNamespace="sagemaker", ResourceIds=[resource])["ScalableTargets"]
+
+    actions = scaling.describe_scheduled_actions(ServiceNamespace="sagemaker", ResourceId=resource)
+    (action,) = actions["ScheduledActions"]
     assert action["Timezone"] == "Europe/Berlin"
     assert action["ScalableTargetAction"] == {"MinCapacity": 1, "MaxCapacity": 1}
     assert action["EndTime"].timestamp() == 4_000_000_000.0
     (alarm,) = trimtab.client("cloudwatch").describe_alarms(AlarmNames=["timed-steps-0"])["MetricAlarms"]
     assert (alarm["MetricName"], alarm["Threshold"], alarm["EvaluationPeriods"]) == ("Invocations", 600.0, 2)
+    assert targets()
     assert "scale timed from" not in run(trimtab, made)  # bounds that the schedule may have moved stay
 
     plain = replace(timed, schedule=(), policies=(), alarms=(), max_replicas=1)
     made.write_text(program(Architecture(name="plan", endpoints=(plain,)), "timed", Where.TRIMTAB))
     assert "timed no longer scales" in run(trimtab, made)
-    assert not scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"]
+    assert not targets()
     run(trimtab, made, "--delete")
