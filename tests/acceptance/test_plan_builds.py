@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -230,7 +231,9 @@ def test_schedules_and_step_policies_with_their_alarms_are_built_and_taken_away_
     resource = "endpoint/timed/variant/AllTraffic"  # the server has other tests' endpoints, too
 
     def targets() -> list[dict[str, Any]]:
-        return scaling.describe_scalable_targets(ServiceNamespace="sagemaker", ResourceIds=[resource])["ScalableTargets"]
+        return scaling.describe_scalable_targets(ServiceNamespace="sagemaker", ResourceIds=[resource])[
+            "ScalableTargets"
+        ]
 
     actions = scaling.describe_scheduled_actions(ServiceNamespace="sagemaker", ResourceId=resource)
     (action,) = actions["ScheduledActions"]
