@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from math import ceil
 from typing import ClassVar, Final
 
@@ -101,8 +102,12 @@ def _remembered(seen: Seen, windows: Windows) -> int:
     marks = seen.steps
     if windows.patience_s:
         begin_s = seen.at.at_s - windows.panic_s
-        return max(1, sum(mark.at_s > begin_s + ROUNDING for mark in marks))
+        return max(1, len(marks) - bisect_right(marks, begin_s + ROUNDING, key=_at_s))
     return max(1, len(marks) - 1)
+
+
+def _at_s(mark: Mark) -> float:
+    return mark.at_s
 
 
 def _demand(seen: Seen, windows: Windows, aim: float, work_s: float, together: int, most: int) -> tuple[float, float]:

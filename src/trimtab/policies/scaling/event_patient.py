@@ -48,18 +48,21 @@ def usual_swell(steps: Sequence[Mark], start_s: float, quantile: float) -> float
     """By how many requests more than on average came in stretches as long as a start takes: what this part of those in
     the window did not exceed (0: no room is left). 0 where the window is too short to say."""
     marks = steps[:: ceil(len(steps) / _MOST_MARKS)]
-    first, last = marks[0], marks[-1]
-    if not quantile or last.at_s - first.at_s <= start_s:
+    times_s, arrived = [mark.at_s for mark in marks], [mark.arrived for mark in marks]  # once a second: made to be quick
+    whole_s = times_s[-1] - times_s[0]
+    if not quantile or whole_s <= start_s:
         return 0.0
-    rate = (last.arrived - first.arrived) / (last.at_s - first.at_s)
-    more, begin = [], 0
-    for mark in marks:
-        while begin + 1 < len(marks) and marks[begin + 1].at_s <= mark.at_s - start_s + _ROUNDING:
+    rate = (arrived[-1] - arrived[0]) / whole_s
+    least_s = start_s - _ROUNDING
+    more: list[float] = []
+    begin, last = 0, len(marks) - 1
+    for at_s, until in zip(times_s, arrived, strict=True):
+        while begin < last and times_s[begin + 1] <= at_s - start_s + _ROUNDING:
             begin += 1
-        span_s = mark.at_s - marks[begin].at_s
-        if span_s >= start_s - _ROUNDING and span_s > 0:
-            came = mark.arrived - marks[begin].arrived - rate * span_s
-            more.append(came * min(start_s / span_s, 1.0))  # steps may be longer than a start
+        span_s = at_s - times_s[begin]
+        if span_s >= least_s and span_s > 0:
+            came = until - arrived[begin] - rate * span_s
+            more.append(came * (start_s / span_s) if span_s > start_s else came)  # steps may be longer than a start
     if len(more) < _LEAST_SPANS:
         return 0.0
     more.sort()
