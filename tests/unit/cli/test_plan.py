@@ -148,7 +148,35 @@ def test_options_that_make_no_sense_are_refused(bare, scenario: Path) -> None:
     assert "--min-replicas 9" in bare("plan", str(scenario), "--min-replicas", "9", "--max-replicas", "2").output
     assert "--start is a time like 4m" in bare("plan", str(scenario), "--start", "soon").output
     assert "--start is more than 0" in bare("plan", str(scenario), "--start", "0s").output
+    assert "--load is a time like 4m" in bare("plan", str(scenario), "--load", "soon").output
+    assert "like scans=10m, not 'reports'" in bare("plan", str(scenario), "--may-wait", "reports").output
+    assert "there are fraud, reports" in bare("plan", str(scenario), "--may-wait", "scans=10m").output
     assert "folder" in bare("plan", str(scenario), "--write", "/nowhere/at/all/build.py").output
+
+
+SELDOM = """
+name: a few pages a day
+workloads:
+  reports: {arrivals: {times: [1h, 9h]}, work: 500ms, slo: p99=5s}
+architectures:
+  before:
+    reports: {instance_type: ml.m5.large, replicas: 1, start: 4m}
+"""
+
+
+def test_a_workload_whose_callers_may_wait_is_served_asynchronously_or_in_batches(bare, tmp_path: Path) -> None:
+    path = tmp_path / "seldom.yaml"
+    path.write_text(SELDOM)
+    plain, patient = (
+        json.loads(bare("plan", str(path), "--on", "aws", "--workers", "1", "--json", *more).stdout)
+        for more in ((), ("--may-wait", "reports=20m"))
+    )
+    waits = "reports: not tried as async or batch: its callers wait for the answer"
+    assert waits in plain["notes"]
+    assert waits not in patient["notes"]
+    assert patient["keeps_every_slo"]
+    assert patient["after"]["month_usd"] < plain["after"]["month_usd"] / 2
+    assert patient["after"]["endpoints"][0]["mode"] in ("async", "batch")
 
 
 SET = SCENARIO.replace(

@@ -139,7 +139,7 @@ def _slots(variant: Variant, requests: Series) -> int:
 
 
 def _notes(endpoint: Endpoint, variant: Variant) -> tuple[str, ...]:
-    said = ["how long the model takes to load, and an instance to start, is not told by CloudWatch"]
+    said = []
     if endpoint.payload is None:
         said.append("how large its requests are is not known")
     else:
