@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from trimtab.advisor.bill import Bill, bill_of
+from trimtab.advisor.bill import SPOT, Bill, bill_of
 from trimtab.advisor.prices.book import book
 from trimtab.cli.progress import Progress
 from trimtab.cli.render import CliError
@@ -115,8 +115,20 @@ def run(
             except Invalid as error:
                 raise CliError(f"The architecture {one.name}: {error}") from error
             tried.append(Tried(outcome, bill_of(outcome, prices, region)))
-    notes = tuple(prices.notes(date.today()))
-    return Simulated(scenario, chance, region, tuple(tried), notes, time.monotonic() - began_s)
+    notes = [*prices.notes(date.today()), *_of_spot(tried)]
+    return Simulated(scenario, chance, region, tuple(tried), tuple(notes), time.monotonic() - began_s)
+
+
+def _of_spot(tried: Sequence[Tried]) -> list[str]:
+    """What is to be said of the price of spot instances, where there are any."""
+    lines = [line for one in tried for line in one.bill.lines if line.price is not None]
+    as_of = [line.price.as_of for line in lines if line.price is not None and line.item.endswith(f"({SPOT})")]
+    if not as_of:
+        return []
+    return [
+        f"spot instances are priced as EC2's, which change all the time (an average, as of {min(as_of)});"
+        " SageMaker hosts no endpoints on them"
+    ]
 
 
 class _Told:
