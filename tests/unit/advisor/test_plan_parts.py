@@ -126,6 +126,13 @@ def test_what_was_measured_on_an_accelerator_is_not_assumed_elsewhere() -> None:
     assert set(scores.work) == {"ml.m5.xlarge", "*"}
 
 
+def test_what_has_the_same_gpus_and_memory_enough_is_taken_to_be_as_fast_and_that_is_said() -> None:
+    scenario, notes = scenario_of([seen(as_fast_on=("ml.g5.2xlarge",))], "us-east-1", load_s=1, start_s=60)
+    (fraud,) = scenario.workloads
+    assert fraud.work["ml.g5.2xlarge"] == fraud.work["ml.g5.xlarge"]
+    assert notes == ["fraud: taken to be as fast on types with the same GPUs (ml.g5.2xlarge)"]
+
+
 def test_models_whose_container_was_not_seen_share_nothing() -> None:
     scenario, _ = scenario_of([seen("a"), seen("b"), seen("c", container="image"), seen("d", container="image")], "r")
     containers = [workload.container for workload in scenario.workloads]

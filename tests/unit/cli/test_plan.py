@@ -154,6 +154,17 @@ def test_options_that_make_no_sense_are_refused(bare, scenario: Path) -> None:
     assert "folder" in bare("plan", str(scenario), "--write", "/nowhere/at/all/build.py").output
 
 
+def test_instance_types_that_were_not_tried_are_said(bare, tmp_path: Path) -> None:
+    path = tmp_path / "one.yaml"
+    path.write_text(SELDOM.replace("work: 500ms", "work: {ml.m5.large: 500ms}"))
+    notes = bare("plan", str(path), "--workers", "1").output
+    assert "reports: tried on no instance type but ml.m5.large, as how fast it is on others is not known\n" in notes
+    notes = bare("plan", str(path), "--workers", "1", "--instance-type", "ml.c5.large").output
+    assert "reports: not tried on ml.c5.large: how long its requests take there is not known (`work`)" in notes
+    path.write_text(SELDOM)
+    assert "--instance-type NAME tries another, taken to be as fast" in bare("plan", str(path), "--workers", "1").output
+
+
 SELDOM = """
 name: a few pages a day
 workloads:

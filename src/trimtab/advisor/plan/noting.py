@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from trimtab.advisor.plan.demand import ANY_TYPE
 from trimtab.advisor.plan.limits import START_S, Limits, forbidden
 from trimtab.advisor.plan.search import Searcher
 from trimtab.advisor.plan.words import names_of
@@ -31,6 +32,7 @@ def notes_of(scenario: Scenario, searcher: Searcher, limits: Limits) -> list[str
     if late and Mode.BATCH in limits.modes:
         notes.append(f"{late}: batch was not tried, as faults of it cannot be simulated")
     notes += _not_tried(scenario.workloads, limits)
+    notes += _types_not_tried(scenario, limits)
     notes += [f"{name} has no price in {scenario.region} and was left out" for name in sorted(searcher.unpriced)]
     return notes
 
@@ -46,3 +48,29 @@ def _not_tried(workloads: Sequence[Workload], limits: Limits) -> list[str]:
         for why, modes in reasons.items():
             found.setdefault((why, tuple(modes)), []).append(workload.name)
     return [f"{names_of(names)}: not tried as {' or '.join(modes)}: {why}" for (why, modes), names in found.items()]
+
+
+def _types_not_tried(scenario: Scenario, limits: Limits) -> list[str]:
+    """Instance types that were not tried, though somebody asked for them, or might: nobody knows how fast they are."""
+    runs_on = {
+        name: endpoint.instance_type
+        for endpoint in (scenario.architectures[0].endpoints if scenario.architectures else ())
+        for name in endpoint.workloads
+    }
+    found: dict[str, list[str]] = {}
+    for workload in scenario.workloads:
+        if why := _types_unknown(workload, runs_on.get(workload.name, ""), limits):
+            found.setdefault(why, []).append(workload.name)
+    return [f"{names_of(names)}: {why}" for why, names in found.items()]
+
+
+def _types_unknown(workload: Workload, runs_on: str, limits: Limits) -> str:
+    if limits.types:
+        unknown = [] if ANY_TYPE in workload.work else [name for name in limits.types if name not in workload.work]
+        what = names_of(unknown)
+        return f"not tried on {what}: how long its requests take there is not known (`work`)" if unknown else ""
+    known = {name for name in workload.work if name != ANY_TYPE} | {runs_on} - {""}
+    if len(known) != 1:
+        return ""
+    more = "; --instance-type NAME tries another, taken to be as fast" if ANY_TYPE in workload.work else ""
+    return f"tried on no instance type but {known.pop()}, as how fast it is on others is not known{more}"

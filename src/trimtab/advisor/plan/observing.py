@@ -3,7 +3,7 @@
 CloudWatch tells requests by the minute or by five, and percentiles of how long models took. What it does not tell is
 assumed: that requests come as a Poisson process, how long starts and loads of models take, and that serverless
 environments, and types that a user names, are as fast as the instances that there are (where these have no
-accelerator).
+accelerator), and types with the same accelerators, too.
 """
 
 from __future__ import annotations
@@ -106,6 +106,8 @@ def _assumed(one: Observed) -> list[str]:
     said = list(one.notes)
     if one.gaps:
         said.append(f"its metrics have gaps, {one.gaps} steps of {one.step_s:g} s in all, taken as 0")
+    if one.as_fast_on:
+        said.append(f"taken to be as fast on types with the same GPUs ({names_of(one.as_fast_on)})")
     if _is_opaque(one):
         said.append("CloudWatch tells nothing of each model, so this endpoint is taken as one model")
     if len(_followed(one)) < len(one.policies):
@@ -140,13 +142,14 @@ def _workload(one: Observed) -> Workload:
 
 
 def _work(one: Observed) -> dict[str, Work]:
-    """As observed on its instances; without an accelerator, the same is assumed of any other machine."""
+    """As observed on its instances; without an accelerator, the same is assumed of any other machine, and with one, of
+    those that have the same."""
     work = Work(quantiles_s=quantiles(one.name, one.service_s), slots=max(1, one.slots))
     if not one.instance_type:
         return {ANY_TYPE: work}
     shape = shape_of(one.instance_type)
     is_plain = shape is not None and not shape.accelerator
-    return {one.instance_type: work} | ({ANY_TYPE: work} if is_plain else {})
+    return dict.fromkeys((one.instance_type, *one.as_fast_on), work) | ({ANY_TYPE: work} if is_plain else {})
 
 
 def quantiles(name: str, service_s: Mapping[str, float]) -> tuple[float, ...]:
