@@ -139,7 +139,7 @@ def _limits(
     _must_be_sagemakers(sorted(named), types, scenario.region)
     return Limits(
         where=where,
-        modes=tuple(mode for mode in Mode if mode in MODES),
+        modes=tuple(mode for mode in Mode if mode in MODES and (where is Where.AWS or mode is not Mode.BATCH)),
         types=tuple(types),
         min_replicas=min_replicas,
         max_replicas=max_replicas,

@@ -154,6 +154,29 @@ def test_options_that_make_no_sense_are_refused(bare, scenario: Path) -> None:
     assert "folder" in bare("plan", str(scenario), "--write", "/nowhere/at/all/build.py").output
 
 
+def test_a_plan_for_trimtab_has_no_batch_as_trimtab_has_no_transform_jobs(bare, tmp_path: Path) -> None:
+    path = tmp_path / "nightly.yaml"
+    path.write_text(NIGHTLY)
+    modes = {}
+    for where in ("aws", "trimtab"):
+        done = json.loads(bare("plan", str(path), "--on", where, "--workers", "1", "--json").stdout)
+        modes[where] = done["after"]["endpoints"][0]["mode"]
+        said = "nightly: not tried as batch: trimtab has no transform jobs (--on aws plans them)"
+        assert (said in done["notes"]) == (where == "trimtab")
+    assert modes["aws"] == "batch"
+    assert modes["trimtab"] != "batch"
+
+
+NIGHTLY = """
+name: a night's work
+workloads:
+  nightly: {arrivals: {steps: [[0s, 0], [2h, 5], [3h, 0]], for: 24h}, work: 500ms, slo: p99=12h, may_wait: true}
+architectures:
+  before:
+    nightly: {instance_type: ml.m5.large, replicas: 2, start: 4m}
+"""
+
+
 def test_instance_types_that_were_not_tried_are_said(bare, tmp_path: Path) -> None:
     path = tmp_path / "one.yaml"
     path.write_text(SELDOM.replace("work: 500ms", "work: {ml.m5.large: 500ms}"))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from trimtab.advisor.plan.demand import ANY_TYPE
 from trimtab.advisor.plan.limits import START_S, Limits, forbidden
 from trimtab.advisor.plan.search import Searcher
+from trimtab.advisor.plan.signals import Where
 from trimtab.advisor.plan.words import names_of
 from trimtab.sim.world import Mode, Scenario, Workload
 
@@ -31,6 +32,9 @@ def notes_of(scenario: Scenario, searcher: Searcher, limits: Limits) -> list[str
     late = ", ".join(one.name for one in scenario.workloads if one.may_wait and one.name in searcher.struck)
     if late and Mode.BATCH in limits.modes:
         notes.append(f"{late}: batch was not tried, as faults of it cannot be simulated")
+    patient = [one.name for one in scenario.workloads if one.may_wait]
+    if patient and limits.where is Where.TRIMTAB and Mode.BATCH not in limits.modes:
+        notes.append(f"{names_of(patient)}: not tried as batch: trimtab has no transform jobs (--on aws plans them)")
     notes += _not_tried(scenario.workloads, limits)
     notes += _types_not_tried(scenario, limits)
     notes += [f"{name} has no price in {scenario.region} and was left out" for name in sorted(searcher.unpriced)]
