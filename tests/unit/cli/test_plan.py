@@ -188,6 +188,15 @@ def test_instance_types_that_were_not_tried_are_said(bare, tmp_path: Path) -> No
     assert "--instance-type NAME tries another, taken to be as fast" in bare("plan", str(path), "--workers", "1").output
 
 
+def test_that_serverless_was_not_tried_for_want_of_a_time_is_said(bare, tmp_path: Path) -> None:
+    path, known = tmp_path / "one.yaml", "slo: p99=5s, memory: 200MB}"
+    said = "reports: not tried as serverless: how long its requests take there is not known (`work:"
+    path.write_text(SELDOM.replace("slo: p99=5s}", known).replace("work: 500ms", "work: {ml.m5.large: 500ms}"))
+    assert said in bare("plan", str(path), "--workers", "1").output
+    path.write_text(SELDOM.replace("slo: p99=5s}", known))
+    assert said not in bare("plan", str(path), "--workers", "1").output
+
+
 SELDOM = """
 name: a few pages a day
 workloads:

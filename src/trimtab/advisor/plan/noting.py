@@ -47,11 +47,17 @@ def _not_tried(workloads: Sequence[Workload], limits: Limits) -> list[str]:
     for workload in workloads:
         reasons: dict[str, list[str]] = {}
         for mode in limits.modes:
-            if (mode is not Mode.MULTI_MODEL or len(workloads) > 1) and (why := forbidden(workload, mode)):
+            if (mode is not Mode.MULTI_MODEL or len(workloads) > 1) and (why := _why_not(workload, mode)):
                 reasons.setdefault(why, []).append(str(mode))
         for why, modes in reasons.items():
             found.setdefault((why, tuple(modes)), []).append(workload.name)
     return [f"{names_of(names)}: not tried as {' or '.join(modes)}: {why}" for (why, modes), names in found.items()]
+
+
+def _why_not(workload: Workload, mode: Mode) -> str:
+    if mode is Mode.SERVERLESS and ANY_TYPE not in workload.work and not forbidden(workload, mode):
+        return f'how long its requests take there is not known (`work: {{"{ANY_TYPE}": ...}}`)'
+    return forbidden(workload, mode)
 
 
 def _types_not_tried(scenario: Scenario, limits: Limits) -> list[str]:
