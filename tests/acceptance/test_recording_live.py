@@ -43,6 +43,18 @@ def recorded(trimtab: Trimtab, name: str, folder: Path, requests: int) -> tuple[
     return yaml.safe_load(path.read_text()), found
 
 
+def test_a_record_begins_when_the_endpoint_was_made(trimtab: Trimtab, name: str, tmp_path: Path) -> None:
+    trimtab.deploy(name, script(ECHO))
+    made_s = trimtab.sagemaker.describe_endpoint(EndpointName=name)["CreationTime"].timestamp()
+    trimtab.invoke(name, b"[]")
+    path = tmp_path / "young.yaml"
+    answer = wait_until(lambda: trimtab.cli("record", name, "-o", str(path), "--json", check=False))
+    assert any(f"{name} was made at " in note for note in json.loads(answer)["notes"])
+    scenario = loaded(path).scenario
+    assert int(made_s) <= scenario.workloads[0].arrivals.start_s <= made_s + 1
+    trimtab.sagemaker.delete_endpoint(EndpointName=name)
+
+
 def seconds(row: dict[str, str]) -> float:
     return datetime.fromisoformat(row["timestamp"]).replace(tzinfo=UTC).timestamp()
 

@@ -15,6 +15,7 @@ from trimtab.sim.world import Mode, Outcome, Used
 
 _HOUR_S: Final = 3600
 _GB_MB: Final = 1024
+SPOT: Final = "ec2-spot"
 USES: Final[dict[Mode, Use]] = {
     Mode.REAL_TIME: "hosting",
     Mode.MULTI_MODEL: "hosting",
@@ -97,7 +98,7 @@ def _lines(used: Used, book: Book, region: str) -> Iterator[Line]:
 
 
 def _instances(used: Used, book: Book, region: str) -> Line:
-    use: Use = "ec2-spot" if used.is_spot and not book.is_own(used.instance_type) else USES[used.mode]
+    use: Use = SPOT if used.is_spot and not book.is_own(used.instance_type) else USES[used.mode]
     price = book.instance(used.instance_type, use, region)
     hours = Fraction(used.replica_s) / _HOUR_S
     return _line(used, f"{used.instance_type} ({use})", hours, "hour", price, used.parts)

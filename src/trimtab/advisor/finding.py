@@ -69,7 +69,8 @@ class Unseen(Struct, frozen=True, kw_only=True):
 
 
 class Audit(Struct, frozen=True, kw_only=True):
-    """One look at one account and region. `month_micro_usd`: what all that was found running costs in 730 hours."""
+    """One look at one account and region. `month_micro_usd`: what all that was found running costs in 730 hours;
+    without what has no price, where `month_is_whole` is not set."""
 
     account: str
     region: str
@@ -79,5 +80,6 @@ class Audit(Struct, frozen=True, kw_only=True):
     unseen: tuple[Unseen, ...]
     endpoints: int
     month_micro_usd: int
+    month_is_whole: bool = True
     price_notes: tuple[str, ...] = ()
     observed: tuple[Observed, ...] = ()  # what `trimtab plan` begins with

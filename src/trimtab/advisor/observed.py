@@ -24,6 +24,7 @@ class Observed(Struct, frozen=True, kw_only=True):
     step_s: float
     service_s: dict[str, float]
     instance_type: str = ""
+    as_fast_on: tuple[str, ...] = ()  # further types: of the same accelerators, with room for what memory it held
     replicas: int = 1  # now
     min_replicas: int | None = None  # of its scalable target; None: it has none
     max_replicas: int | None = None

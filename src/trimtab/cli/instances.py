@@ -67,7 +67,7 @@ def instances(
     wanted = accelerator or ("gpu" if need is not None and need.architecture.params >= _CPU_PARAMS else "any")
     found = [place for place in found if _is_wanted(place, wanted)]
     if not found:
-        raise _none_like_that(book(), region, use_of(use), max_usd_per_hour, wanted)
+        raise _none_like_that(book(), region, use_of(use), need, max_usd_per_hour, wanted)
     for note in _of_no_list(book(), region):
         say(f"note: {note}")
     if as_json:
@@ -101,19 +101,23 @@ def _of_a_model(
     return next((name for name, is_given in given.items() if is_given), "")
 
 
-def _none_like_that(known: Book, region: str, use: Use, most_usd: float | None, wanted: str) -> CliError:
+def _none_like_that(
+    known: Book, region: str, use: Use, need: Need | None, most_usd: float | None, wanted: str
+) -> CliError:
     """Nothing is left: because of the price, or because nothing has such an accelerator."""
     from trimtab.advisor.fitting.places import places
     from trimtab.advisor.prices.hardware import own_shapes
 
-    priced = places(known, region=region, use=use, need=None, max_usd_per_hour=None, own=own_shapes())
+    priced = places(known, region=region, use=use, need=need, max_usd_per_hour=None, own=own_shapes())
     alike = [place for place in priced if _is_wanted(place, wanted)]
     if not alike:
         names = sorted({place.shape.accelerator for place in priced if place.shape.accelerator})
         return CliError(f"No instance type has {wanted!r}.", f"--accelerator is any, gpu, cpu, or {', '.join(names)}.")
-    least = min(alike, key=lambda place: place.usd)
+    holding = [place for place in alike if place.copies] or alike
+    least = min(holding, key=lambda place: place.usd)
+    that = " that holds it" if least.copies else ""
     return CliError(
-        f"No instance type like that costs at most ${most_usd:g} an hour; the cheapest is {least.instance_type}, "
+        f"No instance type like that costs at most ${most_usd:g} an hour; the cheapest{that} is {least.instance_type}, "
         f"${least.usd:,.4g}."
     )
 

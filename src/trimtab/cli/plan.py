@@ -47,6 +47,20 @@ def plan(
             help="Of an instance, where no endpoint tells it: 4m.", show_default="300s on AWS, 0.5s on trimtab"
         ),
     ] = "",
+    load: Annotated[
+        str,
+        typer.Option(
+            help="Of a model, where the file does not tell it: 500ms.", show_default="6s of an audit's, else nothing"
+        ),
+    ] = "",
+    may_wait: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=TIME",
+            help="Callers of this workload may wait so long: asynchronous and batch are tried. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     write: Annotated[
         Path | None, typer.Option(help="Write the boto3 program that builds it: build.py.", show_default=False)
     ] = None,
@@ -67,6 +81,7 @@ def plan(
     from trimtab.advisor.plan.observing import fewer_than_two
     from trimtab.cli.planning.reading import scenario_from
     from trimtab.cli.planning.show import show
+    from trimtab.cli.planning.told import patient, time_s, with_load
     from trimtab.sim.kernels.compiled import must_be_there
 
     for path in (write, html):
@@ -75,8 +90,9 @@ def plan(
     if discount is not None and not commit:
         raise CliError("--discount is of a commitment: give it with --commit.")
     must_be_there()
-    given, start_s = _slo(slo), _start_s(start)
-    scenario, notes, observed = scenario_from(source)
+    given, start_s, load_s = _slo(slo), time_s("--start", start), time_s("--load", load)
+    scenario, notes, observed = scenario_from(source, load_s=load_s, start_s=start_s)
+    scenario = patient(with_load(scenario, load_s), may_wait or [])
     if seed is not None:
         scenario = replace(scenario, seed=seed)
     limits = _limits(scenario, on, instance_type or [], min_replicas, max_replicas, to_zero=not no_zero)
@@ -103,20 +119,6 @@ def _slo(text: str) -> Slo | None:
     return slo_of(text) if text else None
 
 
-def _start_s(text: str) -> float:
-    from trimtab.sim.scenario.quantities import Seconds, read_quantity
-
-    if not text:
-        return 0.0
-    try:
-        found = float(read_quantity(Seconds, text))
-    except ValueError as error:
-        raise CliError(f"--start is a time like 4m or 30s: {error}") from None
-    if found <= 0:
-        raise CliError("--start is more than 0.")
-    return found
-
-
 def _limits(
     scenario: Scenario, on: str, types: list[str], min_replicas: int, max_replicas: int, *, to_zero: bool
 ) -> Limits:
@@ -137,7 +139,7 @@ def _limits(
     _must_be_sagemakers(sorted(named), types, scenario.region)
     return Limits(
         where=where,
-        modes=tuple(mode for mode in Mode if mode in MODES),
+        modes=tuple(mode for mode in Mode if mode in MODES and (where is Where.AWS or mode is not Mode.BATCH)),
         types=tuple(types),
         min_replicas=min_replicas,
         max_replicas=max_replicas,

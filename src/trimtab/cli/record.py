@@ -33,7 +33,7 @@ def record(
     """
     from trimtab.advisor.words import counted
     from trimtab.cli.connect import connect
-    from trimtab.cli.recorded.finding import found_of, signals_of, variant_of
+    from trimtab.cli.recorded.finding import found_of, made_s, signals_of, variant_of
     from trimtab.cli.recorded.metrics import Metrics
     from trimtab.cli.recorded.writing import Recorded, write
     from trimtab.cli.times import span
@@ -48,11 +48,15 @@ def record(
     start_s, end_s = span(last, start, end, now_s)
     client = connect(data_dir)
     variant = variant_of(client, name, variant)
-    metrics = Metrics(client, name, variant, start_s, min(end_s, now_s), now_s)
+    born_s = made_s(client, name)
+    is_young = start_s < born_s < end_s  # before that it had no replicas, and nobody could ask it anything
+    metrics = Metrics(client, name, variant, born_s if is_young else start_s, min(end_s, now_s), now_s)
     entries = signals_of(client, name, variant, metrics)
     recorded = Recorded.of(metrics, found_of(client, name, variant, metrics), entries)
     written = write(recorded, target, slo=slo, force=force)
-    files, notes = [str(path) for path in written.files], [*recorded.found.notes, *written.notes]
+    files = [str(path) for path in written.files]
+    young = [f"{name} was made at {time.strftime('%F %T', time.localtime(born_s))}: recorded from then on"]
+    notes = [*(young if is_young else ()), *recorded.found.notes, *written.notes]
     if as_json:
         emit_json(recorded.document() | {"files": files, "notes": notes})
         return

@@ -186,8 +186,9 @@ class Architecture(Struct, frozen=True, kw_only=True):
 
 
 class Fault(Struct, frozen=True, kw_only=True):
-    """What happens to an endpoint at a time. `kind`: kill (replicas die), spot (as kill, told 120 s before), slow (work
-    takes `factor` times as long, for `lasting_s`), outage (no start succeeds, for `lasting_s`)."""
+    """What happens to an endpoint at a time. `kind`: kill (replicas die), spot (as kill, told 120 s before, and only
+    those of endpoints on spot instances), slow (work takes `factor` times as long, for `lasting_s`), outage (no start
+    succeeds, for `lasting_s`)."""
 
     at_s: float
     endpoint: str
@@ -211,6 +212,10 @@ class Scenario(Struct, frozen=True, kw_only=True):
     seed: int = 0
     region: str = "us-east-1"
     is_coarse: bool = False
+
+    def faults_of(self, serving: Serving) -> list[Fault]:
+        """Those that hit this endpoint: nobody takes an instance away that was not lent on spot."""
+        return [one for one in self.faults if one.endpoint == serving.name and (one.kind != "spot" or serving.is_spot)]
 
 
 # --- outcomes -------------------------------------------------------------------------------------------------------

@@ -126,6 +126,13 @@ def test_what_was_measured_on_an_accelerator_is_not_assumed_elsewhere() -> None:
     assert set(scores.work) == {"ml.m5.xlarge", "*"}
 
 
+def test_what_has_the_same_gpus_and_memory_enough_is_taken_to_be_as_fast_and_that_is_said() -> None:
+    scenario, notes = scenario_of([seen(as_fast_on=("ml.g5.2xlarge",))], "us-east-1", load_s=1, start_s=60)
+    (fraud,) = scenario.workloads
+    assert fraud.work["ml.g5.2xlarge"] == fraud.work["ml.g5.xlarge"]
+    assert notes == ["fraud: taken to be as fast on types with the same GPUs (ml.g5.2xlarge)"]
+
+
 def test_models_whose_container_was_not_seen_share_nothing() -> None:
     scenario, _ = scenario_of([seen("a"), seen("b"), seen("c", container="image"), seen("d", container="image")], "r")
     containers = [workload.container for workload in scenario.workloads]
@@ -135,15 +142,33 @@ def test_models_whose_container_was_not_seen_share_nothing() -> None:
 
 def test_what_is_assumed_of_several_is_said_once() -> None:
     each = [replace(seen(), name=name, endpoint=name, notes=("its size is not known",)) for name in "abcdef"]
-    _, notes = scenario_of(each, "r")
+    _, notes = scenario_of(each, "r", load_s=1, start_s=60)
     assert notes == ["a, b, c, d and 2 more: its size is not known"]
+
+
+def test_loads_and_starts_that_cloudwatch_does_not_tell_take_time_and_are_said() -> None:
+    scenario, notes = scenario_of([seen()], "r")
+    assert scenario.workloads[0].load_s == 6
+    assert scenario.architectures[0].endpoints[0].start_s == 306
+    assert notes == [
+        "fraud: assumed, as CloudWatch does not tell: its model loads in 6 s (--load), an instance starts in 306 s (--start)"
+    ]
+
+
+def test_loads_and_starts_that_somebody_tells_are_taken_and_what_was_seen_goes_before() -> None:
+    scenario, notes = scenario_of([seen(), seen("known", load_s=2.0)], "r", load_s=0.5, start_s=60)
+    assert [workload.load_s for workload in scenario.workloads] == [0.5, 2.0]
+    assert [endpoint.start_s for endpoint in scenario.architectures[0].endpoints] == [60, 60]
+    assert notes == []
+    assert "its model loads" not in str(scenario_of([seen()], "r", load_s=0.5)[1])
+    assert "an instance starts" not in str(scenario_of([seen()], "r", start_s=60)[1])
 
 
 def test_a_multi_model_endpoint_whose_models_are_not_told_apart_stays_by_itself() -> None:
     scenario, notes = scenario_of([seen(mode=Mode.MULTI_MODEL, memory_bytes=5)], "r")
     assert scenario.workloads[0].memory_bytes == 0
     assert scenario.architectures[0].endpoints[0].mode is Mode.REAL_TIME
-    assert "taken as one model" in notes[0]
+    assert "taken as one model" in " ".join(notes)
 
 
 def test_models_of_one_endpoint_are_one_endpoint_of_the_scenario() -> None:

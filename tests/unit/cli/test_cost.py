@@ -16,7 +16,7 @@ from trimtab.cli.costing.page import dollars, percents, show
 from trimtab.cli.main import app
 from trimtab.errors import Invalid
 from trimtab.policies.costs.cells import Cell, CellKey
-from trimtab.policies.costs.report import CostReport, row_of, rows_of
+from trimtab.policies.costs.report import CostReport, rows_of, total_of
 
 HOUR_S = 1_700_000_000 // 3600 * 3600
 
@@ -27,16 +27,13 @@ def a_cell(**more: Any) -> Cell:
 
 
 def a_report(*cells: tuple[CellKey, Cell], by: tuple[str, ...] = ("endpoint", "variant")) -> dict[str, Any]:
-    whole = Cell()
-    for _, cell in cells:
-        whole.add(cell)
     report = CostReport(
         since_s=HOUR_S,
         until_s=HOUR_S + 7200,
         charged_s=HOUR_S + 7100.0,
         by=by,
         rows=tuple(rows_of(cells, by)),
-        total=row_of({}, whole),
+        total=total_of(cells),
         usd_per_hour=0.115,
         notes=("ml.x in us-east-1: derived",) if cells else (),
     )

@@ -65,6 +65,8 @@ def test_options_of_a_model_need_a_model(bare) -> None:
 def test_why_nothing_is_left_is_said(bare) -> None:
     assert "the cheapest is ml." in bare("instances", "--max-usd-per-hour", "0.001").stderr
     assert "L4" in bare("instances", "--accelerator", "abacus").stderr
+    dear = bare("instances", "--params", "8b", "--max-usd-per-hour", "0.01").stderr
+    assert "the cheapest that holds it is ml.inf2.xlarge" in dear
 
 
 def test_a_region_without_a_list_is_told_beside_the_figures(bare) -> None:

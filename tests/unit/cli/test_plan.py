@@ -148,7 +148,78 @@ def test_options_that_make_no_sense_are_refused(bare, scenario: Path) -> None:
     assert "--min-replicas 9" in bare("plan", str(scenario), "--min-replicas", "9", "--max-replicas", "2").output
     assert "--start is a time like 4m" in bare("plan", str(scenario), "--start", "soon").output
     assert "--start is more than 0" in bare("plan", str(scenario), "--start", "0s").output
+    assert "--load is a time like 4m" in bare("plan", str(scenario), "--load", "soon").output
+    assert "like scans=10m, not 'reports'" in bare("plan", str(scenario), "--may-wait", "reports").output
+    assert "there are fraud, reports" in bare("plan", str(scenario), "--may-wait", "scans=10m").output
     assert "folder" in bare("plan", str(scenario), "--write", "/nowhere/at/all/build.py").output
+
+
+def test_a_plan_for_trimtab_has_no_batch_as_trimtab_has_no_transform_jobs(bare, tmp_path: Path) -> None:
+    path = tmp_path / "nightly.yaml"
+    path.write_text(NIGHTLY)
+    modes = {}
+    for where in ("aws", "trimtab"):
+        done = json.loads(bare("plan", str(path), "--on", where, "--workers", "1", "--json").stdout)
+        modes[where] = done["after"]["endpoints"][0]["mode"]
+        said = "nightly: not tried as batch: trimtab has no transform jobs (--on aws plans them)"
+        assert (said in done["notes"]) == (where == "trimtab")
+    assert modes["aws"] == "batch"
+    assert modes["trimtab"] != "batch"
+
+
+NIGHTLY = """
+name: a night's work
+workloads:
+  nightly: {arrivals: {steps: [[0s, 0], [2h, 5], [3h, 0]], for: 24h}, work: 500ms, slo: p99=12h, may_wait: true}
+architectures:
+  before:
+    nightly: {instance_type: ml.m5.large, replicas: 2, start: 4m}
+"""
+
+
+def test_instance_types_that_were_not_tried_are_said(bare, tmp_path: Path) -> None:
+    path = tmp_path / "one.yaml"
+    path.write_text(SELDOM.replace("work: 500ms", "work: {ml.m5.large: 500ms}"))
+    notes = bare("plan", str(path), "--workers", "1").output
+    assert "reports: tried on no instance type but ml.m5.large, as how fast it is on others is not known\n" in notes
+    notes = bare("plan", str(path), "--workers", "1", "--instance-type", "ml.c5.large").output
+    assert "reports: not tried on ml.c5.large: how long its requests take there is not known (`work`)" in notes
+    path.write_text(SELDOM)
+    assert "--instance-type NAME tries another, taken to be as fast" in bare("plan", str(path), "--workers", "1").output
+
+
+def test_that_serverless_was_not_tried_for_want_of_a_time_is_said(bare, tmp_path: Path) -> None:
+    path, known = tmp_path / "one.yaml", "slo: p99=5s, memory: 200MB}"
+    said = "reports: not tried as serverless: how long its requests take there is not known (`work:"
+    path.write_text(SELDOM.replace("slo: p99=5s}", known).replace("work: 500ms", "work: {ml.m5.large: 500ms}"))
+    assert said in bare("plan", str(path), "--workers", "1").output
+    path.write_text(SELDOM.replace("slo: p99=5s}", known))
+    assert said not in bare("plan", str(path), "--workers", "1").output
+
+
+SELDOM = """
+name: a few pages a day
+workloads:
+  reports: {arrivals: {times: [1h, 9h]}, work: 500ms, slo: p99=5s}
+architectures:
+  before:
+    reports: {instance_type: ml.m5.large, replicas: 1, start: 4m}
+"""
+
+
+def test_a_workload_whose_callers_may_wait_is_served_asynchronously_or_in_batches(bare, tmp_path: Path) -> None:
+    path = tmp_path / "seldom.yaml"
+    path.write_text(SELDOM)
+    plain, patient = (
+        json.loads(bare("plan", str(path), "--on", "aws", "--workers", "1", "--json", *more).stdout)
+        for more in ((), ("--may-wait", "reports=20m"))
+    )
+    waits = "reports: not tried as async or batch: its callers wait for the answer"
+    assert waits in plain["notes"]
+    assert waits not in patient["notes"]
+    assert patient["keeps_every_slo"]
+    assert patient["after"]["month_usd"] < plain["after"]["month_usd"] / 2
+    assert patient["after"]["endpoints"][0]["mode"] in ("async", "batch")
 
 
 SET = SCENARIO.replace(

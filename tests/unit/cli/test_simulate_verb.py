@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from typer.testing import CliRunner
@@ -48,6 +49,15 @@ def test_architectures_see_the_same_requests_and_their_parts_sum_to_their_bills(
         assert sum(one["parts_micro_usd"].values()) == one["micro_usd"] == sum(e["micro_usd"] for e in one["endpoints"])
         assert one["micro_usd"] > 0
     assert document["architectures"][0]["replica_hours"] == pytest.approx(2 / 6)
+
+
+def test_an_slo_that_is_not_kept_is_told_in_percent_and_with_its_time(tmp_path):
+    crowded = SCENARIO.replace("rate: 5", "rate: 30")
+    done = simulated(tmp_path, "--json", "--architecture", "too small", text=crowded)
+    (said,) = json.loads(done.stdout)["architectures"][0]["slo_broken"]
+    share = re.fullmatch(r"a: (\d+\.\d+)% within 1 s, not 99%", said)
+    assert share is not None, said
+    assert 0 < float(share[1]) < 99
 
 
 def test_the_same_seed_is_the_same_answer(document, tmp_path):

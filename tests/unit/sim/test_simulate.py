@@ -121,6 +121,7 @@ TRACKING = [EVERY_MINUTE, TEN_SECONDS, ONE_SECOND, EVENT]
     st.sampled_from([Mode.REAL_TIME, Mode.ASYNC]),
     st.sampled_from([0.0, 0.05, 7.0]),
     st.sampled_from([None, 3.0]),
+    st.booleans(),
     st.lists(st.tuples(st.floats(0, 300), st.sampled_from(["kill", "spot", "slow", "outage"])), max_size=3),
     st.integers(0, 9),
 )
@@ -130,6 +131,7 @@ def test_no_request_is_lost_or_made_and_costs_add_up_whatever_happens(
     mode: Mode,
     start_s: float,
     drain_s: float | None,
+    is_spot: bool,
     faults: list[tuple[float, str]],
     seed: int,
 ) -> None:
@@ -138,7 +140,7 @@ def test_no_request_is_lost_or_made_and_costs_add_up_whatever_happens(
     arrivals = Rates(rate=np.array(levels), step_s=40.0, start_s=T0)
     found = simulated(
         arrivals, Work(quantiles_s=(0.02, 0.1), slots=2, batch=2), seed=seed, mode=mode, min_replicas=1, max_replicas=5,
-        start_s=start_s, drain_s=drain_s, queue=100, timeout_s=5.0,
+        start_s=start_s, drain_s=drain_s, is_spot=is_spot, queue=100, timeout_s=5.0,
         policies=() if tracking is None else policies(tracking),
         faults=tuple(Fault(at_s=T0 + at_s, endpoint="e", kind=kind, factor=3.0, lasting_s=20.0) for at_s, kind in faults),
     )  # fmt: skip
@@ -279,6 +281,17 @@ def test_a_spot_replica_that_is_taken_away_may_end_its_work_for_two_minutes() ->
     quick = simulated(moments([1.0], 600.0), 50.0, timeout_s=600.0, is_spot=True, faults=faults).served[0]
     slow = simulated(moments([1.0], 600.0), 200.0, timeout_s=600.0, is_spot=True, faults=faults).served[0]
     assert (quick.answered, slow.failed) == (1, 1)
+
+
+def test_a_spot_interruption_takes_nothing_away_that_is_not_on_spot() -> None:
+    faults = (Fault(at_s=T0 + 3.0, endpoint="e", kind="spot"),)
+    spot, demand = (
+        simulated(moments([1.0], 600.0), 200.0, timeout_s=600.0, start_s=30.0, is_spot=one, faults=faults)
+        for one in (True, False)
+    )
+    assert (spot.served[0].failed, demand.served[0].answered) == (1, 1)
+    assert Part.COLD_STARTS in spot.used[0].parts
+    assert Part.COLD_STARTS not in demand.used[0].parts
 
 
 def test_while_starts_fail_nothing_is_added() -> None:

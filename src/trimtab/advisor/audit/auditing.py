@@ -36,6 +36,7 @@ def audited(account: Account, book: Book) -> Audit:
         unseen=account.unseen,
         endpoints=len(account.endpoints),
         month_micro_usd=sum(money.micro_usd or 0 for money in running),
+        month_is_whole=all(money.micro_usd is not None for money in running),
         price_notes=tuple(book.notes(datetime.fromtimestamp(account.at_s, UTC).date())),
         observed=observed_workloads(account),
     )

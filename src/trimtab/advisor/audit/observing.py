@@ -15,11 +15,12 @@ from trimtab.advisor.audit.measures import Measure
 from trimtab.advisor.audit.resilience import asked_by
 from trimtab.advisor.audit.series import HOUR_S, Series
 from trimtab.advisor.observed import Observed
-from trimtab.advisor.prices.shapes import shape_of
+from trimtab.advisor.prices.shapes import shape_of, shapes
 from trimtab.sim.world import Mode
 
 _PERCENTILES: Final = {Measure.LATENCY_P50: "50", Measure.LATENCY_P90: "90", Measure.LATENCY_P99: "99"}
 _GIB: Final = 2**30
+_ROOM: Final = 1.2  # beyond the peak of memory that was seen
 
 
 def observed_workloads(account: Account) -> tuple[Observed, ...]:
@@ -82,6 +83,7 @@ def _of(endpoint: Endpoint, variant: Variant, requests: Series, service_s: dict[
         step_s=seen.period_s,
         service_s=service_s,
         instance_type=variant.instance_type,
+        as_fast_on=_as_fast_on(variant),
         replicas=variant.count,
         min_replicas=target.min_capacity if target is not None else None,
         max_replicas=target.max_capacity if target is not None else None,
@@ -118,6 +120,21 @@ def _memory_bytes(variant: Variant) -> int:
     return round((series.peak or 0.0) / 100 * gib * _GIB) if series is not None else 0
 
 
+def _as_fast_on(variant: Variant) -> tuple[str, ...]:
+    """Smaller and larger types with the same GPUs: they do the work. Memory of the host must hold what it held."""
+    has, held = shape_of(variant.instance_type), variant.series(Measure.MEMORY)
+    if has is None or gpus(variant.instance_type) <= 0 or held is None:
+        return ()
+    needed_gib = min(1.0, (held.peak or 0.0) / 100 * _ROOM) * has.memory_gib
+    alike = (
+        f"ml.{one.instance_type}"
+        for one in shapes().values()
+        if (one.family, one.accelerator, one.accelerators) == (has.family, has.accelerator, has.accelerators)
+        and one.memory_gib >= needed_gib
+    )
+    return tuple(sorted(name for name in alike if name != variant.instance_type))
+
+
 def _container(variant: Variant) -> str:
     """Equal for models that could share one; "" of a pipeline, and where it was not seen."""
     model = variant.model
@@ -139,7 +156,7 @@ def _slots(variant: Variant, requests: Series) -> int:
 
 
 def _notes(endpoint: Endpoint, variant: Variant) -> tuple[str, ...]:
-    said = ["how long the model takes to load, and an instance to start, is not told by CloudWatch"]
+    said = []
     if endpoint.payload is None:
         said.append("how large its requests are is not known")
     else:

@@ -25,9 +25,9 @@ _BILLED: Final = (
 
 
 def bill_words(audit: Audit) -> str:
-    """What a month costs as it is: `$420`; `at least $420` where not all that is billed could be seen."""
+    """What a month costs as it is: `$420`; `at least $420` where not all that is billed could be seen, or priced."""
     lacking = (one for one in audit.unseen if not one.why.startswith("not supported"))  # there is none of it there
-    is_whole = not any(one.what.partition(" (")[0] in _BILLED for one in lacking)
+    is_whole = audit.month_is_whole and not any(one.what.partition(" (")[0] in _BILLED for one in lacking)
     return f"{'' if is_whole else 'at least '}{usd(audit.month_micro_usd)}"
 
 

@@ -153,7 +153,10 @@ def first_choice(found: list[Place]) -> tuple[Place, list[str]] | None:
 
 
 def _reasons(best: Place, plain: list[Place], holding: list[Place]) -> Iterator[str]:
-    yield f"the cheapest of {len(holding)} types that hold a copy; a copy takes {best.full:.0%} of what it may"
+    alone = (
+        f"the cheapest of {len(holding)} types that hold a copy" if len(holding) > 1 else "nothing else holds a copy"
+    )
+    yield f"{alone}; a copy takes {best.full:.0%} of what it may"
     if best.full > _TIGHT:
         yield "that is tight: a longer context or more requests at once may not fit"
     if best.caveat:

@@ -20,6 +20,8 @@ SERVERLESS_START_S: Final = {Where.TRIMTAB: 0.5, Where.AWS: 5.0}
 """Of an environment, before its model is loaded. trimtab's: a birth. AWS tells none: an assumption, image included."""
 START_S: Final = {Where.TRIMTAB: 0.5, Where.AWS: 300.0}
 """Of an instance, where nobody tells, without its model's load: trimtab's births; AWS's take four to eight minutes."""
+LOAD_S: Final = 6.0
+"""Of a model of an audited endpoint, as CloudWatch does not tell it: a published case's (docs/case-study.md)."""
 SERVERLESS_MB: Final = (1024, 2048, 3072, 4096, 5120, 6144)
 SERVERLESS_MOST: Final = 200  # concurrency of one endpoint
 ASYNC_S: Final = 3600.0

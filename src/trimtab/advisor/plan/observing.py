@@ -1,8 +1,9 @@
 """From what an audit has observed to a scenario.
 
 CloudWatch tells requests by the minute or by five, and percentiles of how long models took. What it does not tell is
-assumed: that requests come as a Poisson process, how long a start takes, and that serverless environments, and types
-that a user names, are as fast as the instances that there are (where these have no accelerator).
+assumed: that requests come as a Poisson process, how long starts and loads of models take, and that serverless
+environments, and types that a user names, are as fast as the instances that there are (where these have no
+accelerator), and types with the same accelerators, too.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
+from msgspec.structs import replace
 
 from trimtab.advisor.observed import Observed
 from trimtab.advisor.plan.demand import ANY_TYPE
-from trimtab.advisor.plan.limits import SERVERLESS_START_S, START_S
+from trimtab.advisor.plan.limits import LOAD_S, SERVERLESS_START_S, START_S
 from trimtab.advisor.plan.signals import Where
-from trimtab.advisor.plan.words import names_of
+from trimtab.advisor.plan.words import names_of, seconds
 from trimtab.advisor.prices.shapes import shape_of
 from trimtab.errors import Invalid
 from trimtab.resources.scaling import ScalingPolicy
@@ -31,13 +33,20 @@ TWO: Final = 2
 """Instances, so that one may be lost."""
 
 
-def scenario_of(observed: Sequence[Observed], region: str, *, name: str = "observed") -> tuple[Scenario, list[str]]:
+def scenario_of(
+    observed: Sequence[Observed], region: str, *, name: str = "observed", load_s: float = 0.0, start_s: float = 0.0
+) -> tuple[Scenario, list[str]]:
     """The scenario, with the endpoints that there are as its architecture; and what was assumed.
 
-    Workloads without a single request are left out, and said: nothing can be simulated of them. Invalid where nothing
-    is left, or an observation makes no sense.
+    `load_s` of a model and `start_s` of an instance are told beside it; 0: not known. Workloads without a single
+    request are left out, and said: nothing can be simulated of them. Invalid where nothing is left, or an observation
+    makes no sense.
     """
-    asked = [one for one in observed if sum(one.counts) > 0]
+    asked = [
+        one if one.load_s else replace(one, load_s=load_s or LOAD_S, notes=(*one.notes, *_unknown(load_s, start_s)))
+        for one in observed
+        if sum(one.counts) > 0
+    ]
     notes = [
         f"{one.name}: no request came, so it is not in the plan; `trimtab audit` says what idle endpoints cost"
         for one in observed
@@ -53,7 +62,7 @@ def scenario_of(observed: Sequence[Observed], region: str, *, name: str = "obser
         name=name,
         workloads=tuple(_workload(one) for one in asked),
         architectures=(
-            Architecture(name="as it is", endpoints=tuple(_serving(each) for each in by_endpoint.values())),
+            Architecture(name="as it is", endpoints=tuple(_serving(each, start_s) for each in by_endpoint.values())),
         ),
         region=region,
     )
@@ -85,10 +94,20 @@ def _notes(asked: Sequence[Observed]) -> list[str]:
     return [f"{names_of(names)}: {note}" for note, names in found.items()]
 
 
+def _unknown(load_s: float, start_s: float) -> tuple[str, ...]:
+    """What is assumed of times that nobody tells."""
+    said = [] if load_s else [f"its model loads in {seconds(LOAD_S)} (--load)"]
+    if not start_s:
+        said.append(f"an instance starts in {START_S[Where.AWS] + (load_s or LOAD_S):g} s (--start)")
+    return (f"assumed, as CloudWatch does not tell: {', '.join(said)}",) if said else ()
+
+
 def _assumed(one: Observed) -> list[str]:
     said = list(one.notes)
     if one.gaps:
         said.append(f"its metrics have gaps, {one.gaps} steps of {one.step_s:g} s in all, taken as 0")
+    if one.as_fast_on:
+        said.append(f"taken to be as fast on types with the same GPUs ({names_of(one.as_fast_on)})")
     if _is_opaque(one):
         said.append("CloudWatch tells nothing of each model, so this endpoint is taken as one model")
     if len(_followed(one)) < len(one.policies):
@@ -123,13 +142,14 @@ def _workload(one: Observed) -> Workload:
 
 
 def _work(one: Observed) -> dict[str, Work]:
-    """As observed on its instances; without an accelerator, the same is assumed of any other machine."""
+    """As observed on its instances; without an accelerator, the same is assumed of any other machine, and with one, of
+    those that have the same."""
     work = Work(quantiles_s=quantiles(one.name, one.service_s), slots=max(1, one.slots))
     if not one.instance_type:
         return {ANY_TYPE: work}
     shape = shape_of(one.instance_type)
     is_plain = shape is not None and not shape.accelerator
-    return {one.instance_type: work} | ({ANY_TYPE: work} if is_plain else {})
+    return dict.fromkeys((one.instance_type, *one.as_fast_on), work) | ({ANY_TYPE: work} if is_plain else {})
 
 
 def quantiles(name: str, service_s: Mapping[str, float]) -> tuple[float, ...]:
@@ -151,7 +171,7 @@ def quantiles(name: str, service_s: Mapping[str, float]) -> tuple[float, ...]:
     return tuple(drawn.tolist())
 
 
-def _serving(each: Sequence[Observed]) -> Serving:
+def _serving(each: Sequence[Observed], told_s: float) -> Serving:
     """The endpoint of these."""
     first = each[0]
     fixed = max(1, first.replicas) if first.mode is not Mode.ASYNC else first.replicas
@@ -159,7 +179,8 @@ def _serving(each: Sequence[Observed]) -> Serving:
     most = fixed if first.max_replicas is None else first.max_replicas
     is_serverless = first.mode is Mode.SERVERLESS
     mode = Mode.REAL_TIME if _is_opaque(first) else first.mode
-    start_s = SERVERLESS_START_S[Where.AWS] + max(one.load_s for one in each) if is_serverless else START_S[Where.AWS]
+    load_s = max(one.load_s for one in each)
+    start_s = SERVERLESS_START_S[Where.AWS] + load_s if is_serverless else told_s or START_S[Where.AWS] + load_s
     return Serving(
         name=first.endpoint,
         mode=mode,

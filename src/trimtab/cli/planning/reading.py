@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from trimtab.sim.world import Scenario
 
 
-def scenario_from(path: Path) -> tuple[Scenario, list[str], tuple[Observed, ...]]:
+def scenario_from(
+    path: Path, *, load_s: float = 0.0, start_s: float = 0.0
+) -> tuple[Scenario, list[str], tuple[Observed, ...]]:
     """The scenario, what is to be said of it, and what an audit observed where it is from one. CliError for a file that
-    is neither kind."""
+    is neither kind. What no audit sees is told beside it: `load_s` of a model, `start_s` of an instance; 0: not known.
+    """
     if path.suffix.lower() == ".json":
-        return _audited(path)
+        return _audited(path, load_s, start_s)
     if path.suffix.lower() not in (".yaml", ".yml"):
         raise CliError(
             f"{path.name} is neither AUDIT.json nor WORKLOAD.yaml.",
@@ -31,7 +34,7 @@ def scenario_from(path: Path) -> tuple[Scenario, list[str], tuple[Observed, ...]
     return loaded.scenario, list(loaded.notes), ()
 
 
-def _audited(path: Path) -> tuple[Scenario, list[str], tuple[Observed, ...]]:
+def _audited(path: Path, load_s: float, start_s: float) -> tuple[Scenario, list[str], tuple[Observed, ...]]:
     from trimtab.advisor.finding import Audit
     from trimtab.advisor.plan.observing import scenario_of
 
@@ -43,7 +46,9 @@ def _audited(path: Path) -> tuple[Scenario, list[str], tuple[Observed, ...]]:
         raise CliError(
             f"{path} holds no workloads.", "An audit observes endpoints that were asked while it looked: --days 14."
         )
-    scenario, notes = scenario_of(audit.observed, audit.region, name=f"account {audit.account}")
+    scenario, notes = scenario_of(
+        audit.observed, audit.region, name=f"account {audit.account}", load_s=load_s, start_s=start_s
+    )
     apart = audit.endpoints - len({one.endpoint for one in audit.observed})
     if apart > 0:
         are = "is" if apart == 1 else "are"

@@ -109,6 +109,11 @@ def variant_of(client: Client, endpoint: str, variant: str) -> str:
     return variant or str(names[0])
 
 
+def made_s(client: Client, endpoint: str) -> float:
+    """When it was made."""
+    return float(client.call("sagemaker", "describe_endpoint", EndpointName=endpoint)["CreationTime"].timestamp())
+
+
 def _mode(client: Client, config: Mapping[str, Any], declared: Mapping[str, Any]) -> Mode:
     if "ServerlessConfig" in declared:
         return Mode.SERVERLESS

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from trimtab.advisor.bill import Bill, bill_of
+from trimtab.advisor.bill import SPOT, Bill, bill_of
+from trimtab.advisor.plan.words import seconds
 from trimtab.advisor.prices.book import book
 from trimtab.cli.progress import Progress
 from trimtab.cli.render import CliError
@@ -69,7 +70,8 @@ class Simulated(Struct, frozen=True):
         for workload, served in zip(self.scenario.workloads, one.outcome.served, strict=True):
             slo = workload.slo
             if slo is not None and served.within_slo is not None and served.within_slo < slo.kept:
-                found.append(f"{workload.name}: {_share(served.within_slo, slo.kept)} of {slo.kept:.6g}")
+                kept = _percent(served.within_slo, slo.kept)
+                found.append(f"{workload.name}: {kept} within {seconds(slo.within_s)}, not {slo.kept * 100:.6g}%")
         return found
 
     @property
@@ -78,9 +80,10 @@ class Simulated(Struct, frozen=True):
         return any(workload.slo is not None for workload in self.scenario.workloads)
 
 
-def _share(share: float, least: float) -> str:
+def _percent(share: float, least: float) -> str:
     """With as many digits as tell it from what was asked for."""
-    return next((text for digits in range(3, 8) if float(text := f"{share:.{digits}f}") < least), f"{share:.8f}")
+    texts = (f"{share * 100:.{digits}f}" for digits in range(1, 7))
+    return f"{next((text for text in texts if float(text) < round(least * 100, 9)), f'{share * 100:.7f}')}%"
 
 
 def loaded(path: Path) -> Loaded:
@@ -115,8 +118,20 @@ def run(
             except Invalid as error:
                 raise CliError(f"The architecture {one.name}: {error}") from error
             tried.append(Tried(outcome, bill_of(outcome, prices, region)))
-    notes = tuple(prices.notes(date.today()))
-    return Simulated(scenario, chance, region, tuple(tried), notes, time.monotonic() - began_s)
+    notes = [*prices.notes(date.today()), *_of_spot(tried)]
+    return Simulated(scenario, chance, region, tuple(tried), tuple(notes), time.monotonic() - began_s)
+
+
+def _of_spot(tried: Sequence[Tried]) -> list[str]:
+    """What is to be said of the price of spot instances, where there are any."""
+    lines = [line for one in tried for line in one.bill.lines if line.price is not None]
+    as_of = [line.price.as_of for line in lines if line.price is not None and line.item.endswith(f"({SPOT})")]
+    if not as_of:
+        return []
+    return [
+        f"spot instances are priced as EC2's, which change all the time (an average, as of {min(as_of)});"
+        " SageMaker hosts no endpoints on them"
+    ]
 
 
 class _Told:

@@ -17,7 +17,7 @@ from trimtab.control.costs.only_models import ModelOf, nobody
 from trimtab.errors import Invalid
 from trimtab.logs import fields
 from trimtab.policies.costs.cells import DAY_S, HOUR_S, Cell, CellKey, by_day
-from trimtab.policies.costs.report import DIMENSIONS, CostReport, row_of, rows_of
+from trimtab.policies.costs.report import DIMENSIONS, CostReport, rows_of, total_of
 from trimtab.policies.costs.variant import packed_cell, unpacked_cell
 from trimtab.resources.names import key_of
 
@@ -73,16 +73,13 @@ class CostBook:
         if "model" in query.by:
             model_of = cache(self._model_of)  # many hours are of the same versions
             found = [(_named(key, model_of), cell) for key, cell in found]
-        whole = Cell()
-        for _, cell in found:
-            whole.add(cell)
         return CostReport(
             since_s=since_s,
             until_s=until_s,
             charged_s=self._ledger.charged_s,
             by=query.by,
             rows=tuple(rows_of(found, query.by)),
-            total=row_of({}, whole),
+            total=total_of(found),
             usd_per_hour=self._now(query.endpoint, sees),
             notes=tuple(self._ledger.prices.notes(cell.instance_type for _, cell in found)),
         )

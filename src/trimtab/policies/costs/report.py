@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from msgspec import Struct, field
@@ -16,7 +16,8 @@ DIMENSIONS: Final = ("endpoint", "variant", "version", "model", "instance-type",
 class CostRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was spent on one thing. `parts` sum to `micro_usd`. What has no price is not in them: `unpriced_hours`.
 
-    `usd_per_1000_requests` and `usd_per_million_tokens` are of everything that was spent, idle time included.
+    `usd_per_1000_requests` is of everything that was spent, idle time included; so is `usd_per_million_tokens`, but
+    without variants that told no tokens.
     """
 
     of: dict[str, str | int]  # by dimension; of `hour` and `day`, seconds since the epoch
@@ -47,13 +48,14 @@ class CostReport(Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = field(default_factory=tuple)
 
 
-def rows_of(cells: Iterable[tuple[CellKey, Cell]], by: tuple[str, ...]) -> list[CostRow]:
+def rows_of(cells: Sequence[tuple[CellKey, Cell]], by: tuple[str, ...]) -> list[CostRow]:
     """A row for each value of the dimensions: those of a time in order of time, else the most expensive first."""
-    found: dict[tuple[str | int, ...], Cell] = {}
+    found: dict[tuple[str | int, ...], list[tuple[CellKey, Cell]]] = {}
     for key, cell in cells:
         of = tuple(_value(dimension, key, cell) for dimension in by)
-        found.setdefault(of, Cell()).add(cell)
-    rows = [row_of(dict(zip(by, of, strict=True)), cell) for of, cell in found.items()]
+        found.setdefault(of, []).append((key, cell))
+    telling = _telling(cells)
+    rows = [_row(dict(zip(by, of, strict=True)), mine, telling) for of, mine in found.items()]
     times = [dimension for dimension in by if dimension in ("hour", "day")]
     return sorted(
         rows,
@@ -65,8 +67,24 @@ def rows_of(cells: Iterable[tuple[CellKey, Cell]], by: tuple[str, ...]) -> list[
     )
 
 
-def row_of(of: dict[str, str | int], cell: Cell) -> CostRow:
-    """What a cell says, for people."""
+def total_of(cells: Sequence[tuple[CellKey, Cell]]) -> CostRow:
+    """One row of all of them."""
+    return _row({}, cells, _telling(cells))
+
+
+def _telling(cells: Iterable[tuple[CellKey, Cell]]) -> frozenset[tuple[str, str]]:
+    """Endpoint and variant of those that told tokens at any time: others' dollars are not the price of a token."""
+    return frozenset((key.endpoint, key.variant) for key, cell in cells if cell.input_tokens or cell.output_tokens)
+
+
+def _row(
+    of: dict[str, str | int], cells: Iterable[tuple[CellKey, Cell]], telling: frozenset[tuple[str, str]]
+) -> CostRow:
+    """What these cells say together, for people."""
+    cell, for_tokens = Cell(), 0
+    for key, part in cells:
+        cell.add(part)
+        for_tokens += part.micro_usd if (key.endpoint, key.variant) in telling else 0
     usd, tokens = cell.micro_usd / MICRO, cell.input_tokens + cell.output_tokens
     return CostRow(
         of=of,
@@ -80,7 +98,7 @@ def row_of(of: dict[str, str | int], cell: Cell) -> CostRow:
         billed_gb_s=cell.billed_gb_us / 1e6,
         unpriced_gb_s=cell.unpriced_gb_us / 1e6,
         usd_per_1000_requests=usd * 1000 / cell.requests if cell.requests else None,
-        usd_per_million_tokens=usd * 1e6 / tokens if tokens else None,
+        usd_per_million_tokens=for_tokens / tokens if tokens else None,
     )
 
 

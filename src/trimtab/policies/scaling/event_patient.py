@@ -48,7 +48,8 @@ def usual_swell(steps: Sequence[Mark], start_s: float, quantile: float) -> float
     """By how many requests more than on average came in stretches as long as a start takes: what this part of those in
     the window did not exceed (0: no room is left). 0 where the window is too short to say."""
     marks = steps[:: ceil(len(steps) / _MOST_MARKS)]
-    times_s, arrived = [mark.at_s for mark in marks], [mark.arrived for mark in marks]  # once a second: made to be quick
+    times_s = [mark.at_s for mark in marks]  # once a second: made to be quick
+    arrived = [mark.arrived for mark in marks]
     whole_s = times_s[-1] - times_s[0]
     if not quantile or whole_s <= start_s:
         return 0.0

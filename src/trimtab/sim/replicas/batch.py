@@ -40,7 +40,7 @@ def simulate_batch(
     `initial_replicas` (without: `min_replicas`, one at least) work on each; all are paid for until the last answer.
     What comes after the last run's beginning waits. Invalid for a schedule that cannot be read, and for faults.
     """
-    if any(fault.endpoint == serving.name for fault in scenario.faults):
+    if scenario.faults_of(serving):
         raise Invalid(f"Endpoint {serving.name} is a batch transform: faults of those cannot be simulated.")
     works = [work_on(one, serving.instance_type) for one in workloads]
     runs = _Runs(serving, workloads, feed(workloads, works, seed), span)

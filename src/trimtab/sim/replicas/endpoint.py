@@ -51,7 +51,7 @@ def ran(
     start_s, end_s = span
     run = Scaled(
         serving, station, end_s,
-        faults=[fault for fault in scenario.faults if fault.endpoint == serving.name],
+        faults=scenario.faults_of(serving),
         chance=chance_of(seed, serving.name),
         look_s=coarse_s(serving.start_s) if scenario.is_coarse else None,
         told=lambda now_s: progress((now_s - start_s) / max(end_s - start_s, 1e-9)),

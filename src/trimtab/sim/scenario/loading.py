@@ -17,11 +17,12 @@ from trimtab.sim.scenario.document import Document, Path_, read_document
 from trimtab.sim.scenario.scaling import PolicyReader
 from trimtab.sim.scenario.serving import Context, architecture_of
 from trimtab.sim.scenario.working import work_of
-from trimtab.sim.world import Architecture, Fault, PastLoad, Scenario, Slo, Workload
+from trimtab.sim.world import Architecture, Fault, Mode, PastLoad, Scenario, Slo, Workload
 
 DEFAULT_START_S: Final = datetime(2026, 1, 5, tzinfo=UTC).timestamp()
 """A Monday: when nothing in a scenario has a date."""
 
+_REPLACED: Final = ("kill", "spot")  # kinds of faults that end replicas
 _SLO: Final = re.compile(r"p(\d{1,2}(?:\.\d+)?)\s*(?:=|<=|<)\s*(\S+)")
 
 
@@ -137,10 +138,19 @@ def _check_span(document: Document, workloads: dict[str, Workload]) -> float:
 def _fault(
     document: Document, path: Path_, declared: FaultIn, architectures: tuple[Architecture, ...], start_s: float
 ) -> Fault:
-    endpoints = {endpoint.name for one in architectures for endpoint in one.endpoints}
-    if declared.endpoint not in endpoints:
-        there = ", ".join(sorted(endpoints)) or "none"
+    endpoints = [endpoint for one in architectures for endpoint in one.endpoints]
+    hit = [endpoint for endpoint in endpoints if endpoint.name == declared.endpoint]
+    if not hit:
+        there = ", ".join(sorted({endpoint.name for endpoint in endpoints})) or "none"
         raise document.fault((*path, "endpoint"), f"no architecture has it; there are {there}.")
+    if declared.kind == "spot":
+        hit = [endpoint for endpoint in hit if endpoint.is_spot]
+        if not hit:
+            raise document.fault(path, f"{declared.endpoint} is nowhere on spot instances: say `spot: true` there.")
+    if declared.kind in _REPLACED and any(not one.start_s and one.mode is not Mode.SERVERLESS for one in hit):
+        raise document.fault(
+            path, f"replicas of {declared.endpoint} are replaced: say how long a start takes there, as `start: 4m`."
+        )
     at_s = float(declared.at) if declared.at.is_date else start_s + declared.at
     if at_s < start_s:
         raise document.fault((*path, "at"), "it is before the first request.")

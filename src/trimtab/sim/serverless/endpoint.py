@@ -40,8 +40,7 @@ def simulate_serverless(
     (workload,) = workloads
     work = work_on(workload, serving.instance_type)
     requests = ((at_s, takes_s) for at_s, takes_s, _ in feed(workloads, [work], seed))
-    faults = [fault for fault in scenario.faults if fault.endpoint == serving.name]
-    run = _Run(serving, workload, requests, faults, span)
+    run = _Run(serving, workload, requests, scenario.faults_of(serving), span)
     series = run.run(progress)
     whole, seconds = run.account.i, run.account.f
     gb = serving.memory_mb / _MB

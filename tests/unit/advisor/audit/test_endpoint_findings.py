@@ -248,6 +248,8 @@ def test_an_unknown_instance_type_is_said_and_never_priced() -> None:
     assert finding.kind == "idle-endpoint"
     assert finding.saves_micro_usd_per_month is None
     assert "no price" in finding.price_note
+    assert not audit.month_is_whole
+    assert audited(account_of(_BY_NAME["forgotten"]), aws_list()).month_is_whole
     assert any("ml.zz9.plural" in note for note in audit.price_notes)
 
 

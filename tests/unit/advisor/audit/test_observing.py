@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from trimtab.advisor.audit.account import Account
 from trimtab.advisor.audit.auditing import audited
 from trimtab.advisor.audit.measures import Measure
 from trimtab.advisor.audit.observing import observed_workloads
@@ -35,6 +36,33 @@ def test_requests_times_and_scaling_are_those_that_were_seen() -> None:
     assert list(found.service_s.values()) == sorted(found.service_s.values())
     assert (found.mode, found.replicas, found.min_replicas, found.max_replicas) == (Mode.REAL_TIME, 4, 2, 10)
     assert [policy.name for policy in found.policies] == ["pricing-twin-load"]
+
+
+def test_a_gpu_does_as_much_on_a_smaller_instance_that_holds_what_memory_was_seen() -> None:
+    (found,) = observed_workloads(account_of(_BY_NAME["vision"]))
+    assert found.instance_type == "ml.g4dn.4xlarge"
+    assert "ml.g4dn.xlarge" in found.as_fast_on
+    assert {"ml.g4dn.4xlarge", "ml.g4dn.12xlarge", "ml.g5.xlarge"}.isdisjoint(found.as_fast_on)
+    full = with_memory(account_of(_BY_NAME["vision"]), 80.0)
+    (found,) = observed_workloads(full)
+    assert found.as_fast_on == ("ml.g4dn.16xlarge", "ml.g4dn.8xlarge")
+    (found,) = observed_workloads(with_memory(account_of(_BY_NAME["vision"]), None))
+    assert found.as_fast_on == ()
+    (found,) = observed_workloads(account_of(_BY_NAME["pricing"]))
+    assert found.as_fast_on == ()
+
+
+def with_memory(account: Account, percent: float | None) -> Account:
+    """The account, with so much of its instances' memory in use at the peak; None: nobody published it."""
+    (endpoint,) = account.endpoints
+    metrics = dict(endpoint.variants[0].metrics or {})
+    requests = metrics[Measure.REQUESTS]
+    if percent is None:
+        metrics.pop(Measure.MEMORY, None)
+    else:
+        metrics[Measure.MEMORY] = Series(requests.start_s, 3600, np.full(24, percent))
+    variant = replace(endpoint.variants[0], metrics=metrics)
+    return replace(account, endpoints=(replace(endpoint, variants=(variant,)),))
 
 
 def test_models_that_could_share_have_equal_containers() -> None:

@@ -196,6 +196,7 @@ def test_what_could_not_be_seen_is_not_counted_as_nothing() -> None:
     assert (bill_words(besides), endpoints_words(besides)) == ("$5,000", "3 endpoints")
     none = audit(unseen=(Unseen(what="Training jobs", why="not supported there (UnsupportedOperationException)"),))
     assert bill_words(none) == "$5,000"
+    assert bill_words(audit(month_is_whole=False)) == "at least $5,000"
     page = report(hidden)
     assert "<b>at least $5,000</b>" in page
     assert "endpoints not seen" in page

@@ -11,6 +11,7 @@ from trimtab.advisor.audit.money import Money
 from trimtab.advisor.audit.series import DAY_S
 from trimtab.advisor.finding import Call, Confidence, Finding, Fix, Risk
 from trimtab.advisor.prices.book import Book
+from trimtab.advisor.words import counted
 
 KIND: Final = "idle-endpoint"
 LEAST_DAYS: Final = 7.0
@@ -52,7 +53,7 @@ def _finding(account: Account, endpoint: Endpoint, paid: list[Variant], quiet_da
         id=f"{KIND}/{endpoint.name}",
         kind=KIND,
         resource=endpoint.arn,
-        title=f"{endpoint.name}: nobody has asked it anything for {quiet_days:.0f} days",
+        title=f"{endpoint.name}: nobody has asked it anything for {counted(round(quiet_days), 'day')}",
         evidence={
             "days_without_a_request": round(quiet_days, 1),
             "instances": sum(variant.count for variant in paid),
