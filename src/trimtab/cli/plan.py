@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trimtab.cli.files import must_be_writable
+from trimtab.cli.files import must_be_apart, must_be_writable
 from trimtab.cli.options import AsJson
 from trimtab.cli.render import CliError, emit_json, say
 from trimtab.cli.start import INTERRUPTED
@@ -72,6 +73,9 @@ def plan(
     for path in (write, html):
         if path is not None:
             must_be_writable(path)
+    must_be_apart({"--write": write, "--html": html}, read=source)
+    if migration_usd is not None and not isfinite(migration_usd):
+        raise CliError(f"--migration-usd is a number of dollars, not {migration_usd:g}.")
     if discount is not None and not commit:
         raise CliError("--discount is of a commitment: give it with --commit.")
     must_be_there()

@@ -151,6 +151,23 @@ def test_options_that_make_no_sense_are_refused(bare, scenario: Path) -> None:
     assert "folder" in bare("plan", str(scenario), "--write", "/nowhere/at/all/build.py").output
 
 
+def test_no_file_is_written_over_the_one_that_is_read_or_another_that_is_written(bare, scenario: Path) -> None:
+    before, link, page = scenario.read_text(), scenario.with_name("link.html"), scenario.with_name("plan.html")
+    link.symlink_to(scenario)
+    assert "would overwrite the file that is read" in bare("plan", str(scenario), "--write", str(scenario)).output
+    assert "would overwrite the file that is read" in bare("plan", str(scenario), "--html", str(link)).output
+    done = bare("plan", str(scenario), "--html", str(page), "--write", str(page))
+    assert done.exit_code == 1
+    assert "would overwrite what --write writes" in done.output
+    assert (scenario.read_text(), page.exists()) == (before, False)
+
+
+def test_a_migration_costs_a_number_of_dollars(bare, scenario: Path) -> None:
+    done = bare("plan", str(scenario), "--migration-usd", "inf")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "--migration-usd is a number of dollars, not inf" in done.output
+
+
 SET = SCENARIO.replace(
     "replicas: 2, start: 4m", "replicas: 2, start: 4m, spot: true, queue: 50, timeout: 30s, times: 0.5"
 )
