@@ -23,7 +23,8 @@ from trimtab.sim.traces.steps import RateSeries
 from trimtab.sim.world import Arrivals
 
 _WAYS: Final = ("trace", "rate", "steps", "daily", "times")
-_TRACE_ONLY: Final = ("only", "time", "count", "by", "took", "step", "cut_from", "until")
+_TRACE_ONLY: Final = ("only", "time", "count", "by", "took", "step", "cut_from", "until", "gaps", "timezone")
+_USUAL: Final = {"gaps": "none", "timezone": "UTC"}  # what these are where nobody says them
 _WAVE_STEP_S: Final = 60.0
 _MOST_REQUESTS: Final = 1e11  # hours of work, even at millions a second
 _FINEST_S: Final = 1.0  # steps into which the steps of a rate trace are drawn out
@@ -82,6 +83,8 @@ def _of_file(document: Document, path: Path_, declared: ArrivalsIn) -> Trace:
         document.folder / declared.trace, only=[one for one in only if one], time=declared.time, count=declared.count,
         group=declared.by, duration=declared.took, step_s=declared.step, hold=declared.gaps == "hold", zone=zone,
     )  # fmt: skip
+    if isinstance(trace, RequestTrace):
+        _must_say_no_rate(document, path, declared)
     from_s = _moment(declared.cut_from, trace) if declared.cut_from is not None else trace.start_s
     ends = [_moment(declared.until, trace)] if declared.until is not None else []
     ends += [from_s + declared.lasting] if declared.lasting is not None else []
@@ -89,6 +92,13 @@ def _of_file(document: Document, path: Path_, declared: ArrivalsIn) -> Trace:
     if not from_s < until_s:
         raise Invalid("`from` must be before `until`, and within the trace.")
     return _cut(trace, from_s, until_s)
+
+
+def _must_say_no_rate(document: Document, path: Path_, declared: ArrivalsIn) -> None:
+    """Invalid where something is said of rates, and requests are told one by one: it would do nothing."""
+    for name in ("cv", "step", "gaps"):
+        if getattr(declared, name) not in (None, _USUAL.get(name)):
+            raise document.fault((*path, name), "it is of rates, and these are single requests.")
 
 
 def _moment(when: When, trace: Trace) -> float:
@@ -137,10 +147,11 @@ def _cut_series(series: RateSeries, from_s: float, until_s: float) -> RateSeries
 
 def _of_shape(document: Document, path: Path_, declared: ArrivalsIn) -> Trace:
     for name in _TRACE_ONLY:
-        if getattr(declared, name) not in (None, ""):
+        if getattr(declared, name) not in (None, "", _USUAL.get(name)):
             said = "from" if name == "cut_from" else name
             raise document.fault((*path, said), "it is of a trace, and there is none.")
     if declared.times is not None:
+        _must_say_no_rate(document, path, declared)
         if not declared.times:
             raise document.fault((*path, "times"), "there is no time in it.")
         at_s = np.sort(np.array(declared.times, dtype=np.float64))

@@ -1,0 +1,54 @@
+"""Faults of a scenario, each checked against its kind: what would do nothing is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from trimtab.sim.scenario.declared import FaultIn
+from trimtab.sim.scenario.document import Document, Path_
+from trimtab.sim.world import Architecture, Fault
+
+_FIELDS: Final = {
+    "kill": ("count",), "spot": ("count",), "slow": ("factor", "lasting"), "outage": ("lasting",),
+}  # fmt: skip
+_SAID: Final = {"lasting": "for"}
+
+
+def fault_of(
+    document: Document, path: Path_, declared: FaultIn, architectures: Sequence[Architecture], span: tuple[float, float]
+) -> Fault:
+    """The fault that `path` declares, of a scenario whose requests come within `span`. Raises Invalid."""
+    endpoints = {endpoint.name for one in architectures for endpoint in one.endpoints}
+    if declared.endpoint not in endpoints:
+        there = ", ".join(sorted(endpoints)) or "none"
+        raise document.fault((*path, "endpoint"), f"no architecture has it; there are {there}.")
+    start_s, end_s = span
+    at_s = float(declared.at) if declared.at.is_date else start_s + declared.at
+    if at_s < start_s:
+        raise document.fault((*path, "at"), "it is before the first request.")
+    if at_s >= end_s:
+        raise document.fault((*path, "at"), f"it is after the last request: these come for {end_s - start_s:,.6g} s.")
+    _check_fields(document, path, declared)
+    return Fault(
+        at_s=at_s,
+        endpoint=declared.endpoint,
+        kind=declared.kind,
+        count=1 if declared.count is None else declared.count,
+        factor=1.0 if declared.factor is None else declared.factor,
+        lasting_s=float(declared.lasting or 0.0),
+    )
+
+
+def _check_fields(document: Document, path: Path_, declared: FaultIn) -> None:
+    kind = declared.kind
+    for name in ("count", "factor", "lasting"):
+        if getattr(declared, name) is not None and name not in _FIELDS[kind]:
+            said = _SAID.get(name, name)
+            raise document.fault((*path, said), f"the kind {kind} has it not.")
+    if "lasting" in _FIELDS[kind] and not (declared.lasting and declared.lasting > 0):
+        raise document.fault(path, f"say how long it lasts: `for: 10m` ({kind}).")
+    if kind == "slow" and not (declared.factor is not None and 0 < declared.factor < float("inf")):
+        raise document.fault(path, "say how many times as long requests take then: `factor: 3`, more than 0.")
+    if declared.count is not None and declared.count < 1:
+        raise document.fault((*path, "count"), "it is 1 or more.")
