@@ -142,6 +142,35 @@ def test_an_audit_of_an_account_that_nobody_asks_says_so(bare, tmp_path: Path) -
     assert "holds no workloads" in done.output
 
 
+def test_what_an_audit_has_that_is_not_read_is_told_of(bare, tmp_path: Path) -> None:
+    path = audit_file(tmp_path, observed("fraud"))
+    path.write_text(path.read_text().replace('"min_replicas":', '"min_replica":9,"min_replicas":', 1))
+    done = bare("plan", str(path), "--workers", "1")
+    assert done.exit_code == 0
+    assert "not known here, so not read: observed.min_replica" in done.output
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"replicas": -3}, "fraud: replicas is -3; it is 0 or more"),
+        ({"min_replicas": 5, "max_replicas": 2}, "fraud: min_replicas 5 is more than max_replicas 2"),
+        ({"mode": Mode.SERVERLESS, "memory_mb": 2048, "max_concurrency": -4}, "fraud: max_concurrency is -4"),
+        ({"mode": Mode.SERVERLESS, "memory_mb": 2048}, "a serverless endpoint has max_concurrency and memory_mb"),
+        ({"start_s": 1e300}, "start_s 1e+300 is no moment"),
+        ({"step_s": 0.0}, "steps of some seconds"),
+        ({"endpoint": " "}, "one of them is empty"),
+    ],
+)
+def test_an_audit_that_was_changed_to_what_cannot_be_is_refused_with_the_field(
+    bare, tmp_path: Path, changed: dict[str, object], said: str
+) -> None:
+    done = bare("plan", str(audit_file(tmp_path, observed("fraud", **changed))))
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert said in done.output
+    assert "defect" not in done.output
+
+
 def test_options_that_make_no_sense_are_refused(bare, scenario: Path) -> None:
     assert "--on is trimtab or aws" in bare("plan", str(scenario), "--on", "moon").output
     assert "p99=1s" in bare("plan", str(scenario), "--slo", "fast").output

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
+from difflib import get_close_matches
 from pathlib import Path
 
 from msgspec import Struct
@@ -12,6 +14,7 @@ from trimtab.advisor.prices.book import SERVERLESS, Book, aws_list
 from trimtab.advisor.prices.hardware import user_files
 from trimtab.advisor.prices.offers import offer_file
 from trimtab.advisor.prices.price import Price
+from trimtab.advisor.prices.shapes import shapes
 from trimtab.advisor.prices.tables import Prices
 from trimtab.errors import Invalid
 from trimtab.files import write_whole
@@ -64,6 +67,20 @@ def _must_be_asked_for(found: Prices, origin: str) -> None:
             raise Invalid(f"{origin}: nothing is priced as {service}, {item}. `trimtab prices list` shows what is.")
         if unit != price.unit:
             raise Invalid(f"{origin}: {item} of {service} is priced by the {unit}, not by the {price.unit}.")
+
+
+def strange(newer: Prices) -> Iterator[str]:
+    """Types and regions that nothing but `newer` knows, new ones or misspelt ones: a sentence each."""
+    listed = dict(aws_list().instances())
+    types = {f"ml.{name}" for name in shapes()} | {kind for kind, _, _ in listed}
+    types |= {kind.removeprefix("ml.") for kind in types}
+    regions = {region for _, _, region in listed}
+    asked = {kind: types for kind, _, _ in newer.instances} | {region: regions for _, _, region in newer.instances}
+    for name, known in asked.items():
+        if name not in known:
+            near = get_close_matches(name, sorted(known), 1, cutoff=0.75)
+            meant = f" (or is it {near[0]}?)" if near else ""
+            yield f"nothing else knows of {name}{meant}: its price counts where that very name is asked for"
 
 
 def changes(book: Book, newer: Prices) -> list[Change]:

@@ -30,7 +30,8 @@ _MEMBERS: Final = {
 def policy_of(body: bytes, endpoint: str, variant: str, name: str) -> ScalingPolicy:
     """The policy that JSON declares for a variant: PutScalingPolicy's parameters, or its configuration alone.
 
-    Where, and the name, may be left out. Raises Invalid for what the call would refuse, and for members that it has not.
+    Where, and the name, may be left out. Raises Invalid for what the call would refuse, and for members that it does
+    not have.
     """
     try:
         document = msgspec.json.decode(body)
