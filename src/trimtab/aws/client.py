@@ -135,17 +135,13 @@ class Client:
     def get(self, path: str, **query: str) -> dict[str, Any]:
         """A document of trimtab's own API; `path` is relative to `/_trimtab/v1/`."""
         with self._translated():
-            response = self._send(path, query, stream=False)
-            answer: dict[str, Any] = msgspec.json.decode(response.content)
-            return answer
+            return _document(self._send(path, query, stream=False))
 
     def change(self, method: str, path: str, document: Mapping[str, Any], **query: str) -> dict[str, Any]:
         """PUT, PATCH or DELETE something in trimtab's own API; the document that answers it."""
         with self._translated():
             body = msgspec.json.encode(document) if document else b""
-            response = self._send(path, query, stream=False, method=method, body=body)
-            answer: dict[str, Any] = msgspec.json.decode(response.content)
-            return answer
+            return _document(self._send(path, query, stream=False, method=method, body=body))
 
     def lines(self, path: str, **query: str) -> Iterator[dict[str, Any]]:
         """The JSON Lines of trimtab's own API as they come; ends when the server ends them."""
@@ -236,6 +232,17 @@ def _call_failed(error: ClientError) -> CallFailed:
     details = {key: value for key, value in answer.items() if key not in ("Error", "ResponseMetadata")}
     status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return CallFailed(said.get("Code", "Unknown"), said.get("Message", str(error)), status=status, details=details)
+
+
+def _document(response: Any) -> dict[str, Any]:
+    """What trimtab's own API answered. CallFailed for a page of somebody else's, such as a proxy that asks to log in."""
+    try:
+        answer = msgspec.json.decode(response.content)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        answer = None
+    if not isinstance(answer, dict) or not answer:
+        raise CallFailed("200", "The server answered nothing that a trimtab would: is it one?", status=200)
+    return answer
 
 
 def _native_failure(response: Any) -> CallFailed:

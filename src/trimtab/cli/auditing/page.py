@@ -54,7 +54,7 @@ def _sums(audit: Audit, together: Totals) -> list[str]:
     count = len(audit.findings)
     lines = [
         f"account {audit.account or '(unknown)'}, {audit.region}: {endpoints_words(audit)}, "
-        f"{bill_words(audit)} a month as it runs now; {counted(count, 'finding')} in {audit.days} days"
+        f"{bill_words(audit)} a month as it runs now; {counted(count, 'finding')} in {counted(audit.days, 'day')}"
     ]
     if together.counted:
         besides = (
