@@ -235,7 +235,7 @@ def _call_failed(error: ClientError) -> CallFailed:
 
 
 def _document(response: Any) -> dict[str, Any]:
-    """What trimtab's own API answered. CallFailed for a page of somebody else's, such as a proxy that asks to log in."""
+    """What trimtab's own API answered. CallFailed for a page of somebody else's: a proxy that asks to log in."""
     try:
         answer = msgspec.json.decode(response.content)
     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -81,6 +81,8 @@ def plan(
     must_be_there()
     given, start_s = _slo(slo), _start_s(start)
     scenario, notes, observed = scenario_from(source)
+    if write is not None:
+        _must_have_names(scenario)
     if seed is not None:
         scenario = replace(scenario, seed=seed)
     limits = _limits(scenario, on, instance_type or [], min_replicas, max_replicas, to_zero=not no_zero)
@@ -99,6 +101,18 @@ def plan(
         raise typer.Exit(INTERRUPTED)
     if found.misses:
         raise typer.Exit(1)
+
+
+def _must_have_names(scenario: Scenario) -> None:
+    """CliError where an endpoint that the program may build could not be called as it is."""
+    from trimtab.advisor.plan.naming import is_name
+
+    for endpoint in scenario.architectures[0].endpoints if scenario.architectures else ():
+        if not is_name(endpoint.name):
+            raise CliError(
+                f"No program can build an endpoint that is called {endpoint.name!r}.",
+                "Names have letters, digits and hyphens, 63 at most: `NAME: {serves: WORKLOAD, ...}` gives it another.",
+            )
 
 
 def _slo(text: str) -> Slo | None:

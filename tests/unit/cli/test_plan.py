@@ -191,6 +191,14 @@ def test_no_file_is_written_over_the_one_that_is_read_or_another_that_is_written
     assert (scenario.read_text(), page.exists()) == (before, False)
 
 
+def test_a_program_is_not_promised_of_an_endpoint_that_no_call_can_make(bare, scenario: Path, tmp_path: Path) -> None:
+    scenario.write_text(scenario.read_text().replace("    fraud: {ins", "    card fraud: {serves: fraud, ins"))
+    done = bare("plan", str(scenario), "--write", str(tmp_path / "build.py"))
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "No program can build an endpoint that is called 'card fraud'" in done.output
+    assert not (tmp_path / "build.py").exists()
+
+
 def test_a_migration_costs_a_number_of_dollars(bare, scenario: Path) -> None:
     done = bare("plan", str(scenario), "--migration-usd", "inf")
     assert (done.exit_code, done.stdout) == (1, "")
