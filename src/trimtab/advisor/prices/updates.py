@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
@@ -98,8 +101,20 @@ def save(newer: Prices, path: Path | None = None) -> Path:
     the list that is there, OSError where it cannot be written.
     """
     listed, _ = user_files(path)
-    present = tables.read(tables.text_of(listed), str(listed)) if listed.exists() else Prices({}, {})
-    merged = Prices(present.instances | newer.instances, present.others | newer.others)
     listed.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(listed, tables.written(merged), mode=0o600)
+    with _alone_in(listed.parent):  # two updates at once: the later one keeps what the earlier one has written
+        present = tables.read(tables.text_of(listed), str(listed)) if listed.exists() else Prices({}, {})
+        merged = Prices(present.instances | newer.instances, present.others | newer.others)
+        write_whole(listed, tables.written(merged), mode=0o600)
     return listed
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """No other process (nor thread) is within this for the same folder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
