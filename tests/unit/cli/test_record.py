@@ -12,7 +12,7 @@ from trimtab.cli.recorded import asked, trace
 from trimtab.cli.recorded import models as of_models
 from trimtab.cli.recorded.arriving import Came, came_of, counts_of, dispersion_of, spread
 from trimtab.cli.recorded.asked import KEPT_S, LATER_S, Asked, tasks_of
-from trimtab.cli.recorded.finding import Found
+from trimtab.cli.recorded.finding import Found, youth
 from trimtab.cli.recorded.metrics import in_work_s, service_s, without
 from trimtab.cli.recorded.models import ModelFound, ModelsFound
 from trimtab.cli.recorded.writing import Recorded, write
@@ -566,3 +566,11 @@ def test_what_a_report_from_before_the_time_tells_of_it_counts():
     reports = [a_report(-1, a=(3, [990, 1004, 1500])), a_report(7, a=(2, [900, 1000]))]
     found = asked.asked_of(FakeClient(reports=reports), "many", "blue", FakeMetrics({"Invocations": [0] * 8}))
     assert [one.start_s - START_S for one in found] == pytest.approx([0.004, 0.5, 7.9], abs=1e-5)
+
+
+def test_an_endpoint_that_was_made_within_the_time_is_told_of_as_the_rest_is_without_requests():
+    assert youth(1_764_232_606.5, 1_764_230_000) == (
+        "it was made at 2025-11-27T08:36:46 UTC, within that time: before, it counts as there and without requests"
+    )
+    assert youth(1_764_230_059.0, 1_764_230_000) == ""
+    assert youth(1_700_000_000.0, 1_764_230_000) == ""

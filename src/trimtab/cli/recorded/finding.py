@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct, field
@@ -19,6 +20,7 @@ from trimtab.sim.world import Mode
 if TYPE_CHECKING:
     from trimtab.aws.client import Client
 
+_YOUNGER_S: Final = 60.0
 _CONFIGURATIONS: Final = (
     "TargetTrackingScalingPolicyConfiguration",
     "StepScalingPolicyConfiguration",
@@ -54,6 +56,8 @@ def found_of(client: Client, endpoint: str, variant: str, metrics: Metrics) -> F
     native = client.get(f"endpoints/{endpoint}")
     mode = _mode(client, config, declared)
     notes: list[str] = []
+    if young := youth(described["CreationTime"].timestamp(), metrics.start_s):
+        notes.append(young)
     start_s = _start_s(metrics, native, variant, mode)
     if start_s is None:
         notes.append("no start was seen: how long one takes is assumed")
@@ -87,6 +91,14 @@ def found_of(client: Client, endpoint: str, variant: str, metrics: Metrics) -> F
         tasks=tasks,
         notes=tuple(notes),
     )
+
+
+def youth(created_s: float, start_s: float) -> str:
+    """What to say of an endpoint that was made well after the beginning of what is recorded; else ""."""
+    if created_s <= start_s + _YOUNGER_S:
+        return ""
+    when = datetime.fromtimestamp(created_s, UTC).replace(tzinfo=None).isoformat(timespec="seconds")
+    return f"it was made at {when} UTC, within that time: before, it counts as there and without requests"
 
 
 def signals_of(client: Client, endpoint: str, variant: str, metrics: Metrics) -> list[Entry]:
