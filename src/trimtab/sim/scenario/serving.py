@@ -27,6 +27,11 @@ _OF_MODE: Final = {  # fields that one mode alone has
 _FROM_ZERO: Final = (Mode.SERVERLESS, Mode.BATCH)
 _NOT_SERVERLESS: Final = ("instance_type", "replicas", "policies", "schedule", "spot", "drain")
 _NOT_BATCH: Final = ("policies", "schedule", "drain")
+_UNBOUND: Final = {  # where a `queue` would bound nothing
+    Mode.SERVERLESS: "a serverless endpoint has it not: what finds no room is refused.",
+    Mode.ASYNC: "the queue of an asynchronous endpoint has no bound.",
+    Mode.BATCH: "a batch endpoint has it not: all requests wait until `runs_at`.",
+}
 
 
 class Context(Struct, frozen=True):
@@ -69,6 +74,8 @@ def _serving(context: Context, path: Path_, name: str, value: Any) -> Serving:
             raise document.fault((*path, field), "a serverless endpoint has it not: say memory and concurrency.")
         if field in _NOT_BATCH and declared.mode is Mode.BATCH:
             raise document.fault((*path, field), "a batch endpoint has it not: all its replicas run at `runs_at`.")
+    if declared.queue is not None and declared.mode in _UNBOUND:
+        raise document.fault((*path, "queue"), _UNBOUND[declared.mode])
     workloads = _workloads(context, path, name, declared)
     _check_mode(context, path, declared, workloads)
     low, high, initial = _replicas(document, path, declared)

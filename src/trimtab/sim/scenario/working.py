@@ -60,6 +60,10 @@ def _one(document: Document, path: Path_, declared: WorkIn, trace: Trace) -> Wor
     for name in ("slots", "batch"):
         if getattr(declared, name) < 1:
             raise document.fault((*path, name), "it must be 1 or more.")
+    if declared.row and declared.batch == 1:
+        raise document.fault(
+            (*path, "row"), "it is of each further request of a batch: say how many one has, `batch: 8`."
+        )
     if not 0 < declared.times < float("inf"):
         raise document.fault((*path, "times"), "it must be more than 0.")
     points = _points(document, path, declared, trace) * declared.times
