@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from trimtab.advisor.finding import Audit, Unseen
 from trimtab.advisor.observed import Observed
+from trimtab.resources.scaling import ScalingPolicy, ScheduledAction, TargetTracking
 from trimtab.sim.world import Mode
 
 pytest.importorskip("numba")
@@ -142,6 +144,18 @@ def test_an_audit_of_an_account_that_nobody_asks_says_so(bare, tmp_path: Path) -
     assert "holds no workloads" in done.output
 
 
+def tracks(**given: Any) -> ScalingPolicy:
+    tracking = TargetTracking(**{"target_value": 9.0, "predefined": "SageMakerVariantInvocationsPerInstance"} | given)
+    return ScalingPolicy(name="t", arn="a", endpoint="fraud", variant="v", created_s=0.0, tracking=tracking)
+
+
+def acts(low: int | None, high: int | None) -> ScheduledAction:
+    return ScheduledAction(
+        name="s", arn="a", endpoint="fraud", variant="v", created_s=0.0, schedule="cron(0 6 * * ? *)",
+        min_capacity=low, max_capacity=high,
+    )  # fmt: skip
+
+
 def test_what_an_audit_has_that_is_not_read_is_told_of(bare, tmp_path: Path) -> None:
     path = audit_file(tmp_path, observed("fraud"))
     path.write_text(path.read_text().replace('"min_replicas":', '"min_replica":9,"min_replicas":', 1))
@@ -157,7 +171,12 @@ def test_what_an_audit_has_that_is_not_read_is_told_of(bare, tmp_path: Path) -> 
         ({"min_replicas": 5, "max_replicas": 2}, "fraud: min_replicas 5 is more than max_replicas 2"),
         ({"mode": Mode.SERVERLESS, "memory_mb": 2048, "max_concurrency": -4}, "fraud: max_concurrency is -4"),
         ({"mode": Mode.SERVERLESS, "memory_mb": 2048}, "a serverless endpoint has max_concurrency and memory_mb"),
-        ({"start_s": 1e300}, "start_s 1e+300 is no moment"),
+        ({"start_s": 1e300}, "start_s 1e+300 and steps of 300 s are no time since 1970"),
+        ({"counts": (1e300,)}, "these are 1e+300 requests; at most 1e+11 are simulated"),
+        ({"policies": (tracks(target_value=0.0),)}, "the target of its policy t is 0; it is above 0"),
+        ({"policies": (tracks(predefined="Nope"),)}, "its policy t tracks 'Nope', which is none of SageMakerVariant"),
+        ({"schedule": (acts(9, 2),)}, "its scheduled action s has bounds from 9 to 2"),
+        ({"schedule": (acts(-9, None),)}, "its scheduled action s has bounds from -9 to None"),
         ({"step_s": 0.0}, "steps of some seconds"),
         ({"endpoint": " "}, "one of them is empty"),
     ],

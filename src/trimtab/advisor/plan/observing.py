@@ -15,6 +15,7 @@ import numpy as np
 from trimtab.advisor.observed import Observed
 from trimtab.advisor.plan.demand import ANY_TYPE
 from trimtab.advisor.plan.limits import SERVERLESS_START_S, START_S
+from trimtab.advisor.plan.sense import must_make_sense
 from trimtab.advisor.plan.signals import Where
 from trimtab.advisor.plan.words import names_of
 from trimtab.advisor.prices.shapes import shape_of
@@ -27,11 +28,6 @@ from trimtab.sim.world import Architecture, Mode, Scenario, Serving, Work, Workl
 
 _POINTS: Final = 101  # of the distribution of service times
 _ON_INSTANCES: Final = (Mode.REAL_TIME, Mode.MULTI_MODEL)  # whose callers wait for the answer
-_LATEST_S: Final = 1e11  # the year 5138
-_COUNTS: Final = (
-    "replicas", "min_replicas", "max_replicas", "memory_mb", "max_concurrency", "provisioned", "request_bytes",
-    "answer_bytes", "memory_bytes", "load_s", "slots", "gaps", "models_bytes",
-)  # fmt: skip
 TWO: Final = 2
 """Instances, so that one may be lost."""
 
@@ -43,7 +39,7 @@ def scenario_of(observed: Sequence[Observed], region: str, *, name: str = "obser
     is left, or an observation makes no sense.
     """
     for one in observed:
-        _must_make_sense(one)
+        must_make_sense(one)
     asked = [one for one in observed if sum(one.counts) > 0]
     notes = [
         f"{one.name}: no request came, so it is not in the plan; `trimtab audit` says what idle endpoints cost"
@@ -65,25 +61,6 @@ def scenario_of(observed: Sequence[Observed], region: str, *, name: str = "obser
         region=region,
     )
     return scenario, notes
-
-
-def _must_make_sense(one: Observed) -> None:
-    """Invalid, with the field, for what no audit writes down: somebody has changed it by hand."""
-    counts = np.asarray(one.counts, dtype=np.float64)
-    if one.step_s <= 0 or not np.isfinite(counts).all() or (counts < 0).any():
-        raise Invalid(f"The requests of {one.name} are not counts of 0 or more in steps of some seconds.")
-    if not one.name.strip() or not one.endpoint.strip():
-        raise Invalid("What was observed has a name and an endpoint; one of them is empty.")
-    if not 0 <= one.start_s <= _LATEST_S:
-        raise Invalid(f"{one.name}: start_s {one.start_s:g} is no moment since 1970.")
-    for field in _COUNTS:
-        if (value := getattr(one, field)) is not None and value < 0:
-            raise Invalid(f"{one.name}: {field} is {value:g}; it is 0 or more.")
-    least, most = one.min_replicas, one.max_replicas
-    if least is not None and most is not None and least > most:
-        raise Invalid(f"{one.name}: min_replicas {least} is more than max_replicas {most}.")
-    if one.mode is Mode.SERVERLESS and not (one.max_concurrency and one.memory_mb):
-        raise Invalid(f"{one.name}: a serverless endpoint has max_concurrency and memory_mb.")
 
 
 def fewer_than_two(architecture: Architecture, observed: Sequence[Observed]) -> list[str]:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from trimtab.errors import Invalid
 from trimtab.sim.arrivals import WEIBULL, Merged, Rates, Thinned, Times
-from trimtab.sim.load import MOST_STEPS, Floats
+from trimtab.sim.load import MOST_REQUESTS, MOST_STEPS, Floats
 from trimtab.sim.scenario.declared import ArrivalsIn, DailyIn
 from trimtab.sim.scenario.document import Document, Path_
 from trimtab.sim.scenario.quantities import When
@@ -26,7 +26,6 @@ _WAYS: Final = ("trace", "rate", "steps", "daily", "times")
 _TRACE_ONLY: Final = ("only", "time", "count", "by", "took", "step", "cut_from", "until", "gaps", "timezone")
 _USUAL: Final = {"gaps": "none", "timezone": "UTC"}  # what these are where nobody says them
 _WAVE_STEP_S: Final = 60.0
-_MOST_REQUESTS: Final = 1e11  # hours of work, even at millions a second
 _FINEST_S: Final = 1.0  # steps into which the steps of a rate trace are drawn out
 
 
@@ -66,8 +65,8 @@ def coming(document: Document, path: Path_, declared: ArrivalsIn) -> Coming:
     told = _told(trace, declared)
     if isinstance(told, RateTrace):
         count = sum(float(one.per_s.sum()) * one.step_s for one in told.series) * declared.scale
-        if count > _MOST_REQUESTS:
-            raise document.fault(path, f"these are {count:.3g} requests; at most {_MOST_REQUESTS:.0e} are simulated.")
+        if count > MOST_REQUESTS:
+            raise document.fault(path, f"these are {count:.3g} requests; at most {MOST_REQUESTS:.0e} are simulated.")
     return Coming(declared=declared, path=path, trace=told)
 
 
