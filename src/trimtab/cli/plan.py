@@ -40,7 +40,7 @@ def plan(
         list[str] | None, typer.Option(help="Only these. May be repeated.", show_default="those the workloads name")
     ] = None,
     min_replicas: Annotated[int, typer.Option(min=1, help="Of a real-time endpoint; 2 outlive an instance.")] = 1,
-    max_replicas: Annotated[int, typer.Option(min=1, help="Of any endpoint.")] = 64,
+    max_replicas: Annotated[int, typer.Option(min=1, max=100_000, help="Of any endpoint.")] = 64,
     no_zero: Annotated[bool, typer.Option("--no-zero", help="No real-time endpoint may go to no replicas.")] = False,
     start: Annotated[
         str,

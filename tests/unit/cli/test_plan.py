@@ -172,6 +172,7 @@ def test_what_an_audit_has_that_is_not_read_is_told_of(bare, tmp_path: Path) -> 
         ({"mode": Mode.SERVERLESS, "memory_mb": 2048, "max_concurrency": -4}, "fraud: max_concurrency is -4"),
         ({"mode": Mode.SERVERLESS, "memory_mb": 2048}, "a serverless endpoint has max_concurrency and memory_mb"),
         ({"start_s": 1e300}, "start_s 1e+300 and steps of 300 s are no time since 1970"),
+        ({"replicas": 10**9}, "replicas is 1,000,000,000; at most 100,000 are simulated"),
         ({"counts": (1e300,)}, "these are 1e+300 requests; at most 1e+11 are simulated"),
         ({"policies": (tracks(target_value=0.0),)}, "the target of its policy t is 0; it is above 0"),
         ({"policies": (tracks(predefined="Nope"),)}, "its policy t tracks 'Nope', which is none of SageMakerVariant"),

@@ -11,10 +11,11 @@ from trimtab.advisor.observed import Observed
 from trimtab.errors import Invalid
 from trimtab.policies.scaling.tracking import PREDEFINED
 from trimtab.resources.scaling import ScalingPolicy, ScheduledAction
-from trimtab.sim.load import MOST_REQUESTS
+from trimtab.sim.load import MOST_REPLICAS, MOST_REQUESTS
 from trimtab.sim.world import Mode
 
 _LATEST_S: Final = 1e11  # the year 5138
+_REPLICAS: Final = ("replicas", "min_replicas", "max_replicas", "max_concurrency", "provisioned")
 _COUNTS: Final = (
     "replicas", "min_replicas", "max_replicas", "memory_mb", "max_concurrency", "provisioned", "request_bytes",
     "answer_bytes", "memory_bytes", "load_s", "slots", "gaps", "models_bytes",
@@ -29,6 +30,9 @@ def must_make_sense(one: Observed) -> None:
     for field in _COUNTS:
         if (value := getattr(one, field)) is not None and value < 0:
             raise Invalid(f"{one.name}: {field} is {value:g}; it is 0 or more.")
+    for field in _REPLICAS:
+        if (value := getattr(one, field)) is not None and value > MOST_REPLICAS:
+            raise Invalid(f"{one.name}: {field} is {value:,}; at most {MOST_REPLICAS:,} are simulated.")
     least, most = one.min_replicas, one.max_replicas
     if least is not None and most is not None and least > most:
         raise Invalid(f"{one.name}: min_replicas {least} is more than max_replicas {most}.")
