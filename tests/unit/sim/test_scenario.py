@@ -305,6 +305,16 @@ def test_what_is_of_rates_is_refused_of_a_trace_of_single_requests(tmp_path, sai
         loaded(tmp_path, WORKLOADS.replace("{rate: 600/min, for: 1h}", f"{{trace: t.csv, {said}}}"))
 
 
+def test_of_two_slownesses_at_once_one_is_refused_as_its_end_would_end_the_other(tmp_path):
+    first = "{at: 1m, endpoint: fraud, kind: slow, factor: 5, for: 8m}"
+    within, after = (f"{{at: {at}, endpoint: fraud, kind: slow, factor: 2, for: 1m}}" for at in ("2m", "9m"))
+    with pytest.raises(Invalid, match=r"faults\[1\]: it overlaps faults\[0\]: one slow at a time"):
+        loaded(tmp_path, f"{ONE}faults: [{first}, {within}]")
+    assert len(scenario(tmp_path, f"{ONE}faults: [{first}, {after}]").faults) == 2
+    killed = "{at: 2m, endpoint: fraud, kind: kill}"
+    assert len(scenario(tmp_path, f"{ONE}faults: [{killed}, {killed}]").faults) == 2
+
+
 def test_aliases_that_multiply_are_bounded(tmp_path):
     layers = "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]\n" for n in range(1, 9))
     with pytest.raises(Invalid, match="more than 1,000,000 values"):

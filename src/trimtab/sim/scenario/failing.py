@@ -15,7 +15,22 @@ _FIELDS: Final = {
 _SAID: Final = {"lasting": "for"}
 
 
-def fault_of(
+def faults_of(
+    document: Document, declared: Sequence[FaultIn], architectures: Sequence[Architecture], span: tuple[float, float]
+) -> tuple[Fault, ...]:
+    """All of them. Raises Invalid, also where two of a kind overlap: the end of one would end the other."""
+    found: list[Fault] = []
+    for number, one in enumerate(declared):
+        made = _fault_of(document, ("faults", number), one, architectures, span)
+        for place, other in enumerate(found):
+            is_alike = (other.endpoint, other.kind) == (made.endpoint, made.kind)
+            if is_alike and other.at_s < made.at_s + made.lasting_s and made.at_s < other.at_s + other.lasting_s:
+                raise document.fault(("faults", number), f"it overlaps faults[{place}]: one {made.kind} at a time.")
+        found.append(made)
+    return tuple(found)
+
+
+def _fault_of(
     document: Document, path: Path_, declared: FaultIn, architectures: Sequence[Architecture], span: tuple[float, float]
 ) -> Fault:
     """The fault that `path` declares, of a scenario whose requests come within `span`. Raises Invalid."""

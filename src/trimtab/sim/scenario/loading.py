@@ -14,7 +14,7 @@ from trimtab.jobs.loadtest.quantities import seconds_of
 from trimtab.sim.scenario.arriving import Coming, arrivals_of, coming, starts_of
 from trimtab.sim.scenario.declared import ScenarioIn, SloIn, WorkloadIn
 from trimtab.sim.scenario.document import Document, Path_, read_document
-from trimtab.sim.scenario.failing import fault_of
+from trimtab.sim.scenario.failing import faults_of
 from trimtab.sim.scenario.scaling import PolicyReader
 from trimtab.sim.scenario.serving import Context, architecture_of
 from trimtab.sim.scenario.working import work_of
@@ -66,10 +66,7 @@ def loaded(document: Document, *, read_policy: PolicyReader | None = None) -> Lo
         name=declared.name or Path(document.name).stem,
         workloads=tuple(workloads.values()),
         architectures=architectures,
-        faults=tuple(
-            fault_of(document, ("faults", number), one, architectures, (start_s, end_s))
-            for number, one in enumerate(declared.faults)
-        ),
+        faults=faults_of(document, declared.faults, architectures, (start_s, end_s)),
         seed=declared.seed,
         region=declared.region,
     )
