@@ -135,7 +135,9 @@ class Client:
     def get(self, path: str, **query: str) -> dict[str, Any]:
         """A document of trimtab's own API; `path` is relative to `/_trimtab/v1/`."""
         with self._translated():
-            return _document(self._send(path, query, stream=False))
+            if answer := _document(self._send(path, query, stream=False)):
+                return answer
+            raise _strange()
 
     def change(self, method: str, path: str, document: Mapping[str, Any], **query: str) -> dict[str, Any]:
         """PUT, PATCH or DELETE something in trimtab's own API; the document that answers it."""
@@ -240,9 +242,13 @@ def _document(response: Any) -> dict[str, Any]:
         answer = msgspec.json.decode(response.content)
     except (msgspec.DecodeError, UnicodeDecodeError):
         answer = None
-    if not isinstance(answer, dict) or not answer:
-        raise CallFailed("200", "The server answered nothing that a trimtab would: is it one?", status=200)
+    if not isinstance(answer, dict):
+        raise _strange()
     return answer
+
+
+def _strange() -> CallFailed:
+    return CallFailed("200", "The server answered nothing that a trimtab would: is it one?", status=200)
 
 
 def _native_failure(response: Any) -> CallFailed:
