@@ -1,6 +1,7 @@
 """The caller's side, for the CLI: AWS's own client against a trimtab, and trimtab's JSON API, signed the same way.
 
-botocore's exceptions end here: callers see `CallFailed` (somebody answered an error) and `Unreachable` (nobody did).
+botocore's exceptions end here: callers see `CallFailed` (somebody answered an error), `Stranger` (no trimtab answered) and
+`Unreachable` (nobody did).
 """
 
 from __future__ import annotations
@@ -56,6 +57,12 @@ class CallFailed(TrimtabError):
         self.code = code
         self.status = status
         self.details = dict(details or {})
+
+
+class Stranger(TrimtabError):
+    """Somebody answers who is no trimtab: a proxy that asks to log in, say."""
+
+    reason = "Stranger"
 
 
 class Unreachable(Unavailable):
@@ -135,17 +142,15 @@ class Client:
     def get(self, path: str, **query: str) -> dict[str, Any]:
         """A document of trimtab's own API; `path` is relative to `/_trimtab/v1/`."""
         with self._translated():
-            response = self._send(path, query, stream=False)
-            answer: dict[str, Any] = msgspec.json.decode(response.content)
-            return answer
+            if answer := _document(self._send(path, query, stream=False)):
+                return answer
+            raise _strange()
 
     def change(self, method: str, path: str, document: Mapping[str, Any], **query: str) -> dict[str, Any]:
         """PUT, PATCH or DELETE something in trimtab's own API; the document that answers it."""
         with self._translated():
             body = msgspec.json.encode(document) if document else b""
-            response = self._send(path, query, stream=False, method=method, body=body)
-            answer: dict[str, Any] = msgspec.json.decode(response.content)
-            return answer
+            return _document(self._send(path, query, stream=False, method=method, body=body))
 
     def lines(self, path: str, **query: str) -> Iterator[dict[str, Any]]:
         """The JSON Lines of trimtab's own API as they come; ends when the server ends them."""
@@ -236,6 +241,21 @@ def _call_failed(error: ClientError) -> CallFailed:
     details = {key: value for key, value in answer.items() if key not in ("Error", "ResponseMetadata")}
     status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return CallFailed(said.get("Code", "Unknown"), said.get("Message", str(error)), status=status, details=details)
+
+
+def _document(response: Any) -> dict[str, Any]:
+    """What trimtab's own API answered. Stranger for a page of somebody else's."""
+    try:
+        answer = msgspec.json.decode(response.content)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise _strange()
+    return answer
+
+
+def _strange() -> Stranger:
+    return Stranger("The server answered nothing that a trimtab would: is it one?")
 
 
 def _native_failure(response: Any) -> CallFailed:

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from trimtab.cli.render import CliError
+
+
+def must_be_apart(written: Mapping[str, Path | None], *, read: Path) -> None:
+    """CliError where two of the files that are `written` (by option) are one, or one is the file that is `read`."""
+    known = {read.resolve(): "the file that is read"}
+    for option, path in written.items():
+        if path is None:
+            continue
+        if path.is_file() or not path.exists():  # into a pipe or /dev/null, all may go
+            if other := known.get(path.resolve()):
+                raise CliError(f"{option} {path} would overwrite {other}: name another file.")
+            known[path.resolve()] = f"what {option} writes"
 
 
 def must_be_writable(path: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trimtab.cli.files import must_be_writable
+from trimtab.cli.files import must_be_apart, must_be_writable
 from trimtab.cli.options import AsJson
 from trimtab.cli.render import CliError, emit_json, say
 from trimtab.cli.start import INTERRUPTED
@@ -39,7 +40,7 @@ def plan(
         list[str] | None, typer.Option(help="Only these. May be repeated.", show_default="those the workloads name")
     ] = None,
     min_replicas: Annotated[int, typer.Option(min=1, help="Of a real-time endpoint; 2 outlive an instance.")] = 1,
-    max_replicas: Annotated[int, typer.Option(min=1, help="Of any endpoint.")] = 64,
+    max_replicas: Annotated[int, typer.Option(min=1, max=100_000, help="Of any endpoint.")] = 64,
     no_zero: Annotated[bool, typer.Option("--no-zero", help="No real-time endpoint may go to no replicas.")] = False,
     start: Annotated[
         str,
@@ -87,12 +88,17 @@ def plan(
     for path in (write, html):
         if path is not None:
             must_be_writable(path)
+    must_be_apart({"--write": write, "--html": html}, read=source)
+    if migration_usd is not None and not isfinite(migration_usd):
+        raise CliError(f"--migration-usd is a number of dollars, not {migration_usd:g}.")
     if discount is not None and not commit:
         raise CliError("--discount is of a commitment: give it with --commit.")
     must_be_there()
     given, start_s, load_s = _slo(slo), time_s("--start", start), time_s("--load", load)
     scenario, notes, observed = scenario_from(source, load_s=load_s, start_s=start_s)
     scenario = patient(with_load(scenario, load_s), may_wait or [])
+    if write is not None:
+        _must_have_names(scenario)
     if seed is not None:
         scenario = replace(scenario, seed=seed)
     limits = _limits(scenario, on, instance_type or [], min_replicas, max_replicas, to_zero=not no_zero)
@@ -111,6 +117,18 @@ def plan(
         raise typer.Exit(INTERRUPTED)
     if found.misses:
         raise typer.Exit(1)
+
+
+def _must_have_names(scenario: Scenario) -> None:
+    """CliError where an endpoint that the program may build could not be called as it is."""
+    from trimtab.advisor.plan.naming import is_name
+
+    for endpoint in scenario.architectures[0].endpoints if scenario.architectures else ():
+        if not is_name(endpoint.name):
+            raise CliError(
+                f"No program can build an endpoint that is called {endpoint.name!r}.",
+                "Names have letters, digits and hyphens, 63 at most: `NAME: {serves: WORKLOAD, ...}` gives it another.",
+            )
 
 
 def _slo(text: str) -> Slo | None:

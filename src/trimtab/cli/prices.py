@@ -141,7 +141,7 @@ def update(
 ) -> None:
     """Lay newer prices over those that are known. They are kept in $TRIMTAB_PRICES (.csv) or ~/.config/trimtab."""
     from trimtab.advisor.prices.book import book
-    from trimtab.advisor.prices.updates import changes, read_list, save
+    from trimtab.advisor.prices.updates import changes, read_list, save, strange
 
     if (source is None) != from_aws:
         both = " Not both." if from_aws else ""
@@ -149,6 +149,9 @@ def update(
     newer = read_list(source) if source is not None else _asked(region or ["us-east-1"], profile)
     known = book(must_exist=False)  # the file that is named is perhaps the one that is written now
     found = changes(known, newer)
+    if source is not None and source.suffix == ".csv":  # AWS's own lists have what is new to us
+        for note in strange(newer):
+            say(f"note: {note}")
     path = None if dry_run else save(newer)
     count = len(newer.instances) + len(newer.others)
     if as_json:

@@ -55,6 +55,9 @@ def replay(
         check_target(plot)
         if not policy:
             raise CliError("--plot draws what policies would have done: it needs --policy.")
+    given = {"--work": work, "--start-time": start_time, "--slots": slots}
+    if not policy and (alone := next((option for option, value in given.items() if value), "")):
+        raise CliError(f"{alone} is of what a policy is tried on: it needs --policy.")
     if policy:
         from trimtab.sim.kernels.compiled import must_be_there
 

@@ -62,7 +62,7 @@ def _chosen(scenario: Scenario, names: list[str]) -> list[Architecture]:
         )
     if unknown := [name for name in names if name not in there]:
         raise CliError(f"There is no architecture {unknown[0]!r}; there are {', '.join(there)}.")
-    return [there[name] for name in names] if names else list(there.values())
+    return [there[name] for name in dict.fromkeys(names)] if names else list(there.values())
 
 
 def _draw(done: Simulated, plot: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import msgspec
@@ -122,3 +123,25 @@ def test_percents_sum_to_a_hundred_and_none_is_off_by_one(amounts: list[int]) ->
     found, whole = percents(amounts), sum(amounts)
     assert sum(found) == (100 if whole else 0)
     assert all(abs(percent - 100 * amount / whole) < 1 for percent, amount in zip(found, amounts, strict=True) if whole)
+
+
+def test_hours_are_of_the_readers_clock_and_days_of_utc_also_where_clocks_are_half_an_hour_off(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        show(a_report((CellKey(HOUR_S, "a", "main", "v1"), a_cell()), by=("hour", "day")))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    head, row, *_ = capsys.readouterr().out.splitlines()
+    assert "DAY (UTC)" in head
+    assert row.startswith("2023-11-15 03:30  2023-11-14")  # 22:00 UTC
+
+
+def test_of_a_time_that_is_over_nothing_is_said_to_be_charged_later(capsys: pytest.CaptureFixture[str]) -> None:
+    show(a_report() | {"until_s": HOUR_S})
+    assert "charged some seconds later" not in capsys.readouterr().out
+    show(a_report())
+    assert "charged some seconds later" in capsys.readouterr().out

@@ -213,6 +213,13 @@ def test_a_check_needs_no_simulator_and_trying_a_policy_says_what_to_install(
     assert "defect" not in result.stderr
 
 
+@pytest.mark.parametrize("given", [("--work", "5ms"), ("--start-time", "4s"), ("--slots", "2")])
+def test_what_a_policy_is_tried_on_needs_a_policy(bare: Any, given: tuple[str, str]) -> None:
+    result = bare("replay", "fraud", *given)
+    assert result.exit_code == 1
+    assert f"{given[0]} is of what a policy is tried on: it needs --policy" in result.stderr
+
+
 def test_a_replay_can_begin_in_the_middle(trimtab: Any, world: World, began_s: float) -> None:
     entries = world.journal.read("fraud", "blue", began_s, 1e12)
     assert isinstance(entries[0], Began)

@@ -194,6 +194,22 @@ def test_what_is_no_trimtab_is_said_so(trimtab, world, monkeypatch) -> None:
     assert "is it a trimtab?" in result.stderr
 
 
+@pytest.mark.parametrize("body", [b"<html>log in</html>", b"{}", b"[1]", b""])
+def test_a_page_of_somebody_elses_that_answers_all_is_well_is_no_trimtab_either(
+    trimtab, world, monkeypatch, body
+) -> None:
+    from trimtab.aws.http import HttpResponse
+
+    async def other(self, request):
+        return HttpResponse(status=200, body=body)
+
+    monkeypatch.setattr(type(world), "__call__", other)
+    result = trimtab("cost")
+    assert result.exit_code == 1
+    assert "nothing that a trimtab would: is it one?" in result.stderr
+    assert "defect" not in result.stderr
+
+
 def test_a_defect_is_told_without_its_traceback_unless_wanted(trimtab, monkeypatch) -> None:
     def broken(*arguments: object) -> None:
         raise RuntimeError("oh")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from trimtab.advisor.finding import Audit, Unseen
 from trimtab.advisor.observed import Observed
+from trimtab.resources.scaling import ScalingPolicy, ScheduledAction, TargetTracking
 from trimtab.sim.world import Mode
 
 pytest.importorskip("numba")
@@ -142,6 +144,53 @@ def test_an_audit_of_an_account_that_nobody_asks_says_so(bare, tmp_path: Path) -
     assert "holds no workloads" in done.output
 
 
+def tracks(**given: Any) -> ScalingPolicy:
+    tracking = TargetTracking(**{"target_value": 9.0, "predefined": "SageMakerVariantInvocationsPerInstance"} | given)
+    return ScalingPolicy(name="t", arn="a", endpoint="fraud", variant="v", created_s=0.0, tracking=tracking)
+
+
+def acts(low: int | None, high: int | None) -> ScheduledAction:
+    return ScheduledAction(
+        name="s", arn="a", endpoint="fraud", variant="v", created_s=0.0, schedule="cron(0 6 * * ? *)",
+        min_capacity=low, max_capacity=high,
+    )  # fmt: skip
+
+
+def test_what_an_audit_has_that_is_not_read_is_told_of(bare, tmp_path: Path) -> None:
+    path = audit_file(tmp_path, observed("fraud"))
+    path.write_text(path.read_text().replace('"min_replicas":', '"min_replica":9,"min_replicas":', 1))
+    done = bare("plan", str(path), "--workers", "1")
+    assert done.exit_code == 0
+    assert "not known here, so not read: observed.min_replica" in done.output
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"replicas": -3}, "fraud: replicas is -3; it is 0 or more"),
+        ({"min_replicas": 5, "max_replicas": 2}, "fraud: min_replicas 5 is more than max_replicas 2"),
+        ({"mode": Mode.SERVERLESS, "memory_mb": 2048, "max_concurrency": -4}, "fraud: max_concurrency is -4"),
+        ({"mode": Mode.SERVERLESS, "memory_mb": 2048}, "a serverless endpoint has max_concurrency and memory_mb"),
+        ({"start_s": 1e300}, "start_s 1e+300 and steps of 300 s are no time since 1970"),
+        ({"replicas": 10**9}, "replicas is 1,000,000,000; at most 100,000 are simulated"),
+        ({"counts": (1e300,)}, "these are 1e+300 requests; at most 1e+11 are simulated"),
+        ({"policies": (tracks(target_value=0.0),)}, "the target of its policy t is 0; it is above 0"),
+        ({"policies": (tracks(predefined="Nope"),)}, "its policy t tracks 'Nope', which is none of SageMakerVariant"),
+        ({"schedule": (acts(9, 2),)}, "its scheduled action s has bounds from 9 to 2"),
+        ({"schedule": (acts(-9, None),)}, "its scheduled action s has bounds from -9 to None"),
+        ({"step_s": 0.0}, "steps of some seconds"),
+        ({"endpoint": " "}, "one of them is empty"),
+    ],
+)
+def test_an_audit_that_was_changed_to_what_cannot_be_is_refused_with_the_field(
+    bare, tmp_path: Path, changed: dict[str, object], said: str
+) -> None:
+    done = bare("plan", str(audit_file(tmp_path, observed("fraud", **changed))))
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert said in done.output
+    assert "defect" not in done.output
+
+
 def test_options_that_make_no_sense_are_refused(bare, scenario: Path) -> None:
     assert "--on is trimtab or aws" in bare("plan", str(scenario), "--on", "moon").output
     assert "p99=1s" in bare("plan", str(scenario), "--slo", "fast").output
@@ -220,6 +269,31 @@ def test_a_workload_whose_callers_may_wait_is_served_asynchronously_or_in_batche
     assert patient["keeps_every_slo"]
     assert patient["after"]["month_usd"] < plain["after"]["month_usd"] / 2
     assert patient["after"]["endpoints"][0]["mode"] in ("async", "batch")
+
+
+def test_no_file_is_written_over_the_one_that_is_read_or_another_that_is_written(bare, scenario: Path) -> None:
+    before, link, page = scenario.read_text(), scenario.with_name("link.html"), scenario.with_name("plan.html")
+    link.symlink_to(scenario)
+    assert "would overwrite the file that is read" in bare("plan", str(scenario), "--write", str(scenario)).output
+    assert "would overwrite the file that is read" in bare("plan", str(scenario), "--html", str(link)).output
+    done = bare("plan", str(scenario), "--html", str(page), "--write", str(page))
+    assert done.exit_code == 1
+    assert "would overwrite what --write writes" in done.output
+    assert (scenario.read_text(), page.exists()) == (before, False)
+
+
+def test_a_program_is_not_promised_of_an_endpoint_that_no_call_can_make(bare, scenario: Path, tmp_path: Path) -> None:
+    scenario.write_text(scenario.read_text().replace("    fraud: {ins", "    card fraud: {serves: fraud, ins"))
+    done = bare("plan", str(scenario), "--write", str(tmp_path / "build.py"))
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "No program can build an endpoint that is called 'card fraud'" in done.output
+    assert not (tmp_path / "build.py").exists()
+
+
+def test_a_migration_costs_a_number_of_dollars(bare, scenario: Path) -> None:
+    done = bare("plan", str(scenario), "--migration-usd", "inf")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "--migration-usd is a number of dollars, not inf" in done.output
 
 
 SET = SCENARIO.replace(

@@ -84,3 +84,29 @@ def test_a_price_that_falls_to_nothing_fell_by_all_of_it(bare, tmp_path) -> None
 
 def test_a_region_without_a_list_is_said_with_those_that_there_are(bare) -> None:
     assert "There is no list of the region mars-1; there are ap-" in bare("prices", "list", "--region", "mars-1").stderr
+
+
+def test_a_list_that_a_spreadsheet_saved_is_read(bare, tmp_path: Path) -> None:
+    path = tmp_path / "new.csv"
+    path.write_text("\ufeff" + ROWS.replace("\n", "\r\n"))
+    result = bare("prices", "update", "--from", str(path), "--dry-run")
+    assert "1 prices read: 0 new, 1 changed" in result.stdout
+
+
+def test_a_thing_that_has_two_prices_in_one_list_is_refused_and_nothing_is_written(bare, tmp_path: Path) -> None:
+    path = tmp_path / "new.csv"
+    path.write_text(ROWS + ROWS.splitlines()[1].replace("1.6", "1.9") + "\n")
+    result = bare("prices", "update", "--from", str(path))
+    assert result.exit_code == 1
+    assert "line 3: ml.g5.xlarge of sagemaker-hosting in us-east-1 costs 1.6 in a line before" in result.stderr
+    assert json.loads(bare("prices", "show", "ml.g5.xlarge", "--json").stdout)["prices"][0]["usd"] == "1.408"
+
+
+def test_types_and_regions_that_nothing_else_knows_are_told_of(bare, tmp_path: Path) -> None:
+    path = tmp_path / "new.csv"
+    path.write_text(ROWS.replace("ml.g5.xlarge", "ml.g5.xlrage").replace("us-east-1", "us_east_1"))
+    told = bare("prices", "update", "--from", str(path), "--dry-run").stderr
+    assert "note: nothing else knows of ml.g5.xlrage (or is it ml.g5.xlarge?)" in told
+    assert "note: nothing else knows of us_east_1 (or is it us-east-1?)" in told
+    path.write_text(ROWS)
+    assert "note:" not in bare("prices", "update", "--from", str(path), "--dry-run").stderr

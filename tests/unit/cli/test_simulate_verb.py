@@ -124,3 +124,25 @@ def test_what_has_no_price_is_no_bill_of_nothing(tmp_path):
 @pytest.mark.parametrize(("micro_usd", "text"), [(0, "0.00"), (1_380_000, "1.38"), (4_321, "0.0043"), (12, "1.2e-05")])
 def test_small_amounts_are_told_too(micro_usd, text):
     assert amount(micro_usd) == text
+
+
+def test_requests_that_were_never_answered_are_told_of_beside_latencies_that_do_not_count_them(tmp_path):
+    text = SCENARIO.replace("slo: p99=1s", "may_wait: true").replace("rate: 5,", "rate: 40,")
+    text = text[: text.index("  too small")].replace("ml.m5.large, replicas: 2", "ml.m5.large, mode: async")
+    page = tmp_path / "page.html"
+    done = simulated(tmp_path, "--plot", str(page), text=text)
+    assert done.exit_code == 0, done.output
+    waiting = json.loads(simulated(tmp_path, "--json", text=text).stdout)["architectures"][0]["workloads"][0]["waiting"]
+    said = f"always on: {waiting:,} requests had no answer when the time was over; the latencies are of the others"
+    assert waiting > 1000
+    assert said in done.stderr
+    assert said in page.read_text()
+
+
+def test_where_all_were_answered_nothing_is_said_of_it(tmp_path):
+    assert "had no answer" not in simulated(tmp_path, "--architecture", "always on").stderr
+
+
+def test_an_architecture_that_is_named_twice_is_simulated_once(tmp_path):
+    done = simulated(tmp_path, "--architecture", "always on", "--architecture", "always on", "--json")
+    assert [one["name"] for one in json.loads(done.stdout)["architectures"]] == ["always on"]

@@ -257,10 +257,30 @@ SERVERLESS = "{mode: serverless, memory: 2GB, concurrency: 5, start: 1s}"
         ("ml.m5.large}", "ml.m5.large, start: 1s, schedule: [{schedule: daily, min: 1}]}", r"schedule\[0\]: Schedule 'daily' is not"),
         ("ml.m5.large}", "ml.m5.large}\nfaults: [{at: 1h, endpoint: docs, kind: kill}]", r"faults\[0\].endpoint: no architecture has it; there are fraud"),
         ("ml.m5.large}", "ml.m5.large}\nfaults: [{at: 1h, endpoint: fraud, kind: fire}]", r"faults\[0\].kind"),
-        ("ml.m5.large}", "ml.m5.large}\nfaults: [{at: 1h, endpoint: fraud, kind: slow}]", "how long it lasts"),
+        ("ml.m5.large}", "ml.m5.large}\nfaults: [{at: 9m, endpoint: fraud, kind: slow}]", "how long it lasts"),
+        ("ml.m5.large}", "ml.m5.large}\nfaults: [{at: 9m, endpoint: fraud, kind: slow, for: 1m}]", "`factor: 3`"),
+        ("ml.m5.large}", "ml.m5.large}\nfaults: [{at: 9m, endpoint: fraud, kind: slow, for: 1m, factor: .inf}]", "`factor: 3`"),
+        ("ml.m5.large}", "ml.m5.large, start: 1s}\nfaults: [{at: 9m, endpoint: fraud, kind: kill, for: 1m}]", r"faults\[0\].for: the kind kill has it not"),
+        ("ml.m5.large}", "ml.m5.large}\nfaults: [{at: 9m, endpoint: fraud, kind: outage, for: 1m, count: 2}]", "outage has it not"),
+        ("ml.m5.large}", "ml.m5.large, start: 1s}\nfaults: [{at: 2h, endpoint: fraud, kind: kill}]", "it is after the last request: these come for 3,600 s"),
+        ("ml.m5.large}", "ml.m5.large}\nstart: 20260302", "start: 20260302 is not a date like"),
+        ("ml.m5.large}", "ml.m5.large}\nstart: 1e300", "is not a date like"),
+        (", for: 1h", ", for: 1h, speed: 1e-9", "its requests last .* years; at most 100 are simulated"),
+        (", for: 1h", ", for: 1h, speed: 1e300", "its requests last 0 years"),
+        ("{rate: 600/min, for: 1h}", "{times: [1e18]}", "at most 100 are simulated"),
+        (", for: 1h", ", for: 1h, gaps: hold", r"arrivals.gaps: it is of a trace"),
+        (", for: 1h", ", for: 1h, timezone: Asia/Kolkata", r"arrivals.timezone: it is of a trace"),
+        ("{rate: 600/min, for: 1h}", "{times: [1s, 5s], cv: 3}", r"arrivals.cv: it is of rates, and these are single requests"),
+        ("{instance_type: ml.m5.large}", SERVERLESS.replace("}", ", queue: 5}"), "fraud.queue: a serverless endpoint has it not"),
+        ("ml.m5.large}", "ml.m5.large, mode: async, queue: 5}", "fraud.queue: the queue of an asynchronous endpoint has no bound"),
+        ("20ms", "{takes: 20ms, row: 5ms}", r"work.row: it is of each further request of a batch"),
+        ("20ms", "{mean: 20ms, p99: 90ms}", r"work.p99: it goes with `p50`, and `mean` says what a request takes"),
+        ("20ms", "{takes: 20ms, cv: 2}", r"work.cv: it goes with `mean`, and `takes` says"),
+        ("20ms", "{p50: 20ms, p99: 90ms, cv: 2}", r"work.cv: it goes with `mean`"),
+        ("ml.m5.large}", "ml.m5.large, start: 1s, policies: [{aws: {TargetValue: 1, ScaleInColdown: 9}}]}", r"aws: A policy has no ScaleInColdown. Did you mean ScaleInCooldown"),
         ("ml.m5.large}", "ml.m5.large, start: 1s}\nfaults: [{at: 2019-01-01, endpoint: fraud, kind: kill}]", "before the first request"),
-        ("ml.m5.large}", "ml.m5.large}\nfaults: [{at: 1h, endpoint: fraud, kind: kill}]", r"faults\[0\]: replicas of fraud are replaced: say how long a start takes"),
-        ("ml.m5.large}", "ml.m5.large, start: 1s}\nfaults: [{at: 1h, endpoint: fraud, kind: spot}]", "fraud is nowhere on spot instances: say `spot: true` there"),
+        ("ml.m5.large}", "ml.m5.large}\nfaults: [{at: 9m, endpoint: fraud, kind: kill}]", r"faults\[0\]: replicas of fraud are replaced: say how long a start takes"),
+        ("ml.m5.large}", "ml.m5.large, start: 1s}\nfaults: [{at: 9m, endpoint: fraud, kind: spot}]", "fraud is nowhere on spot instances: say `spot: true` there"),
         ("ml.m5.large}", "ml.m5.large}\nname: a\nname: b", "line 11: name: it stands there twice"),
         ("ml.m5.large}", "ml.m5.large", "it is no YAML"),
         ("20ms", "!!python/object:os.system 20ms", "tag"),
@@ -278,6 +298,23 @@ def test_what_is_wrong_is_said_with_line_and_field(tmp_path, before, after, said
 def test_what_is_no_scenario_is_refused(tmp_path, text):
     with pytest.raises(Invalid, match="case.yaml"):
         loaded(tmp_path, text)
+
+
+@pytest.mark.parametrize("said", ["cv: 3", "step: 60s", "gaps: hold"])
+def test_what_is_of_rates_is_refused_of_a_trace_of_single_requests(tmp_path, said):
+    (tmp_path / "t.csv").write_text("t_s\n0\n60\n")
+    with pytest.raises(Invalid, match=rf"arrivals.{said.split(':')[0]}: it is of rates, and these are single requests"):
+        loaded(tmp_path, WORKLOADS.replace("{rate: 600/min, for: 1h}", f"{{trace: t.csv, {said}}}"))
+
+
+def test_of_two_slownesses_at_once_one_is_refused_as_its_end_would_end_the_other(tmp_path):
+    first = "{at: 1m, endpoint: fraud, kind: slow, factor: 5, for: 8m}"
+    within, after = (f"{{at: {at}, endpoint: fraud, kind: slow, factor: 2, for: 1m}}" for at in ("2m", "9m"))
+    with pytest.raises(Invalid, match=r"faults\[1\]: it overlaps faults\[0\]: one slow at a time"):
+        loaded(tmp_path, f"{ONE}faults: [{first}, {within}]")
+    assert len(scenario(tmp_path, f"{ONE}faults: [{first}, {after}]").faults) == 2
+    killed, starting = "{at: 2m, endpoint: fraud, kind: kill}", ONE.replace("ml.m5.large}", "ml.m5.large, start: 1s}")
+    assert len(scenario(tmp_path, f"{starting}faults: [{killed}, {killed}]").faults) == 2
 
 
 def test_aliases_that_multiply_are_bounded(tmp_path):

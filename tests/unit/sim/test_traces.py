@@ -34,6 +34,46 @@ def test_milliseconds_are_known_by_the_columns_name(tmp_path):
     assert trace(tmp_path, "t_ms,input_tokens\n0,1\n1500,2\n").at_s.tolist() == [0, 1.5]
 
 
+def test_minutes_and_hours_are_known_by_the_columns_name_whatever_the_kind_of_trace(tmp_path):
+    assert trace(tmp_path, "minute\n0\n2\n", time="minute").at_s.tolist() == [0, 120]
+    assert trace(tmp_path, "hour,count\n0,1\n1,1\n", time="hour").series[0].step_s == 3600
+    dated = trace(tmp_path, "minute,count\n2026-01-05T00:00,60\n2026-01-05T00:01,30\n", time="minute")
+    assert dated.start_s == datetime(2026, 1, 5, tzinfo=UTC).timestamp()
+    assert dated.series[0].step_s == 60
+
+
+def test_milliseconds_under_the_name_of_seconds_are_refused(tmp_path):
+    for text in ("timestamp\n1770000000000\n", "timestamp,count\n1770000000000,1\n1770000060000,1\n"):
+        with pytest.raises(Invalid, match=r"line 2: '1770000000000' is too late for seconds.* ends in _ms"):
+            trace(tmp_path, text)
+    text = "timestamp_ms\n1770000000000\n1770000000500\n"
+    assert trace(tmp_path, text, time="timestamp_ms").at_s.tolist() == [1.77e9, 1.77e9 + 0.5]
+
+
+def test_names_of_columns_are_known_in_capitals(tmp_path):
+    found = trace(tmp_path, "Timestamp,RPS,Client\n2026-01-05T00:00,60,a\n2026-01-05T00:01,30,a\n")
+    assert found.series[0].per_s.tolist() == [60, 30]
+    took = trace(tmp_path, "T_MS,Duration_MS\n500,20\n").took_s
+    assert took.tolist() == [0.02]
+
+
+def test_a_count_under_a_name_that_is_not_known_is_told_of(tmp_path):
+    (note,) = trace(tmp_path, "t_s,hits\n0,500\n60,700\n").notes
+    assert note == "trace.csv: each row counts as one request; not read: hits (`count: COLUMN` names a count)."
+    assert trace(tmp_path, "t_s,hits\n0,500\n60,700\n", count="hits").notes == ()
+
+
+def test_a_column_that_stands_there_twice_is_refused_where_it_is_read(tmp_path):
+    with pytest.raises(Invalid, match="two columns 'count'"):
+        trace(tmp_path, "t_s,count,count\n0,1,9\n60,2,9\n")
+    assert trace(tmp_path, "t_s,x,count,x\n0,1,9,1\n60,2,9,1\n").series[0].step_s == 60
+
+
+def test_rows_of_counts_tell_nothing_of_what_requests_took(tmp_path):
+    with pytest.raises(Invalid, match="A row of trace.csv is a step of time, by its column count"):
+        trace(tmp_path, "t_s,count,took\n0,1,3\n60,1,3\n", duration="took")
+
+
 def test_a_row_a_step_with_counts_and_dates(tmp_path):
     found = trace(tmp_path, "timestamp,count\n2026-01-05T00:00:00,60\n2026-01-05T00:05:00,30\n")
     assert isinstance(found, RateTrace)
@@ -110,7 +150,7 @@ def test_a_single_row(tmp_path):
         ("t_s,count\n0,0\n60,0\n", "has no requests: all counts are 0"),
         ("t_s,count\n0,\n60,\n", "no row has a number in count"),
         ("t_s,count\n0,1\n60\n", "line 3: 1 columns, where the header has 2"),
-        ("t_s,count\n0,1\n1,1\n2,1\n1e15,1\n", "more than the"),
+        ("t_s,count\n0,1\n1,1\n2,1\n9e10,1\n", "more than the"),
         ("t_s,duration_s\n0,-1\n", "line 2: duration_s is negative"),
     ],
 )

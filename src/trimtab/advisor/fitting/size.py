@@ -160,12 +160,12 @@ def architecture_of(
 def size_of(text: str) -> int:
     """Parameters: `8b`, `350M`, `1.5e9`. Invalid for anything else."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?(?:e\d+)?)\s*([kmbt]?)", text.strip().lower())
-    count = round(float(match[1]) * _UNITS[match[2]]) if match else 0
-    if not 0 < count < 10**15:
+    size = float(match[1]) * _UNITS[match[2]] if match else 0.0
+    if not 0.5 < size < 1e15:
         raise Invalid(
             f"{text!r} is neither a size such as 8b or 350m nor a known model ({', '.join(sorted(architectures()))})."
         )
-    return count
+    return round(size)
 
 
 def _by_size(params: int) -> Architecture:

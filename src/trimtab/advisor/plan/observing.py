@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from trimtab.advisor.observed import Observed
 from trimtab.advisor.plan.demand import ANY_TYPE
 from trimtab.advisor.plan.limits import LOAD_S, SERVERLESS_START_S, START_S
+from trimtab.advisor.plan.sense import must_make_sense
 from trimtab.advisor.plan.signals import Where
 from trimtab.advisor.plan.words import names_of, seconds
 from trimtab.advisor.prices.shapes import shape_of
@@ -42,6 +43,8 @@ def scenario_of(
     request are left out, and said: nothing can be simulated of them. Invalid where nothing is left, or an observation
     makes no sense.
     """
+    for one in observed:
+        must_make_sense(one)
     asked = [
         one if one.load_s else replace(one, load_s=load_s or LOAD_S, notes=(*one.notes, *_unknown(load_s, start_s)))
         for one in observed
@@ -125,12 +128,11 @@ def _followed(one: Observed) -> tuple[ScalingPolicy, ...]:
 
 
 def _workload(one: Observed) -> Workload:
-    counts = np.asarray(one.counts, dtype=np.float64)
-    if one.step_s <= 0 or not np.isfinite(counts).all() or (counts < 0).any():
-        raise Invalid(f"The requests of {one.name} are not counts of 0 or more in steps of some seconds.")
     return Workload(
         name=one.name,
-        arrivals=Rates(rate=counts / one.step_s, step_s=one.step_s, start_s=one.start_s),
+        arrivals=Rates(
+            rate=np.asarray(one.counts, dtype=np.float64) / one.step_s, step_s=one.step_s, start_s=one.start_s
+        ),
         work=_work(one),
         request_bytes=one.request_bytes,
         answer_bytes=one.answer_bytes,

@@ -13,6 +13,7 @@ from trimtab.advisor.plan.demand import Demand
 from trimtab.advisor.plan.guess import SLACK, cost_of, likely
 from trimtab.advisor.plan.ladders import Place, Search, Way, climb, ways
 from trimtab.advisor.plan.limits import STAGES, Freedom, Limits
+from trimtab.advisor.plan.naming import name_of
 from trimtab.advisor.plan.pace import Pace, kind_of
 from trimtab.advisor.plan.polishing import polish
 from trimtab.advisor.plan.reach import Reaches
@@ -86,7 +87,7 @@ class Searcher:
         """The place of a group. Its name says who is in it."""
         ordered = tuple(sorted(names))
         return Place(
-            name=before.name if before is not None else _name_of(ordered),
+            name=before.name if before is not None else name_of(ordered),
             workloads=tuple(self.workloads[name] for name in ordered),
             demands={name: self.demands[name] for name in ordered},
             before=before,
@@ -298,21 +299,6 @@ def _kind(way: Way) -> str:
 def is_event(serving: Serving) -> bool:
     """Whether its first policy is told of every change."""
     return signal_of(serving.policies) == Signal.EVENT
-
-
-def _name_of(names: Sequence[str]) -> str:
-    """Of an endpoint that serves these: SageMaker's names have 63 letters, digits and hyphens at most."""
-    if len(names) == 1:
-        return _clean(names[0])
-    import hashlib
-
-    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:8]
-    return f"shared-{len(names)}-{digest}"
-
-
-def _clean(name: str) -> str:
-    kept = "".join(char if char.isalnum() and char.isascii() else "-" for char in name).strip("-")
-    return kept[:63].rstrip("-") or "endpoint"
 
 
 def total(trials: Iterable[Trial]) -> int:

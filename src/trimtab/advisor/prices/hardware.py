@@ -26,6 +26,8 @@ from trimtab.advisor.prices.shapes import Shape
 from trimtab.errors import Invalid
 
 VARIABLE: Final = "TRIMTAB_PRICES"
+_LEAST: Final = Decimal("0.01")
+_MOST_YEARS: Final = 100
 _DAYS_PER_YEAR: Final = Decimal("365.25")
 _SHAPE: Final = frozenset({"accelerator", "accelerators", "accelerator_gib", "vcpus", "memory_gib"})
 _HOURLY: Final = frozenset({"usd_per_hour", "as_of"})
@@ -117,10 +119,10 @@ def _priced(name: str, table: dict[str, Any], origin: Path, as_of: str) -> Price
         return Price(item=name, unit="hour", region=ANYWHERE, usd=usd, as_of=day, source=f"told: {origin}")
     hours = _number(table, "hours_per_day", where, default=Decimal(24))
     years = _number(table, "years", where)
-    if not 0 < hours <= 24:
-        raise Invalid(f"{where}: hours_per_day is more than 0 and at most 24.")
-    if years <= 0:
-        raise Invalid(f"{where}: years must be more than 0.")
+    if not _LEAST <= hours <= 24:
+        raise Invalid(f"{where}: hours_per_day is at least {_LEAST} and at most 24.")
+    if not _LEAST <= years <= _MOST_YEARS:
+        raise Invalid(f"{where}: years must be from {_LEAST} to {_MOST_YEARS}, not {years}.")
     bought = _number(table, "purchase_usd", where) / (years * _DAYS_PER_YEAR * hours)
     zero = None if "power_w" in table or "usd_per_kwh" in table else Decimal(0)
     power = _number(table, "power_w", where, default=zero) / 1000 * _number(table, "usd_per_kwh", where, default=zero)

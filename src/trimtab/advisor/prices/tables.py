@@ -27,6 +27,7 @@ SERVICES: Final[Mapping[Use, str]] = {
     "ec2-spot": "ec2-spot",
     "ec2-reserved": "ec2-reserved-1yr-no-upfront",
 }
+_MOST_USD: Final = 10**9  # of one thing: more is a slip, and cannot be reckoned with exactly
 _USES: Final = {service: use for use, service in SERVICES.items()}
 
 Key = tuple[str, Use, str]
@@ -99,9 +100,13 @@ def _add(found: Prices, cells: Mapping[str, str], where: str, amount: str, *, is
     if use is None and is_hourly:
         raise Invalid(f"{where}: service {service!r} is none of {', '.join(_USES)}.")
     if use is not None and unit == "hour":
+        before = found.instances.get((item, use, region))
         found.instances[item, use, region] = price
     else:
+        before = found.others.get((service, item, region))
         found.others[service, item, region] = price
+    if before is not None and before.usd != price.usd:
+        raise Invalid(f"{where}: {item} of {service} in {region} costs {before.usd} in a line before: which is it?")
 
 
 @cache
@@ -153,7 +158,7 @@ def usd_of(text: str, where: str) -> Decimal:
         usd = Decimal(text.strip())
     except InvalidOperation:
         usd = Decimal("NaN")
-    if not usd.is_finite() or usd < 0:
+    if not usd.is_finite() or not 0 <= usd <= _MOST_USD:
         raise Invalid(f"{where}: {text!r} is no number of dollars.")
     return usd
 
@@ -180,8 +185,8 @@ def written(prices: Prices) -> str:
 
 
 def text_of(path: Path) -> str:
-    """The text of a file. Raises Invalid where it is none."""
+    """The text of a file, without the mark that Excel begins it with. Raises Invalid where it is none."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise Invalid(f"{path} is no text in UTF-8.") from None

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
+from difflib import get_close_matches
 from pathlib import Path
 
 from msgspec import Struct
@@ -12,6 +17,7 @@ from trimtab.advisor.prices.book import SERVERLESS, Book, aws_list
 from trimtab.advisor.prices.hardware import user_files
 from trimtab.advisor.prices.offers import offer_file
 from trimtab.advisor.prices.price import Price
+from trimtab.advisor.prices.shapes import shapes
 from trimtab.advisor.prices.tables import Prices
 from trimtab.errors import Invalid
 from trimtab.files import write_whole
@@ -66,6 +72,20 @@ def _must_be_asked_for(found: Prices, origin: str) -> None:
             raise Invalid(f"{origin}: {item} of {service} is priced by the {unit}, not by the {price.unit}.")
 
 
+def strange(newer: Prices) -> Iterator[str]:
+    """Types and regions that nothing but `newer` knows, new ones or misspelt ones: a sentence each."""
+    listed = dict(aws_list().instances())
+    types = {f"ml.{name}" for name in shapes()} | {kind for kind, _, _ in listed}
+    types |= {kind.removeprefix("ml.") for kind in types}
+    regions = {region for _, _, region in listed}
+    asked = {kind: types for kind, _, _ in newer.instances} | {region: regions for _, _, region in newer.instances}
+    for name, known in asked.items():
+        if name not in known:
+            near = get_close_matches(name, sorted(known), 1, cutoff=0.75)
+            meant = f" (or is it {near[0]}?)" if near else ""
+            yield f"nothing else knows of {name}{meant}: its price counts where that very name is asked for"
+
+
 def changes(book: Book, newer: Prices) -> list[Change]:
     """What is new or different in `newer`; a price that is listed again, the same, is none."""
     listed, others = dict(book.instances()), dict(book.others())
@@ -81,8 +101,20 @@ def save(newer: Prices, path: Path | None = None) -> Path:
     the list that is there, OSError where it cannot be written.
     """
     listed, _ = user_files(path)
-    present = tables.read(tables.text_of(listed), str(listed)) if listed.exists() else Prices({}, {})
-    merged = Prices(present.instances | newer.instances, present.others | newer.others)
     listed.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(listed, tables.written(merged), mode=0o600)
+    with _alone_in(listed.parent):  # two updates at once: the later one keeps what the earlier one has written
+        present = tables.read(tables.text_of(listed), str(listed)) if listed.exists() else Prices({}, {})
+        merged = Prices(present.instances | newer.instances, present.others | newer.others)
+        write_whole(listed, tables.written(merged), mode=0o600)
     return listed
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """No other process (nor thread) is within this for the same folder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

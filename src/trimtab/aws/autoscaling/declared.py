@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import Any, Final
 
 import msgspec
@@ -12,7 +14,7 @@ from trimtab.aws.autoscaling.stepping import stepping_of
 from trimtab.aws.autoscaling.tracking import tracking_of
 from trimtab.aws.protocols.jsonbody import parse
 from trimtab.aws.protocols.validation import validate
-from trimtab.aws.services import load
+from trimtab.aws.services import Shape, load
 from trimtab.errors import Invalid
 from trimtab.resources.scaling import VARIANT_COUNT, ScalingPolicy
 
@@ -28,7 +30,8 @@ _MEMBERS: Final = {
 def policy_of(body: bytes, endpoint: str, variant: str, name: str) -> ScalingPolicy:
     """The policy that JSON declares for a variant: PutScalingPolicy's parameters, or its configuration alone.
 
-    Where, and the name, may be left out. Raises Invalid for what the call would refuse.
+    Where, and the name, may be left out. Raises Invalid for what the call would refuse, and for members that it does
+    not have.
     """
     try:
         document = msgspec.json.decode(body)
@@ -41,6 +44,8 @@ def policy_of(body: bytes, endpoint: str, variant: str, name: str) -> ScalingPol
     call = {"ServiceNamespace": NAMESPACE, **where, "PolicyName": name, "PolicyType": kind, _MEMBERS[kind]: config}
     shape = load(_SERVICE, (_OPERATION,)).operations[_OPERATION].input
     assert shape is not None
+    if strange := next(_strange(shape, call), ""):
+        raise Invalid(strange)
     params = parse(shape, msgspec.json.encode(call))
     validate(shape, params)
     place, given = Place(endpoint, variant, VARIANT_COUNT), params[_MEMBERS[kind]]
@@ -54,6 +59,21 @@ def policy_of(body: bytes, endpoint: str, variant: str, name: str) -> ScalingPol
         step=stepping_of(given) if kind == "StepScaling" else None,
         predictive=predictive_of(given, place) if kind == "PredictiveScaling" else None,
     )
+
+
+def _strange(shape: Shape, value: Any) -> Iterator[str]:
+    """Members that the model does not have, which programs of AWS refuse, too."""
+    if isinstance(value, dict) and shape.type == "structure":
+        for name, inner in value.items():
+            if name in shape.members:
+                yield from _strange(shape.members[name].shape, inner)
+            else:
+                near = get_close_matches(str(name), shape.members, 1)
+                hint = f" Did you mean {near[0]}?" if near else ""
+                yield f"A policy has no {name}.{hint} There are {', '.join(shape.members)}."
+    elif isinstance(value, list) and shape.element is not None:
+        for inner in value:
+            yield from _strange(shape.element.shape, inner)
 
 
 def _of_its_kind(document: dict[str, Any]) -> tuple[str, Any]:

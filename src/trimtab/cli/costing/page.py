@@ -22,6 +22,7 @@ _TITLES: Final = {
     Part.ROLLOUT: "ROLLOUT",
 }
 _ALWAYS: Final = (Part.SERVING, Part.HEADROOM, Part.IDLE)
+_HEADS: Final = {"instance-type": "INSTANCE", "day": "DAY (UTC)"}
 _NOBODYS: Final = "(shared)"
 
 
@@ -58,14 +59,16 @@ def show(document: Document, *, endpoint: str = "") -> None:
 
 def _why_nothing(document: Document) -> str:
     running = document.get("usd_per_hour")
-    return f"What runs now costs {dollars(running)} an hour: it is charged some seconds later." if running else ""
+    if not running or document["until_s"] < document["charged_s"]:  # of the past, all is charged
+        return ""
+    return f"What runs now costs {dollars(running)} an hour: it is charged some seconds later."
 
 
 def _table(document: Document, rows: Sequence[Document], total: Document) -> None:
     by = document["by"]
     parts = [part for part in Part if part in _ALWAYS or total["parts"].get(part.value)]
     has_tokens = any(row.get("usd_per_million_tokens") is not None for row in rows)
-    names = [dimension.upper().replace("INSTANCE-TYPE", "INSTANCE") for dimension in by]
+    names = [_HEADS.get(dimension, dimension.upper()) for dimension in by]
     figures = ["COST", *(_TITLES[part] for part in parts), "REPLICA-H", "REQUESTS", "$/1k REQ"]
     figures += ["$/1M TOK"] if has_tokens else []
     told = [(*(_name(dimension, row["of"]) for dimension in by), *_cells(row, parts, has_tokens)) for row in rows]
@@ -94,7 +97,7 @@ def _or_dash(usd: float | None) -> str:
 def _name(dimension: str, of: Mapping[str, Any]) -> str:
     value = of[dimension]
     if dimension == "hour":
-        return time.strftime("%Y-%m-%d %H:00", time.localtime(value))
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(value))  # of India, hours begin at half past
     if dimension == "day":
         return time.strftime("%Y-%m-%d", time.gmtime(value))
     return str(value) or (_NOBODYS if dimension == "model" else "?")

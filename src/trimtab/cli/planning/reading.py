@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -46,6 +46,7 @@ def _audited(path: Path, load_s: float, start_s: float) -> tuple[Scenario, list[
         raise CliError(
             f"{path} holds no workloads.", "An audit observes endpoints that were asked while it looked: --days 14."
         )
+    strange = _strange(msgspec.json.decode(path.read_bytes()))
     scenario, notes = scenario_of(
         audit.observed, audit.region, name=f"account {audit.account}", load_s=load_s, start_s=start_s
     )
@@ -57,4 +58,15 @@ def _audited(path: Path, load_s: float, start_s: float) -> tuple[Scenario, list[
             " asked them anything, or too little was seen of them (`trimtab audit` says which)"
         )
     seen = [f"not seen by the audit, so not in the plan: {one.what} ({one.why})" for one in audit.unseen]
-    return scenario, notes + seen, audit.observed
+    return scenario, strange + notes + seen, audit.observed
+
+
+def _strange(document: Any) -> list[str]:
+    """What stands in an audit and is not read: of another version, or misspelt by hand."""
+    from trimtab.advisor.finding import Audit
+    from trimtab.advisor.observed import Observed
+
+    known = set(Observed.__struct_encode_fields__)
+    found = dict.fromkeys(sorted(set(document) - set(Audit.__struct_encode_fields__)))
+    found |= dict.fromkeys(f"observed.{name}" for one in document["observed"] for name in one if name not in known)
+    return [f"not known here, so not read: {', '.join(found)}"] if found else []

@@ -31,6 +31,8 @@ def show(done: Simulated) -> None:
     emit("")
     _show_parts(done)
     show_charts(charts_of(done))
+    for note in done.waiting_notes:
+        say(f"note: {note}")
     for one in done.tried:
         if one.bill.missing:
             say(

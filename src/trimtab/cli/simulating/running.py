@@ -13,6 +13,7 @@ from msgspec import Struct
 from trimtab.advisor.bill import SPOT, Bill, bill_of
 from trimtab.advisor.plan.words import seconds
 from trimtab.advisor.prices.book import book
+from trimtab.advisor.words import counted
 from trimtab.cli.progress import Progress
 from trimtab.cli.render import CliError
 from trimtab.errors import Invalid
@@ -49,6 +50,11 @@ class Tried(Struct, frozen=True):
         return p50, p95, p99
 
     @property
+    def waiting(self) -> int:
+        """Requests without an answer when the time was over: no latency counts them."""
+        return sum(one.waiting for one in self.outcome.served)
+
+    @property
     def replica_hours(self) -> float:
         """Of all endpoints that have replicas."""
         return sum(one.replica_s for one in self.outcome.used if one.billed_gb_s == 0) / 3600
@@ -73,6 +79,16 @@ class Simulated(Struct, frozen=True):
                 kept = _percent(served.within_slo, slo.kept)
                 found.append(f"{workload.name}: {kept} within {seconds(slo.within_s)}, not {slo.kept * 100:.6g}%")
         return found
+
+    @property
+    def waiting_notes(self) -> list[str]:
+        """What to say of architectures that had not answered all when the time was over."""
+        return [
+            f"{one.outcome.architecture}: {counted(one.waiting, 'request')} had no answer when the time was over;"
+            " the latencies are of the others"
+            for one in self.tried
+            if one.waiting
+        ]
 
     @property
     def has_slo(self) -> bool:

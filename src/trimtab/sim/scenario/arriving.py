@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from trimtab.errors import Invalid
 from trimtab.sim.arrivals import WEIBULL, Merged, Rates, Thinned, Times
-from trimtab.sim.load import MOST_STEPS, Floats
+from trimtab.sim.load import MOST_REQUESTS, MOST_STEPS, Floats
 from trimtab.sim.scenario.declared import ArrivalsIn, DailyIn
 from trimtab.sim.scenario.document import Document, Path_
 from trimtab.sim.scenario.quantities import When
@@ -23,9 +23,9 @@ from trimtab.sim.traces.steps import RateSeries
 from trimtab.sim.world import Arrivals
 
 _WAYS: Final = ("trace", "rate", "steps", "daily", "times")
-_TRACE_ONLY: Final = ("only", "time", "count", "by", "took", "step", "cut_from", "until")
+_TRACE_ONLY: Final = ("only", "time", "count", "by", "took", "step", "cut_from", "until", "gaps", "timezone")
+_USUAL: Final = {"gaps": "none", "timezone": "UTC"}  # what these are where nobody says them
 _WAVE_STEP_S: Final = 60.0
-_MOST_REQUESTS: Final = 1e11  # hours of work, even at millions a second
 _FINEST_S: Final = 1.0  # steps into which the steps of a rate trace are drawn out
 
 
@@ -65,8 +65,8 @@ def coming(document: Document, path: Path_, declared: ArrivalsIn) -> Coming:
     told = _told(trace, declared)
     if isinstance(told, RateTrace):
         count = sum(float(one.per_s.sum()) * one.step_s for one in told.series) * declared.scale
-        if count > _MOST_REQUESTS:
-            raise document.fault(path, f"these are {count:.3g} requests; at most {_MOST_REQUESTS:.0e} are simulated.")
+        if count > MOST_REQUESTS:
+            raise document.fault(path, f"these are {count:.3g} requests; at most {MOST_REQUESTS:.0e} are simulated.")
     return Coming(declared=declared, path=path, trace=told)
 
 
@@ -82,6 +82,8 @@ def _of_file(document: Document, path: Path_, declared: ArrivalsIn) -> Trace:
         document.folder / declared.trace, only=[one for one in only if one], time=declared.time, count=declared.count,
         group=declared.by, duration=declared.took, step_s=declared.step, hold=declared.gaps == "hold", zone=zone,
     )  # fmt: skip
+    if isinstance(trace, RequestTrace):
+        _must_say_no_rate(document, path, declared)
     from_s = _moment(declared.cut_from, trace) if declared.cut_from is not None else trace.start_s
     ends = [_moment(declared.until, trace)] if declared.until is not None else []
     ends += [from_s + declared.lasting] if declared.lasting is not None else []
@@ -89,6 +91,13 @@ def _of_file(document: Document, path: Path_, declared: ArrivalsIn) -> Trace:
     if not from_s < until_s:
         raise Invalid("`from` must be before `until`, and within the trace.")
     return _cut(trace, from_s, until_s)
+
+
+def _must_say_no_rate(document: Document, path: Path_, declared: ArrivalsIn) -> None:
+    """Invalid where something is said of rates, and requests are told one by one: it would do nothing."""
+    for name in ("cv", "step", "gaps"):
+        if getattr(declared, name) not in (None, _USUAL.get(name)):
+            raise document.fault((*path, name), "it is of rates, and these are single requests.")
 
 
 def _moment(when: When, trace: Trace) -> float:
@@ -137,10 +146,11 @@ def _cut_series(series: RateSeries, from_s: float, until_s: float) -> RateSeries
 
 def _of_shape(document: Document, path: Path_, declared: ArrivalsIn) -> Trace:
     for name in _TRACE_ONLY:
-        if getattr(declared, name) not in (None, ""):
+        if getattr(declared, name) not in (None, "", _USUAL.get(name)):
             said = "from" if name == "cut_from" else name
             raise document.fault((*path, said), "it is of a trace, and there is none.")
     if declared.times is not None:
+        _must_say_no_rate(document, path, declared)
         if not declared.times:
             raise document.fault((*path, "times"), "there is no time in it.")
         at_s = np.sort(np.array(declared.times, dtype=np.float64))

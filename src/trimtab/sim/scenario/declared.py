@@ -58,7 +58,7 @@ class WorkIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     takes: Seconds | None = None
     mean: Seconds | None = None
-    cv: float = 1.0
+    cv: float | None = None  # None: 1
     p50: Seconds | None = None
     p99: Seconds | None = None
     quantiles: list[Seconds] | None = None
@@ -175,9 +175,9 @@ class FaultIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     at: When
     endpoint: str
     kind: Literal["kill", "spot", "slow", "outage"]
-    count: int = 1
-    factor: float = 1.0
-    lasting: Seconds = field(default=Seconds(0), name="for")
+    count: int | None = None  # of replicas that it hits: 1
+    factor: float | None = None
+    lasting: Seconds | None = field(default=None, name="for")
 
 
 class ScenarioIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

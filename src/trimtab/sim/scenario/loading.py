@@ -12,17 +12,19 @@ from msgspec import Struct
 from trimtab.errors import Invalid
 from trimtab.jobs.loadtest.quantities import seconds_of
 from trimtab.sim.scenario.arriving import Coming, arrivals_of, coming, starts_of
-from trimtab.sim.scenario.declared import FaultIn, ScenarioIn, SloIn, WorkloadIn
+from trimtab.sim.scenario.declared import ScenarioIn, SloIn, WorkloadIn
 from trimtab.sim.scenario.document import Document, Path_, read_document
+from trimtab.sim.scenario.failing import faults_of
 from trimtab.sim.scenario.scaling import PolicyReader
 from trimtab.sim.scenario.serving import Context, architecture_of
 from trimtab.sim.scenario.working import work_of
-from trimtab.sim.world import Architecture, Fault, Mode, PastLoad, Scenario, Slo, Workload
+from trimtab.sim.world import PastLoad, Scenario, Slo, Workload
 
 DEFAULT_START_S: Final = datetime(2026, 1, 5, tzinfo=UTC).timestamp()
 """A Monday: when nothing in a scenario has a date."""
 
-_REPLACED: Final = ("kill", "spot")  # kinds of faults that end replicas
+_YEAR_S: Final = 365 * 86_400.0
+_LONGEST_S: Final = 100 * _YEAR_S
 _SLO: Final = re.compile(r"p(\d{1,2}(?:\.\d+)?)\s*(?:=|<=|<)\s*(\S+)")
 
 
@@ -57,17 +59,14 @@ def loaded(document: Document, *, read_policy: PolicyReader | None = None) -> Lo
         name: _workload(document, name, one, came[name], shift_s)
         for (name, one), shift_s in zip(raw.items(), shifts, strict=True)
     }
-    start_s = _check_span(document, workloads)
+    start_s, end_s = _check_span(document, workloads)
     context = Context(document, workloads, start_s, read_policy)
     architectures = tuple(architecture_of(context, name, value) for name, value in declared.architectures.items())
     scenario = Scenario(
         name=declared.name or Path(document.name).stem,
         workloads=tuple(workloads.values()),
         architectures=architectures,
-        faults=tuple(
-            _fault(document, ("faults", number), one, architectures, start_s)
-            for number, one in enumerate(declared.faults)
-        ),
+        faults=faults_of(document, declared.faults, architectures, (start_s, end_s)),
         seed=declared.seed,
         region=declared.region,
     )
@@ -119,8 +118,9 @@ def _check_names(document: Document, where: str, named: dict[str, Any]) -> None:
             raise document.fault((where, name), "a name has 1 to 200 characters.")
 
 
-def _check_span(document: Document, workloads: dict[str, Workload]) -> float:
-    """The start of all. Raises Invalid where workloads lie apart: most of the time would be empty."""
+def _check_span(document: Document, workloads: dict[str, Workload]) -> tuple[float, float]:
+    """The start and the end of all. Raises Invalid where there is no time between them or more than anybody simulates,
+    and where workloads lie apart: most of the time would be empty."""
     spans = sorted((one.arrivals.start_s, one.arrivals.end_s, name) for name, one in workloads.items())
     until_s, latest = spans[0][1], spans[0][2]
     for start_s, end_s, name in spans[1:]:
@@ -132,33 +132,11 @@ def _check_span(document: Document, workloads: dict[str, Workload]) -> float:
             )
         if end_s > until_s:
             until_s, latest = end_s, name
-    return spans[0][0]
-
-
-def _fault(
-    document: Document, path: Path_, declared: FaultIn, architectures: tuple[Architecture, ...], start_s: float
-) -> Fault:
-    endpoints = [endpoint for one in architectures for endpoint in one.endpoints]
-    hit = [endpoint for endpoint in endpoints if endpoint.name == declared.endpoint]
-    if not hit:
-        there = ", ".join(sorted({endpoint.name for endpoint in endpoints})) or "none"
-        raise document.fault((*path, "endpoint"), f"no architecture has it; there are {there}.")
-    if declared.kind == "spot":
-        hit = [endpoint for endpoint in hit if endpoint.is_spot]
-        if not hit:
-            raise document.fault(path, f"{declared.endpoint} is nowhere on spot instances: say `spot: true` there.")
-    if declared.kind in _REPLACED and any(not one.start_s and one.mode is not Mode.SERVERLESS for one in hit):
+    start_s = spans[0][0]
+    if not 0 < until_s - start_s <= _LONGEST_S:
+        years = (until_s - start_s) / _YEAR_S
         raise document.fault(
-            path, f"replicas of {declared.endpoint} are replaced: say how long a start takes there, as `start: 4m`."
+            ("workloads", latest),
+            f"its requests last {years:.3g} years; at most {_LONGEST_S / _YEAR_S:.0f} are simulated, and some time.",
         )
-    at_s = float(declared.at) if declared.at.is_date else start_s + declared.at
-    if at_s < start_s:
-        raise document.fault((*path, "at"), "it is before the first request.")
-    if declared.count < 1 or not declared.factor > 0:
-        raise document.fault(path, "`count` is 1 or more, and `factor` more than 0.")
-    if declared.kind in ("slow", "outage") and declared.lasting <= 0:
-        raise document.fault(path, f"say how long it lasts: `for: 10m` ({declared.kind}).")
-    return Fault(
-        at_s=at_s, endpoint=declared.endpoint, kind=declared.kind, count=declared.count, factor=declared.factor,
-        lasting_s=float(declared.lasting),
-    )  # fmt: skip
+    return start_s, until_s

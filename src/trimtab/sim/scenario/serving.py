@@ -12,13 +12,13 @@ from trimtab.errors import Invalid
 from trimtab.policies.scaling.schedule import next_after
 from trimtab.resources.scaling import ScalingPolicy, ScheduledAction
 from trimtab.resources.serverless import MAX_CONCURRENCY, MEMORY_MIB
+from trimtab.sim.load import MOST_REPLICAS
 from trimtab.sim.scenario.declared import ReplicasIn, ServingIn
 from trimtab.sim.scenario.document import Document, Path_
 from trimtab.sim.scenario.scaling import PolicyReader, action_of, policy_of
 from trimtab.sim.scenario.usual import queue_of, timeout_s_of
 from trimtab.sim.world import Architecture, Mode, Serving, Workload
 
-_MOST_REPLICAS: Final = 100_000
 _OF_MODE: Final = {  # fields that one mode alone has
     "models": Mode.MULTI_MODEL, "pinned": Mode.MULTI_MODEL, "slots": Mode.MULTI_MODEL, "unload": Mode.MULTI_MODEL,
     "memory": Mode.SERVERLESS, "concurrency": Mode.SERVERLESS,
@@ -27,6 +27,11 @@ _OF_MODE: Final = {  # fields that one mode alone has
 _FROM_ZERO: Final = (Mode.SERVERLESS, Mode.BATCH)
 _NOT_SERVERLESS: Final = ("instance_type", "replicas", "policies", "schedule", "spot", "drain")
 _NOT_BATCH: Final = ("policies", "schedule", "drain")
+_UNBOUND: Final = {  # where a `queue` would bound nothing
+    Mode.SERVERLESS: "a serverless endpoint has it not: what finds no room is refused.",
+    Mode.ASYNC: "the queue of an asynchronous endpoint has no bound.",
+    Mode.BATCH: "a batch endpoint has it not: all requests wait until `runs_at`.",
+}
 
 
 class Context(Struct, frozen=True):
@@ -69,6 +74,8 @@ def _serving(context: Context, path: Path_, name: str, value: Any) -> Serving:
             raise document.fault((*path, field), "a serverless endpoint has it not: say memory and concurrency.")
         if field in _NOT_BATCH and declared.mode is Mode.BATCH:
             raise document.fault((*path, field), "a batch endpoint has it not: all its replicas run at `runs_at`.")
+    if declared.queue is not None and declared.mode in _UNBOUND:
+        raise document.fault((*path, "queue"), _UNBOUND[declared.mode])
     workloads = _workloads(context, path, name, declared)
     _check_mode(context, path, declared, workloads)
     low, high, initial = _replicas(document, path, declared)
@@ -168,8 +175,8 @@ def _replicas(document: Document, path: Path_, declared: ServingIn) -> tuple[int
     if not isinstance(given, ReplicasIn):
         given = ReplicasIn(min=given, max=given)
     initial = given.initial
-    if not 0 <= given.min <= given.max <= _MOST_REPLICAS or given.max == 0:
-        raise document.fault(at, f"`min` is 0 or more, `max` not less, and from 1 to {_MOST_REPLICAS:,}.")
+    if not 0 <= given.min <= given.max <= MOST_REPLICAS or given.max == 0:
+        raise document.fault(at, f"`min` is 0 or more, `max` not less, and from 1 to {MOST_REPLICAS:,}.")
     if initial is not None and not given.min <= initial <= given.max:
         raise document.fault((*at, "initial"), "it is from `min` to `max`.")
     return given.min, given.max, initial

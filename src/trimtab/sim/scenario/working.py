@@ -19,6 +19,7 @@ from trimtab.sim.world import Work
 
 POINTS: Final = 1001
 _WAYS: Final = ("takes", "mean", "p50", "quantiles", "trace", "sizes")
+_GOES_WITH: Final = {"cv": "mean", "p99": "p50"}
 _FIELDS: Final = frozenset(WorkIn.__struct_fields__)
 _Z99: Final = NormalDist().inv_cdf(0.99)
 
@@ -53,9 +54,16 @@ def _one(document: Document, path: Path_, declared: WorkIn, trace: Trace) -> Wor
     if len(given) != 1:
         what = f"there are {' and '.join(given)}" if given else "there is none of them"
         raise document.fault(path, f"exactly one of {', '.join(_WAYS)} says what a request takes; {what}.")
+    for name, other in _GOES_WITH.items():
+        if getattr(declared, name) is not None and getattr(declared, other) is None:
+            raise document.fault((*path, name), f"it goes with `{other}`, and `{given[0]}` says what a request takes.")
     for name in ("slots", "batch"):
         if getattr(declared, name) < 1:
             raise document.fault((*path, name), "it must be 1 or more.")
+    if declared.row and declared.batch == 1:
+        raise document.fault(
+            (*path, "row"), "it is of each further request of a batch: say how many one has, `batch: 8`."
+        )
     if not 0 < declared.times < float("inf"):
         raise document.fault((*path, "times"), "it must be more than 0.")
     points = _points(document, path, declared, trace) * declared.times
@@ -94,9 +102,10 @@ def _points(document: Document, path: Path_, declared: WorkIn, trace: Trace) -> 
 
 def _lognormal(document: Document, path: Path_, declared: WorkIn) -> Floats:
     if declared.mean is not None:
-        if not (declared.mean > 0 and 0 <= declared.cv <= 20):
+        cv = 1.0 if declared.cv is None else declared.cv
+        if not (declared.mean > 0 and 0 <= cv <= 20):
             raise document.fault(path, "`mean` is more than 0, and `cv` from 0 to 20.")
-        sigma = sqrt(log(1 + declared.cv**2))
+        sigma = sqrt(log(1 + cv**2))
         middle = log(declared.mean) - sigma**2 / 2
     else:
         p50, p99 = declared.p50, declared.p99

@@ -38,6 +38,12 @@ class Layout(Struct, frozen=True, kw_only=True):
     cv: str = ""  # of the times between arrivals
     family: tuple[str, str, str] | None = None  # the distribution of these, and its parameters
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All that are read."""
+        given = (self.time, self.count, self.group, self.duration, self.cv, *(self.family or ()))
+        return tuple(column for column in given if column)
+
 
 def layout_of(
     header: Sequence[str], name: str, *, time: str = "", count: str = "", group: str = "", duration: str = ""
@@ -53,18 +59,25 @@ def layout_of(
             " (A file of sizes alone says what requests take, not when they come: use it under `work`.)"
         )
     count = count or _first(COUNT_COLUMNS, header)
+    if count and duration:
+        raise Invalid(f"A row of {name} is a step of time, by its column {count}: what a request took is not in it.")
     group = group or _first(_GROUPS, header)
-    return Layout(
+    found = Layout(
         time=time,
         count=count,
-        is_per_second=count in PER_SECOND_COLUMNS,
+        is_per_second=count.lower() in PER_SECOND_COLUMNS,
         group=group,
-        is_merged=not group or group in _MERGED,
+        is_merged=not group or group.lower() in _MERGED,
         duration="" if count else duration or _first(_DURATIONS, header),
         cv=_first(_CVS, header) if count else "",
         family=("arrival", "p1", "p2") if count and set(_FAMILY) <= set(header) else None,
     )
+    if twice := next((column for column in found.columns if header.count(column) > 1), ""):
+        raise Invalid(f"The trace {name} has two columns {twice!r}.")
+    return found
 
 
 def _first(names: Sequence[str], header: Sequence[str]) -> str:
-    return next((name for name in names if name in header), "")
+    """The column that has the first of these names; capitals count only where two columns differ by them alone."""
+    lower = {column.lower(): column for column in reversed(header)}
+    return next((name if name in header else lower[name] for name in names if name in lower), "")

@@ -88,7 +88,8 @@ def read(
     not tell. `step_s`: of a rate trace with one row. `hold`: a gap has the rate before it, else none. `zone`: of dates
     without an offset. Raises Invalid.
     """
-    layout = layout_of(header_of(path), path.name, time=time, count=count, group=group, duration=duration)
+    header = header_of(path)
+    layout = layout_of(header, path.name, time=time, count=count, group=group, duration=duration)
     numbers = [column for column in (layout.count, layout.duration, layout.cv) if column]
     words = [layout.group] if layout.group else []
     if layout.family is not None:
@@ -100,7 +101,7 @@ def read(
     table = _chosen(table, layout, path.name, only)
     if layout.count:
         return _rates(table, layout, path.name, step_s, hold=hold)
-    return _requests(table, layout, path.name)
+    return _requests(table, layout, path.name, unread=[name for name in header if name and name not in layout.columns])
 
 
 def _chosen(table: Table, layout: Layout, name: str, only: Sequence[str]) -> Table:
@@ -126,13 +127,17 @@ def _chosen(table: Table, layout: Layout, name: str, only: Sequence[str]) -> Tab
     )
 
 
-def _requests(table: Table, layout: Layout, name: str) -> RequestTrace:
+def _requests(table: Table, layout: Layout, name: str, *, unread: Sequence[str]) -> RequestTrace:
     at_s = table.numbers[layout.time]
     took_s = table.numbers[layout.duration] * unit_of(layout.duration) if layout.duration else None
     if took_s is not None and (took_s < 0).any():
         line = int(table.lines[int(np.argmax(took_s < 0))])
         raise Invalid(f"{name}, line {line}: {layout.duration} is negative.")
     notes = []
+    if unread:  # a count under a name that is not known would else be lost without a word
+        notes.append(
+            f"{name}: each row counts as one request; not read: {_listed(unread)} (`count: COLUMN` names a count)."
+        )
     if back := int((np.diff(at_s) < 0).sum()):
         notes.append(f"{name}: rows are out of order ({back:,} where the time goes back); they were sorted.")
         order = np.argsort(at_s, kind="stable")

@@ -14,7 +14,6 @@ from trimtab.sim.traces.layout import Layout
 
 _NAMED_STEPS: Final = {"minute_local": 60.0, "second_of_day": 1.0, "minute": 60.0, "hour": 3600.0}
 _OFF: Final = 0.01  # of a step: a row further from the grid is told of
-_COUNTED: Final = {"minute": 60.0, "hour": 3600.0}  # columns of which one is so many seconds
 Names = np.ndarray[Any, np.dtype[np.str_]]
 
 
@@ -45,7 +44,7 @@ def series_of(
 ) -> tuple[RateSeries, list[str]]:
     """The series, and what was put right. Raises Invalid."""
     notes: list[str] = []
-    times = rows[layout.time] * _COUNTED.get(layout.time, 1.0)
+    times = rows[layout.time]
     values = {name: column for name, column in rows.items() if name != layout.time}
     if back := int((np.diff(times) < 0).sum()):
         notes.append(f"{name}: rows are out of order ({back:,} where the time goes back); they were sorted.")
@@ -112,7 +111,7 @@ def _step_of(times: Floats, layout: Layout, name: str) -> float:
     gaps = gaps[gaps > 0]
     if len(gaps):
         return float(np.quantile(gaps, 0.5, method="lower"))
-    named = _NAMED_STEPS.get(layout.time)
+    named = _NAMED_STEPS.get(layout.time.lower())
     if named is None:
         raise Invalid(f"{name}: it has one step, so how long that is must be said: `step: 60s`.")
     return named

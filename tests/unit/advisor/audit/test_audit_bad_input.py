@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import boto3
@@ -17,12 +19,14 @@ from trimtab.advisor.audit.account import Account, Endpoint
 from trimtab.advisor.audit.auditing import audited
 from trimtab.advisor.audit.reading.account import read_account
 from trimtab.advisor.audit.reading.buckets import read_buckets, used
+from trimtab.advisor.audit.reading.identity import account_number
 from trimtab.advisor.audit.reading.login import Login, is_aws
 from trimtab.advisor.audit.reading.permissions import PERMISSIONS
 from trimtab.advisor.audit.reading.reader import Reader
 from trimtab.advisor.audit.series import Series
 from trimtab.advisor.finding import Audit
 from trimtab.advisor.prices.book import aws_list
+from trimtab.errors import Unavailable
 from trimtab.testing.account import CASES, expected, populate
 from trimtab.testing.account_stores import ACCOUNT, PRODUCTION, REGION, aged, populate_stores, quick
 from trimtab.testing.account_view import account_of
@@ -192,3 +196,26 @@ def _holed(series: Series, random: np.random.Generator, lost: float) -> Series:
     values = series.values.copy()
     values[random.random(len(values)) < lost] = np.nan
     return Series(series.start_s, series.period_s, values)
+
+
+def test_a_page_that_asks_to_log_in_is_no_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Page(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = b"<html>log in</html>"
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": REGION}.items():
+        monkeypatch.setenv(name, value)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        with pytest.raises(Unavailable, match="does not speak as AWS does"):
+            account_number(Login())
+        server.shutdown()
+    gc.collect()  # botocore's connections go with their client

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pricing_server import PUBLISHED, PricingServer
 
-from trimtab.advisor.prices import tables
+from trimtab.advisor.prices import tables, updates
 from trimtab.advisor.prices.book import DATA_PROCESSED, HOSTING, SERVERLESS, book
 from trimtab.advisor.prices.offers import offer_file
 from trimtab.advisor.prices.pricing_api import fetch
@@ -147,6 +151,32 @@ def test_what_is_saved_is_laid_over_the_list_and_keeps_what_was_saved_before(tmp
     assert storage is not None
     assert (hosting.usd, storage.usd) == (Decimal("1.7"), Decimal("0.2"))
     assert [each.name for each in path.parent.iterdir()] == ["prices.csv"]
+
+
+def test_nobody_else_changes_the_list_between_its_reading_and_its_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = tmp_path / "newer.csv"
+    newer.write_text(f"{HEADER}\nsagemaker-hosting,ml.g5.xlarge,us-east-1,hour,1.6,2026-10-01,a\n")
+    folder = save(read_list(newer)).parent
+    at: list[str] = []
+
+    def locked(what: str, then: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*given: Any, **named: Any) -> Any:
+            descriptor = os.open(folder, os.O_RDONLY)
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.close(descriptor)
+            at.append(what)
+            return then(*given, **named)
+
+        return call
+
+    newest = read_list(newer)
+    monkeypatch.setattr(tables, "text_of", locked("read", tables.text_of))
+    monkeypatch.setattr(updates, "write_whole", locked("written", updates.write_whole))
+    save(newest)
+    assert at == ["read", "written"]
 
 
 def test_every_table_is_written_as_it_was_read() -> None:

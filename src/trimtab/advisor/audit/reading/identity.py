@@ -33,8 +33,9 @@ def account_number(login: Login) -> str:
         return str(client.get_caller_identity().get("Account", ""))
     except (ConnectionError, HTTPClientError) as error:
         raise Unavailable(f"Nobody answers at {client.meta.endpoint_url}: {error}") from error
-    except ResponseParserError as error:
-        raise Unavailable(f"What answers at {client.meta.endpoint_url} does not speak as AWS does: {error}") from error
+    except (ResponseParserError, KeyError, TypeError, AttributeError) as error:  # a page in HTML is XML of another kind
+        why = f": {error}" if isinstance(error, ResponseParserError) else ""
+        raise Unavailable(f"What answers at {client.meta.endpoint_url} does not speak as AWS does{why}") from error
     except ClientError as error:
         said = error.response.get("Error", {})
         if said.get("Code") in _NOBODY:

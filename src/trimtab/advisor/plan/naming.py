@@ -1,0 +1,32 @@
+"""What the endpoints of a plan are called: SageMaker takes letters, digits and hyphens, 63 at most."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Final
+
+_MOST: Final = 63
+_NAME: Final = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")  # EndpointName in SageMaker's API
+
+
+def is_name(text: str) -> bool:
+    """Whether an endpoint may be called so."""
+    return len(text) <= _MOST and _NAME.fullmatch(text) is not None
+
+
+def name_of(workloads: Sequence[str]) -> str:
+    """Of an endpoint that serves these; others have another, also where two names differ by what may not stand in one
+    (`card fraud`, `card.fraud`)."""
+    if len(workloads) > 1:
+        return f"shared-{len(workloads)}-{_digest(*workloads)}"
+    (name,) = workloads
+    if is_name(name):
+        return name
+    kept = re.sub("[^a-zA-Z0-9]+", "-", name).strip("-")[: _MOST - 9].rstrip("-")
+    return f"{kept or 'endpoint'}-{_digest(name)}"
+
+
+def _digest(*names: str) -> str:
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:8]
