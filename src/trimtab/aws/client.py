@@ -1,7 +1,7 @@
 """The caller's side, for the CLI: AWS's own client against a trimtab, and trimtab's JSON API, signed the same way.
 
-botocore's exceptions end here: callers see `CallFailed` (somebody answered an error), `Stranger` (no trimtab answered) and
-`Unreachable` (nobody did).
+botocore's exceptions end here: callers see `CallFailed` (somebody answered an error), `Stranger` (no trimtab
+answered) and `Unreachable` (nobody did).
 """
 
 from __future__ import annotations
