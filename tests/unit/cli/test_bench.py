@@ -40,6 +40,15 @@ def test_a_test_is_told_to_people(trimtab, world, endpoint) -> None:
     assert "10 requests in 500 ms" in result.stderr
 
 
+def test_columns_of_a_trace_that_are_not_read_are_told(trimtab, endpoint, tmp_path) -> None:
+    (tmp_path / "t.csv").write_text("t_s,hits\n0,3\n0.1,4\n")
+    load = ("--pattern", "trace", "--trace", str(tmp_path / "t.csv"), "--warm-up", "0", "--body", "[1]")
+    assert "each row of t.csv is one request; not read: hits" in trimtab("bench", endpoint, *load).stderr
+    counted = trimtab("bench", endpoint, *load, "--count-column", "hits", "--json")
+    assert "not read" not in counted.stderr
+    assert json.loads(counted.stdout)["requests"]["answered"] > 2
+
+
 def test_json_is_one_document(trimtab, endpoint) -> None:
     result = trimtab("bench", endpoint, *QUICK, "--body", "[1]", "--json", "--usd-per-hour", "3.6")
     document = json.loads(result.stdout)

@@ -19,6 +19,7 @@ from trimtab.cli.recorded.writing import Recorded, write
 from trimtab.cli.render import CliError
 from trimtab.cli.simulating.running import loaded
 from trimtab.control.scaling.entries import Began
+from trimtab.files import write_whole
 from trimtab.policies.scaling.decisions import Rules
 from trimtab.policies.scaling.inputs import Load
 from trimtab.resources.cost import Part
@@ -220,6 +221,21 @@ def test_a_recorded_endpoint_is_a_scenario_with_as_many_requests_in_each_second(
     assert simulate(scenario, scenario.architectures[0]).served[0].answered == 8
     with pytest.raises(CliError, match="is there already"):
         write(recorded(found, [1]), tmp_path / "live.yaml", slo="", force=False)
+
+
+def test_a_record_over_an_old_one_is_never_an_old_scenario_with_a_new_trace(tmp_path, monkeypatch):
+    found = Found(endpoint="live", variant="blue", mode=Mode.REAL_TIME, instance_type="ml.m5.large", count=1)
+    path, seen = tmp_path / "live.yaml", []
+
+    def noted(*given, **more):
+        seen.append((given[0].name, path.exists()))
+        write_whole(*given, **more)
+
+    monkeypatch.setattr("trimtab.cli.recorded.writing.write_whole", noted)
+    write(recorded(found, [1]), path, slo="", force=False)
+    write(recorded(found, [2]), path, slo="", force=True)
+    assert seen == [("live.csv.gz", False), ("live.yaml", False)] * 2
+    assert loaded(path).scenario.workloads[0].arrivals.end_s == START_S + 1
 
 
 def test_what_is_done_beside_the_replica_is_part_of_the_scenario(tmp_path):

@@ -139,6 +139,12 @@ def test_requests_that_were_never_answered_are_told_of_beside_latencies_that_do_
     assert said in page.read_text()
 
 
+def test_of_a_workload_that_nobody_asked_by_chance_figures_say_nothing_and_that_is_said(tmp_path):
+    seldom = SCENARIO.replace("rate: 5,", "rate: 0.000000001,")
+    assert "note: a: no request came, by chance: its figures say nothing" in simulated(tmp_path, text=seldom).stderr
+    assert "no request came" not in simulated(tmp_path).stderr
+
+
 def test_where_all_were_answered_nothing_is_said_of_it(tmp_path):
     assert "had no answer" not in simulated(tmp_path, "--architecture", "always on").stderr
 

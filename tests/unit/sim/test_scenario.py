@@ -307,6 +307,14 @@ def test_what_is_of_rates_is_refused_of_a_trace_of_single_requests(tmp_path, sai
         loaded(tmp_path, WORKLOADS.replace("{rate: 600/min, for: 1h}", f"{{trace: t.csv, {said}}}"))
 
 
+def test_that_a_trace_of_rates_ends_before_what_is_asked_for_is_said(tmp_path):
+    (tmp_path / "t.csv").write_text("t_s,count\n0,60\n60,60\n120,60\n")
+    for said, is_told in (("until: 3m", False), ("until: 9m", True), ("from: 1m, for: 10m", True)):
+        text = ONE.replace("{rate: 600/min, for: 1h}", f"{{trace: t.csv, {said}}}")
+        notes = loaded(tmp_path, text).notes
+        assert any("do not reach as far as `from`, `until` and `for` say" in note for note in notes) is is_told
+
+
 def test_of_two_slownesses_at_once_one_is_refused_as_its_end_would_end_the_other(tmp_path):
     first = "{at: 1m, endpoint: fraud, kind: slow, factor: 5, for: 8m}"
     within, after = (f"{{at: {at}, endpoint: fraud, kind: slow, factor: 2, for: 1m}}" for at in ("2m", "9m"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from trimtab.cli.render import CliError
+from trimtab.cli.render import CliError, say
 from trimtab.errors import Invalid
 from trimtab.jobs.loadtest import profiles
 from trimtab.jobs.loadtest.patterns import Arrivals, ProfileArrivals, Schedule
@@ -70,6 +70,11 @@ class Load(Struct, frozen=True, kw_only=True):
         if self.pattern is not Pattern.TRACE:
             raise CliError(f"--trace is for --pattern trace, not {self.pattern}.")
         trace = read_trace(self.trace, time_column=self.time_column, count_column=self.count_column)
+        if trace.unread:
+            say(
+                f"note: each row of {self.trace.name} is one request; not read: {', '.join(trace.unread)}"
+                " (--count-column names a count)"
+            )
         duration_s = seconds_of(self.duration, "--duration") if self.duration else None
         rate = None if self.rate is None else positive(self.rate, "--rate")
         return arrivals_of(trace, rate=rate, speed_up=self.speed_up, duration_s=duration_s, seed=self.seed)

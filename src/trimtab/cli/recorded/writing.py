@@ -109,6 +109,8 @@ def write(recorded: Recorded, path: Path, *, slo: str, force: bool) -> Written:
     models = recorded.found.models.models if recorded.found.models else ()
     idle = [model.name for model in models if model.name not in trace.models]
     notes = (f"nobody asked for {names_of(idle)} in that time: not in the scenario",) if idle else ()
+    if path.is_file():  # killed between the two files, a record lacks its scenario rather than having an old one
+        path.resolve().unlink()
     write_whole(beside, gzip.compress(trace.text.encode(), mtime=0))
     write_whole(path, _scenario(recorded, trace, beside.name, slo, notes))
     return Written((path, beside), notes)

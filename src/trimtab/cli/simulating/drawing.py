@@ -31,7 +31,7 @@ def _page(done: Simulated) -> str:
     span = seconds_text(outcome.end_s - outcome.start_s)
     charts = "\n".join(f"<h2>{escape(chart.title)}</h2>\n{svg_of(chart)}" for chart in charts_of(done))
     notes = "".join(f"<li>{escape(note)}</li>" for note in done.price_notes)
-    waiting = "".join(f"<p>{escape(note)}</p>\n" for note in done.waiting_notes)
+    waiting = "".join(f"<p>{escape(note)}</p>\n" for note in done.outcome_notes)
     return (
         f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{title}</title>\n'
         f"<style>{STYLE}</style>\n<h1>{title}</h1>\n"

@@ -31,7 +31,7 @@ def show(done: Simulated) -> None:
     emit("")
     _show_parts(done)
     show_charts(charts_of(done))
-    for note in done.waiting_notes:
+    for note in done.outcome_notes:
         say(f"note: {note}")
     for one in done.tried:
         if one.bill.missing:

@@ -81,9 +81,16 @@ class Simulated(Struct, frozen=True):
         return found
 
     @property
-    def waiting_notes(self) -> list[str]:
-        """What to say of architectures that had not answered all when the time was over."""
-        return [
+    def outcome_notes(self) -> list[str]:
+        """What to say of architectures that had not answered all when the time was over, and of workloads without a
+        request."""
+        served = self.tried[0].outcome.served if self.tried else ()  # the same requests come to all
+        empty = [
+            f"{workload.name}: no request came, by chance: its figures say nothing"
+            for workload, of in zip(self.scenario.workloads, served, strict=bool(served))
+            if not of.requests
+        ]
+        return empty + [
             f"{one.outcome.architecture}: {counted(one.waiting, 'request')} had no answer when the time was over;"
             " the latencies are of the others"
             for one in self.tried

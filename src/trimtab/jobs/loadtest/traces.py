@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from trimtab.errors import Invalid
 from trimtab.jobs.loadtest.patterns import Arrivals, PointArrivals, ProfileArrivals
@@ -22,6 +23,9 @@ from trimtab.jobs.loadtest.profiles import of_counts
 from trimtab.jobs.loadtest.quantities import positive
 
 _MAX_ROWS: Final = 20_000_000
+_LATEST_S: Final = 1e11  # the year 5138: what is later is in another unit than its column's name says
+_UNITS: Final = {"_ms": 1e-3, "_us": 1e-6, "_ns": 1e-9}
+_COUNTED: Final = {"minute": 60.0, "minute_local": 60.0, "hour": 3600.0}  # columns of which one is so many seconds
 TIME_COLUMNS: Final = (
     "t_s", "t_ms", "t_us", "time_s", "time_ms", "start_s", "arrival_s", "arrival_ms", "time", "timestamp", "datetime",
     "second_of_day", "minute_local", "date", "t",
@@ -36,6 +40,7 @@ class Trace(Struct, frozen=True):
     times_s: tuple[float, ...]  # from 0
     counts: tuple[float, ...] = ()
     step_s: float = 0.0
+    unread: tuple[str, ...] = ()  # columns, where a row is a request: a count under a name that is not known, say
 
     @property
     def total(self) -> float:
@@ -94,7 +99,10 @@ def _read(file: Iterator[str], name: str, time_column: str, count_column: str) -
             counts.append(_count(row[count_at].strip(), where))
         if len(times) > _MAX_ROWS:
             raise Invalid(f"The trace {name} has more than {_MAX_ROWS:,} rows.")
-    return _trace(times, counts, name, per_second=count_at >= 0 and header[count_at] in PER_SECOND_COLUMNS)
+    if count_at >= 0:
+        return _trace(times, counts, name, per_second=header[count_at].lower() in PER_SECOND_COLUMNS)
+    unread = tuple(column for place, column in enumerate(header) if column and place != time_at)
+    return replace(_trace(times, counts, name, per_second=False), unread=unread)
 
 
 def _trace(times: Sequence[float], counts: list[float], name: str, *, per_second: bool) -> Trace:
@@ -150,12 +158,18 @@ def _column(
         if asked not in header:
             raise Invalid(f"The trace {name} has no column {asked!r}; it has {', '.join(header)}.")
         return header.index(asked)
-    for column in known:
-        if column in header:
-            return header.index(column)
+    if found := first_named(known, header):
+        return header.index(found)
     if needed:
         raise Invalid(f"The trace {name} has the columns {', '.join(header)}; name that {what} with {option}.")
     return -1
+
+
+def first_named(names: Sequence[str], header: Sequence[str]) -> str:
+    """The column that has the first of these names; capitals count only where two columns differ by them alone. "":
+    none."""
+    lower = {column.lower(): column for column in reversed(header)}
+    return next((name if name in header else lower[name] for name in names if name in lower), "")
 
 
 def _seconds(text: str, column: str, where: str) -> float:
@@ -168,7 +182,29 @@ def _seconds(text: str, column: str, where: str) -> float:
             raise Invalid(f"{where}: {text!r} is neither a number nor a time (2026-01-31T12:00:00).") from None
     if not math.isfinite(value):
         raise Invalid(f"{where}: the time {text!r} is not finite.")
-    return value * (1e-3 if column.endswith("_ms") else 1e-6 if column.endswith("_us") else 1.0)
+    try:
+        return seconds_since(value, text, column)
+    except ValueError as error:
+        raise Invalid(f"{where}: {error}") from None
+
+
+def seconds_since(value: float, text: str, column: str) -> float:
+    """A number in a column of times, in seconds. ValueError for one that must be in another unit than the name says."""
+    if abs(at_s := value * unit_of(column)) > _LATEST_S:
+        raise ValueError(f"{text!r} is too late for {_unit_words(column)}.")
+    return at_s
+
+
+def unit_of(column: str) -> float:
+    """Seconds of one, by the column's name: `_ms`, `_us`, `_ns`, `minute`, `hour`."""
+    name = column.lower()
+    return _COUNTED.get(name) or next((size for end, size in _UNITS.items() if name.endswith(end)), 1.0)
+
+
+def _unit_words(column: str) -> str:
+    if unit_of(column) != 1.0:
+        return f"a time in the column {column}"
+    return f"seconds, which {column} is in (a column of milliseconds has a name that ends in _ms)"
 
 
 def _count(text: str, where: str) -> float:

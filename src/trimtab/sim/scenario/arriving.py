@@ -120,6 +120,12 @@ def _cut(trace: Trace, from_s: float, until_s: float) -> Trace:
     parts = [cut for one in trace.series if (cut := _cut_series(one, from_s, until_s)) is not None]
     if not parts or not any(one.per_s.any() for one in parts):
         raise Invalid(f"{trace.name} has no request between `from` and `until`.")
+    step_s = max(one.step_s for one in parts)
+    if from_s < trace.start_s - step_s or until_s > trace.end_s + step_s:
+        beyond = (
+            f"{trace.name}: its steps do not reach as far as `from`, `until` and `for` say; nothing comes beyond them."
+        )
+        trace = replace(trace, notes=(*trace.notes, beyond))
     return replace(trace, series=tuple(parts))
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from trimtab.errors import Invalid
-from trimtab.jobs.loadtest.traces import COUNT_COLUMNS, PER_SECOND_COLUMNS, TIME_COLUMNS
+from trimtab.jobs.loadtest.traces import COUNT_COLUMNS, PER_SECOND_COLUMNS, TIME_COLUMNS, first_named
 
 _GROUPS: Final = ("client", "function", "model", "endpoint", "series")
 _MERGED: Final = ("client", "function")  # streams of one service: without a choice all of them come
@@ -52,32 +52,26 @@ def layout_of(
     for said in (time, count, group, duration):
         if said and said not in header:
             raise Invalid(f"The trace {name} has no column {said!r}; it has {', '.join(header)}.")
-    time = time or _first(TIME_COLUMNS, header)
+    time = time or first_named(TIME_COLUMNS, header)
     if not time:
         raise Invalid(
             f"The trace {name} has no column of times; it has {', '.join(header)}. Name it: `time: COLUMN`."
             " (A file of sizes alone says what requests take, not when they come: use it under `work`.)"
         )
-    count = count or _first(COUNT_COLUMNS, header)
+    count = count or first_named(COUNT_COLUMNS, header)
     if count and duration:
         raise Invalid(f"A row of {name} is a step of time, by its column {count}: what a request took is not in it.")
-    group = group or _first(_GROUPS, header)
+    group = group or first_named(_GROUPS, header)
     found = Layout(
         time=time,
         count=count,
         is_per_second=count.lower() in PER_SECOND_COLUMNS,
         group=group,
         is_merged=not group or group.lower() in _MERGED,
-        duration="" if count else duration or _first(_DURATIONS, header),
-        cv=_first(_CVS, header) if count else "",
+        duration="" if count else duration or first_named(_DURATIONS, header),
+        cv=first_named(_CVS, header) if count else "",
         family=("arrival", "p1", "p2") if count and set(_FAMILY) <= set(header) else None,
     )
     if twice := next((column for column in found.columns if header.count(column) > 1), ""):
         raise Invalid(f"The trace {name} has two columns {twice!r}.")
     return found
-
-
-def _first(names: Sequence[str], header: Sequence[str]) -> str:
-    """The column that has the first of these names; capitals count only where two columns differ by them alone."""
-    lower = {column.lower(): column for column in reversed(header)}
-    return next((name if name in header else lower[name] for name in names if name in lower), "")

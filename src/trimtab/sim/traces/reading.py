@@ -12,10 +12,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from trimtab.errors import Invalid
+from trimtab.jobs.loadtest.traces import unit_of
 from trimtab.sim.load import Floats
 from trimtab.sim.traces.layout import Layout, layout_of
 from trimtab.sim.traces.steps import RateSeries, series_of
-from trimtab.sim.traces.table import Table, Words, header_of, read_table, rows_of, unit_of
+from trimtab.sim.traces.table import Table, Words, header_of, read_table, rows_of
 
 _TOLD: Final = 8  # names in a message
 

@@ -14,14 +14,11 @@ import numpy as np
 from msgspec import Struct
 
 from trimtab.errors import Invalid
-from trimtab.jobs.loadtest.traces import is_number, opened
+from trimtab.jobs.loadtest.traces import is_number, opened, seconds_since
 from trimtab.sim.load import Floats
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 MOST_ROWS: Final = 200_000_000
-_UNITS: Final = {"_ms": 1e-3, "_us": 1e-6, "_ns": 1e-9}
-_COUNTED: Final = {"minute": 60.0, "minute_local": 60.0, "hour": 3600.0}  # columns of which one is so many seconds
-_LATEST_S: Final = 1e11  # the year 5138: what is later is in another unit
 
 
 class Words(Struct, frozen=True):
@@ -120,9 +117,7 @@ class _Clock:
             raise ValueError(f"the time {text!r} is not finite.")
         self.is_counted = True
         self._check(text)
-        if abs(at_s := value * unit_of(column)) > _LATEST_S:
-            raise ValueError(f"{text!r} is too late for {_unit_words(column)}.")
-        return at_s
+        return seconds_since(value, text, column)
 
     def _date(self, text: str) -> float:
         try:
@@ -136,18 +131,6 @@ class _Clock:
     def _check(self, text: str) -> None:
         if self.is_dated and self.is_counted:
             raise ValueError(f"{text!r}: times before it were {'numbers' if not is_number(text) else 'dates'}.")
-
-
-def unit_of(column: str) -> float:
-    """Seconds of one, by the column's name: `_ms`, `_us`, `_ns`, `minute`, `hour`."""
-    name = column.lower()
-    return _COUNTED.get(name) or next((size for end, size in _UNITS.items() if name.endswith(end)), 1.0)
-
-
-def _unit_words(column: str) -> str:
-    if unit_of(column) != 1.0:
-        return f"a time in the column {column}"
-    return f"seconds, which {column} is in (a column of milliseconds has a name that ends in _ms)"
 
 
 def _number(text: str, column: str) -> float:

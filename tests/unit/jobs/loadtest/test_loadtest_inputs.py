@@ -83,6 +83,15 @@ def test_a_trace_of_counts_has_a_step_a_row(tmp_path) -> None:
     assert rates.counts == (20, 40)
 
 
+def test_columns_are_known_in_capitals_and_those_that_are_not_read_are_told_where_a_row_is_a_request(tmp_path) -> None:
+    rates = read_trace(write(tmp_path, "Timestamp,RPS\n2026-01-01T00:00:00,2\n2026-01-01T00:00:10,4\n"))
+    assert (rates.counts, rates.unread) == ((20, 40), ())
+    assert read_trace(write(tmp_path, "T_MS\n0\n500\n")).times_s == (0, 0.5)
+    hits = read_trace(write(tmp_path, "t_s,hits\n0,500\n60,700\n"))
+    assert (hits.total, hits.unread) == (2, ("hits",))
+    assert read_trace(write(tmp_path, "t_s,hits,zone\n0,5,a\n60,7,a\n"), count_column="hits").unread == ()
+
+
 def test_gzip_and_columns_of_any_name_are_read(tmp_path) -> None:
     path = tmp_path / "t.csv.gz"
     path.write_bytes(gzip.compress(b"when,n\n0,1\n1,2\n"))
@@ -97,6 +106,7 @@ def test_gzip_and_columns_of_any_name_are_read(tmp_path) -> None:
         ("t_s\n1\n", "1 rows"),
         ("1,2\n3,4\n", "line 1: there must be a line with the columns' names"),
         ("a,b\n1,2\n", "--time-column"),
+        ("timestamp\n1770000000000\n", "line 2: '1770000000000' is too late for seconds"),
         ("t_s\n1\nx\n", "line 3: 'x' is neither a number nor a time"),
         ("t_s\n1\nnan\n", "line 3: the time 'nan' is not finite"),
         ("t_s\n2\n1\n", "line 3: the time goes back"),
