@@ -52,10 +52,10 @@ def _audited(path: Path, load_s: float, start_s: float) -> tuple[Scenario, list[
     )
     apart = audit.endpoints - len({one.endpoint for one in audit.observed})
     if apart > 0:
-        are = "is" if apart == 1 else "are"
+        are, which = ("is", "it") if apart == 1 else ("are", "them")
         notes.append(
             f"{apart} of the account's {audit.endpoints} endpoints {are} not in the plan, nor in its figures: nobody"
-            " asked them anything, or too little was seen of them (`trimtab audit` says which)"
+            f" asked {which} anything, or too little was seen of {which} (`trimtab audit` says which)"
         )
     seen = [f"not seen by the audit, so not in the plan: {one.what} ({one.why})" for one in audit.unseen]
     return scenario, strange + notes + seen, audit.observed
