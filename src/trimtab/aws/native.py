@@ -21,7 +21,6 @@ Names are snake_case with their units, times are seconds since the epoch. What i
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from fnmatch import fnmatchcase
 from functools import partial
@@ -56,12 +55,12 @@ from trimtab.errors import Denied, Invalid, NotFound, RequestError, TrimtabError
 from trimtab.logs import fields
 from trimtab.policies.costs.report import CostReport
 from trimtab.resources.endpoint import Endpoint, EndpointView
+from trimtab.resources.names import is_name
 from trimtab.resources.replica import ReplicaState
 from trimtab.resources.routing import AccessKey
 
 PREFIX = "/_trimtab/v1/"
 SERVICE = "sagemaker"  # the service that callers sign for
-_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")  # AWS: EndpointName
 _MAX_TAIL = 1_000_000
 
 _log = logging.getLogger(__name__)
@@ -201,7 +200,7 @@ class _Api:
     def _stream_logs(self, name: str, query: str) -> HttpResponse:
         given = {key: values[-1] for key, values in parse_qs(query, keep_blank_values=True).items()}
         tail = _tail(given["tail"]) if "tail" in given else None
-        folder = self._logs / name if _NAME.fullmatch(name) else None
+        folder = self._logs / name if is_name(name) else None
         if folder is None or not (folder.is_dir() or self._exists(name)):
             raise NotFound("endpoint", name)
         files = LogFiles(folder, variant=given.get("variant", ""), replica=given.get("replica", ""), tail=tail)

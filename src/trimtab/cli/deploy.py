@@ -10,13 +10,12 @@ import typer
 
 from trimtab.cli.options import AsJson, DataDir
 from trimtab.cli.render import CliError, emit, emit_json, say, say_error
+from trimtab.resources.names import is_name
 
 if TYPE_CHECKING:
     from trimtab.cli.deployment import Deployed, Wanted
     from trimtab.cli.model_tree import ModelTree
     from trimtab.resources.runtime import Runtime
-
-_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")  # AWS: EndpointName
 
 
 def deploy(
@@ -48,7 +47,7 @@ def deploy(
     from trimtab.cli.deployment import Deployment, Wanted
     from trimtab.cli.progress import Progress
 
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise CliError(
             f"{name!r} cannot be an endpoint's name.",
             "Use up to 63 letters, digits and hyphens, with a letter or digit first and last.",

@@ -121,7 +121,7 @@ def plan(
 
 def _must_have_names(scenario: Scenario) -> None:
     """CliError where an endpoint that the program may build could not be called as it is."""
-    from trimtab.advisor.plan.naming import is_name
+    from trimtab.resources.names import is_name
 
     for endpoint in scenario.architectures[0].endpoints if scenario.architectures else ():
         if not is_name(endpoint.name):

@@ -10,13 +10,15 @@ _NAME = re.compile(r"[a-zA-Z0-9](?:-*[a-zA-Z0-9])*")
 MAX_NAME = 63
 
 
-def check_name(kind: str, name: str) -> str:
-    """Return `name`; Invalid unless it is 1 to 63 letters, digits and inner hyphens.
+def is_name(text: str) -> bool:
+    """Whether AWS takes it as a name: 1 to 63 letters, digits and inner hyphens (`[a-zA-Z0-9](-*[a-zA-Z0-9])*`)."""
+    return len(text) <= MAX_NAME and _NAME.fullmatch(text) is not None
 
-    AWS's pattern: `[a-zA-Z0-9](-*[a-zA-Z0-9])*`. Names become folders and parts of ARNs, so
-    nothing else may pass, whoever calls.
-    """
-    if len(name) > MAX_NAME or not _NAME.fullmatch(name):
+
+def check_name(kind: str, name: str) -> str:
+    """Return `name`; Invalid unless it `is_name`. Names become folders and parts of ARNs, so nothing else may pass,
+    whoever calls."""
+    if not is_name(name):
         raise Invalid(
             f"The {kind} name {name[:80]!r} is not valid: use 1 to {MAX_NAME} letters, digits and hyphens, "
             "beginning and ending with a letter or digit."

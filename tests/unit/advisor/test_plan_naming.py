@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimtab.advisor.plan.naming import is_name, name_of
+from trimtab.advisor.plan.naming import name_of
+from trimtab.resources.names import is_name
 
 
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=3, unique=True))

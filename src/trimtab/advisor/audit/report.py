@@ -11,6 +11,7 @@ from trimtab.advisor.audit.totals import Totals, ordered, totals
 from trimtab.advisor.audit.words import as_python, bill_words, endpoints_words, evidence_words, kind_words
 from trimtab.advisor.finding import Audit, Finding
 from trimtab.advisor.html.page import page_of
+from trimtab.advisor.words import counted
 
 
 def report(audit: Audit) -> str:
@@ -23,6 +24,7 @@ def report(audit: Audit) -> str:
         date=datetime.fromtimestamp(audit.at_s, UTC).strftime("%Y-%m-%d %H:%M UTC"),
         month=bill_words(audit),
         endpoints=endpoints_words(audit),
+        days=counted(audit.days, "day"),
         bill=pictures.bill(audit, together),
         largest=pictures.largest(together),
         used=pictures.used(audit.observed, [one for one in audit.findings if one.kind == IDLE]),

@@ -5,15 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import Final
 
-_MOST: Final = 63
-_NAME: Final = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")  # EndpointName in SageMaker's API
-
-
-def is_name(text: str) -> bool:
-    """Whether an endpoint may be called so."""
-    return len(text) <= _MOST and _NAME.fullmatch(text) is not None
+from trimtab.resources.names import MAX_NAME, is_name
 
 
 def name_of(workloads: Sequence[str]) -> str:
@@ -24,7 +17,7 @@ def name_of(workloads: Sequence[str]) -> str:
     (name,) = workloads
     if is_name(name):
         return name
-    kept = re.sub("[^a-zA-Z0-9]+", "-", name).strip("-")[: _MOST - 9].rstrip("-")
+    kept = re.sub("[^a-zA-Z0-9]+", "-", name).strip("-")[: MAX_NAME - 9].rstrip("-")
     return f"{kept or 'endpoint'}-{_digest(name)}"
 
 

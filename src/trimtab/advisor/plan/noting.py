@@ -55,9 +55,10 @@ def _not_tried(workloads: Sequence[Workload], limits: Limits) -> list[str]:
 
 
 def _why_not(workload: Workload, mode: Mode) -> str:
-    if mode is Mode.SERVERLESS and ANY_TYPE not in workload.work and not forbidden(workload, mode):
+    why = forbidden(workload, mode)
+    if not why and mode is Mode.SERVERLESS and ANY_TYPE not in workload.work:
         return f'how long its requests take there is not known (`work: {{"{ANY_TYPE}": ...}}`)'
-    return forbidden(workload, mode)
+    return why
 
 
 def _types_not_tried(scenario: Scenario, limits: Limits) -> list[str]:

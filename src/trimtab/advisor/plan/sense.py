@@ -9,12 +9,12 @@ import numpy as np
 
 from trimtab.advisor.observed import Observed
 from trimtab.errors import Invalid
+from trimtab.jobs.loadtest.traces import LATEST_S
 from trimtab.policies.scaling.tracking import PREDEFINED
 from trimtab.resources.scaling import ScalingPolicy, ScheduledAction
 from trimtab.sim.load import MOST_REPLICAS, MOST_REQUESTS
 from trimtab.sim.world import Mode
 
-_LATEST_S: Final = 1e11  # the year 5138
 _REPLICAS: Final = ("replicas", "min_replicas", "max_replicas", "max_concurrency", "provisioned")
 _COUNTS: Final = (
     "replicas", "min_replicas", "max_replicas", "memory_mb", "max_concurrency", "provisioned", "request_bytes",
@@ -50,7 +50,7 @@ def _check_requests(one: Observed) -> None:
         raise Invalid(f"The requests of {one.name} are not counts of 0 or more in steps of some seconds.")
     if (total := float(counts.sum())) > MOST_REQUESTS:
         raise Invalid(f"{one.name}: these are {total:.3g} requests; at most {MOST_REQUESTS:.0e} are simulated.")
-    if not 0 <= one.start_s <= one.start_s + one.step_s * len(counts) <= _LATEST_S:
+    if not 0 <= one.start_s <= one.start_s + one.step_s * len(counts) <= LATEST_S:
         raise Invalid(f"{one.name}: start_s {one.start_s:g} and steps of {one.step_s:g} s are no time since 1970.")
 
 

@@ -38,15 +38,16 @@ def _audited(path: Path, load_s: float, start_s: float) -> tuple[Scenario, list[
     from trimtab.advisor.finding import Audit
     from trimtab.advisor.plan.observing import scenario_of
 
+    body = path.read_bytes()
     try:
-        audit = msgspec.json.decode(path.read_bytes(), type=Audit)
+        audit = msgspec.json.decode(body, type=Audit)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CliError(f"{path} is not what `trimtab audit --json` prints: {error}.") from error
     if not audit.observed:
         raise CliError(
             f"{path} holds no workloads.", "An audit observes endpoints that were asked while it looked: --days 14."
         )
-    strange = _strange(msgspec.json.decode(path.read_bytes()))
+    strange = _strange(msgspec.json.decode(body))
     scenario, notes = scenario_of(
         audit.observed, audit.region, name=f"account {audit.account}", load_s=load_s, start_s=start_s
     )

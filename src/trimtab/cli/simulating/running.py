@@ -147,8 +147,8 @@ def run(
 
 def _of_spot(tried: Sequence[Tried]) -> list[str]:
     """What is to be said of the price of spot instances, where there are any."""
-    lines = [line for one in tried for line in one.bill.lines if line.price is not None]
-    as_of = [line.price.as_of for line in lines if line.price is not None and line.item.endswith(f"({SPOT})")]
+    lines = [line for one in tried for line in one.bill.lines if line.item.endswith(f"({SPOT})")]
+    as_of = [line.price.as_of for line in lines if line.price is not None]
     if not as_of:
         return []
     return [

@@ -23,7 +23,7 @@ from trimtab.jobs.loadtest.profiles import of_counts
 from trimtab.jobs.loadtest.quantities import positive
 
 _MAX_ROWS: Final = 20_000_000
-_LATEST_S: Final = 1e11  # the year 5138: what is later is in another unit than its column's name says
+LATEST_S: Final = 1e11  # the year 5138: what is later is in another unit than somebody says
 _UNITS: Final = {"_ms": 1e-3, "_us": 1e-6, "_ns": 1e-9}
 _COUNTED: Final = {"minute": 60.0, "minute_local": 60.0, "hour": 3600.0}  # columns of which one is so many seconds
 TIME_COLUMNS: Final = (
@@ -190,7 +190,7 @@ def _seconds(text: str, column: str, where: str) -> float:
 
 def seconds_since(value: float, text: str, column: str) -> float:
     """A number in a column of times, in seconds. ValueError for one that must be in another unit than the name says."""
-    if abs(at_s := value * unit_of(column)) > _LATEST_S:
+    if abs(at_s := value * unit_of(column)) > LATEST_S:
         raise ValueError(f"{text!r} is too late for {_unit_words(column)}.")
     return at_s
 

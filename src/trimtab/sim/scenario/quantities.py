@@ -9,13 +9,13 @@ from typing import Any, Final
 
 from trimtab.errors import Invalid
 from trimtab.jobs.loadtest.quantities import seconds_of
+from trimtab.jobs.loadtest.traces import LATEST_S
 
 _RATE: Final = re.compile(r"([0-9.]+(?:e[+-]?[0-9]+)?)\s*(?:/\s*(s|min|m|h|d|day))?", re.IGNORECASE)
 _PER_S: Final = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "day": 86_400.0}
 _SIZE: Final = re.compile(r"([0-9.]+(?:e[+-]?[0-9]+)?)\s*([kmgt]?i?b?)", re.IGNORECASE)
 _SIZES: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
-_FIRST_S: Final = 1e8
-_LAST_S: Final = 1e11  # 1973 to 5138: what may be meant by a bare number of seconds since the epoch
+_FIRST_S: Final = 1e8  # 1973: from then on a bare number may be meant as seconds since the epoch
 
 
 class Seconds(float):
@@ -92,7 +92,7 @@ def _part(value: str | float) -> Part:
 
 def _moment(value: str | float) -> Moment:
     if isinstance(value, int | float):  # 2026 and 20260302 are dates that somebody meant otherwise
-        if not _FIRST_S <= value <= _LAST_S:
+        if not _FIRST_S <= value <= LATEST_S:
             raise ValueError
         return Moment(value)
     moment = datetime.fromisoformat(value.strip())
